@@ -1,0 +1,111 @@
+// What a target can be asked to do, as values: an Operation in, an Answer out. A protocol renders
+// the one into an HTTP request and reads the other from the response; it never does I/O itself.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "exchange/failure.h"
+#include "record/record.h"
+
+namespace crmsync::exchange {
+
+// In whose name and where a request is made.
+struct Account {
+    std::string mailbox;          // SMTP address
+    bool impersonation = true;    // false: delegate access to the folder of the mailbox
+    std::string server_version = "Exchange2013_SP1";
+};
+
+struct ItemReference {
+    std::string id;
+    std::string change_key;
+};
+
+// The folder that items go to: the default folder of the object, or the folder with this name below
+// it.
+struct FindFolder {
+    record::Object object;
+    std::string name;  // empty: the default folder
+};
+
+struct CreateFolder {
+    record::Object object;
+    std::string name;
+};
+
+struct DeleteFolder {
+    std::string folder_id;
+};
+
+// One page of all items of a folder that bear a stamp.
+struct ListStamps {
+    std::string folder_id;
+    int offset = 0;
+};
+
+// The items with one of these stamps.
+struct FindStamps {
+    std::string folder_id;
+    std::vector<std::string> stamps;
+};
+
+struct NewItem {
+    std::string stamp;
+    record::Fields fields;
+};
+
+struct CreateItems {
+    record::Object object;
+    std::string folder_id;
+    std::vector<NewItem> items;
+};
+
+struct ItemChange {
+    ItemReference item;
+    record::Fields fields;
+};
+
+struct UpdateItems {
+    record::Object object;
+    std::vector<ItemChange> items;
+};
+
+struct DeleteItems {
+    std::vector<ItemReference> items;
+    bool hard = false;  // false: into Deleted Items, where the user can take them back
+};
+
+struct GetItems {
+    record::Object object;
+    std::vector<std::string> ids;
+    record::Layout layout;  // the properties to read
+};
+
+// Removes our stamp, so that the item is the user's own from now on.
+struct RemoveStamps {
+    std::vector<ItemReference> items;
+};
+
+using Operation = std::variant<FindFolder, CreateFolder, DeleteFolder, ListStamps, FindStamps,
+                               CreateItems, UpdateItems, DeleteItems, GetItems, RemoveStamps>;
+
+// What came of one item of an operation, in the order in which the operation named them.
+struct ItemAnswer {
+    ItemReference item;
+    std::optional<Failure> failure;
+    std::string stamp;                 // ListStamps, FindStamps, GetItems
+    std::vector<record::Value> values; // GetItems: parallel to its layout
+};
+
+struct Answer {
+    std::optional<Failure> failure;  // the request as a whole failed; items is empty
+    std::string folder_id;           // FindFolder (empty: there is none yet), CreateFolder
+    std::vector<ItemAnswer> items;
+    bool complete = true;            // ListStamps: no further page
+    int next_offset = 0;             // ListStamps: where the next page starts
+};
+
+}  // namespace crmsync::exchange

@@ -1,0 +1,56 @@
+// What crmsync.so (preloaded, in every backend) hands to crmsync_engine.so (workers and admin
+// functions only): a versioned struct behind the rendezvous variable "crmsync". Plain C layout: an
+// engine of the next release must be able to read the struct of a preloaded library that was not
+// restarted yet, so members are only ever added at the end, with a new version number.
+#pragma once
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+#define CRMSYNC_RENDEZVOUS "crmsync"
+#define CRMSYNC_INTERFACE_VERSION 1
+
+// One long pass of a worker, as the view `progress` shows it.
+typedef struct CrmsyncProgress {
+    int32 link;          // 0: the slot is free
+    int32 pid;
+    char phase[32];
+    int64 done;
+    int64 total;         // 0: not known yet
+    TimestampTz started;
+} CrmsyncProgress;
+
+typedef struct CrmsyncPreload {
+    uint32 version;
+
+    // Settings, read through these at use so that a reload takes effect.
+    bool (*enabled)(void);
+    const char* (*environment)(void);        // setting, or the machine's id when empty
+    const char* (*secret_directory)(void);
+    const char* (*allowed_hosts)(void);
+    int (*fail_guarded_call)(void);          // developer setting: the n-th guarded call fails; 0 = none
+
+    // The resident worker of this database: registers MyLatch so that commits wake it, until it
+    // exits (released by itself in before_shmem_exit). Returns false when another worker has it.
+    bool (*attach_worker)(void);
+
+    // Sets the latch of this database's worker. True when there is one.
+    bool (*wake_worker)(void);
+
+    // sync() asks for links to be looked at now, also those that have no change: their ids are kept
+    // in shared memory until the worker takes them. take_requests returns how many were copied
+    // (at most capacity); -1 means that too many were asked for: look at every link.
+    void (*request_sync)(int32 link);
+    int (*take_requests)(int32* links, int capacity);
+
+    // Progress slots of this database; set with link = 0 frees the caller's slot for that link.
+    void (*set_progress)(int32 link, const char* phase, int64 done, int64 total);
+    int (*get_progress)(CrmsyncProgress* slots, int capacity);
+
+
+    // Which of the two change logs writers append to now (0 or 1), and switching it. Not durable:
+    // readers always read both.
+    int (*active_log)(void);
+    void (*set_active_log)(int which);
+} CrmsyncPreload;

@@ -1,0 +1,32 @@
+// What one row of the CRM says, and what both sides last agreed on, as plain values.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "record/property.h"
+
+namespace crmsync::record {
+
+// The canonical text of a property's value (see Type); absent when there is none. The empty string
+// and absence are the same thing in Exchange, so an empty value is always stored as absent.
+using Value = std::optional<std::string>;
+
+// Which properties a link maps, in the order of the mapped values of its records.
+using Layout = std::vector<const Property*>;
+
+struct Record {
+    std::string key;
+    std::vector<Value> values;  // parallel to the link's Layout
+};
+
+// One property to write. An absent value removes the property from the item.
+struct Field {
+    const Property* property;
+    Value value;
+};
+
+using Fields = std::vector<Field>;
+
+}  // namespace crmsync::record
