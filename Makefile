@@ -1,0 +1,181 @@
+# crmsync: a PostgreSQL extension, built with PGXS.
+#   make, make install, make installcheck      as with every PGXS extension; PG_CONFIG=... chooses the server
+#   make demo, make check, make bench          do their own set-up on a Debian or Ubuntu machine
+#   make unit, make fuzz [SANITIZE=1]          tests that need no server
+#   make format-check, tidy, layers            checks of the sources
+# Everything made goes below build/ (or BUILDDIR).
+
+.DEFAULT_GOAL := all
+
+# The goals that begin by installing packages must work before PostgreSQL's build files are there.
+SELF_CONTAINED := demo check check-versions bench setup
+.PHONY: $(SELF_CONTAINED)
+
+ifneq (,$(filter $(SELF_CONTAINED),$(MAKECMDGOALS)))
+
+demo:
+	@scripts/setup build server demo
+	@KEEP="$(KEEP)" demo/run
+
+check:
+	@scripts/setup build unit server demo check
+	@scripts/check $(SUITES)
+
+check-versions:
+	@scripts/setup build server versions
+	@scripts/check-versions $(VERSIONS)
+
+bench:
+	@scripts/setup build server demo check
+	@bench/run $(BENCH)
+
+setup:
+	@scripts/setup build unit server demo check
+
+else
+
+PG_CONFIG ?= pg_config
+BUILDDIR  ?= build
+BUILD_GOALS := $(filter-out clean distclean maintainer-clean format format-check layers,$(or $(MAKECMDGOALS),all))
+ifneq (,$(BUILD_GOALS))
+MISSING := $(shell CXX="$(CXX)" PG_CONFIG="$(PG_CONFIG)" scripts/missing-packages build $(if $(filter unit fuzz,$(BUILD_GOALS)),unit))
+ifneq (,$(MISSING))
+$(error missing: $(MISSING). Install with: sudo apt-get install $(MISSING))
+endif
+endif
+
+EXTENSION  := control/crmsync
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" control/crmsync.control 2>/dev/null)
+DATA_built := $(BUILDDIR)/crmsync--$(EXTVERSION).sql
+DATA       := $(wildcard control/upgrade/crmsync--*.sql)
+EXTRA_CLEAN := $(BUILDDIR) results regression.diffs regression.out output_iso tmp_check tmp_check_iso
+
+REGRESS        := $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
+REGRESS_OPTS    = --inputdir=.
+ISOLATION      := $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec))
+ISOLATION_OPTS  = --inputdir=test/isolation
+
+# PGXS itself would look for what it knows as variables, not as empty ones.
+ifeq (,$(REGRESS))
+undefine REGRESS
+endif
+ifeq (,$(ISOLATION))
+undefine ISOLATION
+endif
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+PG_MAJOR := $(firstword $(subst ., ,$(MAJORVERSION)))
+ifneq (,$(filter $(PG_MAJOR),9 10 11 12 13 14))
+$(error crmsync needs PostgreSQL 15 or later; $(PG_CONFIG) belongs to $(MAJORVERSION))
+endif
+
+# ---- the two libraries -----------------------------------------------------------------------
+
+BUILD := $(BUILDDIR)/$(PG_MAJOR)-$(notdir $(CXX))$(if $(SANITIZE),-sanitize)
+
+find_sources = $(sort $(foreach d,$(1),$(wildcard src/$(d)/*.cpp src/$(d)/*/*.cpp)))
+objects_of   = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
+
+LAYERS         := record net exchange directory sync
+PRELOAD_OBJECTS := $(call objects_of,$(call find_sources,preload))
+LAYER_OBJECTS  := $(call objects_of,$(call find_sources,$(LAYERS)))
+SERVER_OBJECTS := $(call objects_of,$(call find_sources,server))
+
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPTIMIZE   := $(if $(SANITIZE),-O1 $(SANITIZERS),-O2)
+HARDENING  := -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+
+# PostgreSQL's own flags are gcc's and C's; what its headers rely on is no strict aliasing and
+# wrapping integers. They are taken as system headers, since -Wextra is ours and not theirs.
+COMPILE = $(CXX) -std=c++20 $(OPTIMIZE) -g $(HARDENING) -fPIC -fvisibility=hidden \
+          -Wall -Wextra -Werror -D_GNU_SOURCE -Isrc -MMD -MP $(COPT)
+POSTGRES_FLAGS = -fno-strict-aliasing -fwrapv -isystem $(includedir_server)
+ENGINE_LIBS    = -lcurl -lldap -llber -lpugixml
+
+$(call objects_of,$(call find_sources,preload)): EXTRA_FLAGS = $(POSTGRES_FLAGS) -fno-exceptions -fno-rtti -fno-threadsafe-statics
+$(SERVER_OBJECTS): EXTRA_FLAGS = $(POSTGRES_FLAGS)
+
+$(BUILD)/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(COMPILE) $(EXTRA_FLAGS) -c $< -o $@
+
+# Linked by the C compiler: no libstdc++ in the postmaster.
+$(BUILD)/crmsync$(DLSUFFIX): $(PRELOAD_OBJECTS)
+	$(CC) -shared $(if $(SANITIZE),$(SANITIZERS)) $^ -Wl,-z,relro -Wl,-z,now -o $@
+
+$(BUILD)/crmsync_engine$(DLSUFFIX): $(LAYER_OBJECTS) $(SERVER_OBJECTS)
+	$(CXX) -shared $(if $(SANITIZE),$(SANITIZERS)) $^ -Wl,-Bsymbolic -Wl,--exclude-libs,ALL \
+	    -Wl,-z,relro -Wl,-z,now $(ENGINE_LIBS) -o $@
+
+LIBRARIES := $(if $(PRELOAD_OBJECTS),$(BUILD)/crmsync$(DLSUFFIX)) $(if $(SERVER_OBJECTS),$(BUILD)/crmsync_engine$(DLSUFFIX))
+
+.PHONY: libraries install-libraries uninstall-libraries
+libraries: $(LIBRARIES)
+all: libraries
+
+# A library that running servers have mapped is replaced, never written over.
+install: install-libraries
+install-libraries: libraries
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
+	$(foreach l,$(LIBRARIES),rm -f '$(DESTDIR)$(pkglibdir)/$(notdir $(l))' && $(INSTALL_SHLIB) $(l) '$(DESTDIR)$(pkglibdir)/' &&) true
+
+uninstall: uninstall-libraries
+uninstall-libraries:
+	rm -f '$(DESTDIR)$(pkglibdir)/crmsync$(DLSUFFIX)' '$(DESTDIR)$(pkglibdir)/crmsync_engine$(DLSUFFIX)'
+
+# ---- the install script ----------------------------------------------------------------------
+
+$(BUILDDIR)/crmsync--$(EXTVERSION).sql: $(sort $(wildcard control/schema/*.sql)) control/crmsync.control
+	@mkdir -p $(@D)
+	{ echo '\echo Use "CREATE EXTENSION crmsync" to load this file. \quit'; \
+	  cat $(filter %.sql,$^); } > $@
+
+# ---- tests that need no server ---------------------------------------------------------------
+
+# One program a file, against everything but server/: tests of one layer cannot collide with another's.
+LAYER_ARCHIVE := $(BUILD)/layers.a
+$(LAYER_ARCHIVE): $(LAYER_OBJECTS)
+	rm -f $@ && $(AR) rcs $@ $^
+
+UNIT_TESTS := $(patsubst test/unit/%.cpp,$(BUILD)/unit/%,$(wildcard test/unit/*_test.cpp))
+UNIT_SHARED := $(call objects_of,$(filter-out %_test.cpp,$(wildcard test/unit/*.cpp)))
+$(BUILD)/unit/%: $(BUILD)/test/unit/%.o $(UNIT_SHARED) $(LAYER_ARCHIVE)
+	@mkdir -p $(@D)
+	$(CXX) $(if $(SANITIZE),$(SANITIZERS)) $^ -lgtest_main -lgtest $(ENGINE_LIBS) -pthread -o $@
+
+.PHONY: unit unit-build fuzz fuzz-build
+unit-build: $(UNIT_TESTS)
+unit: unit-build
+	@scripts/run-unit $(UNIT_TESTS)
+
+# A fuzz target is a file test/fuzz/NAME_fuzz.cpp with LLVMFuzzerTestOneInput; its corpus is
+# test/fuzz/corpus/NAME/. Replayed by a plain main(), so that it needs no clang.
+FUZZ_TARGETS := $(patsubst test/fuzz/%_fuzz.cpp,$(BUILD)/fuzz/%,$(wildcard test/fuzz/*_fuzz.cpp))
+$(BUILD)/fuzz/%: $(BUILD)/test/fuzz/%_fuzz.o $(BUILD)/test/fuzz/replay.o $(LAYER_ARCHIVE)
+	@mkdir -p $(@D)
+	$(CXX) $(if $(SANITIZE),$(SANITIZERS)) $^ $(ENGINE_LIBS) -pthread -o $@
+fuzz-build: $(FUZZ_TARGETS)
+fuzz: fuzz-build
+	@scripts/run-fuzz $(FUZZ_TARGETS)
+
+# ---- checks of the sources -------------------------------------------------------------------
+
+CLANG_FORMAT ?= clang-format-14
+CLANG_TIDY   ?= clang-tidy-14
+CXX_FILES := $(shell find src test bench -name '*.cpp' -o -name '*.h' -o -name '*.hpp' 2>/dev/null)
+
+.PHONY: format format-check tidy layers
+format:
+	$(CLANG_FORMAT) -i $(CXX_FILES)
+format-check:
+	@$(CLANG_FORMAT) --dry-run -Werror $(CXX_FILES)
+tidy:
+	@scripts/tidy $(CLANG_TIDY) $(includedir_server)
+layers:
+	@scripts/check-layers $(wildcard $(BUILD)/crmsync$(DLSUFFIX))
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+endif
