@@ -1,0 +1,39 @@
+// Loading of crmsync_engine.so: finds the preloaded library's interface or refuses.
+#include "server/boundary.h"
+#include "server/preload.h"
+
+namespace {
+
+const CrmsyncPreload* interface = nullptr;
+
+}  // namespace
+
+namespace crmsync {
+
+const CrmsyncPreload& preload() noexcept {
+    return *interface;
+}
+
+}  // namespace crmsync
+
+extern "C" {
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void _PG_init(void) {
+    // Without preloading, the library is loaded here for this session only: administration works,
+    // workers and the commit's wake-up do not.
+    if (*find_rendezvous_variable(CRMSYNC_RENDEZVOUS) == nullptr) {
+        load_file("$libdir/crmsync", false);
+    }
+    interface = static_cast<const CrmsyncPreload*>(*find_rendezvous_variable(CRMSYNC_RENDEZVOUS));
+    if (interface == nullptr || interface->version < CRMSYNC_INTERFACE_VERSION) {
+        ereport(ERROR,
+                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                 errmsg("the preloaded crmsync library is too old for this engine"),
+                 errhint("Restart the server so that it loads the installed crmsync library.")));
+    }
+}
+}

@@ -1,0 +1,106 @@
+// SQL through SPI. One query is one guarded unit: it is planned (once per process and text), run
+// and its rows are put into a memory context of their own; C++ then reads them from there.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "server/boundary.h"
+
+extern "C" {
+#include "utils/jsonb.h"
+}
+
+namespace crmsync::pg {
+
+using TextArray = std::vector<std::string>;
+using NullableTextArray = std::vector<std::optional<std::string>>;
+using IntegerArray = std::vector<std::int32_t>;
+using BigintArray = std::vector<std::int64_t>;
+
+// Documents to be written as jsonb[]: each a list of (key, text value), or absent for NULL.
+struct JsonbArray {
+    using Document = std::vector<std::pair<std::string_view, std::optional<std::string_view>>>;
+    std::vector<std::optional<Document>> documents;
+};
+
+// A parameter of a query; std::monostate is NULL of type text. Arrays are passed by reference and
+// must outlive the call.
+using Parameter = std::variant<std::monostate, bool, std::int32_t, std::int64_t, std::string_view,
+                               const TextArray*, const NullableTextArray*, const IntegerArray*,
+                               const BigintArray*, const JsonbArray*>;
+
+// The rows of a query, until the object goes.
+class Rows {
+  public:
+    Rows() = default;
+    Rows(Rows&& other) noexcept { swap(other); }
+    Rows& operator=(Rows&& other) noexcept {
+        swap(other);
+        return *this;
+    }
+    ~Rows();
+
+    // Number of rows returned, or affected by a statement that returns none.
+    std::uint64_t size() const noexcept { return processed_; }
+    bool empty() const noexcept { return processed_ == 0; }
+
+    bool is_null(std::uint64_t row, int column) const noexcept;
+    // Valid as long as the Rows. Empty for NULL.
+    std::string_view text(std::uint64_t row, int column) const noexcept;
+    std::optional<std::string> optional_text(std::uint64_t row, int column) const;
+    std::string string(std::uint64_t row, int column) const {
+        return std::string(text(row, column));
+    }
+    // Columns that hold integers, booleans (as 0 and 1) or oids. 0 for NULL.
+    std::int64_t integer(std::uint64_t row, int column) const noexcept;
+    bool boolean(std::uint64_t row, int column) const noexcept { return integer(row, column) != 0; }
+    // A column of type jsonb, for the functions of server/jsonb_fields.h. Null for NULL.
+    const Jsonb* jsonb(std::uint64_t row, int column) const noexcept;
+
+    struct Cell {
+        const char* data;     // null for NULL
+        std::int64_t number;  // length of the text, or the integer itself
+    };
+
+  private:
+    friend Rows query(std::string_view, std::span<const Parameter>, struct QueryOptions);
+    void swap(Rows& other) noexcept;
+
+    MemoryContext context_ = nullptr;
+    const Cell* cells_ = nullptr;
+    int columns_ = 0;
+    std::uint64_t processed_ = 0;
+};
+
+struct QueryOptions {
+    // Run as this role, security-restricted, with row_security off and a pinned search_path, so
+    // that what a link's owner wrote can do no more than its owner. InvalidOid: as the worker
+    // itself.
+    Oid owner = InvalidOid;
+    // Do not keep the plan: for statements that run once.
+    bool once = false;
+};
+
+// Runs one statement in the current transaction. Throws Error.
+Rows query(std::string_view sql, std::span<const Parameter> parameters, QueryOptions options = {});
+
+template <class... P>
+Rows query(std::string_view sql, const P&... parameters) {
+    const Parameter list[] = {Parameter(parameters)..., Parameter()};
+    return query(sql, std::span<const Parameter>(list, sizeof...(P)));
+}
+
+template <class... P>
+Rows query_as(Oid owner, std::string_view sql, const P&... parameters) {
+    const Parameter list[] = {Parameter(parameters)..., Parameter()};
+    return query(sql, std::span<const Parameter>(list, sizeof...(P)), {.owner = owner});
+}
+
+}  // namespace crmsync::pg

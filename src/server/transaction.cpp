@@ -1,0 +1,70 @@
+#include "server/transaction.h"
+
+#include <string>
+
+extern "C" {
+#include "access/xact.h"
+#include "pgstat.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+}
+
+namespace crmsync::pg {
+
+Transaction::Transaction(std::string_view activity, Isolation isolation) {
+    const std::string text(activity);
+    const char* shown = text.c_str();
+    const int level =
+        isolation == Isolation::repeatable_read ? XACT_REPEATABLE_READ : XACT_READ_COMMITTED;
+    // From here on an ERROR leaves a transaction behind that must be aborted.
+    open_ = true;
+    try {
+        guard([&] {
+            SetCurrentStatementStartTimestamp();
+            StartTransactionCommand();
+            XactIsoLevel = level;
+            pgstat_report_activity(STATE_RUNNING, shown);
+        });
+    } catch (...) {
+        finish();
+        throw;
+    }
+}
+
+Transaction::~Transaction() {
+    if (open_) {
+        finish();
+    }
+}
+
+void Transaction::finish() noexcept {
+    open_ = false;
+    guard_cleanup([] {
+        AbortCurrentTransaction();
+        pgstat_report_activity(STATE_IDLE, nullptr);
+    });
+}
+
+void Transaction::commit() {
+    guard([] {
+        CommitTransactionCommand();
+        pgstat_report_stat(true);
+    });
+    open_ = false;
+}
+
+void Transaction::commit_lazily() {
+    guard([] {
+        set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+                          true, 0, false);
+    });
+    commit();
+}
+
+void report_idle(std::string_view activity) {
+    const std::string text(activity);
+    const char* shown = text.c_str();
+    guard([&] { pgstat_report_activity(STATE_IDLE, shown); });
+}
+
+}  // namespace crmsync::pg
