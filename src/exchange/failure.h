@@ -27,7 +27,7 @@ struct Failure {
     std::string code;     // the server's own code (ErrorItemNotFound), or HTTP-503, TLS, TIMEOUT, ...
     std::string message;  // the server's own words, cleaned, at most 1,000 bytes
     std::chrono::milliseconds retry_after{0};
-    std::string correct_address;      // for ErrorNonPrimarySmtpAddress: the address to use instead
+    std::string correct_address{};      // for ErrorNonPrimarySmtpAddress: the address to use instead
     bool may_have_happened = false;   // the request may have been carried out: look before repeating
 };
 

@@ -1,0 +1,92 @@
+// What passes between the engine and whoever owns the data: tasks in, outcomes and changes of
+// health out. All plain values.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "exchange/operation.h"
+#include "record/record.h"
+#include "sync/policy.h"
+
+namespace crmsync::sync {
+
+using Clock = std::chrono::steady_clock;
+
+// A record as the CRM wants it to be, shared by the tasks for all of its mailboxes.
+struct Desired {
+    std::string key;
+    std::string stamp;
+    std::vector<record::Value> values;  // in the order of the link's layout
+    record::Fields all;                 // the fields of a new item
+};
+
+enum class Action { create, update, remove, unlink };
+
+struct Task {
+    Action action;
+    std::string record;
+    std::shared_ptr<const Desired> desired;  // create, update
+    exchange::ItemReference item;            // update, remove, unlink
+    record::Fields fields;                   // update: what to write
+    bool fresh = false;                      // changed just now: before any backlog
+    int attempts = 0;
+};
+
+enum class Result {
+    written,    // created or updated; the shadow is what was desired
+    removed,    // no longer there
+    unlinked,   // our stamp is removed, the item is the user's own
+    found,      // a stamped item that nobody asked for, seen while listing
+    vanished,   // deleted on the other side, and the policy says never again
+    failed,     // the server refuses this item
+    postponed,  // the mailbox cannot be reached for now
+    released    // the target cannot be reached: nothing was decided, look again later
+};
+
+struct Outcome {
+    int mailbox;
+    Result result;
+    Action action;
+    std::string record;
+    std::shared_ptr<const Desired> desired;
+    exchange::ItemReference item;
+    record::Fields fields;  // what was written
+    exchange::Failure failure{};
+};
+
+// A mailbox of one link, as the engine has to know it.
+struct MailboxDescription {
+    int id;
+    int link;
+    std::string target;
+    exchange::Account account;
+    record::Object object;
+    std::string folder_name;
+    std::string folder_id;     // empty: not known yet
+    std::string stamp_prefix;  // of the link, to recognise its items
+    Policy policy;
+    bool hard_delete = false;
+};
+
+// The folder was found, or the mailbox's health changed.
+struct MailboxChange {
+    int mailbox;
+    std::string folder_id;  // empty: forget it
+    std::optional<exchange::Failure> failure;
+    int attempts = 0;
+    std::optional<std::chrono::milliseconds> retry_after;  // with a failure: nullopt = disabled
+};
+
+struct TargetChange {
+    std::string target;
+    std::optional<exchange::Failure> failure;
+    int attempts = 0;
+    std::optional<std::chrono::milliseconds> retry_after;  // with a failure: nullopt = stopped
+};
+
+}  // namespace crmsync::sync
