@@ -55,14 +55,6 @@ REGRESS_OPTS    = --inputdir=.
 ISOLATION      := $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec))
 ISOLATION_OPTS  = --inputdir=test/isolation
 
-# PGXS itself would look for what it knows as variables, not as empty ones.
-ifeq (,$(REGRESS))
-undefine REGRESS
-endif
-ifeq (,$(ISOLATION))
-undefine ISOLATION
-endif
-
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
@@ -111,7 +103,9 @@ $(BUILD)/crmsync_engine$(DLSUFFIX): $(LAYER_OBJECTS) $(SERVER_OBJECTS)
 
 LIBRARIES := $(if $(PRELOAD_OBJECTS),$(BUILD)/crmsync$(DLSUFFIX)) $(if $(SERVER_OBJECTS),$(BUILD)/crmsync_engine$(DLSUFFIX))
 
-.PHONY: libraries install-libraries uninstall-libraries
+.PHONY: libraries install-libraries uninstall-libraries show-build
+show-build:
+	@echo $(BUILD)
 libraries: $(LIBRARIES)
 all: libraries
 
