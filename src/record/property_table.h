@@ -1,0 +1,16 @@
+// The rows behind properties(); everybody else includes record/property.h.
+#pragma once
+
+#include <span>
+
+#include "record/property.h"
+
+namespace crmsync::record {
+
+// The rows, in the order of the schema's sequence, their positions filled in.
+std::span<const Property> property_rows();
+
+// Where named properties (x:NAME) stand among the rows: with the other extended properties.
+std::uint16_t named_property_position();
+
+}  // namespace crmsync::record

@@ -1,0 +1,154 @@
+// One walk over UTF-8 serves the judging and the cleaning of text.
+#include "record/text.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+
+namespace crmsync::record {
+namespace {
+
+constexpr char32_t no_character = 0xFFFFFFFF;
+
+struct Decoded {
+    char32_t character;  // no_character: not UTF-8
+    std::size_t length;  // bytes to step over
+};
+
+// The character at the start of `rest`, which is not empty. Overlong forms, surrogates and values
+// past U+10FFFF are no UTF-8 (RFC 3629, section 3).
+Decoded decode(std::string_view rest) {
+    const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(rest[i]); };
+    const std::uint8_t first = byte(0);
+    if (first < 0x80) {
+        return {first, 1};
+    }
+    const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+    if (first < 0xC2 || first > 0xF4) {
+        return {no_character, 1};
+    }
+    char32_t character = first & (0xFF >> (length + 1));
+    for (std::size_t i = 1; i < length; ++i) {
+        if (i >= rest.size() || (byte(i) & 0xC0) != 0x80) {
+            return {no_character, i};
+        }
+        character = (character << 6) | (byte(i) & 0x3F);
+    }
+    constexpr char32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    const bool surrogate = character >= 0xD800 && character <= 0xDFFF;
+    if (character < smallest[length] || character > 0x10FFFF || surrogate) {
+        return {no_character, length};
+    }
+    return {character, length};
+}
+
+// Bytes from the start that are plain printable ASCII: nearly always all there are.
+std::size_t plain_prefix(std::string_view text) {
+    const auto end = std::find_if(text.begin(), text.end(), [](char c) {
+        const auto byte = static_cast<std::uint8_t>(c);
+        return byte < 0x20 || byte >= 0x80;
+    });
+    return static_cast<std::size_t>(end - text.begin());
+}
+
+bool space(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+}  // namespace
+
+std::optional<std::string> text_problem(std::string_view text) {
+    std::size_t at = plain_prefix(text);
+    while (at < text.size()) {
+        const Decoded next = decode(text.substr(at));
+        char words[96];
+        if (next.character == no_character) {
+            std::snprintf(words, sizeof words, "byte %zu (0x%02X) is not valid UTF-8", at + 1,
+                          static_cast<unsigned>(static_cast<std::uint8_t>(text[at])));
+            return words;
+        }
+        if (!xml_character(next.character)) {
+            std::snprintf(words, sizeof words,
+                          "the character U+%04X at byte %zu cannot be carried in XML",
+                          static_cast<unsigned>(next.character), at + 1);
+            return words;
+        }
+        at += next.length;
+    }
+    return std::nullopt;
+}
+
+std::string cleaned(std::string_view text, std::size_t limit) {
+    const std::size_t plain = plain_prefix(text);
+    if (plain == text.size()) {
+        return std::string(text.substr(0, limit));
+    }
+    std::string result(text.substr(0, std::min(plain, limit)));
+    std::size_t at = plain;
+    while (at < text.size() && result.size() < limit) {
+        const Decoded next = decode(text.substr(at));
+        const bool good = next.character != no_character && xml_character(next.character);
+        std::string character;
+        append_utf8(character, good ? next.character : U'\uFFFD');
+        if (result.size() + character.size() > limit) {
+            break;
+        }
+        result += character;
+        at += next.length;
+    }
+    return result;
+}
+
+std::string_view trimmed(std::string_view text) {
+    while (!text.empty() && space(text.front())) {
+        text.remove_prefix(1);
+    }
+    while (!text.empty() && space(text.back())) {
+        text.remove_suffix(1);
+    }
+    return text;
+}
+
+std::string with_line_feeds(std::string_view text) {
+    std::string result;
+    result.reserve(text.size());
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] != '\r') {
+            result += text[i];
+        } else if (i + 1 == text.size() || text[i + 1] != '\n') {
+            result += '\n';
+        }
+    }
+    return result;
+}
+
+std::string lower_ascii(std::string_view text) {
+    std::string result(text);
+    for (char& c : result) {
+        if (c >= 'A' && c <= 'Z') {
+            c = static_cast<char>(c - 'A' + 'a');
+        }
+    }
+    return result;
+}
+
+void append_utf8(std::string& text, char32_t c) {
+    const auto tail = [&](int shift) { text += static_cast<char>(0x80 | ((c >> shift) & 0x3F)); };
+    if (c < 0x80) {
+        text += static_cast<char>(c);
+    } else if (c < 0x800) {
+        text += static_cast<char>(0xC0 | (c >> 6));
+        tail(0);
+    } else if (c < 0x10000) {
+        text += static_cast<char>(0xE0 | (c >> 12));
+        tail(6);
+        tail(0);
+    } else {
+        text += static_cast<char>(0xF0 | (c >> 18));
+        tail(12);
+        tail(6);
+        tail(0);
+    }
+}
+
+}  // namespace crmsync::record

@@ -1,0 +1,39 @@
+// Text that may cross to the other side: valid UTF-8 without the characters that XML 1.0 cannot
+// carry (section 2.2 of the recommendation: C0 controls but tab, LF and CR, lone surrogates,
+// U+FFFE and U+FFFF).
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace crmsync::record {
+
+// Why this text cannot be sent, in words for the user; nullopt: it can.
+std::optional<std::string> text_problem(std::string_view text);
+
+// The text with every part that text_problem would object to replaced by U+FFFD, cut between two
+// characters so that it has at most `limit` bytes.
+std::string cleaned(std::string_view text, std::size_t limit = std::string::npos);
+
+// Without white space (blank, tab, CR, LF) at both ends.
+std::string_view trimmed(std::string_view text);
+
+// CRLF and CR become LF.
+std::string with_line_feeds(std::string_view text);
+
+// Letters A to Z in lower case, everything else as it is.
+std::string lower_ascii(std::string_view text);
+
+// True when XML 1.0 allows the character.
+constexpr bool xml_character(char32_t c) {
+    return c >= 0x20
+               ? c <= 0xD7FF || (c >= 0xE000 && c <= 0xFFFD) || (c >= 0x10000 && c <= 0x10FFFF)
+               : c == '\t' || c == '\n' || c == '\r';
+}
+
+// Appends the character as UTF-8.
+void append_utf8(std::string& text, char32_t c);
+
+}  // namespace crmsync::record
