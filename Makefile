@@ -123,8 +123,7 @@ uninstall-libraries:
 
 $(BUILDDIR)/crmsync--$(EXTVERSION).sql: $(sort $(wildcard control/schema/*.sql)) control/crmsync.control
 	@mkdir -p $(@D)
-	{ echo '\echo Use "CREATE EXTENSION crmsync" to load this file. \quit'; \
-	  cat $(filter %.sql,$^); } > $@
+	cat $(filter %.sql,$^) > $@
 
 # ---- tests that need no server ---------------------------------------------------------------
 
