@@ -24,25 +24,39 @@ struct Endpoint {
     std::string token_url;  // oauth2: where client credentials are exchanged for a token
     std::string client_id;
     std::string scope;
-    std::string keytab;     // negotiate
+    std::string keytab;  // negotiate
     std::string ca_file;
     std::string cert_file;
     std::string key_file;
     bool tls_verify = true;
-    std::string proxy;
-    std::chrono::milliseconds timeout{120'000};          // for a whole request
-    std::chrono::milliseconds connect_timeout{10'000};
+    bool allow_plaintext = false;  // http to a host that is not a loopback address
+    std::string proxy;             // the only one used: the environment's variables are ignored
+    std::chrono::milliseconds timeout{120'000};         // for a whole request
+    std::chrono::milliseconds connect_timeout{10'000};  // for DNS, TCP and TLS together
+    std::chrono::seconds stall_timeout{
+        20};  // an answer that drips for so long is given up; 0: never
     int max_connections = 8;
 };
 
 struct Request {
-    std::vector<std::string> headers;  // "Name: value", checked for line breaks
-    std::string body;                  // sent with POST
-    std::size_t answer_limit = 32u << 20;  // bytes; a longer answer is an error for this request
+    std::vector<std::string> headers;      // "Name: value", checked for line breaks
+    std::string body;                      // sent with POST
+    std::size_t answer_limit = 32u << 20;  // unpacked bytes; a longer answer is an error
+    std::string session;      // cookies are kept for requests of the same session (a mailbox) only
+    bool repeatable = false;  // it does no harm twice: may be sent again by itself when a kept
+                              // connection proves dead; else that is an error with request_was_sent
 };
 
 enum class TransportErrorKind {
-    resolve, connect, tls, timeout, too_large, broken, credentials, configuration, cancelled
+    resolve,        // no address for the host, also after a while
+    connect,        // no connection, also when TCP or TLS took longer than the connect timeout
+    tls,            // no trust or no common ground: stays so until somebody changes something
+    timeout,        // connected, but the answer was not complete in time
+    too_large,      // the answer exceeds Request::answer_limit
+    broken,         // the connection or the answer broke off, or makes no sense
+    credentials,    // the token server refused the client (an HTTP 401 is a Response, not an error)
+    configuration,  // this endpoint can never work as it is described, or with this libcurl
+    cancelled       // by Client::cancel
 };
 
 // What kept an HTTP answer from arriving.
@@ -57,9 +71,10 @@ struct Response {
     std::string content_type;
     std::string location;                                  // of a redirect; it is not followed
     std::optional<std::chrono::milliseconds> retry_after;  // Retry-After, seconds or a date
-    std::optional<TransportError> error;
-    bool request_was_sent = false;    // the server may have carried the request out
+    std::optional<TransportError> error;                   // then status is 0 and body empty
+    bool request_was_sent = false;  // the server may have carried the request out
     bool connection_was_reused = false;
+    bool connection_worked_before = false;  // it has answered an earlier request other than by 401
     std::chrono::microseconds duration{0};
 };
 
@@ -70,21 +85,28 @@ struct Completion {
     Response response;
 };
 
+// One thread uses a Client. libcurl starts threads of its own to resolve names; they are started
+// with every signal blocked, so that the caller's handlers never run in them. Authentication by
+// Negotiate may wait for the Kerberos server inside advance(); nothing else waits there.
 class Client {
   public:
+    // Throws std::runtime_error when libcurl or epoll cannot be set up.
     Client();
     ~Client();
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
 
-    // Queues a request; it starts when the endpoint has a connection free. Throws std::bad_alloc and
-    // std::invalid_argument (a header with a line break, an option libcurl does not know).
+    // Queues a request; it starts, in the order of the calls, when the endpoint has a connection
+    // free; the timeout counts from then. An endpoint is known by its object: a changed one is a
+    // new object. Throws std::bad_alloc and std::invalid_argument (a header with a line break, an
+    // option libcurl does not know).
     Ticket submit(std::shared_ptr<const Endpoint> endpoint, Request request);
 
     // An epoll descriptor that is readable when advance() has something to do.
     int descriptor() const noexcept;
 
     // After this time advance() must be called even if the descriptor stays silent; nullopt: never.
+    // Zero after submit() and cancel().
     std::optional<std::chrono::milliseconds> timeout() const;
 
     // Does whatever can be done without waiting and returns what has finished.
@@ -93,6 +115,7 @@ class Client {
     // Gives up every request of this endpoint; their completions come with kind cancelled.
     void cancel(const Endpoint* endpoint);
 
+    // Requests whose completion advance() has not returned yet.
     std::size_t in_flight() const noexcept;
 
   private:
