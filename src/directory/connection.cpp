@@ -1,0 +1,414 @@
+#include "directory/connection.h"
+
+#include <array>
+#include <cstdlib>
+#include <sstream>
+
+#include <openldap.h>
+#include <unistd.h>
+
+namespace crmsync::directory {
+
+namespace {
+
+constexpr std::chrono::milliseconds slice{200};
+
+// A longer message is not read: a hostile server must not fill our memory.
+constexpr ber_len_t longest_message = 256u << 20;
+
+// Where distributions keep the certificates that the system trusts; libldap's own default comes
+// from ldap.conf, which is not read.
+constexpr std::array system_ca_files = {"/etc/ssl/certs/ca-certificates.crt",
+                                        "/etc/pki/tls/certs/ca-bundle.crt",
+                                        "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
+
+struct UrlDeleter {
+    void operator()(LDAPURLDesc* url) const noexcept { ldap_free_urldesc(url); }
+};
+
+timeval to_timeval(std::chrono::milliseconds duration) {
+    timeval value{};
+    value.tv_sec = duration.count() / 1000;
+    value.tv_usec = static_cast<suseconds_t>(duration.count() % 1000 * 1000);
+    return value;
+}
+
+std::string text_option(LDAP* ldap, int option) {
+    char* text = nullptr;
+    if (ldap_get_option(ldap, option, &text) != LDAP_OPT_SUCCESS || text == nullptr) {
+        return {};
+    }
+    std::string copy(text);
+    ldap_memfree(text);
+    return copy;
+}
+
+Endpoint parse_url(const std::string& text) {
+    LDAPURLDesc* parsed = nullptr;
+    const int code = ldap_url_parse(text.c_str(), &parsed);
+    if (code != LDAP_URL_SUCCESS) {
+        throw Error(ErrorKind::configuration, "\"" + text + "\" is not an LDAP URL",
+                    "use ldap://host, ldaps://host or ldapi://socket");
+    }
+    const std::unique_ptr<LDAPURLDesc, UrlDeleter> url(parsed);
+    Endpoint endpoint{url->lud_scheme, url->lud_host == nullptr ? "" : url->lud_host,
+                      static_cast<std::uint16_t>(url->lud_port)};
+    if (endpoint.host.empty()) {
+        throw Error(ErrorKind::configuration, "the LDAP URL \"" + text + "\" names no host");
+    }
+    if (endpoint.port == 0) {
+        endpoint.port = endpoint.scheme == "ldaps" ? LDAPS_PORT : LDAP_PORT;
+    }
+    return endpoint;
+}
+
+ErrorKind kind_of(int code) {
+    switch (code) {
+        case LDAP_INVALID_CREDENTIALS:
+        case LDAP_INAPPROPRIATE_AUTH:
+        case LDAP_STRONG_AUTH_REQUIRED:
+        case LDAP_AUTH_METHOD_NOT_SUPPORTED:
+        case LDAP_CONFIDENTIALITY_REQUIRED:
+            return ErrorKind::credentials;
+        case LDAP_INSUFFICIENT_ACCESS:
+            return ErrorKind::denied;
+        case LDAP_NO_SUCH_OBJECT:
+            return ErrorKind::not_found;
+        case LDAP_SERVER_DOWN:
+        case LDAP_CONNECT_ERROR:
+            return ErrorKind::lost;
+        case LDAP_TIMEOUT:
+            return ErrorKind::timeout;
+        case LDAP_FILTER_ERROR:
+        case LDAP_PARAM_ERROR:
+        case LDAP_INVALID_DN_SYNTAX:
+            return ErrorKind::configuration;
+        default:
+            return ErrorKind::incomplete;
+    }
+}
+
+const char* hint_for(int code) {
+    switch (code) {
+        case LDAP_INVALID_CREDENTIALS:
+            return "check username and secret of the target; the account may be locked or expired";
+        case LDAP_STRONG_AUTH_REQUIRED:
+        case LDAP_CONFIDENTIALITY_REQUIRED:
+            return "the server wants an encrypted connection: use ldaps:// or the option start_tls";
+        case LDAP_NO_SUCH_OBJECT:
+            return "check the base; some servers also say so when the account may not read it";
+        case LDAP_SIZELIMIT_EXCEEDED:
+        case LDAP_ADMINLIMIT_EXCEEDED:
+            return "raise the server's limit for this account, lower page_size, or narrow base and "
+                   "filter";
+        case LDAP_TIMELIMIT_EXCEEDED:
+            return "raise the server's time limit for this account, or narrow base and filter";
+        case LDAP_FILTER_ERROR:
+            return "check the filter of the link: it is written as in RFC 4515";
+        default:
+            return "";
+    }
+}
+
+}  // namespace
+
+std::string Endpoint::url() const {
+    if (scheme == "ldapi") {
+        return "ldapi://" + host;
+    }
+    const bool is_ipv6 = host.find(':') != std::string::npos;
+    return scheme + "://" + (is_ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::vector<Endpoint> parse_urls(const std::string& urls) {
+    std::vector<Endpoint> endpoints;
+    std::istringstream words(urls);
+    for (std::string word; words >> word;) {
+        endpoints.push_back(parse_url(word));
+    }
+    if (endpoints.empty()) {
+        throw Error(ErrorKind::configuration, "the target has no LDAP URL");
+    }
+    return endpoints;
+}
+
+Connection::Connection(const Server& server, ShouldStop should_stop)
+    : server_(server), should_stop_(std::move(should_stop)) {
+    const auto deadline = Clock::now() + server_.timeout;
+    std::unique_ptr<Error> first_failure;
+    for (const Endpoint& endpoint : parse_urls(server_.url)) {
+        endpoint_ = endpoint;
+        try {
+            if (endpoint.scheme == "ldapi") {
+                open(connect_local(endpoint.host));
+                break;
+            }
+            for (const Address& address :
+                 resolve(endpoint.host, endpoint.port, deadline, should_stop_)) {
+                try {
+                    open(connect(address, deadline, should_stop_));
+                    break;
+                } catch (const Error& error) {
+                    if (error.kind() == ErrorKind::stopped) {
+                        throw;
+                    }
+                    if (!first_failure) {
+                        first_failure = std::make_unique<Error>(error);
+                    }
+                }
+            }
+        } catch (const Error& error) {
+            if (error.kind() == ErrorKind::stopped) {
+                throw;
+            }
+            if (!first_failure) {
+                first_failure = std::make_unique<Error>(error);
+            }
+        }
+        if (ldap_) {
+            break;
+        }
+    }
+    if (!ldap_) {
+        throw Error(*first_failure);
+    }
+    secure();
+    bind();
+}
+
+Connection::Connection(const Server& server, const Endpoint& endpoint, Socket socket,
+                       ShouldStop should_stop)
+    : server_(server), endpoint_(endpoint), should_stop_(std::move(should_stop)) {
+    open(std::move(socket));
+}
+
+bool Connection::uses_tls() const noexcept {
+    return ldap_tls_inplace(ldap_.get()) != 0;
+}
+
+void Connection::open(Socket socket) {
+    // Before libldap looks for its files for the first time in this process.
+    setenv("LDAPNOINIT", "1", 1);
+    LDAP* ldap = nullptr;
+    const int protocol = endpoint_.scheme == "ldapi" ? LDAP_PROTO_IPC : LDAP_PROTO_TCP;
+    const std::string url = endpoint_.scheme == "ldapi" ? "" : endpoint_.url();
+    const int code =
+        ldap_init_fd(socket.get(), protocol, url.empty() ? nullptr : url.c_str(), &ldap);
+    if (code != LDAP_SUCCESS) {
+        throw Error(ErrorKind::configuration,
+                    std::string("libldap refused the connection: ") + ldap_err2string(code), "",
+                    code);
+    }
+    socket.release();
+    ldap_.reset(ldap);
+    set_options();
+}
+
+void Connection::set_options() {
+    const int version = LDAP_VERSION3;
+    const int none = 0;
+    const int keepalive_idle = 60;
+    const int keepalive_interval = 10;
+    const int keepalive_probes = 3;
+    const auto user_timeout = static_cast<unsigned>(server_.timeout.count());
+    const timeval timeout = to_timeval(server_.timeout);
+    ber_len_t limit = longest_message;
+    LDAP* ldap = ldap_.get();
+
+    ldap_set_option(ldap, LDAP_OPT_PROTOCOL_VERSION, &version);
+    ldap_set_option(ldap, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
+    ldap_set_option(ldap, LDAP_OPT_RESTART, LDAP_OPT_OFF);
+    ldap_set_option(ldap, LDAP_OPT_DEREF, &none);
+    ldap_set_option(ldap, LDAP_OPT_SIZELIMIT, &none);
+    ldap_set_option(ldap, LDAP_OPT_TIMELIMIT, &none);
+    ldap_set_option(ldap, LDAP_OPT_NETWORK_TIMEOUT, &timeout);
+    ldap_set_option(ldap, LDAP_OPT_TIMEOUT, &timeout);
+    ldap_set_option(ldap, LDAP_OPT_X_KEEPALIVE_IDLE, &keepalive_idle);
+    ldap_set_option(ldap, LDAP_OPT_X_KEEPALIVE_INTERVAL, &keepalive_interval);
+    ldap_set_option(ldap, LDAP_OPT_X_KEEPALIVE_PROBES, &keepalive_probes);
+    ldap_set_option(ldap, LDAP_OPT_TCP_USER_TIMEOUT, &user_timeout);
+    ldap_set_option(ldap, LDAP_OPT_X_SASL_NOCANON, LDAP_OPT_ON);
+
+    Sockbuf* socket = nullptr;
+    if (ldap_get_option(ldap, LDAP_OPT_SOCKBUF, &socket) == LDAP_OPT_SUCCESS && socket != nullptr) {
+        ber_sockbuf_ctrl(socket, LBER_SB_OPT_SET_MAX_INCOMING, &limit);
+    }
+}
+
+void Connection::set_tls_options() {
+    LDAP* ldap = ldap_.get();
+    const int require = server_.tls_verify ? LDAP_OPT_X_TLS_DEMAND : LDAP_OPT_X_TLS_NEVER;
+    const int match_name = server_.tls_verify ? LDAP_OPT_X_TLS_DEMAND : LDAP_OPT_X_TLS_NEVER;
+    const int oldest = LDAP_OPT_X_TLS_PROTOCOL_TLS1_2;
+    const int client = 0;
+    std::string ca_file = server_.ca_file;
+    for (const char* candidate : system_ca_files) {
+        if (ca_file.empty() && access(candidate, R_OK) == 0) {
+            ca_file = candidate;
+        }
+    }
+    ldap_set_option(ldap, LDAP_OPT_X_TLS_REQUIRE_CERT, &require);
+    ldap_set_option(ldap, LDAP_OPT_X_TLS_REQUIRE_SAN, &match_name);
+    ldap_set_option(ldap, LDAP_OPT_X_TLS_PROTOCOL_MIN, &oldest);
+    if (!ca_file.empty()) {
+        ldap_set_option(ldap, LDAP_OPT_X_TLS_CACERTFILE, ca_file.c_str());
+    }
+    if (!server_.cert_file.empty()) {
+        ldap_set_option(ldap, LDAP_OPT_X_TLS_CERTFILE, server_.cert_file.c_str());
+        const std::string& key = server_.key_file.empty() ? server_.cert_file : server_.key_file;
+        ldap_set_option(ldap, LDAP_OPT_X_TLS_KEYFILE, key.c_str());
+    }
+    // Options of one handle take effect only in a context of its own, made after them.
+    if (ldap_set_option(ldap, LDAP_OPT_X_TLS_NEWCTX, &client) != LDAP_OPT_SUCCESS) {
+        throw Error(ErrorKind::tls,
+                    "could not prepare TLS: a certificate or key file cannot be read",
+                    "check ca_file, cert_file and key_file: PEM files that the server's user may "
+                    "read");
+    }
+}
+
+void Connection::install_tls() {
+    const int code = ldap_install_tls(ldap_.get());
+    if (code != LDAP_SUCCESS) {
+        if (should_stop_()) {
+            throw Error(ErrorKind::stopped, "stopped while starting TLS");
+        }
+        const std::string reason = text_option(ldap_.get(), LDAP_OPT_DIAGNOSTIC_MESSAGE);
+        throw Error(ErrorKind::tls,
+                    "no TLS connection to " + peer() + ": " +
+                        (reason.empty() ? ldap_err2string(code) : reason),
+                    "the certificate must be issued for this host name by an authority in ca_file, "
+                    "and be valid today",
+                    code);
+    }
+}
+
+void Connection::secure() {
+    if (endpoint_.scheme == "ldaps") {
+        if (server_.start_tls) {
+            throw Error(ErrorKind::configuration, "start_tls cannot be used with ldaps://",
+                        "use ldap:// with start_tls, or ldaps:// without");
+        }
+        set_tls_options();
+        install_tls();
+    } else if (server_.start_tls) {
+        set_tls_options();
+        int message_id = 0;
+        const int code = ldap_start_tls(ldap_.get(), nullptr, nullptr, &message_id);
+        if (code != LDAP_SUCCESS) {
+            throw local_failure(code, "StartTLS");
+        }
+        const Message answer = wait(message_id);
+        const Result result(ldap_.get(), answer.get());
+        if (result.code != LDAP_SUCCESS) {
+            throw Error(ErrorKind::tls,
+                        peer() + " refused StartTLS: " + ldap_err2string(result.code) +
+                            (result.diagnostic.empty() ? "" : " (" + result.diagnostic + ")"),
+                        "use ldaps://, or switch TLS on at the server", result.code);
+        }
+        install_tls();
+    }
+}
+
+void Connection::bind() {
+    if (server_.auth == Auth::none) {
+        return;  // LDAPv3 needs no bind to be anonymous
+    }
+    berval secret{server_.secret.size(), server_.secret.data()};
+    const char* mechanism = LDAP_SASL_SIMPLE;
+    const char* name = server_.username.c_str();
+    if (server_.auth == Auth::external) {
+        mechanism = "EXTERNAL";
+        name = nullptr;
+        secret = berval{server_.username.size(), server_.username.data()};
+    } else if (server_.secret.empty() || server_.username.empty()) {
+        // RFC 4513, 5.1.2: the server would take it for an anonymous bind and say success.
+        throw Error(ErrorKind::configuration,
+                    "a simple bind needs a username and a secret that is not empty",
+                    "set both, or auth => 'none' to read anonymously");
+    }
+    int message_id = 0;
+    const int code =
+        ldap_sasl_bind(ldap_.get(), name, mechanism, &secret, nullptr, nullptr, &message_id);
+    if (code != LDAP_SUCCESS) {
+        throw local_failure(code, "bind");
+    }
+    const Message answer = wait(message_id);
+    const Result result(ldap_.get(), answer.get());
+    if (result.code != LDAP_SUCCESS) {
+        throw failure(result.code, "bind", result.diagnostic);
+    }
+}
+
+Message Connection::wait(int message_id) const {
+    const auto deadline = Clock::now() + server_.timeout;
+    for (;;) {
+        timeval patience = to_timeval(slice);
+        LDAPMessage* message = nullptr;
+        const int type = ldap_result(ldap_.get(), message_id, LDAP_MSG_ONE, &patience, &message);
+        if (type > 0) {
+            return Message(message);
+        }
+        if (type < 0) {
+            int code = LDAP_SERVER_DOWN;
+            ldap_get_option(ldap_.get(), LDAP_OPT_RESULT_CODE, &code);
+            // A signal wakes the poll inside; whether it means us is for should_stop to say.
+            if (code != LDAP_SUCCESS) {
+                throw local_failure(code, "reading an answer");
+            }
+        }
+        if (should_stop_()) {
+            throw Error(ErrorKind::stopped, "stopped while waiting for " + peer());
+        }
+        if (Clock::now() >= deadline) {
+            throw Error(ErrorKind::timeout,
+                        peer() + " sent nothing for " +
+                            std::to_string(server_.timeout.count() / 1000) + " seconds",
+                        "raise the target's option timeout if the server is that slow");
+        }
+    }
+}
+
+void Connection::abandon(int message_id) const noexcept {
+    ldap_abandon_ext(ldap_.get(), message_id, nullptr, nullptr);
+}
+
+Error Connection::failure(int code, const std::string& what, const std::string& diagnostic) const {
+    std::string message = what + " at " + peer() + " failed: " + ldap_err2string(code);
+    if (!diagnostic.empty()) {
+        message += " (" + diagnostic.substr(0, 500) + ")";
+    }
+    return {kind_of(code), message, hint_for(code), code};
+}
+
+Error Connection::local_failure(int code, const std::string& what) const {
+    if (should_stop_()) {
+        return {ErrorKind::stopped, "stopped during " + what};
+    }
+    if (code == LDAP_SERVER_DOWN) {
+        return {ErrorKind::lost, "the connection to " + peer() + " was lost during " + what,
+                uses_tls() ? "" : "a server that wants TLS at once may close plain connections",
+                code};
+    }
+    return failure(code, what, text_option(ldap_.get(), LDAP_OPT_DIAGNOSTIC_MESSAGE));
+}
+
+Result::Result(LDAP* ldap, LDAPMessage* message) {
+    char* text = nullptr;
+    char** referrals = nullptr;
+    const int parsed =
+        ldap_parse_result(ldap, message, &code, nullptr, &text, &referrals, &controls, 0);
+    if (text != nullptr) {
+        diagnostic = text;
+        ldap_memfree(text);
+    }
+    if (referrals != nullptr) {
+        referral = referrals[0] == nullptr ? "" : referrals[0];
+        ber_memvfree(reinterpret_cast<void**>(referrals));
+    }
+    if (parsed != LDAP_SUCCESS) {
+        code = parsed;
+    }
+}
+
+}  // namespace crmsync::directory

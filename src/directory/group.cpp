@@ -1,0 +1,124 @@
+#include "directory/group.h"
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "directory/attribute.h"
+#include "directory/name.h"
+
+namespace crmsync::directory {
+
+namespace {
+
+constexpr std::string_view group_filter =
+    "(|(objectClass=group)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)"
+    "(objectClass=groupOfMembers)(objectClass=posixGroup))";
+
+// uniqueMember may end in a bit string that tells apart uses of one name (RFC 4517, 3.3.21).
+std::string_view without_identifier(std::string_view name) {
+    const std::size_t at = name.rfind("#'");
+    return at != std::string_view::npos && name.ends_with("'B") ? name.substr(0, at) : name;
+}
+
+// The relative identifier of a group, which its users have as primaryGroupID; empty outside Active
+// Directory.
+std::string relative_identifier(Connection& connection, const std::string& dn) {
+    std::string sid;
+    read_values(connection, dn, std::string(group_filter), "objectSid",
+                [&](std::string_view value) { sid = value_text("objectSid", value); });
+    return sid.substr(sid.rfind('-') + 1);
+}
+
+}  // namespace
+
+Query GroupReader::below_context(std::string filter) const {
+    Query query;
+    query.base = kind_.context_of(query_.base);
+    query.filter = std::move(filter);
+    query.page_size = kind_.supports_paging ? query_.page_size : 0;
+    query.ignore_references = true;
+    return query;
+}
+
+std::string GroupReader::find(const std::string& group) {
+    if (is_dn(group)) {
+        return group;
+    }
+    std::vector<std::string> found;
+    search(connection_,
+           below_context("(&" + std::string(group_filter) + "(cn=" + escape_filter_value(group) +
+                         "))"),
+           [&](const Entry& entry) { found.emplace_back(entry.dn); });
+    if (found.empty()) {
+        throw Error(ErrorKind::not_found, "there is no group named \"" + group + "\"",
+                    "check map_group; a group can also be given by its distinguished name");
+    }
+    if (found.size() > 1) {
+        throw Error(ErrorKind::configuration,
+                    "several groups are named \"" + group + "\": " + found[0] + " and " + found[1],
+                    "give map_group the distinguished name of the one that is meant");
+    }
+    return found[0];
+}
+
+// There are far fewer groups than members, so they are listed once instead of asking for each
+// member whether it is one.
+const std::unordered_set<std::string>& GroupReader::all_groups() {
+    if (!all_groups_) {
+        all_groups_.emplace();
+        search(connection_, below_context(std::string(group_filter)),
+               [&](const Entry& entry) { all_groups_->insert(normalise_dn(entry.dn)); });
+    }
+    return *all_groups_;
+}
+
+void GroupReader::read(const std::string& group, const MemberSink& sink) {
+    const std::string top = find(group);
+    std::unordered_set<std::string> visited = {normalise_dn(top)};
+    std::deque<std::string> waiting = {top};
+    // Listed before the first group is read: the reader has one search under way at a time.
+    const auto* groups = query_.nested ? &all_groups() : nullptr;
+    while (!waiting.empty()) {
+        const std::string dn = std::move(waiting.front());
+        waiting.pop_front();
+        read_one(dn, sink, [&](const std::string& member) {
+            if (groups != nullptr && groups->contains(member) && visited.insert(member).second) {
+                waiting.push_back(member);
+            }
+        });
+    }
+}
+
+void GroupReader::read_one(const std::string& dn, const MemberSink& sink,
+                           const std::function<void(const std::string&)>& found_member) {
+    const std::string filter(group_filter);
+    for (const char* attribute : {"member", "uniqueMember"}) {
+        read_values(connection_, dn, filter, attribute, [&](std::string_view value) {
+            const std::string member = normalise_dn(without_identifier(value));
+            sink(MemberForm::dn, member);
+            found_member(member);
+        });
+    }
+    read_values(connection_, dn, filter, "memberUid",
+                [&](std::string_view value) { sink(MemberForm::login, value); });
+    if (kind_.is_active_directory) {
+        read_primary_members(dn, sink);
+    }
+}
+
+void GroupReader::read_primary_members(const std::string& dn, const MemberSink& sink) {
+    const std::string identifier = relative_identifier(connection_, dn);
+    if (identifier.empty()) {
+        return;
+    }
+    Query users;
+    users.base = query_.base;
+    users.filter = "(&" + query_.user_filter + "(primaryGroupID=" + identifier + "))";
+    users.page_size = kind_.supports_paging ? query_.page_size : 0;
+    users.ignore_references = true;
+    search(connection_, users,
+           [&](const Entry& entry) { sink(MemberForm::dn, normalise_dn(entry.dn)); });
+}
+
+}  // namespace crmsync::directory

@@ -1,0 +1,95 @@
+#include "directory/name.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include <ldap.h>
+
+namespace crmsync::directory {
+
+namespace {
+
+struct DnDeleter {
+    void operator()(LDAPRDN* dn) const noexcept { ldap_dnfree(dn); }
+};
+using Dn = std::unique_ptr<LDAPRDN, DnDeleter>;
+
+Dn parse(std::string_view text) {
+    const std::string copy(text);
+    LDAPDN dn = nullptr;
+    if (copy.find('\0') != std::string::npos ||
+        ldap_str2dn(copy.c_str(), &dn, LDAP_DN_FORMAT_LDAPV3) != LDAP_SUCCESS) {
+        return nullptr;
+    }
+    return Dn(dn);
+}
+
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+void make_lower(berval& value) {
+    std::transform(value.bv_val, value.bv_val + value.bv_len, value.bv_val, lower);
+}
+
+void squeeze_spaces(berval& value) {
+    char* end = std::unique(value.bv_val, value.bv_val + value.bv_len,
+                            [](char left, char right) { return left == ' ' && right == ' '; });
+    value.bv_len = static_cast<ber_len_t>(end - value.bv_val);
+    *end = '\0';
+}
+
+bool before(const LDAPAVA* left, const LDAPAVA* right) {
+    const auto view = [](const berval& value) {
+        return std::string_view(value.bv_val, value.bv_len);
+    };
+    return std::pair(view(left->la_attr), view(left->la_value)) <
+           std::pair(view(right->la_attr), view(right->la_value));
+}
+
+}  // namespace
+
+std::string normalise_dn(std::string_view dn) {
+    const Dn parsed = parse(dn);
+    char* printed = nullptr;
+    if (parsed) {
+        for (LDAPRDN* rdn = parsed.get(); *rdn != nullptr; ++rdn) {
+            LDAPAVA** end = *rdn;
+            for (; *end != nullptr; ++end) {
+                make_lower((*end)->la_attr);
+                if (((*end)->la_flags & LDAP_AVA_BINARY) == 0) {
+                    make_lower((*end)->la_value);
+                    squeeze_spaces((*end)->la_value);
+                }
+            }
+            std::sort(*rdn, end, before);
+        }
+        ldap_dn2str(parsed.get(), &printed, LDAP_DN_FORMAT_LDAPV3);
+    }
+    std::string text;
+    if (printed != nullptr) {
+        text = printed;
+        ldap_memfree(printed);
+    } else {
+        std::transform(dn.begin(), dn.end(), std::back_inserter(text), lower);
+    }
+    return text;
+}
+
+bool is_dn(std::string_view text) {
+    const Dn parsed = parse(text);
+    return parsed && *parsed != nullptr;
+}
+
+bool lies_below(std::string_view dn, std::string_view base) {
+    const std::string lower_dn = normalise_dn(dn);
+    const std::string lower_base = normalise_dn(base);
+    if (lower_base.empty() || lower_dn == lower_base) {
+        return true;
+    }
+    return lower_dn.size() > lower_base.size() && lower_dn.ends_with(lower_base) &&
+           lower_dn[lower_dn.size() - lower_base.size() - 1] == ',';
+}
+
+}  // namespace crmsync::directory

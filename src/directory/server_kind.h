@@ -1,0 +1,25 @@
+// What kind of server answers, from its root DSE (RFC 4512, 5.1) and schema.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "directory/connection.h"
+
+namespace crmsync::directory {
+
+struct ServerKind {
+    bool is_active_directory = false;  // also Samba and AD LDS
+    std::string vendor;                // for people; may be empty
+    std::string key_attribute;         // entryUUID, objectGUID, nsUniqueId or ipaUniqueID
+    bool supports_paging = false;
+    std::vector<std::string> naming_contexts;
+
+    // The naming context that holds this name, or an empty string.
+    std::string context_of(const std::string& dn) const;
+};
+
+// Throws Error.
+ServerKind probe(Connection& connection);
+
+}  // namespace crmsync::directory
