@@ -13,11 +13,11 @@
 
 // One long pass of a worker, as the view `progress` shows it.
 typedef struct CrmsyncProgress {
-    int32 link;          // 0: the slot is free
+    int32 link;  // 0: the slot is free
     int32 pid;
     char phase[32];
     int64 done;
-    int64 total;         // 0: not known yet
+    int64 total;  // 0: not known yet
     TimestampTz started;
 } CrmsyncProgress;
 
@@ -26,10 +26,10 @@ typedef struct CrmsyncPreload {
 
     // Settings, read through these at use so that a reload takes effect.
     bool (*enabled)(void);
-    const char* (*environment)(void);        // setting, or the machine's id when empty
+    const char* (*environment)(void);  // setting, or the machine's id when empty
     const char* (*secret_directory)(void);
     const char* (*allowed_hosts)(void);
-    int (*fail_guarded_call)(void);          // developer setting: the n-th guarded call fails; 0 = none
+    int (*fail_guarded_call)(void);  // developer setting: the n-th guarded call fails; 0 = none
 
     // The resident worker of this database: registers MyLatch so that commits wake it, until it
     // exits (released by itself in before_shmem_exit). Returns false when another worker has it.
@@ -44,13 +44,16 @@ typedef struct CrmsyncPreload {
     void (*request_sync)(int32 link);
     int (*take_requests)(int32* links, int capacity);
 
-    // Progress slots of this database; set with link = 0 frees the caller's slot for that link.
+    // Progress slots of this database, one per process and link. done < 0 frees the caller's slot
+    // for that link, link = 0 all slots of the caller; they are also freed when it exits.
     void (*set_progress)(int32 link, const char* phase, int64 done, int64 total);
     int (*get_progress)(CrmsyncProgress* slots, int capacity);
-
 
     // Which of the two change logs writers append to now (0 or 1), and switching it. Not durable:
     // readers always read both.
     int (*active_log)(void);
     void (*set_active_log)(int which);
+
+    int64 (*max_log_size)(void);  // bytes
+    int (*query_timeout)(void);   // milliseconds; 0 = none
 } CrmsyncPreload;

@@ -1,0 +1,104 @@
+#include "preload/shared_state.h"
+
+namespace crmsync {
+
+namespace {
+
+SharedState* state = nullptr;
+shmem_request_hook_type previous_request = nullptr;
+shmem_startup_hook_type previous_startup = nullptr;
+
+const char tranche[] = "crmsync";
+
+void request() {
+    if (previous_request != nullptr)
+        previous_request();
+    RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)));
+    RequestNamedLWLockTranche(tranche, 1);
+}
+
+void startup() {
+    if (previous_startup != nullptr)
+        previous_startup();
+    LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+    bool found;
+    state = static_cast<SharedState*>(ShmemInitStruct("crmsync", sizeof(SharedState), &found));
+    if (!found) {
+        memset(static_cast<void*>(state), 0, sizeof(SharedState));
+        state->lock = &GetNamedLWLockTranche(tranche)->lock;
+    }
+    LWLockRelease(AddinShmemInitLock);
+}
+
+DatabaseSlot* my_slot() {
+    static DatabaseSlot* mine = nullptr;
+    if (mine == nullptr || mine->database.load(std::memory_order_relaxed) != MyDatabaseId)
+        mine = find_slot(MyDatabaseId);
+    return mine;
+}
+
+void set_latch(const std::atomic<Latch*>& latch) {
+    if (Latch* target = latch.load(std::memory_order_acquire))
+        SetLatch(target);
+}
+
+}  // namespace
+
+SharedState* shared_state() {
+    return state;
+}
+
+void install_shared_memory_hooks() {
+    previous_request = shmem_request_hook;
+    shmem_request_hook = request;
+    previous_startup = shmem_startup_hook;
+    shmem_startup_hook = startup;
+}
+
+DatabaseSlot* find_slot(Oid database) {
+    if (state == nullptr || !OidIsValid(database))
+        return nullptr;
+    for (DatabaseSlot& slot : state->slots)
+        if (slot.database.load(std::memory_order_acquire) == database)
+            return &slot;
+    return nullptr;
+}
+
+DatabaseSlot* claim_slot(Oid database) {
+    if (DatabaseSlot* slot = find_slot(database))
+        return slot;
+    DatabaseSlot* slot = nullptr;
+    for (DatabaseSlot& candidate : state->slots)
+        if (slot == nullptr && candidate.database.load() == InvalidOid)
+            slot = &candidate;
+    if (slot == nullptr)
+        return nullptr;
+    memset(static_cast<void*>(slot), 0, sizeof(DatabaseSlot));
+    slot->database.store(database, std::memory_order_release);
+    return slot;
+}
+
+int active_log() {
+    const DatabaseSlot* slot = my_slot();
+    return slot == nullptr ? 0 : slot->active_log.load(std::memory_order_relaxed);
+}
+
+void set_active_log(int which) {
+    if (DatabaseSlot* slot = my_slot())
+        slot->active_log.store(which == 0 ? 0 : 1, std::memory_order_relaxed);
+}
+
+bool wake_worker() {
+    const DatabaseSlot* slot = my_slot();
+    if (slot == nullptr || slot->latch.load(std::memory_order_relaxed) == nullptr)
+        return false;
+    set_latch(slot->latch);
+    return true;
+}
+
+void wake_launcher() {
+    if (state != nullptr)
+        set_latch(state->launcher);
+}
+
+}  // namespace crmsync
