@@ -19,16 +19,16 @@ enum class Disposition {
     mailbox_disabled,  // nothing works in this mailbox until an administrator has looked
     folder_gone,       // find or create the folder again
     resync,            // the stored sync state is no longer valid
-    target_broken      // a wrong URL, certificate, redirect or answer: stop the target, slowly retry
+    target_broken  // a wrong URL, certificate, redirect or answer: stop the target, slowly retry
 };
 
 struct Failure {
     Disposition disposition;
-    std::string code;     // the server's own code (ErrorItemNotFound), or HTTP-503, TLS, TIMEOUT, ...
+    std::string code;  // the server's own code (ErrorItemNotFound), or HTTP-503, TLS, TIMEOUT, ...
     std::string message;  // the server's own words, cleaned, at most 1,000 bytes
     std::chrono::milliseconds retry_after{0};
-    std::string correct_address{};      // for ErrorNonPrimarySmtpAddress: the address to use instead
-    bool may_have_happened = false;   // the request may have been carried out: look before repeating
+    std::string correct_address{};   // for ErrorNonPrimarySmtpAddress: the address to use instead
+    bool may_have_happened = false;  // the request may have been carried out: look before repeating
 };
 
 }  // namespace crmsync::exchange

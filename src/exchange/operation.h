@@ -14,8 +14,8 @@ namespace crmsync::exchange {
 
 // In whose name and where a request is made.
 struct Account {
-    std::string mailbox;          // SMTP address
-    bool impersonation = true;    // false: delegate access to the folder of the mailbox
+    std::string mailbox;        // SMTP address
+    bool impersonation = true;  // false: delegate access to the folder of the mailbox
     std::string server_version = "Exchange2013_SP1";
 };
 
@@ -96,16 +96,16 @@ using Operation = std::variant<FindFolder, CreateFolder, DeleteFolder, ListStamp
 struct ItemAnswer {
     ItemReference item;
     std::optional<Failure> failure;
-    std::string stamp;                 // ListStamps, FindStamps, GetItems
-    std::vector<record::Value> values; // GetItems: parallel to its layout
+    std::string stamp;                  // ListStamps, FindStamps, GetItems
+    std::vector<record::Value> values;  // GetItems: parallel to its layout
 };
 
 struct Answer {
     std::optional<Failure> failure;  // the request as a whole failed; items is empty
     std::string folder_id;           // FindFolder (empty: there is none yet), CreateFolder
     std::vector<ItemAnswer> items;
-    bool complete = true;            // ListStamps: no further page
-    int next_offset = 0;             // ListStamps: where the next page starts
+    bool complete = true;  // ListStamps: no further page
+    int next_offset = 0;   // ListStamps: where the next page starts
 };
 
 }  // namespace crmsync::exchange

@@ -89,6 +89,9 @@ std::span<const Property> properties();
 // properties) are resolved too and live as long as the process.
 const Property* find_property(std::string_view name, Object object);
 
+// Where named properties (x:NAME) stand among the rows: with the other extended properties.
+std::uint16_t named_property_position();
+
 // True when the property belongs to the object.
 constexpr bool belongs_to(const Property& property, Object object) {
     return (property.objects & static_cast<std::uint8_t>(object)) != 0;

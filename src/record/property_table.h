@@ -10,7 +10,4 @@ namespace crmsync::record {
 // The rows, in the order of the schema's sequence, their positions filled in.
 std::span<const Property> property_rows();
 
-// Where named properties (x:NAME) stand among the rows: with the other extended properties.
-std::uint16_t named_property_position();
-
 }  // namespace crmsync::record

@@ -1,0 +1,42 @@
+// How a property is named on the wire: FieldURI, IndexedFieldURI, ExtendedFieldURI.
+#pragma once
+
+#include <pugixml.hpp>
+#include <span>
+#include <string_view>
+
+#include "record/property.h"
+
+namespace crmsync::exchange::ews {
+
+// The property set of everything that is named by us: the stamp and x:NAME.
+inline constexpr const char* own_property_set = "7c2b3e5a-9d41-4f6e-8b0a-5e1c9a7d3f42";
+inline constexpr const char* stamp_name = "crmsync";
+
+// True when EWS carries the property in a way that this build writes and reads.
+bool carried(const record::Property& property);
+
+// True for the forms that travel as ExtendedProperty.
+bool is_extended(const record::Property& property);
+
+// Appends the element that addresses the property. The property must be `carried`.
+void add_field_uri(pugi::xml_node parent, const record::Property& property);
+
+// Appends the ExtendedFieldURI of the stamp.
+void add_stamp_uri(pugi::xml_node parent);
+
+// True when this ExtendedFieldURI, as a server wrote it, names the property or the stamp. Servers
+// may name a property set by its GUID that was asked for by its word, and write numbers either way.
+bool names_property(pugi::xml_node extended_field_uri, const record::Property& property);
+bool names_stamp(pugi::xml_node extended_field_uri);
+
+// What has to be removed beside the Entry so that an e-mail address is gone: address type, address
+// and original names are properties of their own (PidLidEmail1DisplayName and its neighbours).
+struct EmailProperty {
+    std::uint32_t id;
+    const char* type;
+};
+std::span<const EmailProperty> email_group(std::string_view entry_key);
+void add_email_property_uri(pugi::xml_node parent, const EmailProperty& property);
+
+}  // namespace crmsync::exchange::ews

@@ -1,0 +1,296 @@
+// Elements go out in the order of Property::position, which is the schema's. Entries of the same
+// container, and parts of the same address, stand next to each other in that order, so that one
+// open container and one open entry are all there is to remember.
+#include "exchange/ews/item_xml.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "exchange/ews/field_uri.h"
+#include "exchange/ews/request.h"
+#include "exchange/ews/wire_value.h"
+#include "exchange/ews/xml.h"
+#include "record/text.h"
+#include "record/value.h"
+
+namespace crmsync::exchange::ews {
+namespace {
+
+using record::EwsForm;
+using record::Field;
+using record::Fields;
+using record::Object;
+using record::Property;
+using record::Value;
+
+const char* element_name(Object object) {
+    if (object != Object::contact) {
+        throw std::invalid_argument(std::string(record::object_name(object)) +
+                                    " is not supported yet");
+    }
+    return "t:Contact";
+}
+
+std::string qualified(std::string_view name) {
+    return "t:" + std::string(name);
+}
+
+void check_writable(const Property& property, Object object) {
+    const std::string name(property.name);
+    if (!record::belongs_to(property, object)) {
+        throw std::invalid_argument("property " + name + " does not belong to " +
+                                    std::string(record::object_name(object)));
+    }
+    if (property.access == record::Access::inbound) {
+        throw std::invalid_argument("property " + name + " cannot be written");
+    }
+    if (!carried(property)) {
+        throw std::invalid_argument("property " + name + " is not supported yet");
+    }
+}
+
+std::vector<const Field*> in_schema_order(const Fields& fields, Object object) {
+    std::vector<const Field*> ordered;
+    ordered.reserve(fields.size());
+    for (const Field& field : fields) {
+        check_writable(*field.property, object);
+        ordered.push_back(&field);
+    }
+    std::stable_sort(ordered.begin(), ordered.end(), [](const Field* a, const Field* b) {
+        return a->property->position < b->property->position;
+    });
+    return ordered;
+}
+
+void add_extended(pugi::xml_node item, const Property& property, const std::string& value) {
+    pugi::xml_node extended = add(item, "t:ExtendedProperty");
+    add_field_uri(extended, property);
+    add_text(extended, "t:Value", to_wire(property, value));
+}
+
+void add_strings(pugi::xml_node item, const Property& property, const std::string& value) {
+    pugi::xml_node list = add(item, qualified(property.ews.element).c_str());
+    for (const std::string& element : record::read_text_list(value)) {
+        add_text(list, "t:String", sendable(element));
+    }
+}
+
+// Writes values one after the other below an item's element.
+class ItemWriter {
+  public:
+    explicit ItemWriter(pugi::xml_node item) : item_(item) {}
+
+    void write(const Property& property, const std::string& value) {
+        switch (property.ews.form) {
+            case EwsForm::extended_tag:
+            case EwsForm::extended_set:
+            case EwsForm::named:
+                add_extended(item_, property, value);
+                break;
+            case EwsForm::string_list:
+                add_strings(item_, property, value);
+                break;
+            case EwsForm::entry: {
+                pugi::xml_node entry =
+                    add_text(container(property), "t:Entry", to_wire(property, value));
+                set(entry, "Key", property.ews.index.data());
+                break;
+            }
+            case EwsForm::address_part:
+                add_text(address(property), qualified(property.ews.element).c_str(),
+                         to_wire(property, value));
+                break;
+            case EwsForm::body:
+                set(add_text(item_, "t:Body", to_wire(property, value)), "BodyType", "Text");
+                break;
+            default:
+                add_text(item_, qualified(property.ews.element).c_str(), to_wire(property, value));
+        }
+    }
+
+  private:
+    pugi::xml_node container(const Property& property) {
+        if (container_name_ != property.ews.container) {
+            container_name_ = property.ews.container;
+            container_ = add(item_, qualified(container_name_).c_str());
+            address_key_ = {};
+        }
+        return container_;
+    }
+
+    pugi::xml_node address(const Property& property) {
+        pugi::xml_node addresses = container(property);
+        if (address_key_ != property.ews.index) {
+            address_key_ = property.ews.index;
+            address_ = add(addresses, "t:Entry");
+            set(address_, "Key", address_key_.data());
+        }
+        return address_;
+    }
+
+    pugi::xml_node item_;
+    pugi::xml_node container_;
+    pugi::xml_node address_;
+    std::string_view container_name_;
+    std::string_view address_key_;
+};
+
+void add_stamp(pugi::xml_node item, const std::string& stamp) {
+    pugi::xml_node extended = add(item, "t:ExtendedProperty");
+    add_stamp_uri(extended);
+    add_text(extended, "t:Value", sendable(stamp));
+}
+
+void add_set(pugi::xml_node updates, Object object, const Property& property,
+             const std::string& value) {
+    pugi::xml_node change = add(updates, "t:SetItemField");
+    add_field_uri(change, property);
+    ItemWriter(add(change, element_name(object))).write(property, value);
+}
+
+void add_removal(pugi::xml_node updates, const Property& property) {
+    add_field_uri(add(updates, "t:DeleteItemField"), property);
+    for (const EmailProperty& part : email_group(property.ews.index)) {
+        add_email_property_uri(add(updates, "t:DeleteItemField"), part);
+    }
+}
+
+// The name shown with an address goes with the whole group when the address is removed.
+bool removed_with_address(const Field& field, const std::vector<const Field*>& fields) {
+    return std::any_of(fields.begin(), fields.end(), [&](const Field* other) {
+        const auto group = email_group(other->property->ews.index);
+        return !other->value && !group.empty() &&
+               field.property->ews.form == EwsForm::extended_set &&
+               group.front().id == field.property->ews.id;
+    });
+}
+
+Value read_extended(pugi::xml_node item, const Property& property) {
+    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
+        if (names_property(child(extended, "ExtendedFieldURI"), property)) {
+            return from_wire(property, text_of(child(extended, "Value")));
+        }
+    }
+    return {};
+}
+
+Value read_strings(pugi::xml_node item, const Property& property) {
+    std::vector<std::string> list;
+    for (pugi::xml_node element : children(child(item, property.ews.element), "String")) {
+        list.push_back(std::string(record::trimmed(record::cleaned(text_of(element)))));
+    }
+    std::string text = record::write_text_list(std::move(list));
+    return text.empty() ? Value{} : Value{std::move(text)};
+}
+
+pugi::xml_node find_entry(pugi::xml_node item, const Property& property) {
+    for (pugi::xml_node entry : children(child(item, property.ews.container), "Entry")) {
+        if (entry.attribute("Key").value() == property.ews.index) {
+            return entry;
+        }
+    }
+    return {};
+}
+
+Value read_value(pugi::xml_node item, const Property& property) {
+    switch (property.ews.form) {
+        case EwsForm::none:
+        case EwsForm::photo:
+        case EwsForm::structure:
+            return {};
+        case EwsForm::extended_tag:
+        case EwsForm::extended_set:
+        case EwsForm::named:
+            return read_extended(item, property);
+        case EwsForm::string_list:
+            return read_strings(item, property);
+        case EwsForm::entry:
+            return from_wire(property, text_of(find_entry(item, property)));
+        case EwsForm::address_part:
+            return from_wire(property,
+                             text_of(child(find_entry(item, property), property.ews.element)));
+        case EwsForm::element:
+        case EwsForm::body:
+            return from_wire(property, text_of(child(item, property.ews.element)));
+    }
+    return {};
+}
+
+}  // namespace
+
+void add_new_item(pugi::xml_node items, Object object, const NewItem& item) {
+    pugi::xml_node element = add(items, element_name(object));
+    ItemWriter writer(element);
+    bool stamped = item.stamp.empty();
+    for (const Field* field : in_schema_order(item.fields, object)) {
+        if (!stamped && field->property->position > record::named_property_position()) {
+            add_stamp(element, item.stamp);
+            stamped = true;
+        }
+        if (field->value) {
+            writer.write(*field->property, *field->value);
+        }
+    }
+    if (!stamped) {
+        add_stamp(element, item.stamp);
+    }
+}
+
+void add_updates(pugi::xml_node updates, Object object, const Fields& fields) {
+    element_name(object);
+    const auto ordered = in_schema_order(fields, object);
+    const auto write = [&](const Field& field) {
+        if (field.value) {
+            add_set(updates, object, *field.property, *field.value);
+        } else if (!field.property->absent.empty()) {
+            add_set(updates, object, *field.property, std::string(field.property->absent));
+        } else if (!removed_with_address(field, ordered)) {
+            add_removal(updates, *field.property);
+        }
+    };
+    // Whole addresses and names of e-mail addresses come last: writing the parts, or the address,
+    // makes the server set them.
+    for (const Field* field : ordered) {
+        if (!is_extended(*field->property)) {
+            write(*field);
+        }
+    }
+    for (const Field* field : ordered) {
+        if (is_extended(*field->property)) {
+            write(*field);
+        }
+    }
+}
+
+void add_shape(pugi::xml_node operation, const record::Layout& layout) {
+    pugi::xml_node shape = add(operation, "m:ItemShape");
+    add_text(shape, "t:BaseShape", "IdOnly");
+    add_text(shape, "t:BodyType", "Text");
+    pugi::xml_node more = add(shape, "t:AdditionalProperties");
+    add_stamp_uri(more);
+    for (const Property* property : layout) {
+        if (carried(*property)) {
+            add_field_uri(more, *property);
+        }
+    }
+}
+
+std::vector<Value> read_values(pugi::xml_node item, const record::Layout& layout) {
+    std::vector<Value> values;
+    values.reserve(layout.size());
+    for (const Property* property : layout) {
+        values.push_back(read_value(item, *property));
+    }
+    return values;
+}
+
+std::string read_stamp_of(pugi::xml_node item) {
+    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
+        if (names_stamp(child(extended, "ExtendedFieldURI"))) {
+            return record::cleaned(text_of(child(extended, "Value")));
+        }
+    }
+    return {};
+}
+
+}  // namespace crmsync::exchange::ews

@@ -1,0 +1,27 @@
+// The values of an item as XML: the whole element for CreateItem, the single changes for
+// UpdateItem, and back again from an answer.
+#pragma once
+
+#include <pugixml.hpp>
+#include <string>
+
+#include "exchange/operation.h"
+
+namespace crmsync::exchange::ews {
+
+// Throws std::invalid_argument "... is not supported yet" for objects and properties that this
+// build does not write, and for properties that only travel inwards.
+void add_new_item(pugi::xml_node items, record::Object object, const NewItem& item);
+void add_updates(pugi::xml_node updates, record::Object object, const record::Fields& fields);
+
+// The additional properties to ask for, so that read_item finds the layout's values.
+void add_shape(pugi::xml_node operation, const record::Layout& layout);
+
+// The canonical value of each property of the layout; what a server wrote that is no value of the
+// property's type is taken as absent.
+std::vector<record::Value> read_values(pugi::xml_node item, const record::Layout& layout);
+
+// Our stamp on the item; empty when it has none.
+std::string read_stamp_of(pugi::xml_node item);
+
+}  // namespace crmsync::exchange::ews

@@ -1,0 +1,391 @@
+// From an HTTP response to an Answer. Response messages belong to the items of the request by their
+// order alone, so an answer with more or fewer of them than were asked for belongs to nothing, and
+// one that names another item of the same request is not believed either.
+#include <algorithm>
+#include <charconv>
+#include <pugixml.hpp>
+
+#include "exchange/ews/failures.h"
+#include "exchange/ews/item_xml.h"
+#include "exchange/ews/protocol.h"
+#include "exchange/ews/xml.h"
+#include "record/text.h"
+
+namespace crmsync::exchange::ews {
+namespace {
+
+constexpr std::size_t longest_id = 512;  // bytes; Exchange's ids have about 150
+
+using Messages = std::vector<pugi::xml_node>;
+
+Answer failed(Failure failure) {
+    Answer answer;
+    answer.failure = std::move(failure);
+    return answer;
+}
+
+Answer broken(std::string_view code, std::string_view words, bool write) {
+    return failed(broken_answer(code, words, write));
+}
+
+bool usable_id(std::string_view id) {
+    return !id.empty() && id.size() <= longest_id &&
+           std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7F; });
+}
+
+// The id and change key of an item; nullopt: the server sent none that can be kept.
+std::optional<ItemReference> read_reference(pugi::xml_node item) {
+    const pugi::xml_node id = child(item, "ItemId");
+    ItemReference reference{.id = id.attribute("Id").value(),
+                            .change_key = id.attribute("ChangeKey").value()};
+    const bool good = usable_id(reference.id) &&
+                      (reference.change_key.empty() || usable_id(reference.change_key));
+    return good ? std::optional(std::move(reference)) : std::nullopt;
+}
+
+pugi::xml_node first_item(pugi::xml_node message) {
+    for (pugi::xml_node item : child(message, "Items")) {
+        if (item.type() == pugi::node_element) {
+            return item;
+        }
+    }
+    return {};
+}
+
+// In a create nothing but the folder can be missing.
+void blame_folder(Failure& failure) {
+    if (failure.disposition == Disposition::item_gone) {
+        failure.disposition = Disposition::folder_gone;
+    }
+}
+
+// True when an item that succeeded is called by the id of another item of the request, or two are
+// called the same: then the server's order is not ours.
+bool confused(const std::vector<ItemAnswer>& answers, const std::vector<std::string_view>& asked) {
+    std::vector<std::string_view> known(asked);
+    std::sort(known.begin(), known.end());
+    std::vector<std::string_view> seen;
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+        const std::string_view id = answers[i].item.id;
+        if (answers[i].failure || id.empty()) {
+            continue;
+        }
+        if (!asked.empty() && id != asked[i] &&
+            std::binary_search(known.begin(), known.end(), id)) {
+            return true;
+        }
+        seen.push_back(id);
+    }
+    std::sort(seen.begin(), seen.end());
+    const auto twice = std::adjacent_find(seen.begin(), seen.end());
+    if (twice == seen.end()) {
+        return false;
+    }
+    // The caller may have named an item twice itself.
+    return std::adjacent_find(known.begin(), known.end()) == known.end();
+}
+
+Answer checked(std::vector<ItemAnswer> items, const std::vector<std::string_view>& asked,
+               bool write) {
+    if (confused(items, asked)) {
+        return broken("ANSWER-CONFUSED", "the answer names items in another order than the request",
+                      write);
+    }
+    Answer answer;
+    answer.items = std::move(items);
+    return answer;
+}
+
+std::vector<std::string_view> ids_of(const std::vector<ItemReference>& items) {
+    std::vector<std::string_view> ids;
+    for (const ItemReference& item : items) {
+        ids.push_back(item.id);
+    }
+    return ids;
+}
+
+Failure no_usable_id(bool write) {
+    return broken_answer("NO-ITEM-ID", "the server reports success without a usable item id",
+                         write);
+}
+
+// What came of one written item that the server gives an id for.
+ItemAnswer written_item(pugi::xml_node message) {
+    ItemAnswer answer;
+    answer.failure = message_failure(message, true);
+    if (!answer.failure) {
+        if (auto reference = read_reference(first_item(message))) {
+            answer.item = std::move(*reference);
+        } else {
+            answer.failure = no_usable_id(true);
+        }
+    }
+    return answer;
+}
+
+Answer read_messages(const CreateItems&, const Messages& messages) {
+    std::vector<ItemAnswer> items;
+    for (pugi::xml_node message : messages) {
+        items.push_back(written_item(message));
+        if (items.back().failure) {
+            blame_folder(*items.back().failure);
+        }
+    }
+    return checked(std::move(items), {}, true);
+}
+
+Answer read_updates(const std::vector<std::string_view>& asked, const Messages& messages) {
+    std::vector<ItemAnswer> items;
+    for (pugi::xml_node message : messages) {
+        items.push_back(written_item(message));
+    }
+    return checked(std::move(items), asked, true);
+}
+
+Answer read_messages(const UpdateItems& update, const Messages& messages) {
+    std::vector<std::string_view> asked;
+    for (const ItemChange& change : update.items) {
+        asked.push_back(change.item.id);
+    }
+    return read_updates(asked, messages);
+}
+
+Answer read_messages(const RemoveStamps& remove, const Messages& messages) {
+    return read_updates(ids_of(remove.items), messages);
+}
+
+Answer read_messages(const DeleteItems& remove, const Messages& messages) {
+    Answer answer;
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+        ItemAnswer item;
+        item.item = remove.items[i];
+        item.failure = message_failure(messages[i], true);
+        answer.items.push_back(std::move(item));
+    }
+    return answer;
+}
+
+Answer read_messages(const GetItems& get, const Messages& messages) {
+    std::vector<ItemAnswer> items;
+    for (pugi::xml_node message : messages) {
+        ItemAnswer answer;
+        answer.failure = message_failure(message, false);
+        if (!answer.failure) {
+            const pugi::xml_node item = first_item(message);
+            if (auto reference = read_reference(item)) {
+                answer.item = std::move(*reference);
+                answer.values = read_values(item, get.layout);
+                answer.stamp = read_stamp_of(item);
+            } else {
+                answer.failure = no_usable_id(false);
+            }
+        }
+        items.push_back(std::move(answer));
+    }
+    return checked(std::move(items), {get.ids.begin(), get.ids.end()}, false);
+}
+
+std::optional<std::string> read_folder_id(pugi::xml_node folder) {
+    const std::string id = child(folder, "FolderId").attribute("Id").value();
+    return usable_id(id) ? std::optional(id) : std::nullopt;
+}
+
+Answer folder_answer(pugi::xml_node folder, bool write) {
+    const auto id = read_folder_id(folder);
+    if (!id) {
+        return broken("NO-FOLDER-ID", "the server reports success without a usable folder id",
+                      write);
+    }
+    Answer answer;
+    answer.folder_id = *id;
+    return answer;
+}
+
+Answer read_messages(const FindFolder& find, const Messages& messages) {
+    const pugi::xml_node message = messages.front();
+    if (auto failure = message_failure(message, false)) {
+        if (failure->disposition == Disposition::folder_gone ||
+            failure->disposition == Disposition::item_gone) {
+            // The mailbox lacks even the default folder: there is nothing to create it in.
+            failure->disposition = Disposition::mailbox_disabled;
+        }
+        return failed(std::move(*failure));
+    }
+    if (find.name.empty()) {
+        for (pugi::xml_node folder : children(child(message, "Folders"))) {
+            return folder_answer(folder, false);
+        }
+        return broken("NO-FOLDER-ID", "the server reports success without a folder", false);
+    }
+    // Exchange compares names without regard to case, and so do we: it would refuse a second one.
+    const std::string wanted = record::lower_ascii(find.name);
+    const pugi::xml_node folders = child(child(message, "RootFolder"), "Folders");
+    for (pugi::xml_node folder : children(folders)) {
+        if (record::lower_ascii(record::cleaned(text_of(child(folder, "DisplayName")))) == wanted) {
+            return folder_answer(folder, false);
+        }
+    }
+    return {};
+}
+
+Answer read_messages(const CreateFolder&, const Messages& messages) {
+    if (auto failure = message_failure(messages.front(), true)) {
+        return failed(std::move(*failure));
+    }
+    for (pugi::xml_node folder : children(child(messages.front(), "Folders"))) {
+        return folder_answer(folder, true);
+    }
+    return broken("NO-FOLDER-ID", "the server reports success without a folder", true);
+}
+
+Answer read_messages(const DeleteFolder&, const Messages& messages) {
+    if (auto failure = message_failure(messages.front(), true)) {
+        return failed(std::move(*failure));
+    }
+    return {};
+}
+
+// The items on a page that bear a stamp. A listing that leaves one out would lead to a duplicate,
+// so one unusable id spoils the page.
+Answer read_page(pugi::xml_node message, int offset) {
+    if (auto failure = message_failure(message, false)) {
+        if (failure->disposition == Disposition::item_gone) {
+            failure->disposition = Disposition::folder_gone;
+        }
+        return failed(std::move(*failure));
+    }
+    const pugi::xml_node root = child(message, "RootFolder");
+    const std::string_view last = root.attribute("IncludesLastItemInRange").value();
+    if (last != "true" && last != "false" && last != "1" && last != "0") {
+        return broken("PAGE-INCOMPLETE", "the server does not say whether the list is complete",
+                      false);
+    }
+    Answer answer;
+    answer.complete = last == "true" || last == "1";
+    for (pugi::xml_node item : children(child(root, "Items"))) {
+        std::string stamp = read_stamp_of(item);
+        if (stamp.empty()) {
+            continue;
+        }
+        auto reference = read_reference(item);
+        if (!reference) {
+            return failed(no_usable_id(false));
+        }
+        ItemAnswer found;
+        found.item = std::move(*reference);
+        found.stamp = std::move(stamp);
+        answer.items.push_back(std::move(found));
+    }
+    if (!answer.complete) {
+        const std::string_view next = root.attribute("IndexedPagingOffset").value();
+        const auto read =
+            std::from_chars(next.data(), next.data() + next.size(), answer.next_offset);
+        if (read.ec != std::errc{} || answer.next_offset <= offset) {
+            return broken("PAGE-STUCK", "the server's next page is not after this one", false);
+        }
+    }
+    return answer;
+}
+
+Answer read_messages(const ListStamps& list, const Messages& messages) {
+    return read_page(messages.front(), list.offset);
+}
+
+// Exchange compares without regard to case; a stamp is the same only byte by byte.
+Answer read_messages(const FindStamps& find, const Messages& messages) {
+    Answer answer = read_page(messages.front(), 0);
+    std::erase_if(answer.items, [&](const ItemAnswer& item) {
+        return std::find(find.stamps.begin(), find.stamps.end(), item.stamp) == find.stamps.end();
+    });
+    return answer;
+}
+
+struct Expected {
+    std::string_view response;  // local name of the element in the body
+    std::size_t messages;       // how many response messages
+};
+
+struct Expectation {
+    Expected operator()(const FindFolder& find) const {
+        return {find.name.empty() ? "GetFolderResponse" : "FindFolderResponse", 1};
+    }
+    Expected operator()(const CreateFolder&) const { return {"CreateFolderResponse", 1}; }
+    Expected operator()(const DeleteFolder&) const { return {"DeleteFolderResponse", 1}; }
+    Expected operator()(const ListStamps&) const { return {"FindItemResponse", 1}; }
+    Expected operator()(const FindStamps&) const { return {"FindItemResponse", 1}; }
+    Expected operator()(const CreateItems& one) const {
+        return {"CreateItemResponse", one.items.size()};
+    }
+    Expected operator()(const UpdateItems& one) const {
+        return {"UpdateItemResponse", one.items.size()};
+    }
+    Expected operator()(const DeleteItems& one) const {
+        return {"DeleteItemResponse", one.items.size()};
+    }
+    Expected operator()(const GetItems& one) const { return {"GetItemResponse", one.ids.size()}; }
+    Expected operator()(const RemoveStamps& one) const {
+        return {"UpdateItemResponse", one.items.size()};
+    }
+};
+
+bool looks_like_xml(const net::Response& response) {
+    std::string_view start = record::trimmed(std::string_view(response.body).substr(0, 4096));
+    if (start.starts_with("\xEF\xBB\xBF")) {
+        start = record::trimmed(start.substr(3));
+    }
+    const std::string head = record::lower_ascii(start.substr(0, 64));
+    if (head.starts_with("<!doctype") || head.starts_with("<html")) {
+        return false;
+    }
+    return head.starts_with("<") || response.content_type.find("xml") != std::string::npos;
+}
+
+Answer read_body(const Operation& operation, const net::Response& response,
+                 pugi::xml_node soap_body) {
+    const bool write = writes(operation);
+    if (const pugi::xml_node fault = child(soap_body, "Fault")) {
+        return failed(fault_failure(fault, response, write));
+    }
+    const Expected expected = std::visit(Expectation{}, operation);
+    const pugi::xml_node answered = child(soap_body, expected.response);
+    if (!answered) {
+        return broken("UNEXPECTED-ANSWER", "the answer has no " + std::string(expected.response),
+                      write);
+    }
+    const Messages messages = children(child(answered, "ResponseMessages"));
+    if (messages.size() != expected.messages) {
+        return broken("ANSWER-COUNT",
+                      "the answer has " + std::to_string(messages.size()) +
+                          " response messages for " + std::to_string(expected.messages) + " items",
+                      write);
+    }
+    return std::visit([&](const auto& one) { return read_messages(one, messages); }, operation);
+}
+
+}  // namespace
+
+Answer read(const Operation& operation, const net::Response& response) {
+    const bool write = writes(operation);
+    if (response.error) {
+        return failed(transport_failure(response, write));
+    }
+    if (response.status == 401 || !looks_like_xml(response)) {
+        if (response.status == 200 && record::trimmed(response.body).empty()) {
+            return broken("EMPTY-ANSWER", "the answer is empty", write);
+        }
+        return failed(http_failure(response, write));
+    }
+    pugi::xml_document document;
+    std::string problem;
+    if (!parse(response.body, document, problem)) {
+        return response.status == 200 ? broken("BROKEN-XML", problem, write)
+                                      : failed(http_failure(response, write));
+    }
+    const pugi::xml_node soap_body = child(child(document, "Envelope"), "Body");
+    if (!soap_body) {
+        return failed(http_failure(response, write));
+    }
+    return read_body(operation, response, soap_body);
+}
+
+}  // namespace crmsync::exchange::ews

@@ -1,0 +1,75 @@
+// The three-way merge, field by field and pure: what the CRM says, what the mailbox holds, and the
+// shadow, on which both last agreed. All value lists are parallel to a link's Layout.
+//
+// Rules of the design that live here:
+//   - only fields whose CRM value differs from the shadow are written (write_fields changed), so an
+//     unchanged CRM field never overwrites what a user did (NexJ's Jack stays Jack)
+//   - properties with compared = false are written when their CRM value changes, or when a field
+//     they depend on is written in the same request; what the mailbox holds of them counts nothing
+//   - a file_as that is not mapped is made from the names
+#pragma once
+
+#include <vector>
+
+#include "record/record.h"
+
+namespace crmsync::record {
+
+// When a mapped field is written to the target.
+enum class Write : std::uint8_t {
+    changed,  // the CRM's value differs from the shadow
+    all,      // whenever anything of the record is written
+    if_empty  // the CRM's value differs from the shadow and the shadow has none
+};
+
+// Who wins a field that both sides have changed.
+enum class Conflict : std::uint8_t { crm_wins, target_wins, newest_wins };
+
+struct FieldPolicy {
+    Write write = Write::changed;
+    Conflict conflict = Conflict::crm_wins;
+    Access access = Access::both;  // which ways the mapping lets this field travel
+};
+
+// Parallel to the Layout.
+using Policies = std::vector<FieldPolicy>;
+using Values = std::vector<Value>;
+
+// All fields of a new item: every value that there is, and a file_as in any case when there is a
+// name. Contact only: other objects have no file_as.
+Fields fields_to_create(Object object, const Layout& layout, const Policies& policies,
+                        const Values& crm);
+
+// The fields to write to an item whose shadow is known. Empty: nothing to do.
+Fields fields_to_update(Object object, const Layout& layout, const Policies& policies,
+                        const Values& crm, const Values& shadow);
+
+// A field that both sides changed, differently.
+struct FieldConflict {
+    const Property* property;
+    Value crm;
+    Value target;
+    bool crm_won;
+};
+
+struct Merge {
+    Fields to_target;  // to write to the item; empty: nothing
+    Fields to_crm;     // to write to the CRM's row; empty: nothing
+    std::vector<FieldConflict> conflicts;
+    Values shadow;  // what to remember once both have been written
+};
+
+// What a merge knows beside the values.
+struct MergeContext {
+    Object object = Object::contact;
+    bool outbound = true;      // the link writes to the target
+    bool inbound = false;      // the link writes to the CRM
+    bool crm_is_newer = true;  // for newest_wins
+};
+
+// Compares all three, as after a stale change key or an inbound change. A link that is outbound
+// only leaves a field that just the user changed as it is, and keeps its shadow.
+Merge merge(const MergeContext& context, const Layout& layout, const Policies& policies,
+            const Values& shadow, const Values& crm, const Values& target);
+
+}  // namespace crmsync::record
