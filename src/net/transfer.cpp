@@ -42,6 +42,9 @@ Transfer::Transfer(const Endpoint& endpoint, const std::string& url)
     set_option(easy, CURLOPT_HEADERDATA, this);
     set_option(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_start);
     set_option(easy, CURLOPT_PREREQDATA, this);
+    // Not with every TLS library; then the messages are a little less exact.
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, &Transfer::on_tls);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, this);
     set_option(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
     set_option(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     set_option(easy, CURLOPT_COOKIEFILE, "");
@@ -58,7 +61,7 @@ void Transfer::prepare(Request request, const List& headers) {
     header_size_ = 0;
     starts_ = 0;
     sent_before_ = 0;
-    answered_ = too_large_ = died_ = out_of_memory_ = false;
+    securing_ = answered_ = too_large_ = died_ = out_of_memory_ = false;
     set_option(easy, CURLOPT_HTTPHEADER, headers.get());
     set_option(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
     set_option(easy, CURLOPT_POSTFIELDS, request_.body.data());
@@ -129,6 +132,11 @@ int Transfer::on_start(void* self, char*, char*, int, int) noexcept {
     return CURL_PREREQFUNC_OK;
 }
 
+CURLcode Transfer::on_tls(CURL*, void*, void* self) noexcept {
+    static_cast<Transfer*>(self)->securing_ = true;
+    return CURLE_OK;
+}
+
 long Transfer::connection() const noexcept {
     long port = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_LOCAL_PORT, &port);
@@ -172,7 +180,8 @@ Response Transfer::failure(CURLcode code) {
     else
         response.error = transport_error(
             easy_.get(), code,
-            reached_phase(easy_.get(), starts_ > 0, answered_, request_.body.size()), error_text_);
+            reached_phase(easy_.get(), {securing_, starts_ > 0, answered_}, request_.body.size()),
+            error_text_);
     return response;
 }
 

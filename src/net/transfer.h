@@ -45,6 +45,7 @@ class Transfer {
     static std::size_t on_header(char* data, std::size_t size, std::size_t count,
                                  void* self) noexcept;
     static int on_start(void* self, char*, char*, int, int) noexcept;
+    static CURLcode on_tls(CURL*, void*, void* self) noexcept;
 
     bool was_reused() const noexcept;
     Response answer();
@@ -58,6 +59,7 @@ class Transfer {
     std::size_t header_size_ = 0;
     int starts_ = 0;              // attempts to send this request
     curl_off_t sent_before_ = 0;  // bytes of requests sent when the current attempt began
+    bool securing_ = false;       // TLS has begun
     bool answered_ = false;       // a status line has arrived since the current attempt began
     bool too_large_ = false;
     bool died_ = false;  // the connection died with the request sent and not repeatable

@@ -77,6 +77,9 @@ TransportErrorKind kind_of(CURLcode code, Phase phase, const std::string& detail
         case CURLE_SSL_ENGINE_NOTFOUND:
         case CURLE_SSL_ENGINE_SETFAILED:
         case CURLE_UNSUPPORTED_PROTOCOL:
+            // Of the URL, or of what the server speaks.
+            return phase < Phase::sending ? TransportErrorKind::configuration
+                                          : TransportErrorKind::broken;
         case CURLE_URL_MALFORMAT:
         case CURLE_NOT_BUILT_IN:
         case CURLE_FUNCTION_NOT_FOUND:
@@ -112,14 +115,15 @@ std::string timing(CURL* easy, Phase phase) {
 
 }  // namespace
 
-Phase reached_phase(CURL* easy, bool connected, bool answered, std::size_t body_size) {
-    if (answered)
+Phase reached_phase(CURL* easy, const Progress& progress, std::size_t body_size) {
+    if (progress.answered)
         return Phase::receiving;
-    if (connected)
+    if (progress.started)
         return information(easy, CURLINFO_SIZE_UPLOAD_T) < static_cast<curl_off_t>(body_size)
                    ? Phase::sending
                    : Phase::waiting;
-    if (information(easy, CURLINFO_CONNECT_TIME_T) > 0)
+    // Some versions of libcurl tell the time of connecting only after TLS.
+    if (progress.securing || information(easy, CURLINFO_CONNECT_TIME_T) > 0)
         return Phase::securing;
     return information(easy, CURLINFO_NAMELOOKUP_TIME_T) > 0 ? Phase::connecting : Phase::resolving;
 }

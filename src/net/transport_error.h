@@ -9,9 +9,15 @@ namespace crmsync::net {
 
 enum class Phase { resolving, connecting, securing, sending, waiting, receiving };
 
-// How far a transfer had come. `connected`: the request itself had begun; `answered`: part of an
-// answer had arrived; `body_size`: bytes that the request was to send.
-Phase reached_phase(CURL* easy, bool connected, bool answered, std::size_t body_size);
+// How far a transfer had come, as its callbacks have seen it.
+struct Progress {
+    bool securing = false;  // TLS had begun
+    bool started = false;   // the connection stood and the request itself had begun
+    bool answered = false;  // part of an answer had arrived
+};
+
+// `body_size`: bytes that the request was to send.
+Phase reached_phase(CURL* easy, const Progress& progress, std::size_t body_size);
 
 // `code` is not CURLE_OK; `detail` is libcurl's own text. A time-out before the connection stood is
 // of the kind resolve or connect: a smaller request would not have helped.
