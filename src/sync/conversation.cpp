@@ -456,7 +456,7 @@ void Conversation::queue_front(Task task) {
 void Conversation::finish(Task task, Result result, exchange::ItemReference item, Failure failure) {
     outcomes_.push_back({mailbox_.id, result, task.action, std::move(task.record),
                          std::move(task.desired), std::move(item), std::move(task.fields),
-                         std::move(failure)});
+                         std::move(task.before), std::move(failure)});
 }
 
 void Conversation::drop(Result result, const Failure& failure) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "exchange/operation.h"
+#include "record/merge.h"
 #include "record/record.h"
 #include "sync/policy.h"
 
@@ -33,6 +34,7 @@ struct Task {
     std::shared_ptr<const Desired> desired;  // create, update
     exchange::ItemReference item;            // update, remove, unlink
     record::Fields fields;                   // update: what to write
+    record::Values before;                   // update: what the fields held, for the history
     bool fresh = false;                      // changed just now: before any backlog
     int attempts = 0;
 };
@@ -55,7 +57,8 @@ struct Outcome {
     std::string record;
     std::shared_ptr<const Desired> desired;
     exchange::ItemReference item;
-    record::Fields fields;  // what was written
+    record::Fields fields;  // what was written, and what was there before
+    record::Values before;
     exchange::Failure failure{};
 };
 

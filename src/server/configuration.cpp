@@ -1,0 +1,246 @@
+#include "server/configuration.h"
+
+#include <charconv>
+
+
+#include "server/secret.h"
+
+namespace crmsync {
+
+namespace {
+
+constexpr std::string_view target_columns =
+    "SELECT t.name, t.kind, t.url, t.auth, coalesce(t.username, ''), t.paused, "
+    "coalesce(s.secret, ''), t.options->>'timeout', t.options->>'max_connections', "
+    "coalesce(t.options->>'proxy', ''), coalesce(t.options->>'ca_file', ''), "
+    "coalesce(t.options->>'cert_file', ''), coalesce(t.options->>'key_file', ''), "
+    "coalesce((t.options->>'tls_verify')::boolean, true), "
+    "coalesce((t.options->>'impersonation')::boolean, true), "
+    "coalesce(t.options->>'server_version', 'Exchange2013_SP1'), "
+    "coalesce(t.options->>'tenant', ''), coalesce(t.options->>'client_id', ''), "
+    "coalesce(t.options->>'token_url', ''), coalesce(t.options->>'keytab', '') "
+    "FROM crmsync.target t LEFT JOIN crmsync.target_secret s ON s.target = t.name ";
+
+net::Auth auth_from_name(std::string_view name) {
+    if (name == "basic") {
+        return net::Auth::basic;
+    }
+    if (name == "ntlm") {
+        return net::Auth::ntlm;
+    }
+    if (name == "negotiate") {
+        return net::Auth::negotiate;
+    }
+    if (name == "oauth2") {
+        return net::Auth::oauth2;
+    }
+    return net::Auth::none;
+}
+
+int number_or(const pg::Rows& rows, std::uint64_t row, int column, int otherwise) {
+    const std::string_view text = rows.text(row, column);
+    int number = otherwise;
+    std::from_chars(text.data(), text.data() + text.size(), number);
+    return number;
+}
+
+// The scope that a client-credentials token for this server needs: the server itself.
+std::string scope_of(const std::string& url) {
+    const auto scheme = url.find("://");
+    const auto path = scheme == std::string::npos ? scheme : url.find('/', scheme + 3);
+    return url.substr(0, path) + "/.default";
+}
+
+net::Endpoint endpoint_of(const pg::Rows& rows, std::uint64_t row) {
+    net::Endpoint endpoint;
+    endpoint.url = rows.string(row, 2);
+    endpoint.auth = auth_from_name(rows.text(row, 3));
+    endpoint.username = rows.string(row, 4);
+    endpoint.secret = resolve_secret(rows.text(row, 6));
+    endpoint.timeout = std::chrono::seconds(number_or(rows, row, 7, 120));
+    endpoint.max_connections = number_or(rows, row, 8, 8);
+    endpoint.proxy = rows.string(row, 9);
+    endpoint.ca_file = resolve_file(rows.text(row, 10));
+    endpoint.cert_file = resolve_file(rows.text(row, 11));
+    endpoint.key_file = resolve_file(rows.text(row, 12));
+    endpoint.tls_verify = rows.boolean(row, 13);
+    endpoint.client_id = rows.string(row, 17);
+    endpoint.token_url = rows.string(row, 18);
+    if (endpoint.token_url.empty() && !rows.text(row, 16).empty()) {
+        endpoint.token_url =
+            "https://login.microsoftonline.com/" + rows.string(row, 16) + "/oauth2/v2.0/token";
+    }
+    endpoint.scope = scope_of(endpoint.url);
+    endpoint.keytab = resolve_file(rows.text(row, 19));
+    return endpoint;
+}
+
+TargetConfiguration target_of(const pg::Rows& rows, std::uint64_t row) {
+    TargetConfiguration target;
+    target.name = rows.string(row, 0);
+    target.kind = rows.string(row, 1);
+    target.paused = rows.boolean(row, 5);
+    target.impersonation = rows.boolean(row, 14);
+    target.server_version = rows.string(row, 15);
+    if (target.kind == "ldap") {
+        return target;
+    }
+    try {
+        target.endpoint = std::make_shared<const net::Endpoint>(endpoint_of(rows, row));
+    } catch (const pg::UserError& error) {
+        target.problem = error.what();
+    }
+    return target;
+}
+
+sync::Policy policy_of(const pg::Rows& rows, std::uint64_t row, int column) {
+    sync::Policy policy;
+    if (rows.text(row, column) == "keep") {
+        policy.on_crm_delete = sync::OnCrmDelete::keep;
+    }
+    if (rows.text(row, column + 1) == "recreate") {
+        policy.on_target_delete = sync::OnTargetDelete::recreate;
+    } else if (rows.text(row, column + 1) == "unlink") {
+        policy.on_target_delete = sync::OnTargetDelete::unlink;
+    }
+    if (rows.text(row, column + 2) == "unlink") {
+        policy.on_audience_loss = sync::OnAudienceLoss::unlink;
+    }
+    return policy;
+}
+
+record::Write write_from_name(std::string_view name) {
+    return name == "all"        ? record::Write::all
+           : name == "if_empty" ? record::Write::if_empty
+                                : record::Write::changed;
+}
+
+void read_layout(LinkConfiguration& link) {
+    const pg::Rows rows = pg::query(
+        "SELECT p.property, m.value_map IS NOT NULL, v.crm_value, "
+        "CASE jsonb_typeof(v.value) WHEN 'array' THEN v.value->>0 ELSE v.value #>> '{}' END, "
+        "coalesce(m.options->>'write', l.write_fields) "
+        "FROM crmsync.layout($1) WITH ORDINALITY AS p(property, position) "
+        "JOIN crmsync.link l ON l.id = $1 "
+        "JOIN crmsync.mapping m ON m.link = $1 AND m.property = p.property "
+        "LEFT JOIN LATERAL pg_catalog.jsonb_each(m.value_map) AS v(crm_value, value) ON true "
+        "ORDER BY p.position",
+        link.id);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const record::Property* property =
+            record::find_property(rows.text(row, 0), link.rules.object);
+        if (property == nullptr) {
+            link.problem = "unknown property " + rows.string(row, 0);
+            return;
+        }
+        if (link.rules.layout.empty() || link.rules.layout.back() != property) {
+            link.rules.layout.push_back(property);
+            link.rules.fields.push_back({.write = write_from_name(rows.text(row, 4))});
+            link.value_maps.emplace_back();
+        }
+        if (rows.boolean(row, 1)) {
+            auto& map = link.value_maps.back();
+            if (!map) {
+                map.emplace();
+            }
+            if (!rows.is_null(row, 2)) {
+                map->emplace(rows.string(row, 2), rows.string(row, 3));
+            }
+        }
+    }
+}
+
+// An unknown role breaks this link only.
+Oid role_oid(const std::string& quoted_name) {
+    const pg::Rows rows = pg::query("SELECT pg_catalog.to_regrole($1)::oid",
+                                    std::string_view(quoted_name));
+    return static_cast<Oid>(rows.integer(0, 0));
+}
+
+void read_queries(LinkConfiguration& link) {
+    const pg::Rows rows = pg::query(
+        "SELECT crmsync.source_query($1), crmsync.audience_query($1), "
+        "crmsync.audience_all_query($1), coalesce(crmsync.mailboxes_query($1), '')",
+        link.id);
+    link.source_query = rows.string(0, 0);
+    link.audience_query = rows.string(0, 1);
+    link.audience_all_query = rows.string(0, 2);
+    link.mailboxes_query = rows.string(0, 3);
+}
+
+}  // namespace
+
+std::string configuration_fingerprint() {
+    const pg::Rows rows = pg::query(
+        "SELECT pg_catalog.md5(pg_catalog.string_agg(version, ',')) FROM ("
+        "SELECT 't' || ctid || xmin AS version FROM crmsync.target "
+        "UNION ALL SELECT 's' || ctid || xmin FROM crmsync.target_secret "
+        "UNION ALL SELECT 'l' || ctid || xmin FROM crmsync.link "
+        "UNION ALL SELECT 'm' || ctid || xmin FROM crmsync.mapping "
+        "UNION ALL SELECT 'i' || ctid || xmin FROM crmsync.identity) AS versions");
+    return rows.string(0, 0);
+}
+
+std::string role_name(Oid role) {
+    return pg::query("SELECT $1::bigint::oid::regrole::text", static_cast<std::int64_t>(role))
+        .string(0, 0);
+}
+
+TargetConfiguration read_target(const std::string& name) {
+    const pg::Rows rows = pg::query(std::string(target_columns) + "WHERE t.name = $1",
+                                    std::string_view(name));
+    if (rows.empty()) {
+        throw pg::UserError(ERRCODE_UNDEFINED_OBJECT, "target \"" + name + "\" does not exist");
+    }
+    return target_of(rows, 0);
+}
+
+Configuration read_configuration() {
+    Configuration configuration;
+    const pg::Rows identity = pg::query(
+        "SELECT pg_catalog.replace(i.instance::text, '-', ''), c.system_identifier IS NOT NULL "
+        "FROM crmsync.identity i LEFT JOIN crmsync.current_identity() c "
+        "ON (c.system_identifier, c.database, c.environment) = "
+        "(i.system_identifier, i.database, i.environment) ORDER BY 2 DESC LIMIT 1");
+    if (!identity.empty()) {
+        configuration.instance = identity.string(0, 0);
+        configuration.identity_confirmed = identity.boolean(0, 1);
+    }
+    const pg::Rows targets = pg::query(target_columns);
+    for (std::uint64_t row = 0; row < targets.size(); ++row) {
+        configuration.targets.emplace(targets.string(row, 0), target_of(targets, row));
+    }
+    const pg::Rows links = pg::query(
+        "SELECT l.id, l.name, l.target, l.object, l.owner, coalesce(l.folder, ''), "
+        "l.on_crm_delete, l.on_target_delete, l.on_audience_loss, "
+        "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
+        "extract(epoch FROM l.inbound_interval)::bigint "
+        "FROM crmsync.link l WHERE l.enabled ORDER BY l.id");
+    for (std::uint64_t row = 0; row < links.size(); ++row) {
+        LinkConfiguration link;
+        link.id = static_cast<int>(links.integer(row, 0));
+        link.name = links.string(row, 1);
+        link.target = links.string(row, 2);
+        link.object_name = links.string(row, 3);
+        link.owner = role_oid(links.string(row, 4));
+        link.folder = links.string(row, 5);
+        link.rules.policy = policy_of(links, row, 6);
+        link.guard.max_deletes = number_or(links, row, 9, 500);
+        link.guard.max_delete_percent = number_or(links, row, 10, 25);
+        link.guard.min_deletes = number_or(links, row, 11, 20);
+        if (!links.is_null(row, 12)) {
+            link.interval = std::chrono::seconds(links.integer(row, 12));
+        }
+        if (!OidIsValid(link.owner)) {
+            link.problem = "role " + links.string(row, 4) + " does not exist";
+        } else if (configuration.targets.at(link.target).kind != "ldap") {
+            link.rules.object = record::object_from_name(link.object_name).value_or(link.rules.object);
+            read_layout(link);
+            read_queries(link);
+        }
+        configuration.links.emplace(link.id, std::move(link));
+    }
+    return configuration;
+}
+
+}  // namespace crmsync

@@ -1,0 +1,73 @@
+// What administrators configured, as the worker uses it: read when it has changed, not every cycle.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/client.h"
+#include "record/record.h"
+#include "server/query.h"
+#include "sync/decision.h"
+
+namespace crmsync {
+
+struct TargetConfiguration {
+    std::string name;
+    std::string kind;
+    bool paused = false;
+    bool impersonation = true;
+    std::string server_version;
+    std::shared_ptr<const net::Endpoint> endpoint;
+    std::string problem;  // why it cannot be used: a secret file that is missing, say
+};
+
+struct GuardLimits {
+    std::int64_t max_deletes = 500;
+    std::int64_t max_delete_percent = 25;
+    std::int64_t min_deletes = 20;
+};
+
+using ValueMap = std::map<std::string, std::string>;
+
+struct LinkConfiguration {
+    int id = 0;
+    std::string name;
+    std::string target;
+    std::string object_name;
+    Oid owner = InvalidOid;
+    sync::Rules rules;
+    std::string folder;
+    GuardLimits guard;
+    std::optional<std::chrono::seconds> interval;  // LDAP: between runs
+    std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout
+    std::string source_query;
+    std::string audience_query;
+    std::string audience_all_query;
+    std::string mailboxes_query;  // empty: whom the audience names takes part
+    std::string problem;          // why the link cannot work
+};
+
+struct Configuration {
+    std::string instance;     // first part of every stamp
+    bool identity_confirmed = false;
+    std::map<std::string, TargetConfiguration> targets;
+    std::map<int, LinkConfiguration> links;  // enabled ones
+};
+
+// A text that changes whenever the configuration does; cheap enough for every cycle. Requires a
+// transaction.
+std::string configuration_fingerprint();
+
+// Requires a transaction. Throws pg::Error; a link or target that makes no sense has a problem.
+Configuration read_configuration();
+
+// The name of a role, quoted for use in SQL.
+std::string role_name(Oid role);
+
+// A target as configured, also for check_target. Throws pg::UserError when there is none.
+TargetConfiguration read_target(const std::string& name);
+
+}  // namespace crmsync

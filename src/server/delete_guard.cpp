@@ -1,0 +1,128 @@
+#include "server/delete_guard.h"
+
+#include <algorithm>
+#include <map>
+
+namespace crmsync {
+
+namespace {
+
+constexpr int most_deletes_at_once = 2000;
+
+struct Count {
+    std::int64_t unconfirmed = 0;  // meant and not confirmed
+    std::int64_t recent = 0;       // done in the last hour
+    std::int64_t deletes() const { return unconfirmed + recent; }
+};
+
+std::map<int, Count> count_by_mailbox(int link) {
+    std::map<int, Count> counts;
+    const pg::Rows meant = pg::query(
+        "SELECT mailbox, pg_catalog.count(*) FILTER (WHERE NOT confirmed) FROM crmsync.item "
+        "WHERE link = $1 AND state = 'leaving' GROUP BY mailbox", link);
+    for (std::uint64_t row = 0; row < meant.size(); ++row) {
+        counts[static_cast<int>(meant.integer(row, 0))].unconfirmed = meant.integer(row, 1);
+    }
+    if (counts.empty()) {
+        return counts;
+    }
+    const pg::Rows done = pg::query(
+        "SELECT mailbox, pg_catalog.sum(count)::bigint FROM crmsync.deletion WHERE link = $1 "
+        "AND minute > pg_catalog.now() - interval '1 hour' GROUP BY mailbox", link);
+    for (std::uint64_t row = 0; row < done.size(); ++row) {
+        counts[static_cast<int>(done.integer(row, 0))].recent = done.integer(row, 1);
+    }
+    return counts;
+}
+
+// Counting a million items takes a while: only when it can make a difference.
+std::int64_t items_of(const LinkConfiguration& link, const Count& count, int mailbox) {
+    if (count.deletes() <= link.guard.min_deletes) {
+        return 0;
+    }
+    const pg::Rows rows =
+        mailbox == 0
+            ? pg::query("SELECT pg_catalog.count(*) FROM crmsync.item WHERE link = $1", link.id)
+            : pg::query("SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1", mailbox);
+    return rows.integer(0, 0) + count.recent;
+}
+
+bool waits(const LinkConfiguration& link, const Count& count, int mailbox) {
+    return count.unconfirmed > 0 &&
+           exceeds(link.guard, count.deletes(), items_of(link, count, mailbox));
+}
+
+std::string held_text(const pg::IntegerArray& mailboxes, bool whole_link,
+                      const std::map<int, Count>& counts) {
+    std::int64_t held = 0;
+    for (const auto& [mailbox, count] : counts) {
+        if (whole_link ||
+            std::find(mailboxes.begin(), mailboxes.end(), mailbox) != mailboxes.end()) {
+            held += count.unconfirmed;
+        }
+    }
+    return held == 0 ? std::string()
+                     : std::to_string(held) + " deletes in " +
+                           std::to_string(whole_link ? counts.size() : mailboxes.size()) +
+                           " mailboxes wait for confirm_deletes";
+}
+
+void report_held(int link, const std::string& text) {
+    pg::query("UPDATE crmsync.link_state SET held = nullif($2, '') "
+              "WHERE link = $1 AND coalesce(held, '') <> $2",
+              link, std::string_view(text));
+}
+
+}  // namespace
+
+bool exceeds(const GuardLimits& limits, std::int64_t deletes, std::int64_t items) {
+    return deletes > limits.max_deletes ||
+           (deletes > limits.min_deletes && deletes * 100 > items * limits.max_delete_percent);
+}
+
+std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
+    const std::map<int, Count> counts = count_by_mailbox(link.id);
+    pg::IntegerArray held;
+    Count sum;
+    for (const auto& [mailbox, count] : counts) {
+        sum.unconfirmed += count.unconfirmed;
+        sum.recent += count.recent;
+        if (waits(link, count, mailbox)) {
+            held.push_back(mailbox);
+        }
+    }
+    const bool whole_link = waits(link, sum, 0);
+    report_held(link.id, held_text(held, whole_link, counts));
+    if (counts.empty()) {
+        return {};
+    }
+    const pg::Rows rows = pg::query(
+        "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
+        "FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox "
+        "WHERE i.link = $1 AND i.state = 'leaving' "
+        "AND (i.confirmed OR NOT ($2 OR i.mailbox = ANY ($3))) "
+        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
+        "AND NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "
+        "AND p.tier IN (0, 1) AND p.record = i.record) "
+        "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
+        "AND f.mailbox = i.mailbox AND f.record = i.record "
+        "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $4",
+        link.id, whole_link, &held, most_deletes_at_once);
+    std::vector<LeavingItem> items;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        items.push_back({rows.string(row, 0), static_cast<int>(rows.integer(row, 1)),
+                         {rows.string(row, 2), rows.string(row, 3)}});
+    }
+    return items;
+}
+
+void count_deletes(int link, const std::vector<int>& mailboxes) {
+    pg::query("INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
+              "SELECT $1, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
+              "pg_catalog.count(*) FROM pg_catalog.unnest($2::integer[]) AS u(mailbox) "
+              "GROUP BY mailbox "
+              "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
+              link, &mailboxes);
+}
+
+}  // namespace crmsync

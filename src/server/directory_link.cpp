@@ -1,0 +1,305 @@
+#include "server/directory_link.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "directory/attribute.h"
+#include "net/url.h"
+#include "server/preload.h"
+#include "server/query.h"
+#include "server/secret.h"
+
+namespace crmsync {
+
+namespace {
+
+pg::UserError broken(const std::string& message, std::string hint = {}) {
+    return {ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, {}, std::move(hint)};
+}
+
+std::int64_t number_or(const pg::Rows& rows, int column, std::int64_t otherwise) {
+    const std::string_view text = rows.text(0, column);
+    std::int64_t number = otherwise;
+    std::from_chars(text.data(), text.data() + text.size(), number);
+    return number;
+}
+
+directory::Auth auth_from_name(std::string_view name) {
+    if (name == "none") {
+        return directory::Auth::none;
+    }
+    if (name == "external") {
+        return directory::Auth::external;
+    }
+    return directory::Auth::simple;
+}
+
+directory::Scope scope_from_name(std::string_view name) {
+    if (name == "base") {
+        return directory::Scope::base;
+    }
+    return name == "one" ? directory::Scope::one : directory::Scope::sub;
+}
+
+void read_link_row(DirectoryLink& link) {
+    const pg::Rows rows = pg::query(
+        "SELECT l.name, l.target, l.enabled AND NOT t.paused, pg_catalog.to_regrole(l.owner)::oid, "
+        "l.options->>'base', coalesce(l.options->>'scope', 'sub'), "
+        "coalesce(l.options->>'filter', ''), t.options->>'page_size', "
+        "coalesce((l.options->>'nested')::boolean, false), "
+        "coalesce((l.options->>'exclusive')::boolean, false), "
+        "extract(epoch FROM coalesce((l.options->>'grace')::interval, '0'))::bigint, "
+        "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
+        "l.source, pg_catalog.quote_ident(l.key), l.on_target_delete, l.object, "
+        "coalesce(s.comparison, CASE WHEN s.link IS NULL THEN 'everything' END) = 'everything', "
+        "pg_catalog.to_regclass(l.source)::oid, "
+        "l.options->'memberships' IS NOT NULL "
+        "FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target "
+        "LEFT JOIN crmsync.link_state s ON s.link = l.id WHERE l.id = $1",
+        link.id);
+    if (rows.empty()) {
+        throw broken("the link was dropped");
+    }
+    link.name = rows.string(0, 0);
+    link.target = rows.string(0, 1);
+    link.runs = rows.boolean(0, 2);
+    link.owner = static_cast<Oid>(rows.integer(0, 3));
+    link.base = rows.string(0, 4);
+    link.scope = scope_from_name(rows.text(0, 5));
+    link.filter = rows.string(0, 6);
+    link.page_size = static_cast<int>(number_or(rows, 7, 0));
+    link.nested = rows.boolean(0, 8);
+    link.exclusive = rows.boolean(0, 9);
+    link.grace_seconds = rows.integer(0, 10);
+    link.max_deletes = number_or(rows, 11, link.max_deletes);
+    link.max_delete_percent = number_or(rows, 12, link.max_delete_percent);
+    link.min_deletes = number_or(rows, 13, link.min_deletes);
+    link.source = rows.string(0, 14);
+    link.key_column = rows.string(0, 15);
+    link.disables_vanished = rows.text(0, 16) == "disable";
+    link.is_contact = rows.text(0, 17) == "contact";
+    link.compares_everything = rows.boolean(0, 18);
+    if (!OidIsValid(link.owner)) {
+        throw broken("the owner of link \"" + link.name + "\" does not exist",
+                     "Give the link another owner with crmsync.alter_link.");
+    }
+    if (rows.integer(0, 19) == 0) {
+        throw broken("relation " + link.source + " does not exist",
+                     "Create it again, or alter the link's source.");
+    }
+}
+
+void read_key(DirectoryLink& link) {
+    // The default is evaluated by us, so that the new row's key is known without asking for it.
+    const pg::Rows rows = pg::query(
+        "SELECT pg_catalog.format_type(a.atttypid, -1), "
+        "CASE WHEN a.attidentity <> '' THEN 'pg_catalog.nextval(' || pg_catalog.quote_literal("
+        "pg_catalog.pg_get_serial_sequence(l.source, l.key)) || '::pg_catalog.regclass)' "
+        "ELSE pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, a.attidentity = 'a' "
+        "FROM crmsync.link l JOIN pg_catalog.pg_attribute a "
+        "ON a.attrelid = l.source::pg_catalog.regclass AND a.attname = l.key AND a.attnum > 0 "
+        "AND NOT a.attisdropped LEFT JOIN pg_catalog.pg_attrdef d "
+        "ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE l.id = $1",
+        link.id);
+    if (rows.empty()) {
+        throw broken("column " + link.key_column + " of relation " + link.source +
+                     " does not exist");
+    }
+    link.key_type = rows.string(0, 0);
+    link.key_default = rows.string(0, 1);
+    link.key_is_always_generated = rows.boolean(0, 2);
+}
+
+// A fallback is another property, or a constant in quotes.
+void read_fallback(DirectoryMapping& mapping, std::string_view fallback) {
+    if (fallback.size() >= 2 && fallback.front() == '\'' && fallback.back() == '\'') {
+        std::string constant(fallback.substr(1, fallback.size() - 2));
+        for (std::size_t at = constant.find("''"); at != std::string::npos;
+             at = constant.find("''", at + 1)) {
+            constant.erase(at, 1);
+        }
+        mapping.fallback_constant = std::move(constant);
+    } else {
+        mapping.fallback_property = fallback;
+    }
+}
+
+void read_mappings(DirectoryLink& link) {
+    const pg::Rows rows = pg::query(
+        "SELECT m.property, pg_catalog.quote_ident(m.crm), "
+        "pg_catalog.format_type(a.atttypid, -1), m.crm = l.key, m.fallback, m.inbound, "
+        "m.value_map IS NOT NULL, v.crm_value, v.value, m.crm = ANY (l.match_on), m.crm "
+        "FROM crmsync.link l JOIN crmsync.mapping m ON m.link = l.id "
+        "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = l.source::pg_catalog.regclass "
+        "AND a.attname = m.crm AND a.attnum > 0 AND NOT a.attisdropped "
+        "LEFT JOIN LATERAL (SELECT e.key AS crm_value, x.value FROM "
+        "pg_catalog.jsonb_each(m.value_map) e, LATERAL pg_catalog.jsonb_array_elements_text("
+        "CASE jsonb_typeof(e.value) WHEN 'array' THEN e.value "
+        "ELSE pg_catalog.jsonb_build_array(e.value) END) x) v ON true "
+        "WHERE l.id = $1 AND coalesce(m.direction, 'inbound') <> 'outbound' "
+        "AND m.crm NOT LIKE '(%' ORDER BY m.property COLLATE \"C\", m.crm COLLATE \"C\"",
+        link.id);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const std::string property = rows.string(row, 0);
+        const std::string column = rows.string(row, 1);
+        if (rows.is_null(row, 2)) {
+            throw broken("column " + column + " of relation " + link.source + " does not exist",
+                         "Create it again, or remove its mapping with crmsync.unmap.");
+        }
+        if (property == "@none") {
+            link.constants.push_back({column, rows.string(row, 2), rows.string(row, 5)});
+            continue;
+        }
+        if (link.mappings.empty() || link.mappings.back().property != property ||
+            link.mappings.back().column != column) {
+            DirectoryMapping mapping;
+            mapping.property = property;
+            mapping.column = column;
+            mapping.type = rows.string(row, 2);
+            mapping.column_is_key = rows.boolean(row, 3);
+            mapping.inbound = rows.string(row, 5);
+            if (!rows.is_null(row, 4)) {
+                read_fallback(mapping, rows.text(row, 4));
+            }
+            if (rows.boolean(row, 6)) {
+                mapping.value_map.emplace();
+            }
+            if (rows.boolean(row, 9)) {
+                link.match_on.push_back(static_cast<int>(link.mappings.size()));
+            }
+            link.mappings.push_back(std::move(mapping));
+        }
+        if (!rows.is_null(row, 7)) {
+            link.mappings.back().value_map->emplace(rows.string(row, 8), rows.string(row, 7));
+        }
+    }
+    if (link.mappings.empty()) {
+        throw broken("link \"" + link.name + "\" maps no property to a column of the CRM",
+                     "Map some with crmsync.map.");
+    }
+}
+
+void read_groups(DirectoryLink& link) {
+    const pg::Rows rows = pg::query(
+        "SELECT ldap_group, crm_group FROM crmsync.group_mapping WHERE link = $1 "
+        "ORDER BY ldap_group, crm_group",
+        link.id);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        link.groups.push_back({rows.string(row, 0), rows.string(row, 1)});
+    }
+}
+
+void read_memberships(DirectoryLink& link) {
+    const pg::Rows rows = pg::query(
+        "WITH m AS (SELECT l.options->'memberships' AS o FROM crmsync.link l WHERE l.id = $1), "
+        "n AS (SELECT 'user' AS role, o->>'user' AS name, NULL AS value FROM m UNION ALL "
+        "SELECT 'group', o->>'group', NULL FROM m UNION ALL "
+        "SELECT 'fixed', f.key, f.value #>> '{}' FROM m, "
+        "pg_catalog.jsonb_each(coalesce(m.o->'fixed', '{}')) f) "
+        "SELECT m.o->>'table', n.role, pg_catalog.quote_ident(n.name), "
+        "pg_catalog.format_type(a.atttypid, -1), n.value FROM m CROSS JOIN n "
+        "LEFT JOIN pg_catalog.pg_attribute a ON "
+        "a.attrelid = pg_catalog.to_regclass(m.o->>'table') AND a.attname = n.name "
+        "AND a.attnum > 0 AND NOT a.attisdropped WHERE m.o IS NOT NULL",
+        link.id);
+    if (rows.empty()) {
+        return;
+    }
+    DirectoryMemberships memberships;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        memberships.table = rows.string(row, 0);
+        if (rows.is_null(row, 3)) {
+            throw broken("the option memberships names a relation or column that does not exist: " +
+                         memberships.table + ", " + rows.string(row, 2));
+        }
+        if (rows.text(row, 1) == "user") {
+            memberships.user_column = rows.string(row, 2);
+            memberships.user_type = rows.string(row, 3);
+        } else if (rows.text(row, 1) == "group") {
+            memberships.group_column = rows.string(row, 2);
+            memberships.group_type = rows.string(row, 3);
+        } else {
+            memberships.fixed.push_back(
+                {rows.string(row, 2), rows.string(row, 3), rows.optional_text(row, 4)});
+        }
+    }
+    link.memberships = std::move(memberships);
+}
+
+void read_mailbox(DirectoryLink& link) {
+    pg::query(
+        "INSERT INTO crmsync.mailbox (link, address) VALUES ($1, '') ON CONFLICT DO NOTHING",
+        link.id);
+    const pg::Rows rows = pg::query(
+        "SELECT m.id, coalesce(m.deletes_confirmed > coalesce(s.last_started, '-infinity'), false) "
+        "FROM crmsync.mailbox m LEFT JOIN crmsync.link_state s ON s.link = m.link "
+        "WHERE m.link = $1 AND m.address = ''",
+        link.id);
+    link.mailbox = static_cast<int>(rows.integer(0, 0));
+    link.deletes_are_confirmed = rows.boolean(0, 1);
+}
+
+}  // namespace
+
+const DirectoryMapping* DirectoryLink::find(std::string_view property) const {
+    const auto found = std::find_if(
+        mappings.begin(), mappings.end(), [property](const DirectoryMapping& mapping) {
+            return directory::same_name(mapping.property, property);
+        });
+    return found == mappings.end() ? nullptr : &*found;
+}
+
+void check_allowed_hosts(const std::string& urls) {
+    for (const directory::Endpoint& endpoint : directory::parse_urls(urls)) {
+        if (!net::is_allowed_host(preload().allowed_hosts(), endpoint.host)) {
+            throw pg::UserError(ERRCODE_INSUFFICIENT_PRIVILEGE,
+                                "crmsync.allowed_hosts does not list \"" + endpoint.host + "\"", {},
+                                "A superuser may add it to the setting.");
+        }
+    }
+}
+
+directory::Server read_directory_server(const std::string& target) {
+    const pg::Rows rows = pg::query(
+        "SELECT t.url, t.auth, coalesce(t.username, ''), coalesce(s.secret, ''), "
+        "coalesce((t.options->>'start_tls')::boolean, false), "
+        "coalesce((t.options->>'tls_verify')::boolean, true), "
+        "coalesce(t.options->>'ca_file', ''), coalesce(t.options->>'cert_file', ''), "
+        "coalesce(t.options->>'key_file', ''), "
+        "(coalesce(t.options->>'timeout', '30')::numeric * 1000)::bigint "
+        "FROM crmsync.target t LEFT JOIN crmsync.target_secret s ON s.target = t.name "
+        "WHERE t.name = $1 AND t.kind = 'ldap'",
+        std::string_view(target));
+    if (rows.empty()) {
+        throw pg::UserError(ERRCODE_UNDEFINED_OBJECT,
+                            "target \"" + target + "\" of kind ldap does not exist");
+    }
+    directory::Server server;
+    server.url = rows.string(0, 0);
+    server.auth = auth_from_name(rows.text(0, 1));
+    server.username = rows.string(0, 2);
+    server.secret = resolve_secret(rows.text(0, 3));
+    server.start_tls = rows.boolean(0, 4);
+    server.tls_verify = rows.boolean(0, 5);
+    server.ca_file = resolve_file(rows.text(0, 6));
+    server.cert_file = resolve_file(rows.text(0, 7));
+    server.key_file = resolve_file(rows.text(0, 8));
+    server.timeout = std::chrono::milliseconds(rows.integer(0, 9));
+    check_allowed_hosts(server.url);
+    return server;
+}
+
+DirectoryLink read_directory_link(int id) {
+    DirectoryLink link;
+    link.id = id;
+    read_link_row(link);
+    link.server = read_directory_server(link.target);
+    read_key(link);
+    read_mappings(link);
+    read_groups(link);
+    read_memberships(link);
+    read_mailbox(link);
+    return link;
+}
+
+}  // namespace crmsync

@@ -1,0 +1,107 @@
+// What an LDAP link is told to do: its server, its search, and where values go in the CRM.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "directory/connection.h"
+#include "directory/search.h"
+#include "server/boundary.h"
+
+namespace crmsync {
+
+// One column of the CRM and the property it comes from.
+struct DirectoryMapping {
+    std::string property;     // an attribute, or @dn, @key, @enabled
+    std::string column;       // quoted identifier
+    std::string type;         // SQL name of the column's type, without length
+    bool column_is_key = false;
+    std::optional<std::map<std::string, std::string>> value_map;  // directory value to CRM value
+    std::string fallback_property;               // read when the property is absent
+    std::optional<std::string> fallback_constant;
+    std::string inbound;  // SQL expression over $1; empty: the value itself
+};
+
+struct DirectoryConstant {
+    std::string column;
+    std::string type;
+    std::string expression;
+};
+
+struct DirectoryGroup {
+    std::string ldap_group;
+    std::string crm_group;
+};
+
+// Where the CRM keeps memberships; the option memberships.
+struct DirectoryMemberships {
+    std::string table;         // qualified and quoted
+    std::string user_column;   // quoted, likewise the others
+    std::string user_type;
+    std::string group_column;
+    std::string group_type;
+    struct Fixed {
+        std::string column;
+        std::string type;
+        std::optional<std::string> value;
+    };
+    std::vector<Fixed> fixed;
+};
+
+struct DirectoryLink {
+    int id = 0;
+    std::string name;
+    std::string target;
+    bool runs = false;  // enabled, and its target not paused
+    Oid owner = InvalidOid;
+
+    directory::Server server;
+    std::string base;
+    directory::Scope scope = directory::Scope::sub;
+    std::string filter;  // empty: persons
+    bool is_contact = false;
+    int page_size = 0;   // 0: as suits the server
+    bool nested = false;
+    bool exclusive = false;
+    std::int64_t grace_seconds = 0;
+
+    std::string source;       // qualified and quoted
+    std::string key_column;   // quoted
+    std::string key_type;
+    std::string key_default;  // SQL expression; empty: the key must be mapped
+    bool key_is_always_generated = false;
+    std::vector<DirectoryMapping> mappings;
+    std::vector<DirectoryConstant> constants;
+    std::vector<int> match_on;  // positions in mappings
+    bool disables_vanished = true;
+
+    std::vector<DirectoryGroup> groups;
+    std::optional<DirectoryMemberships> memberships;
+
+    std::int64_t max_deletes = 500;
+    std::int64_t max_delete_percent = 25;
+    std::int64_t min_deletes = 20;
+
+    bool compares_everything = false;  // a resync, or the first run after a restore
+    bool deletes_are_confirmed = false;
+    int mailbox = 0;  // the row that all entries of the link belong to
+
+    bool keeps_memberships() const { return memberships.has_value() && !groups.empty(); }
+    // The mapping of this property, or nullptr.
+    const DirectoryMapping* find(std::string_view property) const;
+};
+
+// Reads the link in the current transaction and makes its mailbox row. Throws pg::UserError when it
+// cannot work as it is configured.
+DirectoryLink read_directory_link(int id);
+
+// The server of a target, also for check_target.
+directory::Server read_directory_server(const std::string& target);
+
+// Throws pg::UserError when crmsync.allowed_hosts does not list a host of the url.
+void check_allowed_hosts(const std::string& urls);
+
+}  // namespace crmsync

@@ -1,0 +1,191 @@
+#include "server/directory_row.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "directory/attribute.h"
+#include "directory/error.h"
+#include "directory/name.h"
+
+extern "C" {
+#include "common/hashfn.h"
+}
+
+namespace crmsync {
+
+namespace {
+
+constexpr std::array login_attributes = {"uid", "sAMAccountName"};
+
+// 48 bits: the chance that a change goes unnoticed is that of one in 10^14 changes.
+std::string hash_text(std::string_view text) {
+    const std::uint64_t hash =
+        hash_bytes_extended(reinterpret_cast<const unsigned char*>(text.data()),
+                            static_cast<int>(text.size()), 0);
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string hexadecimal(DirectoryRowReader::hash_length, '0');
+    for (std::size_t i = 0; i < hexadecimal.size(); ++i) {
+        hexadecimal[i] = digits[hash >> (4 * i) & 15];
+    }
+    return hexadecimal;
+}
+
+std::string describe(const DirectoryMapping& mapping) {
+    std::string text = mapping.property + '\n' + mapping.column + '\n' + mapping.type + '\n' +
+                       mapping.fallback_property + '\n' +
+                       mapping.fallback_constant.value_or("\r") + '\n' + mapping.inbound + '\n';
+    if (mapping.value_map) {
+        for (const auto& [from, to] : *mapping.value_map) {
+            text += from + '\t' + to + '\n';
+        }
+    }
+    return text;
+}
+
+// Several values come in no order: the smallest is chosen, so that the choice does not change by
+// itself.
+std::string_view chosen(const directory::Attribute& attribute) {
+    return *std::min_element(attribute.values.begin(), attribute.values.end());
+}
+
+void add(std::vector<std::string>& attributes, std::string_view name) {
+    if (!name.empty() && name.front() != '@' &&
+        std::none_of(attributes.begin(), attributes.end(), [name](const std::string& known) {
+            return directory::same_name(known, name);
+        })) {
+        attributes.emplace_back(name);
+    }
+}
+
+}  // namespace
+
+DirectoryRowReader::DirectoryRowReader(const DirectoryLink& link, std::string key_attribute)
+    : link_(link), key_attribute_(std::move(key_attribute)) {
+    std::string description = key_attribute_ + '\n';
+    for (const DirectoryMapping& mapping : link.mappings) {
+        description += describe(mapping);
+    }
+    layout_ = hash_text(description);
+}
+
+std::vector<std::string> DirectoryRowReader::attributes() const {
+    std::vector<std::string> names = {key_attribute_};
+    for (const DirectoryMapping& mapping : link_.mappings) {
+        add(names, mapping.property);
+        add(names, mapping.fallback_property);
+    }
+    if (link_.find("@enabled") != nullptr) {
+        for (const std::string_view name : directory::AccountState::attributes) {
+            add(names, name);
+        }
+    }
+    if (link_.keeps_memberships()) {
+        for (const char* name : login_attributes) {
+            add(names, name);
+        }
+    }
+    return names;
+}
+
+bool DirectoryRowReader::read_property(const directory::Entry& entry, const std::string& property,
+                                       const DirectoryRow& row, std::string& value) const {
+    if (property == "@dn") {
+        value = entry.dn;
+    } else if (property == "@key") {
+        value = row.key;
+    } else if (property == "@enabled") {
+        directory::AccountState state(now_);
+        for (std::size_t i = 0; i < entry.attribute_count; ++i) {
+            const directory::Attribute& attribute = entry.attributes[i];
+            if (!attribute.values.empty()) {
+                state.consider(attribute.name, attribute.values.front());
+            }
+        }
+        value = state.enabled() ? "true" : "false";
+    } else {
+        const directory::Attribute* attribute = entry.find(property);
+        if (attribute == nullptr || attribute->values.empty()) {
+            return false;
+        }
+        const std::string_view bytes = chosen(*attribute);
+        if (directory::is_plain_text(attribute->name, bytes)) {
+            value = bytes;
+        } else {
+            value = directory::value_text(attribute->name, bytes);
+        }
+    }
+    return true;
+}
+
+void DirectoryRowReader::read_value(const directory::Entry& entry, std::size_t position,
+                                    DirectoryRow& row) const {
+    const DirectoryMapping& mapping = link_.mappings[position];
+    std::string& value = row.values[position];
+    bool found = read_property(entry, mapping.property, row, value);
+    if (found && mapping.value_map) {
+        const auto mapped = mapping.value_map->find(value);
+        if (mapped != mapping.value_map->end()) {
+            value = mapped->second;
+        } else if (mapping.fallback_constant) {
+            value = *mapping.fallback_constant;
+        } else {
+            row.problem = "the value map of " + mapping.column + " has no entry for \"" + value +
+                          "\" of " + mapping.property;
+        }
+    }
+    if (!found && !mapping.fallback_property.empty()) {
+        found = read_property(entry, mapping.fallback_property, row, value);
+    }
+    if (!found && mapping.fallback_constant) {
+        value = *mapping.fallback_constant;
+        found = true;
+    }
+    row.is_null[position] = !found;
+}
+
+void DirectoryRowReader::read(const directory::Entry& entry, DirectoryRow& row) const {
+    const directory::Attribute* key = entry.find(key_attribute_);
+    if (key == nullptr || key->values.empty()) {
+        throw directory::Error(directory::ErrorKind::denied,
+                               "entry \"" + std::string(entry.dn) + "\" does not show its " +
+                                   key_attribute_,
+                               "let the account read that attribute: entries are known by it");
+    }
+    row.dn = entry.dn;
+    row.key = directory::value_text(key->name, key->values.front());
+    row.problem.clear();
+    row.values.resize(link_.mappings.size());
+    row.is_null.resize(link_.mappings.size());
+    row.change_key = layout_;
+    for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
+        read_value(entry, i, row);
+        row.change_key += row.is_null[i] ? std::string(hash_length, '-') : hash_text(row.values[i]);
+    }
+    if (link_.keeps_memberships()) {
+        row.name = directory::normalise_dn(entry.dn);
+        row.login.clear();
+        for (const char* name : login_attributes) {
+            const directory::Attribute* login = entry.find(name);
+            if (row.login.empty() && login != nullptr && !login->values.empty()) {
+                row.login = chosen(*login);
+            }
+        }
+    }
+}
+
+std::optional<std::string> DirectoryRowReader::enabled_value(bool enabled) const {
+    const DirectoryMapping* mapping = link_.find("@enabled");
+    const std::string text = enabled ? "true" : "false";
+    if (mapping == nullptr) {
+        return std::nullopt;
+    }
+    if (!mapping->value_map) {
+        return text;
+    }
+    const auto mapped = mapping->value_map->find(text);
+    return mapped == mapping->value_map->end() ? mapping->fallback_constant
+                                               : std::optional(mapped->second);
+}
+
+}  // namespace crmsync

@@ -1,0 +1,58 @@
+// From an entry to a row of the staging table: the mapped values as text, and for each a hash, so
+// that the next run tells changed values from unchanged ones without keeping them.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "directory/search.h"
+#include "server/directory_link.h"
+
+namespace crmsync {
+
+struct DirectoryRow {
+    std::string key;
+    std::string change_key;  // hash of the mapping, then of each value: hash_length characters each
+    std::string problem;     // why the entry cannot be merged; empty: it can
+    std::string_view dn;
+    std::string name;   // the normalised DN, where memberships are kept
+    std::string login;  // uid or sAMAccountName, likewise
+    std::vector<std::string> values;  // parallel to DirectoryLink::mappings
+    std::vector<bool> is_null;
+};
+
+class DirectoryRowReader {
+  public:
+    static constexpr int hash_length = 12;
+
+    // The link must outlive the reader.
+    DirectoryRowReader(const DirectoryLink& link, std::string key_attribute);
+
+    // The attributes that a search must ask for.
+    std::vector<std::string> attributes() const;
+
+    // The hash of the mapping: change keys that begin with another one say nothing.
+    const std::string& layout() const noexcept { return layout_; }
+
+    // Fills in the row, whose strings are used again and again. Throws directory::Error when the
+    // entry does not show its key attribute.
+    void read(const directory::Entry& entry, DirectoryRow& row) const;
+
+    // What a column gets when an account is or is not enabled; nullopt: no column is mapped, or the
+    // value map has no such value.
+    std::optional<std::string> enabled_value(bool enabled) const;
+
+  private:
+    bool read_property(const directory::Entry& entry, const std::string& property,
+                       const DirectoryRow& row, std::string& value) const;
+    void read_value(const directory::Entry& entry, std::size_t position, DirectoryRow& row) const;
+
+    const DirectoryLink& link_;
+    std::string key_attribute_;
+    std::string layout_;
+    std::chrono::system_clock::time_point now_ = std::chrono::system_clock::now();
+};
+
+}  // namespace crmsync

@@ -1,0 +1,80 @@
+#include "server/jsonb_fields.h"
+
+#include <string_view>
+
+namespace crmsync {
+
+namespace {
+
+struct Pair {
+    const char* key;
+    int key_length;
+    const char* value;
+    int value_length;
+};
+
+// More properties than Exchange has; a longer document was not written by us.
+constexpr int most_pairs = 512;
+
+// Walks the document in PostgreSQL's own way; returns how many pairs of texts it has.
+int walk(const Jsonb* document, Pair* pairs) {
+    JsonbIterator* iterator = JsonbIteratorInit(const_cast<JsonbContainer*>(&document->root));
+    JsonbValue value;
+    int count = 0;
+    for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true);
+         token != WJB_DONE && count < most_pairs;
+         token = JsonbIteratorNext(&iterator, &value, true)) {
+        if (token == WJB_KEY) {
+            pairs[count].key = value.val.string.val;
+            pairs[count].key_length = value.val.string.len;
+        } else if (token == WJB_VALUE && value.type == jbvString) {
+            pairs[count].value = value.val.string.val;
+            pairs[count].value_length = value.val.string.len;
+            ++count;
+        }
+    }
+    return count;
+}
+
+}  // namespace
+
+std::vector<record::Value> read_values(const Jsonb* document, const record::Layout& layout) {
+    std::vector<record::Value> values(layout.size());
+    Pair pairs[most_pairs];
+    const int count = pg::guard([&] { return walk(document, pairs); });
+    for (int i = 0; i < count; ++i) {
+        const std::string_view name(pairs[i].key, static_cast<std::size_t>(pairs[i].key_length));
+        for (std::size_t at = 0; at < layout.size(); ++at) {
+            if (layout[at]->name == name) {
+                values[at].emplace(pairs[i].value, static_cast<std::size_t>(pairs[i].value_length));
+                break;
+            }
+        }
+    }
+    return values;
+}
+
+pg::JsonbArray::Document document_of(const record::Layout& layout,
+                                     const std::vector<record::Value>& values) {
+    pg::JsonbArray::Document document;
+    document.reserve(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if (values[i]) {
+            document.emplace_back(layout[i]->name, std::string_view(*values[i]));
+        }
+    }
+    return document;
+}
+
+pg::JsonbArray::Document document_of(const record::Fields& fields) {
+    pg::JsonbArray::Document document;
+    document.reserve(fields.size());
+    for (const record::Field& field : fields) {
+        document.emplace_back(field.property->name,
+                              field.value ? std::optional<std::string_view>(*field.value)
+                                          : std::nullopt);
+    }
+    return document;
+}
+
+}  // namespace crmsync

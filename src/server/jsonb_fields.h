@@ -1,0 +1,19 @@
+// Shadows and histories: flat jsonb documents of property name -> text value.
+#pragma once
+
+#include "record/record.h"
+#include "server/query.h"
+
+namespace crmsync {
+
+// The values of the layout's properties in a document; absent where it has none.
+std::vector<record::Value> read_values(const Jsonb* document, const record::Layout& layout);
+
+// A document of these values, without the absent ones. Refers to the values, which must outlive it.
+pg::JsonbArray::Document document_of(const record::Layout& layout,
+                                     const std::vector<record::Value>& values);
+
+// A document of these fields; a removed one is null.
+pg::JsonbArray::Document document_of(const record::Fields& fields);
+
+}  // namespace crmsync

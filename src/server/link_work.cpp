@@ -1,0 +1,536 @@
+#include "server/link_work.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+
+#include "record/value.h"
+#include "server/delete_guard.h"
+#include "server/jsonb_fields.h"
+#include "server/query.h"
+#include "sync/stamp.h"
+
+namespace crmsync {
+
+namespace {
+
+constexpr int most_records = 2000;
+constexpr double wanted_pairs = 10'000;
+
+// A mailbox that is concerned by this piece of work.
+struct Mailbox {
+    int id = 0;
+    std::string address;
+    std::string folder_id;
+    bool takes_part = true;
+    bool available = true;
+    std::string code;
+    std::string message;
+};
+
+// One record in one mailbox.
+struct Copy {
+    Mailbox* mailbox;
+    bool in_audience = false;
+    std::optional<sync::KnownItem> item;
+    bool held_back = false;  // failed before, and not to be tried again yet
+};
+
+struct RecordWork {
+    std::vector<PendingRow> rows;
+    bool fresh = false;
+    bool exists = false;
+    std::string problem;  // why its values cannot be sent
+    std::shared_ptr<sync::Desired> desired;
+    std::vector<Copy> copies;
+
+    Copy& copy_in(Mailbox* mailbox) {
+        for (Copy& copy : copies) {
+            if (copy.mailbox == mailbox) {
+                return copy;
+            }
+        }
+        copies.push_back({mailbox, false, std::nullopt, false});
+        return copies.back();
+    }
+};
+
+class Reader {
+  public:
+    Reader(const Configuration& configuration, const LinkConfiguration& link)
+        : configuration_(configuration), link_(link) {}
+
+    bool read_pending(const WorkInFlight& in_flight, PendingPosition& position, int limit);
+    void read_audience();
+    void read_items();
+    void read_source();
+    void read_failures();
+    Work decide();
+
+    std::map<std::string, RecordWork>& records() { return records_; }
+
+  private:
+    Mailbox* mailbox_by_address(const std::string& address);
+    void read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids);
+    void create_mailboxes();
+    void set_values(RecordWork& record, const std::string& key, const pg::Rows& rows,
+                    std::uint64_t row);
+    void decide_copy(RecordWork& record, const std::string& key, Copy& copy, Work& work,
+                     int& outcomes);
+    void write_verdicts();
+
+    const Configuration& configuration_;
+    const LinkConfiguration& link_;
+    std::map<std::string, RecordWork> records_;
+    pg::TextArray keys_;
+    std::map<std::string, Mailbox> mailboxes_;
+    std::unordered_map<int, Mailbox*> mailboxes_by_id_;
+
+    // Verdicts that only change our own tables.
+    struct Verdicts {
+        pg::TextArray records;
+        pg::IntegerArray mailboxes;
+        void add(const std::string& record, int mailbox) {
+            records.push_back(record);
+            mailboxes.push_back(mailbox);
+        }
+    };
+    Verdicts leave_;
+    Verdicts stay_;
+    Verdicts forget_;
+};
+
+bool Reader::read_pending(const WorkInFlight& in_flight, PendingPosition& position, int limit) {
+    bool more = false;
+    for (int tier = 0; tier < 2; ++tier) {
+        const int wanted = limit - static_cast<int>(keys_.size());
+        if (wanted <= 0) {
+            return true;
+        }
+        const pg::Rows rows = pg::query(
+            "SELECT record, version FROM crmsync.pending "
+            "WHERE link = $1 AND tier = $2 AND record > $3 ORDER BY record LIMIT $4",
+            link_.id, tier, std::string_view(position.after[tier]), wanted);
+        for (std::uint64_t row = 0; row < rows.size(); ++row) {
+            const std::string key = rows.string(row, 0);
+            if (in_flight.contains(link_.id, key)) {
+                continue;
+            }
+            RecordWork& record = records_[key];
+            if (record.rows.empty()) {
+                keys_.push_back(key);
+            }
+            record.fresh |= tier == 0;
+            record.rows.push_back({link_.id, tier, key, rows.integer(row, 1)});
+        }
+        const bool whole = rows.size() == static_cast<std::uint64_t>(wanted);
+        const bool from_the_middle = !position.after[tier].empty();
+        position.after[tier] = whole ? rows.string(rows.size() - 1, 0) : std::string();
+        more |= whole || from_the_middle;
+    }
+    return more;
+}
+
+Mailbox* Reader::mailbox_by_address(const std::string& address) {
+    Mailbox& mailbox = mailboxes_[address];
+    mailbox.address = address;
+    return &mailbox;
+}
+
+void Reader::read_audience() {
+    const pg::Rows rows = pg::query_as(link_.owner, link_.audience_query, &keys_);
+    pg::TextArray addresses;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const auto record = records_.find(rows.string(row, 0));
+        if (record == records_.end()) {
+            continue;
+        }
+        const std::string address = rows.string(row, 1);
+        if (!mailboxes_.contains(address)) {
+            addresses.push_back(address);
+        }
+        record->second.copy_in(mailbox_by_address(address)).in_audience = true;
+    }
+    read_mailboxes(addresses, {});
+}
+
+void Reader::read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids) {
+    const pg::Rows rows = pg::query(
+        "SELECT id, address, coalesce(folder_id, ''), "
+        "code IS NULL OR next_attempt <= pg_catalog.now(), coalesce(code, ''), "
+        "coalesce(message, '') "
+        "FROM crmsync.mailbox WHERE link = $1 AND (address = ANY ($2) OR id = ANY ($3))",
+        link_.id, &addresses, &ids);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        Mailbox* mailbox = mailbox_by_address(rows.string(row, 1));
+        mailbox->id = static_cast<int>(rows.integer(row, 0));
+        mailbox->folder_id = rows.string(row, 2);
+        mailbox->available = rows.boolean(row, 3);
+        mailbox->code = rows.string(row, 4);
+        mailbox->message = rows.string(row, 5);
+        mailboxes_by_id_[mailbox->id] = mailbox;
+    }
+}
+
+void Reader::read_items() {
+    const pg::Rows rows = pg::query(
+        "SELECT record, mailbox, coalesce(remote_id, ''), coalesce(change_key, ''), shadow, "
+        "origin, state FROM crmsync.item WHERE link = $1 AND record = ANY ($2)",
+        link_.id, &keys_);
+    pg::IntegerArray unknown;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const int id = static_cast<int>(rows.integer(row, 1));
+        if (mailboxes_by_id_.try_emplace(id, nullptr).second) {
+            unknown.push_back(id);
+        }
+    }
+    if (!unknown.empty()) {
+        read_mailboxes({}, unknown);
+    }
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        Mailbox* mailbox = mailboxes_by_id_.at(static_cast<int>(rows.integer(row, 1)));
+        sync::KnownItem item;
+        item.reference = {rows.string(row, 2), rows.string(row, 3)};
+        if (!rows.is_null(row, 4)) {
+            item.shadow = read_values(rows.jsonb(row, 4), link_.rules.layout);
+        }
+        item.origin = rows.text(row, 5) == "crm"       ? sync::Origin::crm
+                      : rows.text(row, 5) == "adopted" ? sync::Origin::adopted
+                                                       : sync::Origin::mailbox;
+        item.leaving = rows.text(row, 6) == "leaving";
+        item.gone = rows.text(row, 6) == "gone";
+        records_.at(rows.string(row, 0)).copy_in(mailbox).item = std::move(item);
+    }
+    if (!link_.mailboxes_query.empty()) {
+        for (auto& [address, mailbox] : mailboxes_) {
+            mailbox.takes_part = false;
+        }
+        const pg::Rows participants = pg::query_as(link_.owner, link_.mailboxes_query);
+        for (std::uint64_t row = 0; row < participants.size(); ++row) {
+            const auto mailbox = mailboxes_.find(participants.string(row, 0));
+            if (mailbox != mailboxes_.end()) {
+                mailbox->second.takes_part = participants.boolean(row, 1);
+            }
+        }
+    }
+    create_mailboxes();
+}
+
+void Reader::create_mailboxes() {
+    pg::TextArray missing;
+    for (const auto& [address, mailbox] : mailboxes_) {
+        if (mailbox.id == 0 && mailbox.takes_part) {
+            missing.push_back(address);
+        }
+    }
+    if (missing.empty()) {
+        return;
+    }
+    const pg::Rows rows = pg::query(
+        "INSERT INTO crmsync.mailbox (link, address) SELECT $1, address "
+        "FROM pg_catalog.unnest($2::text[]) AS u(address) RETURNING id, address",
+        link_.id, &missing);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        Mailbox* mailbox = mailbox_by_address(rows.string(row, 1));
+        mailbox->id = static_cast<int>(rows.integer(row, 0));
+        mailboxes_by_id_[mailbox->id] = mailbox;
+    }
+}
+
+void Reader::read_source() {
+    const pg::Rows rows = pg::query_as(link_.owner, link_.source_query, &keys_);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const std::string key = rows.string(row, 0);
+        const auto record = records_.find(key);
+        if (record != records_.end()) {
+            set_values(record->second, key, rows, row);
+        }
+    }
+}
+
+void Reader::set_values(RecordWork& record, const std::string& key, const pg::Rows& rows,
+                        std::uint64_t row) {
+    const record::Layout& layout = link_.rules.layout;
+    record.exists = true;
+    record.desired = std::make_shared<sync::Desired>();
+    record.desired->key = key;
+    record.desired->stamp = sync::make_stamp(configuration_.instance, link_.name, key);
+    record.desired->values.resize(layout.size());
+    for (std::size_t i = 0; i < layout.size(); ++i) {
+        const int column = static_cast<int>(i) + 1;
+        if (rows.is_null(row, column)) {
+            continue;
+        }
+        std::string_view text = rows.text(row, column);
+        const auto& map = link_.value_maps[i];
+        if (map) {
+            const auto mapped = map->find(std::string(text));
+            if (mapped == map->end()) {
+                record.problem = "value \"" + std::string(text) + "\" for property \"" +
+                                 std::string(layout[i]->name) + "\" is not in its value_map";
+                return;
+            }
+            text = mapped->second;
+        }
+        record::Canonical canonical = record::canonical(*layout[i], text);
+        if (!canonical.ok()) {
+            record.problem = std::move(canonical.problem);
+            return;
+        }
+        record.desired->values[i] = std::move(canonical.value);
+    }
+    record.desired->all = record::fields_to_create(link_.rules.object, layout, link_.rules.fields,
+                                                   record.desired->values);
+}
+
+void Reader::read_failures() {
+    const pg::Rows rows = pg::query(
+        "SELECT record, mailbox FROM crmsync.failure WHERE link = $1 AND record = ANY ($2) "
+        "AND (next_attempt IS NULL OR next_attempt > pg_catalog.now()) AND code <> 'postponed'",
+        link_.id, &keys_);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const auto mailbox = mailboxes_by_id_.find(static_cast<int>(rows.integer(row, 1)));
+        RecordWork& record = records_.at(rows.string(row, 0));
+        // What the CRM has changed since is tried again at once.
+        if (mailbox != mailboxes_by_id_.end() && mailbox->second != nullptr && !record.fresh) {
+            record.copy_in(mailbox->second).held_back = true;
+        }
+    }
+}
+
+sync::Outcome without_network(sync::Result result, const Mailbox& mailbox, const std::string& key,
+                              exchange::Failure failure) {
+    sync::Outcome outcome{};
+    outcome.mailbox = mailbox.id;
+    outcome.result = result;
+    outcome.action = sync::Action::update;
+    outcome.record = key;
+    outcome.failure = std::move(failure);
+    return outcome;
+}
+
+void Reader::decide_copy(RecordWork& record, const std::string& key, Copy& copy, Work& work,
+                         int& outcomes) {
+    const Mailbox& mailbox = *copy.mailbox;
+    if (!mailbox.takes_part || copy.held_back) {
+        return;
+    }
+    sync::Wish wish;
+    wish.exists = record.exists;
+    wish.in_audience = copy.in_audience;
+    if (record.exists && copy.in_audience && !record.problem.empty()) {
+        ++outcomes;
+        work.outcomes.push_back(without_network(
+            sync::Result::failed, mailbox, key,
+            {exchange::Disposition::item_failed, "value", record.problem}));
+        return;
+    }
+    wish.values = record.exists ? &record.desired->values : nullptr;
+    sync::Decision decision =
+        sync::decide(link_.rules, wish, copy.item ? &*copy.item : nullptr);
+
+    sync::Task task{};
+    switch (decision.verdict) {
+        case sync::Verdict::nothing:
+            return;
+        case sync::Verdict::leave:
+            leave_.add(key, mailbox.id);
+            return;
+        case sync::Verdict::stay:
+            stay_.add(key, mailbox.id);
+            return;
+        case sync::Verdict::forget:
+            forget_.add(key, mailbox.id);
+            return;
+        case sync::Verdict::create:
+            task.action = sync::Action::create;
+            break;
+        case sync::Verdict::update:
+            task.action = sync::Action::update;
+            if (copy.item->leaving) {
+                stay_.add(key, mailbox.id);
+            }
+            break;
+        case sync::Verdict::unlink:
+            task.action = sync::Action::unlink;
+            break;
+    }
+    ++outcomes;
+    if (!mailbox.available) {
+        work.outcomes.push_back(
+            without_network(sync::Result::postponed, mailbox, key,
+                            {exchange::Disposition::mailbox_disabled, mailbox.code,
+                             mailbox.message}));
+        return;
+    }
+    task.record = key;
+    task.desired = record.desired;
+    task.fields = std::move(decision.fields);
+    task.before = std::move(decision.before);
+    task.fresh = record.fresh;
+    if (copy.item) {
+        task.item = copy.item->reference;
+    }
+    work.tasks.emplace_back(mailbox.id, std::move(task));
+}
+
+void Reader::write_verdicts() {
+    if (!leave_.records.empty()) {
+        pg::query("UPDATE crmsync.item i SET state = 'leaving', confirmed = false, "
+                  "since = pg_catalog.now() FROM pg_catalog.unnest($2::text[], $3::integer[]) "
+                  "AS u(record, mailbox) WHERE i.link = $1 AND i.record = u.record "
+                  "AND i.mailbox = u.mailbox AND i.state = 'linked'",
+                  link_.id, &leave_.records, &leave_.mailboxes);
+    }
+    if (!stay_.records.empty()) {
+        pg::query("UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "
+                  "FROM pg_catalog.unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+                  "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
+                  "AND i.state = 'leaving'",
+                  link_.id, &stay_.records, &stay_.mailboxes);
+    }
+    if (!forget_.records.empty()) {
+        pg::query("DELETE FROM crmsync.item i "
+                  "USING pg_catalog.unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+                  "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox",
+                  link_.id, &forget_.records, &forget_.mailboxes);
+    }
+}
+
+Work Reader::decide() {
+    Work work;
+    std::vector<PendingRow> unchanged;
+    for (auto& [key, record] : records_) {
+        int outcomes = 0;
+        work.pairs += record.copies.size();
+        for (Copy& copy : record.copies) {
+            decide_copy(record, key, copy, work, outcomes);
+        }
+        if (outcomes > 0) {
+            work.begun.push_back({key, record.rows, outcomes});
+        } else {
+            unchanged.insert(unchanged.end(), record.rows.begin(), record.rows.end());
+        }
+    }
+    write_verdicts();
+    settle_pending(unchanged);
+    return work;
+}
+
+}  // namespace
+
+void settle_pending(const std::vector<PendingRow>& rows) {
+    if (rows.empty()) {
+        return;
+    }
+    pg::IntegerArray links;
+    pg::IntegerArray tiers;
+    pg::TextArray records;
+    pg::BigintArray versions;
+    for (const PendingRow& row : rows) {
+        links.push_back(row.link);
+        tiers.push_back(row.tier);
+        records.push_back(row.record);
+        versions.push_back(row.version);
+    }
+    // A row that was named again meanwhile has another version, and stays.
+    pg::query("DELETE FROM crmsync.pending p "
+              "USING pg_catalog.unnest($1::integer[], $2::integer[], $3::text[], $4::bigint[]) "
+              "AS u(link, tier, record, version) "
+              "WHERE p.link = u.link AND p.tier = u.tier AND p.record = u.record "
+              "AND p.version = u.version",
+              &links, &tiers, &records, &versions);
+}
+
+namespace {
+
+// Deletes that the guard lets pass, of records that nothing else is going on for.
+void add_deletes(const LinkConfiguration& link, const WorkInFlight& in_flight, Work& work) {
+    const std::vector<LeavingItem> items = deletable_items(link);
+    std::map<std::string, int> outcomes;
+    for (const LeavingItem& item : items) {
+        if (in_flight.contains(link.id, item.record)) {
+            continue;
+        }
+        sync::Task task{};
+        task.action = sync::Action::remove;
+        task.record = item.record;
+        task.item = item.reference;
+        task.fresh = true;
+        work.tasks.emplace_back(item.mailbox, std::move(task));
+        ++outcomes[item.record];
+    }
+    for (const auto& [record, count] : outcomes) {
+        const auto same = std::find_if(work.begun.begin(), work.begun.end(),
+                                       [&](const Work::Begun& b) { return b.record == record; });
+        if (same != work.begun.end()) {
+            same->outcomes += count;
+        } else {
+            work.begun.push_back({record, {}, count});
+        }
+    }
+}
+
+// What the engine has to know of the mailboxes that the tasks go to.
+void describe_mailboxes(const Configuration& configuration, const LinkConfiguration& link,
+                        Work& work) {
+    pg::IntegerArray ids;
+    for (const auto& [mailbox, task] : work.tasks) {
+        ids.push_back(mailbox);
+    }
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    const pg::Rows rows = pg::query(
+        "SELECT id, address, coalesce(folder_id, '') FROM crmsync.mailbox WHERE id = ANY ($1)",
+        &ids);
+    const TargetConfiguration& target = configuration.targets.at(link.target);
+    const std::string prefix = sync::make_stamp(configuration.instance, link.name, {});
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        sync::MailboxDescription mailbox;
+        mailbox.id = static_cast<int>(rows.integer(row, 0));
+        mailbox.link = link.id;
+        mailbox.target = link.target;
+        mailbox.account = {rows.string(row, 1), target.impersonation, target.server_version};
+        mailbox.object = link.rules.object;
+        mailbox.folder_name = link.folder;
+        mailbox.folder_id = rows.string(row, 2);
+        mailbox.stamp_prefix = prefix;
+        mailbox.policy = link.rules.policy;
+        work.mailboxes.push_back(std::move(mailbox));
+    }
+}
+
+}  // namespace
+
+Work next_work(const Configuration& configuration, const LinkConfiguration& link,
+               const WorkInFlight& in_flight, PendingPosition& position) {
+    const int limit = std::clamp(static_cast<int>(wanted_pairs / position.pairs_per_record), 1,
+                                 most_records);
+    Reader reader(configuration, link);
+    const bool more = reader.read_pending(in_flight, position, limit);
+    Work work;
+    if (!reader.records().empty()) {
+        reader.read_audience();
+        reader.read_items();
+        reader.read_source();
+        reader.read_failures();
+        work = reader.decide();
+        position.pairs_per_record =
+            std::max(0.5, static_cast<double>(work.pairs) /
+                              static_cast<double>(reader.records().size()));
+    }
+    work.more = more;
+    if (!more) {
+        // Only when all that is pending has been looked at is the number of deletes known.
+        add_deletes(link, in_flight, work);
+    }
+    if (!work.tasks.empty()) {
+        describe_mailboxes(configuration, link, work);
+    }
+    return work;
+}
+
+}  // namespace crmsync

@@ -1,0 +1,44 @@
+// The next piece of work of a link: reads the records that are pending, who should have them and who
+// has them, decides, and returns tasks for the engine. One transaction, without the network.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/configuration.h"
+#include "server/work_in_flight.h"
+#include "sync/task.h"
+
+namespace crmsync {
+
+struct Work {
+    std::vector<sync::MailboxDescription> mailboxes;
+    std::vector<std::pair<int, sync::Task>> tasks;  // mailbox, task
+    std::vector<sync::Outcome> outcomes;            // what ended without the network
+    struct Begun {
+        std::string record;
+        std::vector<PendingRow> rows;
+        int outcomes;
+    };
+    std::vector<Begun> begun;
+    bool more = false;  // there is more pending than was read
+    std::size_t pairs = 0;
+};
+
+// Where in `pending` the worker is: it goes round, so that records in flight at the head are not
+// read again and again.
+struct PendingPosition {
+    std::string after[2];     // by tier
+    double pairs_per_record = 20;
+};
+
+// Reads and decides in the current transaction, which the caller commits before it uses the result.
+Work next_work(const Configuration& configuration, const LinkConfiguration& link,
+               const WorkInFlight& in_flight, PendingPosition& position);
+
+// Removes rows of `pending` that are settled, unless they were named again meanwhile.
+void settle_pending(const std::vector<PendingRow>& rows);
+
+}  // namespace crmsync

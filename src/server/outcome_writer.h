@@ -1,0 +1,28 @@
+// Writes what came of the tasks: items with their shadows, failures, history, health, and settled
+// rows of `pending`. One transaction, a handful of set-based statements, whatever the number.
+#pragma once
+
+#include <vector>
+
+#include "server/configuration.h"
+#include "server/work_in_flight.h"
+#include "sync/task.h"
+
+namespace crmsync {
+
+struct Results {
+    std::vector<sync::Outcome> outcomes;
+    std::vector<sync::MailboxChange> mailboxes;
+    std::vector<sync::TargetChange> targets;
+    std::vector<PendingRow> settled;
+
+    bool empty() const {
+        return outcomes.empty() && mailboxes.empty() && targets.empty() && settled.empty();
+    }
+};
+
+// Commits lazily: after a crash the stamps are listed again, an
+// update is repeated and a delete finds nothing, so what is lost is found out again.
+void write_results(const Results& results, const Configuration& configuration);
+
+}  // namespace crmsync

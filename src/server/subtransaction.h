@@ -1,0 +1,46 @@
+// The one way to go on after an error within a transaction.
+#pragma once
+
+#include <optional>
+#include <utility>
+
+#include "server/boundary.h"
+
+extern "C" {
+#include "utils/resowner.h"
+}
+
+namespace crmsync::pg {
+
+class Subtransaction {
+  public:
+    Subtransaction();
+    Subtransaction(const Subtransaction&) = delete;
+    Subtransaction& operator=(const Subtransaction&) = delete;
+    ~Subtransaction();
+    void release();
+
+  private:
+    MemoryContext memory_;
+    ResourceOwner owner_;
+    bool open_ = false;
+};
+
+// Runs body in a subtransaction. Returns the error that rolled it back, or nullopt. Cancelling and
+// termination are not errors to go on after, and pass.
+template <class F>
+std::optional<Error> subtransaction(F&& body) {
+    Subtransaction inner;
+    try {
+        body();
+        inner.release();
+        return std::nullopt;
+    } catch (const Error& error) {
+        if (error.sqlstate == ERRCODE_QUERY_CANCELED || error.sqlstate == ERRCODE_ADMIN_SHUTDOWN) {
+            throw;
+        }
+        return error;
+    }
+}
+
+}  // namespace crmsync::pg

@@ -1,0 +1,72 @@
+#include "sync/decision.h"
+
+#include <algorithm>
+
+namespace crmsync::sync {
+
+namespace {
+
+Verdict farewell(const Rules& rules, const Wish& wish, const KnownItem& item) {
+    if (item.gone) {
+        return wish.exists ? Verdict::nothing : Verdict::forget;
+    }
+    if (wish.exists) {
+        const bool unlink = item.origin != Origin::crm ||
+                            rules.policy.on_audience_loss == OnAudienceLoss::unlink;
+        return unlink ? Verdict::unlink : item.leaving ? Verdict::nothing : Verdict::leave;
+    }
+    if (rules.policy.on_crm_delete == OnCrmDelete::keep) {
+        return Verdict::unlink;
+    }
+    return item.leaving ? Verdict::nothing : Verdict::leave;
+}
+
+record::Values values_before(const Rules& rules, const record::Fields& fields,
+                             const record::Values& shadow) {
+    record::Values before;
+    before.reserve(fields.size());
+    for (const record::Field& field : fields) {
+        const auto at = std::find(rules.layout.begin(), rules.layout.end(), field.property);
+        before.push_back(
+            at == rules.layout.end()
+                ? record::Value()
+                : shadow[static_cast<std::size_t>(std::distance(rules.layout.begin(), at))]);
+    }
+    return before;
+}
+
+}  // namespace
+
+Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
+    Decision decision;
+    if (!wish.exists || !wish.in_audience) {
+        decision.verdict = item == nullptr ? Verdict::nothing : farewell(rules, wish, *item);
+        return decision;
+    }
+    if (item == nullptr) {
+        decision.verdict = Verdict::create;
+        decision.fields =
+            record::fields_to_create(rules.object, rules.layout, rules.fields, *wish.values);
+        return decision;
+    }
+    if (item->gone) {
+        return decision;
+    }
+    if (!item->shadow) {
+        decision.verdict = Verdict::update;
+        decision.fields =
+            record::fields_to_create(rules.object, rules.layout, rules.fields, *wish.values);
+        return decision;
+    }
+    decision.fields = record::fields_to_update(rules.object, rules.layout, rules.fields,
+                                               *wish.values, *item->shadow);
+    if (!decision.fields.empty()) {
+        decision.verdict = Verdict::update;
+        decision.before = values_before(rules, decision.fields, *item->shadow);
+    } else if (item->leaving) {
+        decision.verdict = Verdict::stay;
+    }
+    return decision;
+}
+
+}  // namespace crmsync::sync

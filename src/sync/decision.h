@@ -1,0 +1,60 @@
+// What has to be done for one record in one mailbox: the CRM's wish against what is there. Pure, and
+// the only place that decides: the worker carries its decisions out, plan() shows them.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "exchange/operation.h"
+#include "record/merge.h"
+#include "record/record.h"
+#include "sync/policy.h"
+
+namespace crmsync::sync {
+
+// How an item came about; what a user made is never deleted because of the audience.
+enum class Origin { crm, adopted, mailbox };
+
+// The copy that is already there, as far as is known.
+struct KnownItem {
+    exchange::ItemReference reference;
+    std::optional<record::Values> shadow;  // nullopt: what it holds is not known
+    Origin origin = Origin::crm;
+    bool leaving = false;  // meant to be deleted
+    bool gone = false;     // deleted on the other side, never to come again
+};
+
+// What the CRM says about a record and a mailbox.
+struct Wish {
+    bool exists = false;       // the record is in the source
+    bool in_audience = false;  // it belongs into this mailbox
+    const record::Values* values = nullptr;  // when it exists
+};
+
+enum class Verdict {
+    nothing,
+    create,
+    update,
+    stay,    // was to be deleted and is wanted again, with the same values
+    leave,   // to be deleted, once the guard lets it
+    unlink,  // the item stays, our stamp goes
+    forget   // nothing is there any more, nor shall be
+};
+
+struct Decision {
+    Verdict verdict = Verdict::nothing;
+    record::Fields fields;   // create, update: what to write
+    record::Values before;   // update: the shadow's values of these fields
+};
+
+// The fixed part of a link's decisions.
+struct Rules {
+    record::Object object = record::Object::contact;
+    Policy policy;
+    record::Layout layout;
+    record::Policies fields;  // parallel to layout
+};
+
+Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item);
+
+}  // namespace crmsync::sync
