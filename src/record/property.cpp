@@ -41,13 +41,23 @@ struct Named {
     Property property{};
 };
 
+// Names in our property set that mean something already.
+bool reserved(std::string_view own) {
+    const std::string word = lower_ascii(own);
+    const auto rows = property_rows();
+    return word == stamp_name || std::any_of(rows.begin(), rows.end(), [&](const Property& row) {
+               return row.ews.form == EwsForm::named && row.ews.element == word;
+           });
+}
+
 const Property* find_named(std::string_view name) {
     static std::map<std::string, std::unique_ptr<Named>, std::less<>> known;
     if (const auto found = known.find(name); found != known.end()) {
         return &found->second->property;
     }
     const std::string_view own = name.substr(named_prefix.size());
-    if (own.empty() || own.size() > longest_named || trimmed(own) != own || text_problem(own)) {
+    if (own.empty() || own.size() > longest_named || trimmed(own) != own || text_problem(own) ||
+        reserved(own)) {
         return nullptr;
     }
     auto made = std::make_unique<Named>(name);

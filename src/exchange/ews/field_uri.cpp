@@ -128,7 +128,7 @@ void add_field_uri(pugi::xml_node parent, const record::Property& property) {
 }
 
 void add_stamp_uri(pugi::xml_node parent) {
-    add_named_uri(parent, stamp_name, "String");
+    add_named_uri(parent, record::stamp_name.data(), "String");
 }
 
 bool names_property(pugi::xml_node uri, const record::Property& property) {
@@ -148,7 +148,7 @@ bool names_property(pugi::xml_node uri, const record::Property& property) {
 }
 
 bool names_stamp(pugi::xml_node uri) {
-    return is_named(uri, stamp_name);
+    return is_named(uri, record::stamp_name);
 }
 
 std::span<const EmailProperty> email_group(std::string_view entry_key) {

@@ -11,7 +11,6 @@ namespace crmsync::exchange::ews {
 
 // The property set of everything that is named by us: the stamp and x:NAME.
 inline constexpr const char* own_property_set = "7c2b3e5a-9d41-4f6e-8b0a-5e1c9a7d3f42";
-inline constexpr const char* stamp_name = "crmsync";
 
 // True when EWS carries the property in a way that this build writes and reads.
 bool carried(const record::Property& property);

@@ -32,7 +32,22 @@ const char* element_name(Object object) {
 }
 
 std::string qualified(std::string_view name) {
-    return "t:" + std::string(name);
+    std::string text = "t:";
+    text += name;
+    return text;
+}
+
+// The name shown with the e-mail address in the same request, which the server would otherwise make
+// from the address; nullptr when there is none.
+const std::string* shown_name(const Fields& fields, const Property& address) {
+    const auto group = email_group(address.ews.index);
+    for (const Field& field : fields) {
+        if (!group.empty() && field.value && field.property->ews.form == EwsForm::extended_set &&
+            field.property->ews.id == group.front().id) {
+            return &*field.value;
+        }
+    }
+    return nullptr;
 }
 
 void check_writable(const Property& property, Object object) {
@@ -78,7 +93,7 @@ void add_strings(pugi::xml_node item, const Property& property, const std::strin
 // Writes values one after the other below an item's element.
 class ItemWriter {
   public:
-    explicit ItemWriter(pugi::xml_node item) : item_(item) {}
+    ItemWriter(pugi::xml_node item, const Fields& fields) : item_(item), fields_(fields) {}
 
     void write(const Property& property, const std::string& value) {
         switch (property.ews.form) {
@@ -94,6 +109,9 @@ class ItemWriter {
                 pugi::xml_node entry =
                     add_text(container(property), "t:Entry", to_wire(property, value));
                 set(entry, "Key", property.ews.index.data());
+                if (const std::string* name = shown_name(fields_, property)) {
+                    set(entry, "Name", sendable(*name).c_str());
+                }
                 break;
             }
             case EwsForm::address_part:
@@ -129,6 +147,7 @@ class ItemWriter {
     }
 
     pugi::xml_node item_;
+    const Fields& fields_;  // all that the request writes to the item
     pugi::xml_node container_;
     pugi::xml_node address_;
     std::string_view container_name_;
@@ -142,10 +161,10 @@ void add_stamp(pugi::xml_node item, const std::string& stamp) {
 }
 
 void add_set(pugi::xml_node updates, Object object, const Property& property,
-             const std::string& value) {
+             const std::string& value, const Fields& fields) {
     pugi::xml_node change = add(updates, "t:SetItemField");
     add_field_uri(change, property);
-    ItemWriter(add(change, element_name(object))).write(property, value);
+    ItemWriter(add(change, element_name(object)), fields).write(property, value);
 }
 
 void add_removal(pugi::xml_node updates, const Property& property) {
@@ -220,7 +239,7 @@ Value read_value(pugi::xml_node item, const Property& property) {
 
 void add_new_item(pugi::xml_node items, Object object, const NewItem& item) {
     pugi::xml_node element = add(items, element_name(object));
-    ItemWriter writer(element);
+    ItemWriter writer(element, item.fields);
     bool stamped = item.stamp.empty();
     for (const Field* field : in_schema_order(item.fields, object)) {
         if (!stamped && field->property->position > record::named_property_position()) {
@@ -241,9 +260,9 @@ void add_updates(pugi::xml_node updates, Object object, const Fields& fields) {
     const auto ordered = in_schema_order(fields, object);
     const auto write = [&](const Field& field) {
         if (field.value) {
-            add_set(updates, object, *field.property, *field.value);
+            add_set(updates, object, *field.property, *field.value, fields);
         } else if (!field.property->absent.empty()) {
-            add_set(updates, object, *field.property, std::string(field.property->absent));
+            add_set(updates, object, *field.property, std::string(field.property->absent), fields);
         } else if (!removed_with_address(field, ordered)) {
             add_removal(updates, *field.property);
         }

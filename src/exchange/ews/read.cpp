@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <pugixml.hpp>
+#include <vector>
 
 #include "exchange/ews/failures.h"
 #include "exchange/ews/item_xml.h"
@@ -43,13 +44,12 @@ std::optional<ItemReference> read_reference(pugi::xml_node item) {
     return good ? std::optional(std::move(reference)) : std::nullopt;
 }
 
+pugi::xml_node first_element(pugi::xml_node parent) {
+    return *children(parent).begin();
+}
+
 pugi::xml_node first_item(pugi::xml_node message) {
-    for (pugi::xml_node item : child(message, "Items")) {
-        if (item.type() == pugi::node_element) {
-            return item;
-        }
-    }
-    return {};
+    return first_element(child(message, "Items"));
 }
 
 // In a create nothing but the folder can be missing.
@@ -212,10 +212,7 @@ Answer read_messages(const FindFolder& find, const Messages& messages) {
         return failed(std::move(*failure));
     }
     if (find.name.empty()) {
-        for (pugi::xml_node folder : children(child(message, "Folders"))) {
-            return folder_answer(folder, false);
-        }
-        return broken("NO-FOLDER-ID", "the server reports success without a folder", false);
+        return folder_answer(first_element(child(message, "Folders")), false);
     }
     // Exchange compares names without regard to case, and so do we: it would refuse a second one.
     const std::string wanted = record::lower_ascii(find.name);
@@ -232,10 +229,7 @@ Answer read_messages(const CreateFolder&, const Messages& messages) {
     if (auto failure = message_failure(messages.front(), true)) {
         return failed(std::move(*failure));
     }
-    for (pugi::xml_node folder : children(child(messages.front(), "Folders"))) {
-        return folder_answer(folder, true);
-    }
-    return broken("NO-FOLDER-ID", "the server reports success without a folder", true);
+    return folder_answer(first_element(child(messages.front(), "Folders")), true);
 }
 
 Answer read_messages(const DeleteFolder&, const Messages& messages) {
@@ -352,7 +346,10 @@ Answer read_body(const Operation& operation, const net::Response& response,
         return broken("UNEXPECTED-ANSWER", "the answer has no " + std::string(expected.response),
                       write);
     }
-    const Messages messages = children(child(answered, "ResponseMessages"));
+    Messages messages;
+    for (pugi::xml_node message : children(child(answered, "ResponseMessages"))) {
+        messages.push_back(message);
+    }
     if (messages.size() != expected.messages) {
         return broken("ANSWER-COUNT",
                       "the answer has " + std::to_string(messages.size()) +

@@ -84,22 +84,7 @@ std::string_view local_name(pugi::xml_node node) {
 }
 
 pugi::xml_node child(pugi::xml_node parent, std::string_view name) {
-    for (pugi::xml_node node : parent) {
-        if (node.type() == pugi::node_element && local_name(node) == name) {
-            return node;
-        }
-    }
-    return {};
-}
-
-std::vector<pugi::xml_node> children(pugi::xml_node parent, std::string_view name) {
-    std::vector<pugi::xml_node> found;
-    for (pugi::xml_node node : parent) {
-        if (node.type() == pugi::node_element && (name.empty() || local_name(node) == name)) {
-            found.push_back(node);
-        }
-    }
-    return found;
+    return *children(parent, name).begin();
 }
 
 std::string text_of(pugi::xml_node node) {
