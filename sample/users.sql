@@ -4,7 +4,7 @@ SELECT crmsync.create_target('directory', 'ldap', :'ldap_url', auth => 'simple',
                              username => :'ldap_user', secret => :'ldap_secret');
 
 SELECT crmsync.create_link('users', target => 'directory', object => 'user', source => 'crm.app_user',
-                           direction => 'inbound', match_on => '{login}',
+                           direction => 'inbound', match_on => '{uid}',
                            options => jsonb_build_object(
                                'base', :'ldap_base',
                                'filter', '(objectClass=inetOrgPerson)',
@@ -17,5 +17,5 @@ SELECT crmsync.map('users', 'last_name', 'sn');
 SELECT crmsync.map('users', 'email', 'mail');
 SELECT crmsync.map('users', 'phone', 'telephoneNumber');
 SELECT crmsync.map('users', 'title', 'title');
-SELECT crmsync.map('users', 'department', 'departmentNumber');
+SELECT crmsync.map('users', 'department', 'ou');
 SELECT crmsync.map('users', 'is_active', '@enabled');
