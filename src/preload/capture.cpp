@@ -3,6 +3,10 @@
 // does not understand any more (a column that was dropped, a value too long for the log) it
 // reports as a change, of everything if need be.
 //
+// It fires AFTER, although BEFORE would spare the queue of events: only then is what it sees what
+// was written, after all BEFORE triggers, with stored generated columns, and without the rows that
+// ON CONFLICT DO NOTHING left out.
+//
 // Arguments of the trigger: capture id, column that names the record ('' for none), relevant
 // columns ('*' for all). What follows from them is kept per trigger and backend, until the
 // relation's definition changes.
@@ -233,12 +237,6 @@ void capture_row(const TriggerData* data, Oid function) {
     mark_record(trigger, row);
 }
 
-// Harmless for an AFTER trigger, and what a BEFORE trigger must return.
-Datum row_to_return(const TriggerData* data) {
-    return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple
-                                                                   : data->tg_trigtuple);
-}
-
 }  // namespace
 
 }  // namespace crmsync
@@ -250,10 +248,10 @@ PGDLLEXPORT Datum crmsync_capture(PG_FUNCTION_ARGS) {
     if (!CALLED_AS_TRIGGER(fcinfo))
         crmsync::refuse_call("capture", "as a trigger");
     const auto* data = reinterpret_cast<const TriggerData*>(fcinfo->context);
-    if (!TRIGGER_FIRED_FOR_ROW(data->tg_event))
-        crmsync::refuse_call("capture", "for each row");
+    if (!TRIGGER_FIRED_AFTER(data->tg_event) || !TRIGGER_FIRED_FOR_ROW(data->tg_event))
+        crmsync::refuse_call("capture", "after each row");
     crmsync::capture_row(data, fcinfo->flinfo->fn_oid);
-    return crmsync::row_to_return(data);
+    return PointerGetDatum(nullptr);
 }
 
 PG_FUNCTION_INFO_V1(crmsync_capture_all);
