@@ -1,16 +1,23 @@
--- What the worker knows. Dumped and restored: mailbox, item. Not: the logs, pending, failure,
+-- What the worker knows. Dumped and restored: mailbox, item. Not: the logs, pending, failure, states,
 -- history: a restored database compares everything anew.
 
 -- Appended to by the trigger in C++ at PRE_COMMIT, and by nobody else. Two logs, so that one can be
 -- truncated while writers append to the other. No index and no TOAST, or the writers refuse.
 CREATE TABLE crmsync.change_log_0 (
     transaction xid8 NOT NULL,
-    capture     integer NOT NULL,
-    value       text STORAGE PLAIN
+    capture     integer NOT NULL
 ) USING heap WITH (autovacuum_enabled = false);
+-- In one statement, or the table would get a TOAST table in between.
+ALTER TABLE crmsync.change_log_0 ADD COLUMN value text, ALTER COLUMN value SET STORAGE PLAIN;
 CREATE TABLE crmsync.change_log_1 (LIKE crmsync.change_log_0 INCLUDING STORAGE) USING heap WITH (autovacuum_enabled = false);
 COMMENT ON TABLE crmsync.change_log_0 IS 'change log: which value of which captured column changed in which transaction; NULL: everything';
 COMMENT ON TABLE crmsync.change_log_1 IS 'change log, the other half';
+COMMENT ON COLUMN crmsync.change_log_0.transaction IS 'top-level transaction that made the change';
+COMMENT ON COLUMN crmsync.change_log_0.capture IS 'the trigger that saw it';
+COMMENT ON COLUMN crmsync.change_log_0.value IS 'the captured column as text; NULL: everything';
+COMMENT ON COLUMN crmsync.change_log_1.transaction IS 'top-level transaction that made the change';
+COMMENT ON COLUMN crmsync.change_log_1.capture IS 'the trigger that saw it';
+COMMENT ON COLUMN crmsync.change_log_1.value IS 'the captured column as text; NULL: everything';
 
 -- Up to where the log has been consumed: everything visible in this snapshot.
 CREATE TABLE crmsync.log_position (
@@ -18,6 +25,8 @@ CREATE TABLE crmsync.log_position (
     snapshot    pg_snapshot NOT NULL
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE crmsync.log_position IS 'the snapshot up to which the change log has been consumed';
+COMMENT ON COLUMN crmsync.log_position.only_row IS 'there is one row';
+COMMENT ON COLUMN crmsync.log_position.snapshot IS 'what was visible in it has been consumed';
 
 -- Records to look at. Tier 0: changed just now; tier 1: from a comparison.
 CREATE TABLE crmsync.pending (
@@ -25,10 +34,15 @@ CREATE TABLE crmsync.pending (
     tier        smallint NOT NULL,
     record      text NOT NULL COLLATE "C",
     version     bigint NOT NULL DEFAULT 0,
-    since       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    since       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (link, tier, record)
 );
 COMMENT ON TABLE crmsync.pending IS 'records to look at; version counts how often a record was named again meanwhile';
+COMMENT ON COLUMN crmsync.pending.link IS 'the link to look with';
+COMMENT ON COLUMN crmsync.pending.tier IS '0: changed just now; 1: from a comparison, after all of tier 0';
+COMMENT ON COLUMN crmsync.pending.record IS 'key of the record as text';
+COMMENT ON COLUMN crmsync.pending.version IS 'counts how often the record was named again meanwhile';
+COMMENT ON COLUMN crmsync.pending.since IS 'when it was first named';
 
 CREATE TABLE crmsync.link_state (
     link            integer PRIMARY KEY REFERENCES crmsync.link ON DELETE CASCADE,
@@ -39,12 +53,22 @@ CREATE TABLE crmsync.link_state (
     last_error      text,
     last_error_at   timestamptz,
     broken          text,
+    held            text,
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt    timestamptz
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE crmsync.link_state IS 'how a link is doing';
+COMMENT ON TABLE crmsync.link_state IS 'how a link is doing; no row (after a restore): nothing was compared yet';
+COMMENT ON COLUMN crmsync.link_state.link IS 'the link';
 COMMENT ON COLUMN crmsync.link_state.comparison IS 'NULL: none is due; audience: who should have what; everything: also the values';
+COMMENT ON COLUMN crmsync.link_state.compared IS 'when the last comparison was done';
+COMMENT ON COLUMN crmsync.link_state.last_started IS 'when the last pass or import began';
+COMMENT ON COLUMN crmsync.link_state.last_success IS 'when the last pass or import ended well';
+COMMENT ON COLUMN crmsync.link_state.last_error IS 'what went wrong last';
+COMMENT ON COLUMN crmsync.link_state.last_error_at IS 'when that was';
 COMMENT ON COLUMN crmsync.link_state.broken IS 'why the link cannot work until somebody acts';
+COMMENT ON COLUMN crmsync.link_state.held IS 'which deletes wait for confirm_deletes; NULL: none do';
+COMMENT ON COLUMN crmsync.link_state.attempts IS 'failures in a row';
+COMMENT ON COLUMN crmsync.link_state.next_attempt IS 'when it is tried again';
 
 CREATE TABLE crmsync.target_state (
     target          text PRIMARY KEY REFERENCES crmsync.target ON UPDATE CASCADE ON DELETE CASCADE,
@@ -56,6 +80,13 @@ CREATE TABLE crmsync.target_state (
     last_success    timestamptz
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE crmsync.target_state IS 'how a target is doing; next_attempt NULL with a code: stopped until resume_target';
+COMMENT ON COLUMN crmsync.target_state.target IS 'the target';
+COMMENT ON COLUMN crmsync.target_state.attempts IS 'failures in a row';
+COMMENT ON COLUMN crmsync.target_state.next_attempt IS 'when it is tried again';
+COMMENT ON COLUMN crmsync.target_state.code IS 'what kind of failure; NULL: it works';
+COMMENT ON COLUMN crmsync.target_state.message IS 'what the server or the network said';
+COMMENT ON COLUMN crmsync.target_state.since IS 'when the failures began';
+COMMENT ON COLUMN crmsync.target_state.last_success IS 'when it last answered well';
 
 CREATE TABLE crmsync.mailbox (
     id              integer GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -71,7 +102,16 @@ CREATE TABLE crmsync.mailbox (
     UNIQUE (link, address)
 );
 COMMENT ON TABLE crmsync.mailbox IS 'mailboxes that a link writes; an LDAP link has one with an empty address';
+COMMENT ON COLUMN crmsync.mailbox.id IS 'what items and failures call the mailbox';
+COMMENT ON COLUMN crmsync.mailbox.link IS 'the link that writes it';
+COMMENT ON COLUMN crmsync.mailbox.address IS 'SMTP address in lower case';
+COMMENT ON COLUMN crmsync.mailbox.folder_id IS 'the folders id at the target; NULL: not known yet';
+COMMENT ON COLUMN crmsync.mailbox.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.mailbox.next_attempt IS 'with a code: when it is tried again; NULL with a code: disabled until retry';
+COMMENT ON COLUMN crmsync.mailbox.code IS 'what kind of failure; NULL: it works';
+COMMENT ON COLUMN crmsync.mailbox.message IS 'what the server said';
+COMMENT ON COLUMN crmsync.mailbox.since IS 'when the failures began';
+COMMENT ON COLUMN crmsync.mailbox.deletes_confirmed IS 'when confirm_deletes was last called for it';
 
 CREATE TABLE crmsync.item (
     link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
@@ -83,14 +123,22 @@ CREATE TABLE crmsync.item (
     origin      text NOT NULL DEFAULT 'crm' CHECK (origin IN ('crm', 'adopted', 'mailbox')),
     state       text NOT NULL DEFAULT 'linked' CHECK (state IN ('linked', 'unknown', 'leaving', 'gone')),
     confirmed   boolean NOT NULL DEFAULT false,
-    since       timestamptz NOT NULL DEFAULT now(),
+    since       timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (link, record, mailbox)
 );
 CREATE INDEX item_mailbox ON crmsync.item (mailbox, pg_catalog.hashtext(remote_id));
 CREATE INDEX item_leaving ON crmsync.item (link, mailbox) WHERE state = 'leaving';
 COMMENT ON TABLE crmsync.item IS 'copies of records in mailboxes or directory entries; also the tombstones until a delete is confirmed';
-COMMENT ON COLUMN crmsync.item.state IS 'linked; unknown: a create whose answer was lost; leaving: to be deleted, counted by the guard; gone: vanished on the other side';
+COMMENT ON COLUMN crmsync.item.link IS 'the link that wrote it';
+COMMENT ON COLUMN crmsync.item.record IS 'key of the record as text';
+COMMENT ON COLUMN crmsync.item.mailbox IS 'the mailbox that it is in';
+COMMENT ON COLUMN crmsync.item.remote_id IS 'its id at the target; ldap: the entrys lasting id';
+COMMENT ON COLUMN crmsync.item.change_key IS 'its version at the target';
 COMMENT ON COLUMN crmsync.item.shadow IS 'the values as both sides last agreed on them, by property; for LDAP the values last merged';
+COMMENT ON COLUMN crmsync.item.origin IS 'crm: we created it; adopted: matched by key; mailbox: made by the user';
+COMMENT ON COLUMN crmsync.item.state IS 'linked; unknown: a create whose answer was lost; leaving: to be deleted, counted by the guard; gone: vanished on the other side';
+COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving: confirm_deletes has let it pass the guard';
+COMMENT ON COLUMN crmsync.item.since IS 'when it came to this state';
 
 CREATE TABLE crmsync.failure (
     link            integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
@@ -100,10 +148,18 @@ CREATE TABLE crmsync.failure (
     next_attempt    timestamptz,
     code            text NOT NULL,
     message         text NOT NULL,
-    since           timestamptz NOT NULL DEFAULT now(),
+    since           timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (link, mailbox, record)
 );
 COMMENT ON TABLE crmsync.failure IS 'what could not be done for a record in a mailbox; next_attempt NULL: parked until the record changes or retry; code postponed: the mailbox itself cannot be reached';
+COMMENT ON COLUMN crmsync.failure.link IS 'the link';
+COMMENT ON COLUMN crmsync.failure.mailbox IS 'the mailbox';
+COMMENT ON COLUMN crmsync.failure.record IS 'key of the record as text';
+COMMENT ON COLUMN crmsync.failure.attempts IS 'failures in a row';
+COMMENT ON COLUMN crmsync.failure.next_attempt IS 'when it is tried again; NULL: parked';
+COMMENT ON COLUMN crmsync.failure.code IS 'the response code or SQLSTATE';
+COMMENT ON COLUMN crmsync.failure.message IS 'the reason, in the words of whoever refused';
+COMMENT ON COLUMN crmsync.failure.since IS 'when the failures began';
 
 -- Deletes done, by minute: what the guard's sliding hour is counted from.
 CREATE TABLE crmsync.deletion (
@@ -114,6 +170,10 @@ CREATE TABLE crmsync.deletion (
     PRIMARY KEY (link, mailbox, minute)
 );
 COMMENT ON TABLE crmsync.deletion IS 'deletes carried out in the last hour';
+COMMENT ON COLUMN crmsync.deletion.link IS 'the link';
+COMMENT ON COLUMN crmsync.deletion.mailbox IS 'the mailbox';
+COMMENT ON COLUMN crmsync.deletion.minute IS 'start of the minute';
+COMMENT ON COLUMN crmsync.deletion.count IS 'deletes in that minute';
 
 -- A ring of three: the oldest is truncated when the next is due, so nothing is ever deleted.
 CREATE TABLE crmsync.history_0 (
@@ -130,3 +190,24 @@ CREATE TABLE crmsync.history_2 (LIKE crmsync.history_0);
 COMMENT ON TABLE crmsync.history_0 IS 'what was done: first third of the ring behind the view history';
 COMMENT ON TABLE crmsync.history_1 IS 'what was done: second third of the ring behind the view history';
 COMMENT ON TABLE crmsync.history_2 IS 'what was done: last third of the ring behind the view history';
+COMMENT ON COLUMN crmsync.history_0.at IS 'when';
+COMMENT ON COLUMN crmsync.history_0.link IS 'the link';
+COMMENT ON COLUMN crmsync.history_0.mailbox IS 'address of the mailbox';
+COMMENT ON COLUMN crmsync.history_0.record IS 'key of the record as text';
+COMMENT ON COLUMN crmsync.history_0.action IS 'create, update, delete, unlink, ...';
+COMMENT ON COLUMN crmsync.history_0.result IS 'how it ended';
+COMMENT ON COLUMN crmsync.history_0.changes IS 'old and new values by property';
+COMMENT ON COLUMN crmsync.history_1.at IS 'when';
+COMMENT ON COLUMN crmsync.history_1.link IS 'the link';
+COMMENT ON COLUMN crmsync.history_1.mailbox IS 'address of the mailbox';
+COMMENT ON COLUMN crmsync.history_1.record IS 'key of the record as text';
+COMMENT ON COLUMN crmsync.history_1.action IS 'create, update, delete, unlink, ...';
+COMMENT ON COLUMN crmsync.history_1.result IS 'how it ended';
+COMMENT ON COLUMN crmsync.history_1.changes IS 'old and new values by property';
+COMMENT ON COLUMN crmsync.history_2.at IS 'when';
+COMMENT ON COLUMN crmsync.history_2.link IS 'the link';
+COMMENT ON COLUMN crmsync.history_2.mailbox IS 'address of the mailbox';
+COMMENT ON COLUMN crmsync.history_2.record IS 'key of the record as text';
+COMMENT ON COLUMN crmsync.history_2.action IS 'create, update, delete, unlink, ...';
+COMMENT ON COLUMN crmsync.history_2.result IS 'how it ended';
+COMMENT ON COLUMN crmsync.history_2.changes IS 'old and new values by property';

@@ -1,0 +1,208 @@
+-- Who may do what. Every public function is SECURITY DEFINER, begins by asking require() about the
+-- role that called it, and can be executed by nobody whom grant_role has not named.
+
+CREATE FUNCTION crmsync.levels() RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY['reader', 'operator', 'admin'];
+COMMENT ON FUNCTION crmsync.levels() IS 'the levels of grant_role, each including those before it';
+
+CREATE FUNCTION crmsync.is_owner(role regrole) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (
+    SELECT FROM pg_roles r, pg_extension e
+    WHERE r.oid = role AND e.extname = 'crmsync'
+      AND (r.rolsuper OR pg_has_role(r.oid, e.extowner, 'USAGE')));
+COMMENT ON FUNCTION crmsync.is_owner(regrole) IS 'whether a role is a superuser or owns the extension, and so needs no grant';
+
+CREATE FUNCTION crmsync.allowed_links(level text) RETURNS SETOF integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH mine AS MATERIALIZED (
+        SELECT g.link FROM crmsync.role_grant g
+        WHERE array_position(crmsync.levels(), g.level)
+              >= array_position(crmsync.levels(), allowed_links.level)
+          AND pg_has_role(crmsync.caller(), to_regrole(g.role), 'USAGE')
+        UNION
+        SELECT NULL WHERE crmsync.is_owner(crmsync.caller()))
+    SELECT l.id FROM (SELECT id FROM crmsync.link UNION ALL SELECT 0) l
+    WHERE EXISTS (SELECT FROM mine WHERE mine.link IS NULL OR mine.link = l.id);
+END;
+COMMENT ON FUNCTION crmsync.allowed_links(text) IS 'links at which the caller has this level, and 0 when at all of them';
+
+CREATE FUNCTION crmsync.require(level text, link integer DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF coalesce(link, 0) NOT IN (SELECT crmsync.allowed_links(level)) THEN
+        RAISE EXCEPTION 'permission denied: this needs the level % of crmsync', level
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('An administrator can call crmsync.grant_role(%L, %L%s).',
+                                crmsync.caller(), level,
+                                (SELECT format(', %L', l.name) FROM crmsync.link l
+                                 WHERE l.id = require.link));
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.require(text, integer) IS 'refuses a caller who has not this level, for a link or (NULL) for all';
+
+CREATE FUNCTION crmsync.find_link(name text, level text) RETURNS crmsync.link
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found crmsync.link;
+BEGIN
+    SELECT l.* INTO found FROM crmsync.link l WHERE l.name = find_link.name;
+    IF found.id IS NULL THEN
+        PERFORM crmsync.require(level);
+        RAISE EXCEPTION 'link "%" does not exist', name
+            USING ERRCODE = 'undefined_object',
+                  HINT = coalesce((SELECT 'Links: ' || string_agg(l.name, ', ' ORDER BY l.name) || '.'
+                                   FROM crmsync.link l), 'There is no link yet; see crmsync.create_link.');
+    END IF;
+    PERFORM crmsync.require(level, found.id);
+    RETURN found;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.find_link(text, text) IS 'the link of this name, at which the caller must have this level';
+
+CREATE FUNCTION crmsync.find_target(name text, level text) RETURNS crmsync.target
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found crmsync.target;
+BEGIN
+    PERFORM crmsync.require(level);
+    SELECT t.* INTO found FROM crmsync.target t WHERE t.name = find_target.name;
+    IF found.name IS NULL THEN
+        RAISE EXCEPTION 'target "%" does not exist', name
+            USING ERRCODE = 'undefined_object',
+                  HINT = coalesce((SELECT 'Targets: ' || string_agg(t.name, ', ' ORDER BY t.name) || '.'
+                                   FROM crmsync.target t), 'There is no target yet; see crmsync.create_target.');
+    END IF;
+    RETURN found;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.find_target(text, text) IS 'the target of this name, for a caller who has this level at all links';
+
+CREATE FUNCTION crmsync.not_supported(what text, hint text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION '% is not supported yet', what
+        USING ERRCODE = 'feature_not_supported', HINT = coalesce(hint, '');
+END;
+$$;
+COMMENT ON FUNCTION crmsync.not_supported(text, text) IS 'refuses what the interface names and this version does not do';
+
+-- What a level adds to the levels before it. The views show a reader only the links granted.
+CREATE VIEW crmsync.level_object AS
+    SELECT v.level, 'FUNCTION' AS kind, p.oid::pg_catalog.regprocedure::text AS object
+    FROM (VALUES
+            ('reader', '{allowed_links,caller,preloaded,worker_progress,worker_state,property_list,current_identity,not_supported}'::text[]),
+            ('operator', '{sync,plan,why,resync,retry,confirm_deletes,resolve,undo,withdraw,forget,pause_target,resume_target,check_target}'),
+            ('admin', '{create_target,alter_target,drop_target,create_link,alter_link,enable_link,disable_link,drop_link,map,unmap,map_child,unmap_child,map_group,unmap_group,map_preset,watch,unwatch,confirm_identity,grant_role,revoke_role}')
+         ) AS v (level, names)
+    JOIN pg_catalog.pg_proc p ON p.proname = ANY (v.names)
+    WHERE p.pronamespace = 'crmsync'::pg_catalog.regnamespace
+    UNION ALL
+    SELECT 'reader', 'TABLE', c.oid::pg_catalog.regclass::text
+    FROM pg_catalog.pg_class c
+    WHERE c.relnamespace = 'crmsync'::pg_catalog.regnamespace AND c.relkind = 'v'
+      AND c.relname = ANY ('{targets,links,mappings,properties,presets,options,status,progress,backlog,failures,conflicts,alerts,history,mailboxes,items,activity_cube}')
+    UNION ALL
+    SELECT 'reader', 'SCHEMA', 'crmsync';
+COMMENT ON VIEW crmsync.level_object IS 'which functions and views each level of grant_role may use';
+COMMENT ON COLUMN crmsync.level_object.level IS 'the lowest level that may use the object';
+COMMENT ON COLUMN crmsync.level_object.kind IS 'FUNCTION, TABLE or SCHEMA';
+COMMENT ON COLUMN crmsync.level_object.object IS 'its name, with arguments';
+
+CREATE FUNCTION crmsync.set_privileges(role regrole) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    highest integer := (SELECT max(array_position(crmsync.levels(), g.level))
+                        FROM crmsync.role_grant g WHERE g.role = set_privileges.role::text);
+    statement text;
+BEGIN
+    FOR statement IN
+        SELECT CASE WHEN array_position(crmsync.levels(), o.level) <= highest
+                    THEN format('GRANT %s ON %s %s TO %s', a.privilege, o.kind, o.object, role)
+                    ELSE format('REVOKE %s ON %s %s FROM %s', a.privilege, o.kind, o.object, role) END
+        FROM crmsync.level_object o
+        JOIN (VALUES ('FUNCTION', 'EXECUTE'), ('TABLE', 'SELECT'), ('SCHEMA', 'USAGE'))
+             AS a (kind, privilege) USING (kind)
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.set_privileges(regrole) IS 'makes a role''s privileges on functions and views what role_grant says';
+
+CREATE FUNCTION crmsync.check_level(level text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF level = ANY (crmsync.levels()) THEN
+        RETURN;
+    END IF;
+    RAISE EXCEPTION 'unknown level %', coalesce(quote_literal(level), 'NULL')
+        USING ERRCODE = 'invalid_parameter_value',
+              HINT = format('Levels: %s.', array_to_string(crmsync.levels(), ', '));
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_level(text) IS 'refuses an unknown level';
+
+CREATE FUNCTION crmsync.grant_role(role regrole, level text, link text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    link_id integer;
+BEGIN
+    IF link IS NULL THEN
+        PERFORM crmsync.require('admin');
+    ELSE
+        link_id := (crmsync.find_link(link, 'admin')).id;
+    END IF;
+    PERFORM crmsync.check_level(level);
+    IF role IS NULL OR to_regrole(role::text) IS NULL THEN
+        RAISE EXCEPTION 'role % does not exist', coalesce(role::text, 'NULL')
+            USING ERRCODE = 'undefined_object';
+    END IF;
+    INSERT INTO crmsync.role_grant AS g (role, level, link)
+    VALUES (grant_role.role::text, grant_role.level, link_id)
+    ON CONFLICT ON CONSTRAINT role_grant_role_link_key DO UPDATE SET level = excluded.level;
+    PERFORM crmsync.set_privileges(role);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.grant_role(regrole, text, text) IS 'lets a role see (reader), operate (operator) or administer (admin) one link, or all links and targets; a role has one level at a link';
+
+CREATE FUNCTION crmsync.revoke_role(role regrole, level text DEFAULT NULL, link text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    link_id integer;
+BEGIN
+    IF link IS NULL THEN
+        PERFORM crmsync.require('admin');
+    ELSE
+        link_id := (crmsync.find_link(link, 'admin')).id;
+    END IF;
+    IF level IS NOT NULL THEN
+        PERFORM crmsync.check_level(level);
+    END IF;
+    DELETE FROM crmsync.role_grant g
+    WHERE g.role = revoke_role.role::text AND g.link IS NOT DISTINCT FROM link_id
+      AND g.level = coalesce(revoke_role.level, g.level);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'role % has not been granted %', role, coalesce(level, 'anything')
+            USING ERRCODE = 'undefined_object',
+                  DETAIL = coalesce((SELECT 'It has ' || string_agg(
+                               g.level || coalesce(format(' at link "%s"', l.name), ' at all links'),
+                               ', ' ORDER BY l.name) || '.'
+                           FROM crmsync.role_grant g LEFT JOIN crmsync.link l ON l.id = g.link
+                           WHERE g.role = revoke_role.role::text), '');
+    END IF;
+    PERFORM crmsync.set_privileges(role);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.revoke_role(regrole, text, text) IS 'takes back what grant_role gave; level NULL: whichever it was';

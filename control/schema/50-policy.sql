@@ -1,0 +1,116 @@
+-- Policies and presets as data: what each kind of object may be told, and what holds without a word.
+
+CREATE VIEW crmsync.policy AS
+SELECT v.kind, v.object, v.policy, v.default_value, v.supported, v.planned
+FROM (VALUES
+    ('ews',  'contact', 'direction',        'outbound',    '{outbound}'::text[],             '{inbound,both}'::text[]),
+    ('ews',  'contact', 'conflict',         'crm_wins',    '{crm_wins}',                     '{target_wins,newest_wins}'),
+    ('ews',  'contact', 'write_fields',     'changed',     '{changed,all}',                  '{}'),
+    ('ews',  'contact', 'on_crm_delete',    'delete',      '{delete,keep}',                  '{}'),
+    ('ews',  'contact', 'on_target_delete', 'ignore',      '{ignore,recreate,unlink}',       '{delete}'),
+    ('ews',  'contact', 'on_audience_loss', 'delete',      '{delete,unlink}',                '{}'),
+    ('ews',  'contact', 'on_ambiguous',     'park',        '{park}',                         '{oldest}'),
+    ('ldap', 'user',    'direction',        'inbound',     '{inbound}',                      '{}'),
+    ('ldap', 'user',    'conflict',         'target_wins', '{target_wins}',                  '{crm_wins,newest_wins}'),
+    ('ldap', 'user',    'write_fields',     'changed',     '{changed}',                      '{all}'),
+    ('ldap', 'user',    'on_crm_delete',    'keep',        '{keep}',                         '{}'),
+    ('ldap', 'user',    'on_target_delete', 'disable',     '{disable,ignore}',               '{delete}'),
+    ('ldap', 'user',    'on_audience_loss', 'unlink',      '{unlink}',                       '{}'),
+    ('ldap', 'user',    'on_ambiguous',     'park',        '{park}',                         '{oldest}')
+) AS v (kind, object, policy, default_value, supported, planned);
+COMMENT ON VIEW crmsync.policy IS 'policies of links: their defaults and the values they may have';
+COMMENT ON COLUMN crmsync.policy.kind IS 'kind of target';
+COMMENT ON COLUMN crmsync.policy.object IS 'object of the link';
+COMMENT ON COLUMN crmsync.policy.policy IS 'parameter of create_link';
+COMMENT ON COLUMN crmsync.policy.default_value IS 'what holds when it is NULL and no preset says otherwise';
+COMMENT ON COLUMN crmsync.policy.supported IS 'values it may have';
+COMMENT ON COLUMN crmsync.policy.planned IS 'values refused as not supported yet';
+
+CREATE VIEW crmsync.presets AS
+SELECT v.preset, v.object, v.kind, v.name, v.value, v.fixed
+FROM (VALUES
+    ('nexj', 'contact', 'policy',  'direction',             'outbound',             true),
+    ('nexj', 'contact', 'policy',  'conflict',              'crm_wins',             false),
+    ('nexj', 'contact', 'policy',  'write_fields',          'changed',              false),
+    ('nexj', 'contact', 'policy',  'on_crm_delete',         'delete',               false),
+    ('nexj', 'contact', 'policy',  'on_target_delete',      'ignore',               false),
+    ('nexj', 'contact', 'policy',  'on_audience_loss',      'delete',               false),
+    ('nexj', 'contact', 'mapping', 'full_name',             'display_name',         false),
+    ('nexj', 'contact', 'mapping', 'first_name',            'given_name',           false),
+    ('nexj', 'contact', 'mapping', 'initials',              'middle_name',          false),
+    ('nexj', 'contact', 'mapping', 'last_name',             'surname',              false),
+    ('nexj', 'contact', 'mapping', 'position',              'job_title',            false),
+    ('nexj', 'contact', 'mapping', 'business_phone',        'business_phone',       false),
+    ('nexj', 'contact', 'mapping', 'mobile_phone',          'mobile_phone',         false),
+    ('nexj', 'contact', 'mapping', 'email',                 'email_1',              false),
+    ('nexj', 'contact', 'mapping', 'business_address',      'business_address',     false),
+    ('nexj', 'contact', 'mapping', 'business_city',         'business_city',        false),
+    ('nexj', 'contact', 'mapping', 'business_country',      'business_country',     false),
+    ('nexj', 'contact', 'mapping', 'business_postal_code',  'business_postal_code', false),
+    ('nexj', 'contact', 'mapping', 'business_state',        'business_state',       false),
+    ('nexj', 'contact', 'mapping', 'business_street',       'business_street',      false),
+    ('nexj', 'contact', 'mapping', 'home_address',          'home_address',         false),
+    ('nexj', 'contact', 'mapping', 'home_city',             'home_city',            false),
+    ('nexj', 'contact', 'mapping', 'home_country',          'home_country',         false),
+    ('nexj', 'contact', 'mapping', 'home_postal_code',      'home_postal_code',     false),
+    ('nexj', 'contact', 'mapping', 'home_state',            'home_state',           false),
+    ('nexj', 'contact', 'mapping', 'home_street',           'home_street',          false),
+    ('nexj', 'contact', 'mapping', 'birthday',              'birthday',             false),
+    ('nexj', 'contact', 'mapping', 'home_phone',            'home_phone',           false),
+    ('nexj', 'contact', 'mapping', 'business_fax',          'business_fax',         false)
+) AS v (preset, object, kind, name, value, fixed);
+COMMENT ON VIEW crmsync.presets IS 'what presets set: policies by create_link, mappings by map_preset';
+COMMENT ON COLUMN crmsync.presets.preset IS 'name of the preset';
+COMMENT ON COLUMN crmsync.presets.object IS 'object of the link that it is for';
+COMMENT ON COLUMN crmsync.presets.kind IS 'policy or mapping';
+COMMENT ON COLUMN crmsync.presets.name IS 'the policy; mapping: the CRM field, which is also the column that map_preset takes unless told otherwise';
+COMMENT ON COLUMN crmsync.presets.value IS 'value of the policy; mapping: the property';
+COMMENT ON COLUMN crmsync.presets.fixed IS 'true: a link with this preset cannot have another value';
+
+CREATE FUNCTION crmsync.check_preset(preset text, object text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF preset IS NULL OR EXISTS (SELECT FROM crmsync.presets p
+                                 WHERE p.preset = check_preset.preset AND p.object = check_preset.object) THEN
+        RETURN;
+    ELSIF preset IN ('nexj', 'orocrm', 'imagicle') THEN
+        PERFORM crmsync.not_supported(format('the preset %s for objects of kind %s', preset, object));
+    END IF;
+    RAISE EXCEPTION 'unknown preset "%"', preset
+        USING ERRCODE = 'invalid_parameter_value',
+              HINT = (SELECT 'Presets: ' || string_agg(DISTINCT p.preset, ', ') || '.' FROM crmsync.presets p);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_preset(text, text) IS 'refuses a preset that does not exist for this object';
+
+-- The value a policy gets: what is asked for, else the preset's, else the default.
+CREATE FUNCTION crmsync.policy_value(kind text, object text, preset text, policy text, value text)
+RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    rule record;
+    from_preset record;
+BEGIN
+    SELECT p.* INTO rule FROM crmsync.policy p
+    WHERE p.kind = policy_value.kind AND p.object = policy_value.object AND p.policy = policy_value.policy;
+    SELECT p.value, p.fixed INTO from_preset FROM crmsync.presets p
+    WHERE p.preset = policy_value.preset AND p.object = policy_value.object
+      AND p.kind = 'policy' AND p.name = policy_value.policy;
+    IF value IS NULL THEN
+        RETURN coalesce(from_preset.value, rule.default_value);
+    ELSIF from_preset.fixed AND value = ANY (rule.supported || rule.planned) AND value <> from_preset.value THEN
+        RAISE EXCEPTION 'the preset % allows only % %', preset, policy, from_preset.value
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF value = ANY (rule.planned) THEN
+        PERFORM crmsync.not_supported(format('%s %s for %s %ss', policy, value, kind, object));
+    ELSIF NOT value = ANY (rule.supported) THEN
+        RAISE EXCEPTION 'invalid % "%"', policy, value
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = format('Allowed: %s.', array_to_string(rule.supported, ', '));
+    END IF;
+    RETURN value;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.policy_value(text, text, text, text, text) IS 'the value that a policy of a link gets; refuses one that it cannot have';

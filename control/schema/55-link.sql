@@ -1,0 +1,338 @@
+-- Links: which relation, kept in step with what, by which policies.
+
+CREATE FUNCTION crmsync.find_relation(what text, name text) RETURNS regclass
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    relation regclass := to_regclass(name);
+BEGIN
+    IF relation IS NULL AND name IS NOT NULL THEN
+        RAISE EXCEPTION 'the % % does not exist', what, name
+            USING ERRCODE = 'undefined_table',
+                  HINT = 'It was dropped or renamed; name another with crmsync.alter_link.';
+    END IF;
+    RETURN relation;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.find_relation(text, text) IS 'the relation that the configuration names, which must exist';
+
+CREATE FUNCTION crmsync.check_object(kind text, object text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM crmsync.policy p WHERE p.kind = check_object.kind AND p.object = check_object.object) THEN
+        RETURN;
+    ELSIF object = ANY (CASE kind WHEN 'ldap' THEN '{group,contact}' ELSE '{event,task}' END::text[]) THEN
+        PERFORM crmsync.not_supported(format('the object "%s" for targets of kind %s', object, kind));
+    END IF;
+    RAISE EXCEPTION 'unknown object % for a target of kind %', coalesce(quote_literal(object), 'NULL'), kind
+        USING ERRCODE = 'invalid_parameter_value',
+              HINT = (SELECT 'Allowed: ' || string_agg(DISTINCT p.object, ', ') || '.'
+                      FROM crmsync.policy p WHERE p.kind = check_object.kind);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_object(text, text) IS 'refuses objects that this kind of target has not';
+
+CREATE FUNCTION crmsync.check_audience(audience oid) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM crmsync.check_column(audience, 'mailbox');
+    IF NOT crmsync.is_key_type(crmsync.check_column(audience, 'record')) THEN
+        RAISE EXCEPTION 'column "record" of audience % has a type that no key has', crmsync.relation_name(audience)
+            USING ERRCODE = 'datatype_mismatch', HINT = 'It must hold keys of the source.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_audience(oid) IS 'refuses an audience without usable columns record and mailbox';
+
+CREATE FUNCTION crmsync.check_mailboxes(mailboxes oid) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM crmsync.check_column(mailboxes, 'mailbox');
+    IF crmsync.base_type(crmsync.column_type(mailboxes, 'enabled')) <> 'boolean'::regtype THEN
+        RAISE EXCEPTION 'column "enabled" of % is not boolean', crmsync.relation_name(mailboxes)
+            USING ERRCODE = 'datatype_mismatch';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_mailboxes(oid) IS 'refuses a relation of mailboxes without usable columns';
+
+CREATE FUNCTION crmsync.check_interval(what text, value interval) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value < interval '1 second' OR value > interval '7 days' THEN
+        RAISE EXCEPTION '% must be between 1 second and 7 days', what
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_interval(text, interval) IS 'refuses intervals out of range';
+
+-- What only one kind of target knows must not be given to another.
+CREATE FUNCTION crmsync.check_parameters(kind text, this crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stray text;
+BEGIN
+    IF kind = 'ldap' THEN
+        stray := CASE WHEN this.audience IS NOT NULL THEN 'audience'
+                      WHEN this.mailboxes IS NOT NULL THEN 'mailboxes'
+                      WHEN this.folder IS NOT NULL THEN 'folder'
+                      WHEN this.outbound_interval IS NOT NULL THEN 'outbound_interval' END;
+        IF this.inbound_interval IS NOT NULL AND this.daily_at IS NOT NULL THEN
+            RAISE EXCEPTION 'a link has inbound_interval or daily_at, not both'
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        IF NOT this.options ? 'base' THEN
+            RAISE EXCEPTION 'an LDAP link needs the option base'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'For example options => ''{"base": "ou=people,dc=example,dc=com"}''.';
+        END IF;
+    ELSE
+        stray := CASE WHEN this.inbound_interval IS NOT NULL THEN 'inbound_interval'
+                      WHEN this.daily_at IS NOT NULL THEN 'daily_at' END;
+        IF this.outbound_interval IS NOT NULL THEN
+            PERFORM crmsync.not_supported('outbound_interval', 'Changes go out at once.');
+        ELSIF this.match_on <> '{}' THEN
+            PERFORM crmsync.not_supported('match_on for objects of Exchange');
+        ELSIF this.audience IS NULL THEN
+            RAISE EXCEPTION 'a link to Exchange needs an audience'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Name a relation with the columns record (key of the source) and mailbox (SMTP address).';
+        ELSIF this.folder !~ '^[^/\\]{1,255}$' THEN
+            RAISE EXCEPTION 'invalid folder name "%"', this.folder
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'The name of one folder below the default folder, without "/" and "\".';
+        END IF;
+    END IF;
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION 'a link of direction % to a target of kind % has no %', this.direction, kind, stray
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_parameters(text, crmsync.link) IS 'refuses parameters that do not fit the kind of target, and missing ones';
+
+CREATE FUNCTION crmsync.complete_link(this crmsync.link) RETURNS crmsync.link
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    target_kind text := (SELECT t.kind FROM crmsync.target t WHERE t.name = this.target);
+    policies jsonb;
+BEGIN
+    PERFORM crmsync.check_object(target_kind, this.object);
+    PERFORM crmsync.check_preset(this.preset, this.object);
+    SELECT jsonb_object_agg(p.policy, crmsync.policy_value(
+               p.kind, p.object, this.preset, p.policy, to_jsonb(this) ->> p.policy)) INTO policies
+    FROM crmsync.policy p WHERE p.kind = target_kind AND p.object = this.object;
+    this := jsonb_populate_record(this, policies);
+    this.match_on := coalesce(this.match_on, '{}');
+    PERFORM crmsync.check_options('link', target_kind, this.options);
+    PERFORM crmsync.check_parameters(target_kind, this);
+    PERFORM crmsync.check_interval('inbound_interval', this.inbound_interval);
+    IF target_kind = 'ldap' AND this.inbound_interval IS NULL AND this.daily_at IS NULL THEN
+        this.inbound_interval := interval '1 hour';
+    END IF;
+    this.key := crmsync.find_key(crmsync.find_relation('source', this.source), this.key);
+    IF this.audience IS NOT NULL THEN
+        PERFORM crmsync.check_audience(crmsync.find_relation('audience', this.audience));
+    END IF;
+    IF this.mailboxes IS NOT NULL THEN
+        PERFORM crmsync.check_mailboxes(crmsync.find_relation('relation of mailboxes', this.mailboxes));
+    END IF;
+    RETURN this;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.complete_link(crmsync.link) IS 'the link with defaults for what is NULL; refuses what does not fit together';
+
+CREATE FUNCTION crmsync.find_owner(owner regrole, source oid) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    caller regrole := crmsync.caller();
+BEGIN
+    IF owner IS NOT NULL THEN
+        IF to_regrole(owner::text) IS NULL THEN
+            RAISE EXCEPTION 'role % does not exist', owner USING ERRCODE = 'undefined_object';
+        ELSIF NOT pg_has_role(caller, owner, 'MEMBER') THEN
+            RAISE EXCEPTION 'must be a member of role % to let a link run as it', owner
+                USING ERRCODE = 'insufficient_privilege';
+        END IF;
+        RETURN owner::text;
+    ELSIF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = caller) THEN
+        RETURN caller::text;
+    END IF;
+    owner := (SELECT c.relowner FROM pg_class c WHERE c.oid = source);
+    IF (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = owner) THEN
+        RAISE WARNING 'the link runs as %, a superuser', owner
+            USING HINT = 'Name a role that may only read the source and the audience with the parameter owner.';
+    END IF;
+    RETURN owner::text;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.find_owner(regrole, oid) IS 'whom a link runs as: the role named, of which the caller must be a member; else the caller, or for a superuser the source''s owner';
+
+CREATE FUNCTION crmsync.create_link(
+    name text, target text, object text, source regclass, key text DEFAULT NULL,
+    audience regclass DEFAULT NULL, mailboxes regclass DEFAULT NULL, preset text DEFAULT NULL,
+    direction text DEFAULT NULL, conflict text DEFAULT NULL, write_fields text DEFAULT NULL,
+    on_crm_delete text DEFAULT NULL, on_target_delete text DEFAULT NULL,
+    on_audience_loss text DEFAULT NULL, on_ambiguous text DEFAULT NULL,
+    match_on text[] DEFAULT NULL, folder text DEFAULT NULL,
+    outbound_interval interval DEFAULT NULL, inbound_interval interval DEFAULT NULL,
+    daily_at timetz DEFAULT NULL, apply regproc DEFAULT NULL, owner regrole DEFAULT NULL,
+    options jsonb DEFAULT '{}')
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link;
+BEGIN
+    PERFORM crmsync.require('admin');
+    PERFORM crmsync.find_target(target, 'admin');
+    PERFORM crmsync.check_name('link', name);
+    IF EXISTS (SELECT FROM crmsync.link l WHERE l.name = create_link.name) THEN
+        RAISE EXCEPTION 'link "%" already exists', name
+            USING ERRCODE = 'duplicate_object', HINT = 'Use crmsync.alter_link to change it.';
+    ELSIF apply IS NOT NULL THEN
+        PERFORM crmsync.not_supported('apply');
+    END IF;
+    this.name := name;
+    this.target := target;
+    this.object := object;
+    this.source := crmsync.check_relation('source', source, '{r,p,v}');
+    this.key := key;
+    this.audience := crmsync.check_relation('audience', audience, '{r,p,v}');
+    this.mailboxes := crmsync.check_relation('relation of mailboxes', mailboxes, '{r,p,v}');
+    this.preset := preset;
+    this.direction := direction;
+    this.conflict := conflict;
+    this.write_fields := write_fields;
+    this.on_crm_delete := on_crm_delete;
+    this.on_target_delete := on_target_delete;
+    this.on_audience_loss := on_audience_loss;
+    this.on_ambiguous := on_ambiguous;
+    this.match_on := coalesce(match_on, '{}');
+    this.folder := folder;
+    this.outbound_interval := outbound_interval;
+    this.inbound_interval := inbound_interval;
+    this.daily_at := daily_at;
+    this.options := coalesce(options, '{}');
+    this := crmsync.complete_link(this);
+    this.owner := crmsync.find_owner(owner, source);
+    this.id := nextval('crmsync.link_id_seq');
+    this.enabled := false;
+    INSERT INTO crmsync.link SELECT this.*;
+    INSERT INTO crmsync.link_state (link) VALUES (this.id);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.create_link(text, text, text, regclass, text, regclass, regclass, text, text, text, text, text, text, text, text, text[], text, interval, interval, timetz, regproc, regrole, jsonb)
+    IS 'describes a link, which does nothing until map and enable_link; NULL: the default for this kind of target and object';
+
+CREATE FUNCTION crmsync.alter_link(
+    name text, target text DEFAULT NULL, object text DEFAULT NULL, source regclass DEFAULT NULL,
+    key text DEFAULT NULL, audience regclass DEFAULT NULL, mailboxes regclass DEFAULT NULL,
+    preset text DEFAULT NULL, direction text DEFAULT NULL, conflict text DEFAULT NULL,
+    write_fields text DEFAULT NULL, on_crm_delete text DEFAULT NULL,
+    on_target_delete text DEFAULT NULL, on_audience_loss text DEFAULT NULL,
+    on_ambiguous text DEFAULT NULL, match_on text[] DEFAULT NULL, folder text DEFAULT NULL,
+    outbound_interval interval DEFAULT NULL, inbound_interval interval DEFAULT NULL,
+    daily_at timetz DEFAULT NULL, apply regproc DEFAULT NULL, owner regrole DEFAULT NULL,
+    options jsonb DEFAULT NULL, reset text[] DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    old crmsync.link := crmsync.find_link(name, 'admin');
+    new crmsync.link;
+    settings text[] := '{key,audience,mailboxes,preset,direction,conflict,write_fields,on_crm_delete,on_target_delete,on_audience_loss,on_ambiguous,match_on,folder,outbound_interval,inbound_interval,daily_at}';
+    old_kind text := (SELECT t.kind FROM crmsync.target t WHERE t.name = old.target);
+    changed text[];
+BEGIN
+    IF apply IS NOT NULL THEN
+        PERFORM crmsync.not_supported('apply');
+    ELSIF target IS NOT NULL AND (crmsync.find_target(target, 'admin')).kind <> old_kind THEN
+        PERFORM crmsync.not_supported('moving a link to a target of another kind');
+    ELSIF object <> old.object THEN
+        RAISE EXCEPTION 'the object of a link cannot be changed'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Create another link.';
+    ELSIF options IS NOT NULL THEN
+        PERFORM crmsync.check_options('link', old_kind, options);
+    END IF;
+    PERFORM crmsync.check_reset(reset, settings || '{options}'
+        || ARRAY(SELECT o.name FROM crmsync.options o WHERE o.scope = 'link' AND o.kind = old_kind ORDER BY o.name));
+    new := jsonb_populate_record(old, (
+        SELECT coalesce(jsonb_object_agg(r, NULL), '{}') FROM unnest(reset) r WHERE r = ANY (settings)));
+    new := jsonb_populate_record(new, jsonb_strip_nulls(jsonb_build_object(
+        'target', target, 'key', key,
+        'source', crmsync.check_relation('source', source, '{r,p,v}'),
+        'audience', crmsync.check_relation('audience', audience, '{r,p,v}'),
+        'mailboxes', crmsync.check_relation('relation of mailboxes', mailboxes, '{r,p,v}'),
+        'preset', preset, 'direction', direction, 'conflict', conflict,
+        'write_fields', write_fields, 'on_crm_delete', on_crm_delete,
+        'on_target_delete', on_target_delete, 'on_audience_loss', on_audience_loss,
+        'on_ambiguous', on_ambiguous, 'match_on', match_on, 'folder', folder,
+        'outbound_interval', outbound_interval, 'inbound_interval', inbound_interval,
+        'daily_at', daily_at)));
+    IF daily_at IS NOT NULL AND inbound_interval IS NULL THEN
+        new.inbound_interval := NULL;
+    ELSIF inbound_interval IS NOT NULL AND daily_at IS NULL THEN
+        new.daily_at := NULL;
+    END IF;
+    new.options := CASE WHEN 'options' = ANY (reset) THEN '{}' ELSE old.options - coalesce(reset, '{}') END
+                   || coalesce(options, '{}');
+    new := crmsync.complete_link(new);
+    IF owner IS NOT NULL THEN
+        new.owner := crmsync.find_owner(owner, crmsync.find_relation('source', new.source));
+    END IF;
+    changed := ARRAY(SELECT c FROM unnest('{target,source,key,audience,mailboxes,owner,folder}'::text[]) c
+                     WHERE to_jsonb(new) -> c <> to_jsonb(old) -> c);
+    IF old.enabled AND changed <> '{}' THEN
+        RAISE EXCEPTION 'the % of an enabled link cannot be changed', array_to_string(changed, ', ')
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('Call crmsync.disable_link(%L) before and crmsync.enable_link(%1$L) after.', name);
+    ELSIF changed && '{target,source,key,folder}' AND EXISTS (SELECT FROM crmsync.item i WHERE i.link = old.id) THEN
+        RAISE EXCEPTION 'the % of a link that has items cannot be changed', array_to_string(changed, ', ')
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Create another link, or drop this one; its items stay where they are.';
+    END IF;
+    UPDATE crmsync.link l
+    SET (target, source, key, audience, mailboxes, preset, direction, conflict, write_fields,
+         on_crm_delete, on_target_delete, on_audience_loss, on_ambiguous, match_on, folder,
+         outbound_interval, inbound_interval, daily_at, owner, options)
+      = (new.target, new.source, new.key, new.audience, new.mailboxes, new.preset, new.direction,
+         new.conflict, new.write_fields, new.on_crm_delete, new.on_target_delete,
+         new.on_audience_loss, new.on_ambiguous, new.match_on, new.folder,
+         new.outbound_interval, new.inbound_interval, new.daily_at, new.owner, new.options)
+    WHERE l.id = old.id;
+    PERFORM crmsync.wake();
+END;
+$$;
+COMMENT ON FUNCTION crmsync.alter_link(text, text, text, regclass, text, regclass, regclass, text, text, text, text, text, text, text, text, text[], text, interval, interval, timetz, regproc, regrole, jsonb, text[])
+    IS 'changes a link; NULL keeps, reset brings settings or single options back to their defaults; options merge key by key';
+
+CREATE FUNCTION crmsync.drop_link(name text, items text DEFAULT 'keep') RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(name, 'admin');
+    roles text[] := ARRAY(SELECT g.role FROM crmsync.role_grant g WHERE g.link = this.id);
+BEGIN
+    IF items = 'delete' THEN
+        PERFORM crmsync.not_supported('drop_link with items => ''delete''',
+            'Empty the audience, let the deletes pass with crmsync.confirm_deletes, then drop the link.');
+    ELSIF items IS DISTINCT FROM 'keep' THEN
+        RAISE EXCEPTION 'invalid value % for items', coalesce(quote_literal(items), 'NULL')
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Allowed: keep, delete.';
+    END IF;
+    PERFORM crmsync.disarm_link(this.id);
+    DELETE FROM crmsync.link l WHERE l.id = this.id;
+    PERFORM crmsync.set_privileges(r::regrole) FROM unnest(roles) r WHERE to_regrole(r) IS NOT NULL;
+    PERFORM crmsync.wake();
+END;
+$$;
+COMMENT ON FUNCTION crmsync.drop_link(text, text) IS 'forgets a link and all that is known about its items, which stay where they are (items: keep)';

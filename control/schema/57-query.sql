@@ -1,0 +1,112 @@
+-- The queries of a link. enable_link checks the same text that the worker runs; it has only no
+-- parameter, so the places where $1 stands are filled in by the caller.
+
+CREATE FUNCTION crmsync.mapping_in_force(link integer) RETURNS SETOF crmsync.mapping
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT m.* FROM crmsync.mapping m JOIN crmsync.link l ON l.id = m.link
+    WHERE l.id = mapping_in_force.link AND (NOT l.enabled OR l.armed_mapping IS NULL)
+    UNION ALL
+    SELECT m.* FROM crmsync.link l, jsonb_populate_recordset(NULL::crmsync.mapping, l.armed_mapping) m
+    WHERE l.id = mapping_in_force.link AND l.enabled;
+END;
+COMMENT ON FUNCTION crmsync.mapping_in_force(integer) IS 'the mapping that a link works with: an enabled one keeps to what enable_link found';
+
+CREATE FUNCTION crmsync.layout(link integer) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT m.property
+    FROM crmsync.mapping_in_force(layout.link) m JOIN crmsync.link l ON l.id = m.link
+    WHERE coalesce(m.direction, l.direction) IN ('outbound', 'both') AND m.property <> '@none'
+    ORDER BY m.property COLLATE "C";
+END;
+COMMENT ON FUNCTION crmsync.layout(integer) IS 'properties that go out, in the order of the columns of source_query';
+
+CREATE FUNCTION crmsync.key_type(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT crmsync.type_name(crmsync.column_type(to_regclass(l.source), l.key))
+    FROM crmsync.link l WHERE l.id = key_type.link;
+END;
+COMMENT ON FUNCTION crmsync.key_type(integer) IS 'type to cast the text of a key to; NULL: the source or the key is gone';
+
+-- jsonb gives every type one form, whatever DateStyle and IntervalStyle say: ISO dates, arrays as
+-- JSON. Most columns are text, though, and need no such detour.
+CREATE FUNCTION crmsync.value_expression(source oid, crm text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE
+    WHEN crm LIKE '(%' THEN format(E'jsonb_build_array(%s\n) ->> 0', crm)
+    WHEN crmsync.base_type(crmsync.column_type(source, crm)) = 'bytea'::regtype
+        THEN format('translate(encode(r.%I, ''base64''), E''\n'', '''')', crm)
+    WHEN crmsync.base_type(crmsync.column_type(source, crm)) = ANY ('{text,varchar,bpchar,name,int2,int4,int8,uuid,boolean}'::regtype[])
+        THEN format('r.%I::text', crm)
+    ELSE format('jsonb_build_array(r.%I) ->> 0', crm) END;
+COMMENT ON FUNCTION crmsync.value_expression(oid, text) IS 'expression for the canonical text of a mapped column or expression of r';
+
+CREATE FUNCTION crmsync.build_source_query(link integer, records text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('SELECT r.%I::text AS key%s FROM %s r', l.key,
+                  (SELECT string_agg(format(', %s AS v%s', crmsync.value_expression(to_regclass(l.source), m.crm), m.n),
+                                     '' ORDER BY m.n)
+                   FROM (SELECT m.crm, row_number() OVER (ORDER BY m.property COLLATE "C") AS n
+                         FROM crmsync.mapping_in_force(l.id) m
+                         WHERE coalesce(m.direction, l.direction) IN ('outbound', 'both')
+                           AND m.property <> '@none') m),
+                  l.source)
+        || CASE WHEN records IS NULL THEN '' ELSE format(' WHERE r.%I = ANY (%s::%s[])', l.key, records, crmsync.key_type(l.id)) END
+    FROM crmsync.link l
+    WHERE l.id = build_source_query.link AND to_regclass(l.source) IS NOT NULL;
+END;
+COMMENT ON FUNCTION crmsync.build_source_query(integer, text) IS 'query for keys and values of the records that an expression of type text[] names; NULL: all records';
+
+CREATE FUNCTION crmsync.source_query(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN crmsync.build_source_query(link, '$1::text[]');
+COMMENT ON FUNCTION crmsync.source_query(integer) IS 'query for key and values of the records $1 (text[]), columns as in layout; NULL: the source is gone';
+
+CREATE FUNCTION crmsync.key_query(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('SELECT r.%I::text AS key FROM %s r', l.key, l.source)
+    FROM crmsync.link l WHERE l.id = key_query.link AND to_regclass(l.source) IS NOT NULL;
+END;
+COMMENT ON FUNCTION crmsync.key_query(integer) IS 'query for the keys of all records; NULL: the source is gone';
+
+CREATE FUNCTION crmsync.build_audience_query(link integer, records text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('SELECT DISTINCT a.record::text AS record, lower(btrim(a.mailbox::text)) AS mailbox FROM %s a '
+                  'WHERE a.record IS NOT NULL AND btrim(a.mailbox::text) <> ''''', l.audience)
+        || CASE WHEN records IS NULL THEN ''
+                ELSE format(' AND a.record = ANY (%s::%s[])', records,
+                            crmsync.type_name(crmsync.column_type(to_regclass(l.audience), 'record'))) END
+    FROM crmsync.link l
+    WHERE l.id = build_audience_query.link AND to_regclass(l.audience) IS NOT NULL;
+END;
+COMMENT ON FUNCTION crmsync.build_audience_query(integer, text) IS 'query for the mailboxes of the records that an expression of type text[] names; NULL: of all records';
+
+CREATE FUNCTION crmsync.audience_query(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN crmsync.build_audience_query(link, '$1::text[]');
+COMMENT ON FUNCTION crmsync.audience_query(integer) IS 'query for record and mailbox of the records $1 (text[]); NULL: there is no audience';
+
+CREATE FUNCTION crmsync.audience_all_query(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN crmsync.build_audience_query(link, NULL);
+COMMENT ON FUNCTION crmsync.audience_all_query(integer) IS 'query for record and mailbox of all records; NULL: there is no audience';
+
+CREATE FUNCTION crmsync.mailboxes_query(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('SELECT lower(btrim(m.mailbox::text)) AS mailbox, bool_or(%s%s) AS enabled FROM %s m '
+                  'WHERE btrim(m.mailbox::text) <> '''' GROUP BY 1',
+                  CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'enabled') IS NULL THEN 'true'
+                       ELSE 'coalesce(m.enabled, true)' END,
+                  CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'target') IS NULL THEN ''
+                       ELSE format(' AND coalesce(m.target::text, %L) = %1$L', l.target) END,
+                  l.mailboxes)
+    FROM crmsync.link l
+    WHERE l.id = mailboxes_query.link AND to_regclass(l.mailboxes) IS NOT NULL;
+END;
+COMMENT ON FUNCTION crmsync.mailboxes_query(integer) IS 'query for mailbox and enabled; NULL: the link has no relation of mailboxes';

@@ -1,0 +1,389 @@
+-- Mappings: CRM columns and expressions on one side, properties of the target on the other.
+
+CREATE VIEW crmsync.properties AS
+SELECT p.name, p.objects, p.type, p.max_length, p.access, p.choices, p.ews, p.graph, p.description
+FROM crmsync.property_list() p;
+COMMENT ON VIEW crmsync.properties IS 'properties of Exchange objects; beside them x:NAME, a named property of your own; ldap: attributes of the directory, @dn, @key and @enabled';
+COMMENT ON COLUMN crmsync.properties.name IS 'what map calls it';
+COMMENT ON COLUMN crmsync.properties.objects IS 'objects that have it';
+COMMENT ON COLUMN crmsync.properties.type IS 'form of its values';
+COMMENT ON COLUMN crmsync.properties.max_length IS 'characters that Exchange accepts; 0: no limit known';
+COMMENT ON COLUMN crmsync.properties.access IS 'outbound, inbound or both';
+COMMENT ON COLUMN crmsync.properties.choices IS 'its values, where they are fixed';
+COMMENT ON COLUMN crmsync.properties.ews IS 'how EWS calls it';
+COMMENT ON COLUMN crmsync.properties.graph IS 'how Graph calls it';
+COMMENT ON COLUMN crmsync.properties.description IS 'what it is';
+
+CREATE FUNCTION crmsync.check_exchange_property(this crmsync.link, property text, direction text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    access text;
+BEGIN
+    IF property IN ('@mailbox', '@none') THEN
+        RAISE EXCEPTION 'property % is for inbound links', property
+            USING ERRCODE = 'invalid_parameter_value', HINT = format('Link "%s" is %s.', this.name, this.direction);
+    ELSIF property LIKE 'x:%' THEN
+        IF property !~ '^x:[[:alnum:]_.-]{1,100}$' THEN
+            RAISE EXCEPTION 'invalid name of a named property: %', property
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'x:NAME, with letters, digits and the characters _ . -';
+        END IF;
+        RETURN;
+    END IF;
+    SELECT p.access INTO access FROM crmsync.property_list() p
+    WHERE p.name = check_exchange_property.property AND this.object = ANY (p.objects);
+    IF access IS NULL THEN
+        RAISE EXCEPTION 'unknown property % of a %', coalesce(quote_ident(property), 'NULL'), this.object
+            USING ERRCODE = 'undefined_object',
+                  HINT = (SELECT 'Properties: ' || string_agg(p.name, ', ' ORDER BY p.name) || ', x:NAME.'
+                          FROM crmsync.property_list() p WHERE this.object = ANY (p.objects));
+    ELSIF direction IN ('outbound', 'both') AND access = 'inbound' THEN
+        RAISE EXCEPTION 'property % cannot be written', property
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It is inbound only; see the view crmsync.properties.';
+    ELSIF direction IN ('inbound', 'both') AND access = 'outbound' THEN
+        RAISE EXCEPTION 'property % cannot be read', property
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It is outbound only; see the view crmsync.properties.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_exchange_property(crmsync.link, text, text) IS 'refuses properties that the object has not, or not in this direction';
+
+CREATE FUNCTION crmsync.check_directory_property(property text, inbound text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF property = '@none' AND inbound IS NULL THEN
+        RAISE EXCEPTION 'property @none needs inbound, the expression that new rows get'
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF property IN ('@dn', '@key', '@enabled', '@none')
+          OR property ~ '^([a-zA-Z][a-zA-Z0-9-]*|[0-9]+(\.[0-9]+)+)(;[a-zA-Z0-9-]+)*$' THEN
+        RETURN;
+    END IF;
+    RAISE EXCEPTION 'invalid attribute %', coalesce(quote_ident(property), 'NULL')
+        USING ERRCODE = 'invalid_parameter_value',
+              HINT = 'The name of an LDAP attribute, or @dn, @key, @enabled, @none.';
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_directory_property(text, text) IS 'refuses what cannot be the name of an LDAP attribute';
+
+CREATE FUNCTION crmsync.check_value_map(value_map jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF jsonb_typeof(value_map) <> 'object' OR EXISTS (
+           SELECT FROM jsonb_each(CASE jsonb_typeof(value_map) WHEN 'object' THEN value_map ELSE '{}' END) e
+           WHERE jsonb_typeof(e.value) NOT IN ('string', 'array')
+              OR (jsonb_typeof(e.value) = 'array' AND (e.value = '[]'
+                  OR jsonb_path_exists(e.value, '$[*] ? (@.type() != "string")')))) THEN
+        RAISE EXCEPTION 'invalid value_map'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'For example {"open": "not_started", "done": ["completed", "deferred"]}: the first is written, all are read.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_value_map(jsonb) IS 'refuses what is not {CRM value: property value or array of them}';
+
+-- Choices of a property are known, so a value that it can never have is found here.
+CREATE FUNCTION crmsync.check_choices(object text, property text, value_map jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    choices text[] := (SELECT p.choices FROM crmsync.property_list() p
+                       WHERE p.name = property AND object = ANY (p.objects));
+    stray text;
+BEGIN
+    IF coalesce(cardinality(choices), 0) = 0 THEN
+        RETURN;
+    END IF;
+    SELECT min(v #>> '{}') INTO stray
+    FROM jsonb_each(value_map) e, jsonb_path_query(e.value, 'lax $[*]') v
+    WHERE NOT v #>> '{}' = ANY (choices);
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION 'property % has no value "%"', property, stray
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = format('Values: %s.', array_to_string(choices, ', '));
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_choices(text, text, jsonb) IS 'refuses values that the property cannot have';
+
+CREATE FUNCTION crmsync.check_mapping_direction(this crmsync.link, crm text, direction text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF direction NOT IN ('outbound', 'inbound', 'both') THEN
+        RAISE EXCEPTION 'invalid direction "%"', direction
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Allowed: outbound, inbound, both.';
+    ELSIF this.direction <> 'both' AND direction <> this.direction THEN
+        RAISE EXCEPTION 'link "%" is % only', this.name, this.direction
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'A mapping goes no further than its link; leave direction out.';
+    ELSIF this.direction = 'inbound' AND crm LIKE '(%' THEN
+        RAISE EXCEPTION 'an expression cannot be written to'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Name a column of the source; the parameter inbound says how its value is made.';
+    END IF;
+    RETURN coalesce(direction, this.direction);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_mapping_direction(crmsync.link, text, text) IS 'the direction in which a mapping works; refuses one that link or crm cannot have';
+
+CREATE FUNCTION crmsync.notice_enabled(this crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF this.enabled THEN
+        RAISE NOTICE 'link "%" is enabled: the change takes effect at the next crmsync.enable_link', this.name;
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.notice_enabled(crmsync.link) IS 'says when a change of an enabled link takes effect';
+
+CREATE FUNCTION crmsync.check_crm_side(this crmsync.link, crm text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    source oid := crmsync.find_relation('source', this.source);
+BEGIN
+    IF crm LIKE '(%)' THEN
+        PERFORM crmsync.check_crm_expression(this.source, crm);
+    ELSIF coalesce(crm, '') = '' OR crm LIKE '(%' THEN
+        RAISE EXCEPTION 'crm must be a column or an expression in parentheses'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = format('Columns: %s.', crmsync.column_list(source));
+    ELSE
+        PERFORM crmsync.check_column(source, crm);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_crm_side(crmsync.link, text) IS 'refuses what is neither a column of the source nor an expression over it';
+
+CREATE FUNCTION crmsync.map(
+    link text, crm text, property text, direction text DEFAULT NULL, value_map jsonb DEFAULT NULL,
+    fallback text DEFAULT NULL, inbound text DEFAULT NULL, options jsonb DEFAULT '{}')
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'admin');
+    kind text := (SELECT t.kind FROM crmsync.target t WHERE t.name = this.target);
+    works text := crmsync.check_mapping_direction(this, crm, direction);
+    other text;
+BEGIN
+    PERFORM crmsync.check_crm_side(this, crm);
+    PERFORM crmsync.check_options('mapping', kind, options);
+    PERFORM crmsync.check_value_map(value_map);
+    IF kind = 'ldap' THEN
+        PERFORM crmsync.check_directory_property(property, inbound);
+        other := (SELECT m.property FROM crmsync.mapping m
+                  WHERE m.link = this.id AND m.crm = map.crm AND m.property <> map.property);
+        IF other IS NOT NULL THEN
+            RAISE EXCEPTION 'column "%" is already mapped to %', crm, other
+                USING ERRCODE = 'duplicate_object', HINT = format('Call crmsync.unmap(%L, %L) first.', link, other);
+        END IF;
+    ELSE
+        PERFORM crmsync.check_exchange_property(this, property, works);
+        PERFORM crmsync.check_choices(this.object, property, value_map);
+        IF fallback IS NOT NULL OR inbound IS NOT NULL THEN
+            RAISE EXCEPTION '% is used inbound, and link "%" is outbound only',
+                            CASE WHEN inbound IS NULL THEN 'fallback' ELSE 'inbound' END, link
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        other := (SELECT m.crm FROM crmsync.mapping m
+                  WHERE m.link = this.id AND m.property = map.property AND m.crm <> map.crm);
+        IF other IS NOT NULL THEN
+            RAISE EXCEPTION 'property % is already mapped to %', property, other
+                USING ERRCODE = 'duplicate_object', HINT = format('Call crmsync.unmap(%L, %L) first.', link, property);
+        END IF;
+    END IF;
+    INSERT INTO crmsync.mapping AS m (link, property, crm, direction, value_map, fallback, inbound, options)
+    VALUES (this.id, map.property, map.crm, map.direction, map.value_map, map.fallback, map.inbound, map.options)
+    ON CONFLICT ON CONSTRAINT mapping_pkey DO UPDATE
+    SET direction = excluded.direction, value_map = excluded.value_map, fallback = excluded.fallback,
+        inbound = excluded.inbound, options = excluded.options;
+    PERFORM crmsync.notice_enabled(this);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.map(text, text, text, text, jsonb, text, text, jsonb) IS 'maps a column of the source, or an expression in parentheses over its row r, to a property; again with the same two: replaces the mapping';
+
+CREATE FUNCTION crmsync.unmap(link text, property text, crm text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'admin');
+BEGIN
+    DELETE FROM crmsync.mapping m
+    WHERE m.link = this.id AND m.property = unmap.property AND m.crm = coalesce(unmap.crm, m.crm);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'link "%" does not map property %', link, concat_ws(' to ', quote_ident(property), crm)
+            USING ERRCODE = 'undefined_object',
+                  HINT = coalesce((SELECT 'Mapped: ' || string_agg(m.property, ', ' ORDER BY m.property) || '.'
+                                   FROM crmsync.mapping m WHERE m.link = this.id), '');
+    END IF;
+    PERFORM crmsync.notice_enabled(this);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.unmap(text, text, text) IS 'undoes map; crm NULL: all that the property is mapped to';
+
+CREATE FUNCTION crmsync.map_group(link text, ldap_group text, crm_group text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'admin');
+BEGIN
+    IF this.direction <> 'inbound' OR NOT this.options ? 'memberships' THEN
+        RAISE EXCEPTION 'link "%" imports no memberships', link
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Set the option memberships of an LDAP link first: {"table": relation, "user": column, "group": column}.';
+    ELSIF coalesce(ldap_group, '') = '' OR coalesce(crm_group, '') = '' THEN
+        RAISE EXCEPTION 'map_group needs a group on both sides' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF crm_group LIKE '(%)' THEN
+        PERFORM crmsync.check_expression(crm_group);
+        PERFORM crmsync.check_query(format('the expression %s', crm_group), format(E'SELECT %s\n AS value', crm_group));
+    END IF;
+    INSERT INTO crmsync.group_mapping VALUES (this.id, map_group.ldap_group, map_group.crm_group)
+    ON CONFLICT DO NOTHING;
+    PERFORM crmsync.notice_enabled(this);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.map_group(text, text, text) IS 'members of a group of the directory become members of a CRM group: a value of the group column, or an expression in parentheses';
+
+CREATE FUNCTION crmsync.unmap_group(link text, ldap_group text, crm_group text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'admin');
+BEGIN
+    DELETE FROM crmsync.group_mapping g
+    WHERE g.link = this.id AND g.ldap_group = unmap_group.ldap_group
+      AND g.crm_group = coalesce(unmap_group.crm_group, g.crm_group);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'link "%" does not map group "%"', link, ldap_group
+            USING ERRCODE = 'undefined_object',
+                  HINT = coalesce((SELECT 'Mapped: ' || string_agg(DISTINCT g.ldap_group, '; ') || '.'
+                                   FROM crmsync.group_mapping g WHERE g.link = this.id), '');
+    END IF;
+    PERFORM crmsync.notice_enabled(this);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.unmap_group(text, text, text) IS 'undoes map_group; crm_group NULL: all groups that it is mapped to';
+
+CREATE FUNCTION crmsync.map_preset(link text, columns jsonb DEFAULT '{}') RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'admin');
+    source oid := crmsync.find_relation('source', this.source);
+    stray text;
+    field record;
+    missing text[] := '{}';
+BEGIN
+    IF this.preset IS NULL THEN
+        RAISE EXCEPTION 'link "%" has no preset', link
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('Call crmsync.alter_link(%L, preset => ''nexj'') first.', link);
+    ELSIF jsonb_typeof(columns) IS DISTINCT FROM 'object' THEN
+        RAISE EXCEPTION 'columns must be a JSON object'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'For example {"first_name": "given", "full_name": "(r.given || '' '' || r.family)"}.';
+    END IF;
+    stray := (SELECT min(c) FROM jsonb_object_keys(columns) c
+              WHERE c NOT IN (SELECT p.name FROM crmsync.presets p WHERE p.preset = this.preset
+                              AND p.object = this.object AND p.kind = 'mapping'));
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION 'the preset % has no field "%"', this.preset, stray
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = (SELECT 'Fields: ' || string_agg(p.name, ', ' ORDER BY p.name) || '.' FROM crmsync.presets p
+                          WHERE p.preset = this.preset AND p.object = this.object AND p.kind = 'mapping');
+    END IF;
+    FOR field IN
+        SELECT p.name, p.value AS property, columns ? p.name AS named,
+               CASE WHEN columns ? p.name THEN columns ->> p.name ELSE p.name END AS crm
+        FROM crmsync.presets p
+        WHERE p.preset = this.preset AND p.object = this.object AND p.kind = 'mapping'
+        ORDER BY p.name
+    LOOP
+        IF field.crm IS NULL THEN
+            CONTINUE;
+        ELSIF NOT field.named AND crmsync.column_type(source, field.crm) IS NULL THEN
+            missing := missing || field.name;
+        ELSE
+            PERFORM crmsync.map(link, field.crm, field.property);
+        END IF;
+    END LOOP;
+    IF missing <> '{}' THEN
+        RAISE NOTICE 'not mapped, for want of columns of these names: %', array_to_string(missing, ', ')
+            USING HINT = 'The parameter columns names others: {"field": "column"}; {"field": null} leaves a field out.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.map_preset(text, jsonb) IS 'maps the rows of the link''s preset; columns: {CRM field: column, or expression in parentheses} where the column is not called like the field';
+
+CREATE FUNCTION crmsync.watch(
+    link text, relation regclass, column_name text, lookup text DEFAULT NULL, columns text[] DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'admin');
+BEGIN
+    IF this.direction = 'inbound' THEN
+        RAISE EXCEPTION 'link "%" is inbound only and watches nothing', link USING ERRCODE = 'invalid_parameter_value';
+    ELSIF relation IS NULL THEN
+        RAISE EXCEPTION 'watch needs a relation' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM crmsync.check_relation('watched relation', relation, '{r,p}');
+    IF NOT crmsync.is_key_type(crmsync.check_column(relation, column_name)) THEN
+        RAISE EXCEPTION 'column "%" has a type that no key has', column_name
+            USING ERRCODE = 'datatype_mismatch',
+                  HINT = 'Allowed types: smallint, integer, bigint, uuid, text, varchar, char, enums.';
+    END IF;
+    PERFORM crmsync.check_column(relation, c) FROM unnest(columns) c;
+    IF lookup IS NOT NULL THEN
+        PERFORM crmsync.check_lookup(lookup);
+    END IF;
+    INSERT INTO crmsync.watched AS w (link, relation, column_name, lookup, columns)
+    VALUES (this.id, crmsync.relation_name(watch.relation), watch.column_name, watch.lookup, watch.columns)
+    ON CONFLICT ON CONSTRAINT watched_pkey DO UPDATE SET lookup = excluded.lookup, columns = excluded.columns;
+    PERFORM crmsync.notice_enabled(this);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.watch(text, regclass, text, text, text[]) IS 'a change of the relation names the records to look at: column_name holds their key, or lookup is a query that returns keys for $1, the column as text; columns: what counts beside what crmsync finds by itself';
+
+CREATE FUNCTION crmsync.lookup_without_parameter(lookup text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN format(E'SELECT k::text FROM (%s\n) AS q (k)', regexp_replace(lookup, '\$1(?![0-9])', 'NULL::text', 'g'));
+COMMENT ON FUNCTION crmsync.lookup_without_parameter(text) IS 'a lookup as a query that can be compiled into a view';
+
+CREATE FUNCTION crmsync.check_lookup(lookup text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF lookup !~ '\$1(?![0-9])' THEN
+        RAISE EXCEPTION 'a lookup must use $1, the value of the watched column as text'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'For example SELECT id FROM crm.person WHERE company = $1::integer.';
+    END IF;
+    PERFORM crmsync.check_query('the lookup', crmsync.lookup_without_parameter(lookup));
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_lookup(text) IS 'refuses what is not a query of one column over $1';
+
+CREATE FUNCTION crmsync.unwatch(link text, relation regclass, column_name text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'admin');
+BEGIN
+    DELETE FROM crmsync.watched w
+    WHERE w.link = this.id AND w.relation = crmsync.relation_name(unwatch.relation)
+      AND w.column_name = coalesce(unwatch.column_name, w.column_name);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'link "%" does not watch %', link, concat_ws(' by ', crmsync.relation_name(relation), column_name)
+            USING ERRCODE = 'undefined_object',
+                  HINT = coalesce((SELECT 'Watched: ' || string_agg(format('%s by %s', w.relation, w.column_name), ', ') || '.'
+                                   FROM crmsync.watched w WHERE w.link = this.id), '');
+    END IF;
+    PERFORM crmsync.notice_enabled(this);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.unwatch(text, regclass, text) IS 'undoes watch; column_name NULL: for all columns of the relation';

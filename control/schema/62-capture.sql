@@ -1,0 +1,307 @@
+-- The triggers on the CRM's relations: which are needed, making and removing them, and whether they
+-- are still there. A capture is a pair of triggers, crmsync_ID for rows and crmsync_ID_truncate; the
+-- server copies the first to partitions by itself, the second must be put on each.
+
+-- The lock must not stand in the queue before the CRM's own statements for long: a statement that
+-- waits behind us would wait as long as the one that we wait for.
+CREATE FUNCTION crmsync.lock_relation(relation regclass, mode text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
+AS $$
+BEGIN
+    FOR attempt IN 1..20 LOOP
+        BEGIN
+            EXECUTE format('LOCK TABLE %s IN %s MODE', relation, mode);
+            RETURN;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            PERFORM pg_sleep(0.05 + 0.2 * random());
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'could not lock % in a quiet moment', relation
+        USING ERRCODE = 'lock_not_available',
+              HINT = 'A transaction has it open for long; see pg_stat_activity, and try again.';
+END;
+$$;
+COMMENT ON FUNCTION crmsync.lock_relation(regclass, text) IS 'locks a relation with short waits and pauses in between';
+
+CREATE FUNCTION crmsync.partitions(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT partitions.relation WHERE partitions.relation IS NOT NULL
+    UNION
+    SELECT t.relid FROM pg_partition_tree(partitions.relation) t;
+END;
+COMMENT ON FUNCTION crmsync.partitions(oid) IS 'a relation and its partitions on all levels';
+
+-- Children of plain inheritance are read with their parent, but do not fire its triggers.
+CREATE FUNCTION crmsync.with_children(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE family (relid) AS (
+        SELECT with_children.relation
+        UNION
+        SELECT i.inhrelid FROM family f
+        JOIN pg_inherits i ON i.inhparent = f.relid
+        JOIN pg_class c ON c.oid = f.relid AND c.relkind = 'r')
+    SELECT f.relid FROM family f;
+END;
+COMMENT ON FUNCTION crmsync.with_children(oid) IS 'a relation and the tables that inherit from it; not partitions';
+
+CREATE FUNCTION crmsync.merge_columns(columns text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN '*' = ANY (columns) THEN '{*}'
+            ELSE ARRAY(SELECT DISTINCT c FROM unnest(columns) c WHERE c IS NOT NULL ORDER BY c) END;
+COMMENT ON FUNCTION crmsync.merge_columns(text[]) IS 'each column once, in order; * takes in all';
+
+CREATE AGGREGATE crmsync.all_columns (anycompatiblearray) (
+    SFUNC = pg_catalog.array_cat, STYPE = anycompatiblearray, INITCOND = '{}');
+COMMENT ON AGGREGATE crmsync.all_columns (anycompatiblearray) IS 'one array of many';
+
+-- What the queries of a link read: relations that triggers can be put on, and others, whose changes
+-- nobody sees.
+CREATE FUNCTION crmsync.link_reads(this crmsync.link)
+RETURNS TABLE (object oid, class text, column_name text, direct boolean, times integer, purpose text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+        SELECT d.*, 'values' FROM crmsync.check_query('the mapping', crmsync.build_source_query(this.id, 'NULL::text[]')) d
+        UNION ALL
+        SELECT d.*, 'audience' FROM crmsync.check_query('the audience', crmsync.build_audience_query(this.id, 'NULL::text[]')) d
+        WHERE this.audience IS NOT NULL
+        UNION ALL
+        SELECT d.*, 'mailboxes' FROM crmsync.check_query('the relation of mailboxes', crmsync.mailboxes_query(this.id)) d
+        WHERE this.mailboxes IS NOT NULL;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.link_reads(crmsync.link) IS 'relations with columns, and functions, that the queries of a link need';
+
+-- The captures that a link needs:
+--   by key        the source, and the audience where it is a table: the row itself names the record
+--   watch         what the administrator told
+--   unwatched     everything else that is read: any change asks for a comparison
+CREATE FUNCTION crmsync.needed_captures(this crmsync.link)
+RETURNS TABLE (relation oid, column_name text, lookup text, columns text[], comparison text, how text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    WITH reads AS MATERIALIZED (
+        SELECT r.* FROM crmsync.link_reads(this) r
+    ), read_columns AS (
+        SELECT r.object, crmsync.merge_columns(array_agg(r.column_name)) AS columns,
+               bool_or(r.purpose = 'values') AS for_values
+        FROM reads r JOIN pg_class c ON c.oid = r.object AND c.relkind IN ('r', 'p')
+        WHERE r.class = 'relation' AND c.relnamespace <> 'pg_catalog'::regnamespace
+        GROUP BY r.object
+    ), named AS (
+        SELECT to_regclass(w.relation)::oid AS relation, w.column_name, w.lookup,
+               w.columns, 'watch' AS how
+        FROM crmsync.watched w WHERE w.link = this.id
+        UNION ALL
+        SELECT c.oid, k.column_name, NULL, NULL, k.how
+        FROM (VALUES (to_regclass(this.source)::oid, this.key, 'source'),
+                     (to_regclass(this.audience)::oid, 'record', 'audience')) AS k (relation, column_name, how)
+        JOIN pg_class c ON c.oid = k.relation AND c.relkind IN ('r', 'p')
+        WHERE k.how = 'source' OR NOT EXISTS (
+            SELECT FROM crmsync.watched w
+            WHERE w.link = this.id AND to_regclass(w.relation) = k.relation)
+    ), by_key AS (
+        -- The source's own key may be watched with a lookup, too: then both count.
+        SELECT n.relation, n.column_name,
+               CASE WHEN bool_or(n.how = 'source') AND max(n.lookup) IS NOT NULL
+                    THEN format(E'SELECT $1 UNION ALL SELECT k::text FROM (%s\n) AS q (k)', max(n.lookup))
+                    ELSE max(n.lookup) END AS lookup,
+               crmsync.all_columns(coalesce(n.columns, '{}')) AS columns,
+               bool_or(n.columns IS NOT NULL) AS has_columns,
+               string_agg(n.how || CASE WHEN n.lookup IS NULL THEN '' ELSE ' with lookup' END, ', ' ORDER BY n.how) AS how
+        FROM named n GROUP BY n.relation, n.column_name
+    )
+    SELECT f.relid, b.column_name, b.lookup,
+           CASE WHEN r.object IS NULL AND NOT b.has_columns THEN '{*}'
+                ELSE crmsync.merge_columns(b.columns || b.column_name || coalesce(r.columns, '{}')) END,
+           'everything', b.how
+    FROM by_key b
+    LEFT JOIN read_columns r ON r.object = b.relation
+    CROSS JOIN crmsync.with_children(b.relation) f (relid)
+    UNION ALL
+    SELECT f.relid, NULL, NULL, r.columns,
+           CASE WHEN r.for_values THEN 'everything' ELSE 'audience' END, 'not watched: compares'
+    FROM read_columns r
+    CROSS JOIN crmsync.with_children(r.object) f (relid)
+    WHERE r.object NOT IN (SELECT b.relation FROM by_key b WHERE b.relation IS NOT NULL);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.needed_captures(crmsync.link) IS 'triggers that a link needs, with the relevant columns';
+
+CREATE FUNCTION crmsync.is_capture_trigger(capture integer, trigger pg_trigger) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN trigger.tgname IN (format('crmsync_%s', capture)::name, format('crmsync_%s_truncate', capture)::name);
+COMMENT ON FUNCTION crmsync.is_capture_trigger(integer, pg_trigger) IS 'whether a trigger belongs to a capture';
+
+CREATE FUNCTION crmsync.put_trigger(relation regclass, name text, timing text, call text, arguments text[])
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted bytea := (SELECT string_agg(convert_to(a, getdatabaseencoding()), '\x00' ORDER BY n) || '\x00'
+                     FROM unnest(arguments) WITH ORDINALITY AS x (a, n));
+BEGIN
+    IF EXISTS (SELECT FROM pg_trigger t
+               WHERE t.tgrelid = relation AND t.tgname = name AND t.tgargs = wanted AND t.tgenabled = 'A') THEN
+        RETURN;
+    END IF;
+    PERFORM crmsync.lock_relation(relation, 'SHARE ROW EXCLUSIVE');
+    EXECUTE format('CREATE OR REPLACE TRIGGER %I %s EXECUTE FUNCTION crmsync.%s(%s)', name,
+                   format(timing, relation), call,
+                   (SELECT string_agg(quote_literal(a), ', ' ORDER BY n) FROM unnest(arguments) WITH ORDINALITY AS x (a, n)));
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', relation, name);
+    EXECUTE format('ALTER TRIGGER %I ON %s DEPENDS ON EXTENSION crmsync', name, relation);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.put_trigger(regclass, text, text, text, text[]) IS 'makes one of our triggers, unless it is there as wanted: fires always, goes with the extension';
+
+CREATE FUNCTION crmsync.drop_triggers(capture integer, keep oid[] DEFAULT '{}') RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    gone record;
+BEGIN
+    FOR gone IN
+        SELECT t.tgrelid::regclass AS relation, t.tgname
+        FROM pg_trigger t
+        WHERE crmsync.is_capture_trigger(capture, t) AND t.tgparentid = 0 AND NOT t.tgrelid = ANY (keep)
+          AND t.tgfoid IN ('crmsync.capture'::regproc, 'crmsync.capture_all'::regproc)
+        ORDER BY t.tgrelid, t.tgname
+    LOOP
+        PERFORM crmsync.lock_relation(gone.relation, 'ACCESS EXCLUSIVE');
+        EXECUTE format('DROP TRIGGER %I ON %s', gone.tgname, gone.relation);
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.drop_triggers(integer, oid[]) IS 'removes the triggers of a capture from all relations but these';
+
+CREATE FUNCTION crmsync.arm_capture(capture crmsync.capture) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    relation regclass := to_regclass(capture.relation);
+    tree oid[] := ARRAY(SELECT p FROM crmsync.partitions(relation) p);
+BEGIN
+    PERFORM crmsync.drop_triggers(capture.id, tree);
+    IF relation IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM crmsync.put_trigger(relation, format('crmsync_%s', capture.id),
+        'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', 'capture',
+        ARRAY[capture.id::text, coalesce(capture.column_name, '')] || capture.columns);
+    PERFORM crmsync.put_trigger(p, format('crmsync_%s_truncate', capture.id),
+        'AFTER TRUNCATE ON %s FOR EACH STATEMENT', 'capture_all', ARRAY[capture.id::text])
+    FROM unnest(tree) p ORDER BY p;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.arm_capture(crmsync.capture) IS 'puts the triggers of a capture where they belong, and nowhere else';
+
+-- After capture_link has changed: the triggers follow.
+CREATE FUNCTION crmsync.arm_captures(captures integer[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    capture crmsync.capture;
+BEGIN
+    FOR capture IN
+        SELECT c.* FROM crmsync.capture c
+        WHERE c.id = ANY (captures) AND NOT EXISTS (SELECT FROM crmsync.capture_link cl WHERE cl.capture = c.id)
+        ORDER BY c.id
+    LOOP
+        PERFORM crmsync.drop_triggers(capture.id);
+        DELETE FROM crmsync.capture c WHERE c.id = capture.id;
+    END LOOP;
+    UPDATE crmsync.capture c SET columns = u.columns
+    FROM (SELECT cl.capture, crmsync.merge_columns(crmsync.all_columns(cl.columns)) AS columns
+          FROM crmsync.capture_link cl GROUP BY cl.capture) u
+    WHERE u.capture = c.id AND c.id = ANY (captures) AND c.columns <> u.columns;
+    PERFORM crmsync.arm_capture(c) FROM crmsync.capture c WHERE c.id = ANY (captures) ORDER BY c.id;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.arm_captures(integer[]) IS 'makes triggers what the links need, and removes those that no link needs';
+
+CREATE FUNCTION crmsync.arm_link(this crmsync.link)
+RETURNS TABLE (relation text, column_name text, columns text[], how text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    needed jsonb := (SELECT coalesce(jsonb_agg(to_jsonb(n) || jsonb_build_object('relation', crmsync.relation_name(n.relation))), '[]')
+                     FROM crmsync.needed_captures(this) n);
+    affected integer[] := ARRAY(SELECT cl.capture FROM crmsync.capture_link cl WHERE cl.link = this.id);
+BEGIN
+    LOCK TABLE crmsync.capture IN SHARE ROW EXCLUSIVE MODE;
+    INSERT INTO crmsync.capture AS c (relation, column_name, columns)
+    SELECT n.relation, n.column_name, n.columns
+    FROM jsonb_to_recordset(needed) AS n (relation text, column_name text, columns text[])
+    ON CONFLICT ON CONSTRAINT capture_relation_column_name_key DO NOTHING;
+
+    DELETE FROM crmsync.capture_link cl WHERE cl.link = this.id;
+    INSERT INTO crmsync.capture_link (capture, link, lookup, columns, comparison)
+    SELECT c.id, this.id, n.lookup, n.columns, n.comparison
+    FROM jsonb_to_recordset(needed) AS n (relation text, column_name text, lookup text, columns text[], comparison text)
+    JOIN crmsync.capture c ON c.relation = n.relation AND c.column_name IS NOT DISTINCT FROM n.column_name;
+
+    PERFORM crmsync.arm_captures(affected || ARRAY(
+        SELECT cl.capture FROM crmsync.capture_link cl WHERE cl.link = this.id));
+    RETURN QUERY
+        SELECT n.* FROM jsonb_to_recordset(needed) AS n (relation text, column_name text, columns text[], how text)
+        ORDER BY n.relation, n.column_name;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.arm_link(crmsync.link) IS 'puts up the triggers that a link needs and says which';
+
+CREATE FUNCTION crmsync.disarm_link(link integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    affected integer[];
+BEGIN
+    LOCK TABLE crmsync.capture IN SHARE ROW EXCLUSIVE MODE;
+    WITH removed AS (DELETE FROM crmsync.capture_link cl WHERE cl.link = disarm_link.link RETURNING cl.capture)
+    SELECT array_agg(r.capture) INTO affected FROM removed r;
+    PERFORM crmsync.arm_captures(affected);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.disarm_link(integer) IS 'removes the triggers that only this link needed';
+
+CREATE FUNCTION crmsync.capture_problem(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH captured AS MATERIALIZED (
+        SELECT c.id, c.relation, to_regclass(c.relation) AS relid
+        FROM crmsync.capture_link cl JOIN crmsync.capture c ON c.id = cl.capture
+        WHERE cl.link = capture_problem.link
+    ), expected AS (
+        SELECT c.id, p.relid, format('crmsync_%s', c.id) || s.suffix AS name
+        FROM captured c
+        CROSS JOIN crmsync.partitions(c.relid) p (relid)
+        CROSS JOIN (VALUES (''), ('_truncate')) s (suffix)
+    ), present AS (
+        SELECT t.tgrelid AS relid, t.tgname::text AS name, t.tgenabled
+        FROM pg_trigger t
+        WHERE t.tgfoid IN ('crmsync.capture'::regproc, 'crmsync.capture_all'::regproc)
+          AND t.tgname IN (SELECT format('crmsync_%s%s', c.id, s.suffix)
+                           FROM captured c CROSS JOIN (VALUES (''), ('_truncate')) s (suffix))
+    )
+    SELECT string_agg(DISTINCT problem, '; ' ORDER BY problem)
+    FROM (
+        SELECT format('relation %s is gone', c.relation) AS problem FROM captured c WHERE c.relid IS NULL
+        UNION ALL
+        SELECT CASE WHEN p.relid IS NULL THEN format('trigger %s of %s is gone', e.name, crmsync.relation_name(e.relid))
+                    WHEN e.relid IS NULL THEN format('%s is no longer a part of what was captured', crmsync.relation_name(p.relid))
+                    ELSE format('trigger %s of %s does not fire always', e.name, crmsync.relation_name(e.relid)) END
+        FROM expected e FULL JOIN present p ON p.relid = e.relid AND p.name = e.name
+        WHERE p.relid IS NULL OR e.relid IS NULL OR p.tgenabled <> 'A'
+        UNION ALL
+        SELECT 'it has no triggers'
+        FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target
+        WHERE l.id = capture_problem.link AND l.enabled AND l.direction <> 'inbound'
+          AND NOT EXISTS (SELECT FROM captured)
+    ) problems;
+END;
+COMMENT ON FUNCTION crmsync.capture_problem(integer) IS 'what keeps changes from being captured: triggers gone or disabled, other partitions; NULL: nothing; enable_link puts it right';

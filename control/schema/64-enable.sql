@@ -1,0 +1,244 @@
+-- Enabling a link: everything is checked as a whole, then the triggers are armed.
+
+CREATE FUNCTION crmsync.reads_unfiltered(role regrole, relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT NOT c.relrowsecurity OR r.rolsuper OR r.rolbypassrls
+        OR (pg_has_role(r.oid, c.relowner, 'USAGE') AND NOT c.relforcerowsecurity)
+    FROM pg_class c, pg_roles r WHERE c.oid = relation AND r.oid = role;
+END;
+COMMENT ON FUNCTION crmsync.reads_unfiltered(regrole, oid) IS 'whether no row security policy hides rows of the relation from the role';
+
+CREATE FUNCTION crmsync.check_rights(this crmsync.link) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    owner regrole := to_regrole(this.owner);
+    missing record;
+BEGIN
+    IF owner IS NULL THEN
+        RAISE EXCEPTION 'the owner of link "%", role %, does not exist', this.name, this.owner
+            USING ERRCODE = 'undefined_object', HINT = 'Name another with crmsync.alter_link(..., owner => ...).';
+    END IF;
+    SELECT * INTO missing FROM (
+        SELECT DISTINCT 'SELECT' AS privilege, c.relnamespace, 'TABLE ' || crmsync.relation_name(c.oid) AS object,
+               c.oid AS relation, r.column_name
+        FROM crmsync.link_reads(this) r JOIN pg_class c ON c.oid = r.object
+        WHERE r.direct AND r.class IN ('relation', 'view')
+          AND NOT CASE WHEN r.column_name IS NULL THEN has_table_privilege(owner, c.oid, 'SELECT') OR has_any_column_privilege(owner, c.oid, 'SELECT')
+                       WHEN r.column_name = '*' THEN has_table_privilege(owner, c.oid, 'SELECT')
+                       ELSE has_column_privilege(owner, c.oid, r.column_name, 'SELECT') END
+        UNION ALL
+        SELECT DISTINCT 'EXECUTE', p.pronamespace, 'FUNCTION ' || p.oid::regprocedure::text, NULL::oid, NULL
+        FROM crmsync.link_reads(this) r JOIN pg_proc p ON p.oid = r.object
+        WHERE r.direct AND r.class = 'function' AND NOT has_function_privilege(owner, p.oid, 'EXECUTE')
+        UNION ALL
+        SELECT DISTINCT 'USAGE', n.oid, format('SCHEMA %I', n.nspname), NULL::oid, NULL
+        FROM crmsync.link_reads(this) r
+        LEFT JOIN pg_class c ON c.oid = r.object AND r.class <> 'function'
+        LEFT JOIN pg_proc p ON p.oid = r.object AND r.class = 'function'
+        JOIN pg_namespace n ON n.oid = coalesce(c.relnamespace, p.pronamespace)
+        WHERE r.direct AND NOT has_schema_privilege(owner, n.oid, 'USAGE')
+    ) x ORDER BY object LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege % on %', owner, this.name, missing.privilege,
+                        lower(split_part(missing.object, ' ', 1)) || ' ' || substr(missing.object, strpos(missing.object, ' ') + 1)
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT %s ON %s TO %s;', missing.privilege, missing.object, owner);
+    END IF;
+    SELECT crmsync.relation_name(r.object) AS relation INTO missing
+    FROM crmsync.link_reads(this) r
+    WHERE r.class = 'relation' AND NOT crmsync.reads_unfiltered(owner, r.object) AND r.direct
+    ORDER BY 1 LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'row security hides rows of % from role %', missing.relation, owner
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'Rows that the link cannot see would look deleted.',
+                  HINT = format('ALTER ROLE %s BYPASSRLS, or name another owner.', owner);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_rights(crmsync.link) IS 'refuses a link whose owner may not read, whole, what its queries read';
+
+CREATE FUNCTION crmsync.membership_relation(this crmsync.link) RETURNS regclass
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    option jsonb := this.options -> 'memberships';
+    relation regclass;
+    stray text := (SELECT min(k) FROM jsonb_object_keys(option) k WHERE k NOT IN ('table', 'user', 'group', 'fixed'));
+BEGIN
+    IF stray IS NOT NULL OR NOT option ?& '{table,user,group}' OR jsonb_typeof(option -> 'fixed') <> 'object' THEN
+        RAISE EXCEPTION 'invalid option memberships'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = '{"table": relation, "user": column, "group": column, "fixed": {column: value}}; fixed may be left out.';
+    END IF;
+    relation := crmsync.find_relation('relation of memberships', option ->> 'table');
+    PERFORM crmsync.check_column(relation, c)
+    FROM (SELECT option ->> 'user' UNION ALL SELECT option ->> 'group'
+          UNION ALL SELECT jsonb_object_keys(coalesce(option -> 'fixed', '{}'))) AS x (c);
+    RETURN relation;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.membership_relation(crmsync.link) IS 'the relation that memberships are kept in; refuses an option memberships that does not fit';
+
+CREATE FUNCTION crmsync.check_import(this crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    owner regrole := to_regrole(this.owner);
+    needed record;
+    stray text;
+BEGIN
+    IF owner IS NULL THEN
+        RAISE EXCEPTION 'the owner of link "%", role %, does not exist', this.name, this.owner
+            USING ERRCODE = 'undefined_object', HINT = 'Name another with crmsync.alter_link(..., owner => ...).';
+    END IF;
+    PERFORM crmsync.check_column(to_regclass(this.source), m.crm) FROM crmsync.mapping m WHERE m.link = this.id;
+    stray := (SELECT min(p) FROM unnest(this.match_on) p
+              WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id));
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION 'match_on names %, which is not mapped', stray USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR needed IN
+        SELECT r.relation, p.privilege
+        FROM (SELECT to_regclass(this.source), '{SELECT,INSERT,UPDATE}'::text[]
+              UNION ALL
+              SELECT crmsync.membership_relation(this), '{SELECT,INSERT,DELETE}' WHERE this.options ? 'memberships')
+             AS r (relation, privileges), unnest(r.privileges) AS p (privilege)
+    LOOP
+        IF NOT has_schema_privilege(owner, (SELECT c.relnamespace FROM pg_class c WHERE c.oid = needed.relation), 'USAGE')
+           OR NOT (has_table_privilege(owner, needed.relation, needed.privilege)
+                   OR needed.privilege <> 'DELETE' AND has_any_column_privilege(owner, needed.relation, needed.privilege)) THEN
+            RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege % on table %',
+                            owner, this.name, needed.privilege, crmsync.relation_name(needed.relation)
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = format('GRANT %s ON %s TO %s;', needed.privilege, crmsync.relation_name(needed.relation), owner);
+        ELSIF NOT crmsync.reads_unfiltered(owner, needed.relation) THEN
+            RAISE EXCEPTION 'row security hides rows of % from role %', crmsync.relation_name(needed.relation), owner
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = format('ALTER ROLE %s BYPASSRLS, or name another owner.', owner);
+        END IF;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_import(crmsync.link) IS 'refuses an import whose owner may not write, or whose columns are gone';
+
+CREATE FUNCTION crmsync.check_mapped(this crmsync.link) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM crmsync.mapping m WHERE m.link = this.id) THEN
+        RAISE EXCEPTION 'link "%" maps nothing', this.name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Call crmsync.map, or crmsync.map_preset, first.';
+    END IF;
+    PERFORM crmsync.check_crm_side(this, m.crm) FROM crmsync.mapping m WHERE m.link = this.id;
+    PERFORM crmsync.check_column(crmsync.find_relation('watched relation', w.relation), c)
+    FROM crmsync.watched w, unnest(w.columns || w.column_name) c WHERE w.link = this.id;
+    PERFORM crmsync.check_lookup(w.lookup)
+    FROM crmsync.watched w WHERE w.link = this.id AND w.lookup IS NOT NULL;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_mapped(crmsync.link) IS 'refuses a link that maps nothing, or what is no longer there';
+
+-- What capture cannot see is said, not hidden.
+CREATE FUNCTION crmsync.warn_unseen(this crmsync.link) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    unseen record;
+BEGIN
+    FOR unseen IN
+        SELECT DISTINCT format('function %s', p.oid::regprocedure) AS what, 'what it reads'  AS whose
+        FROM crmsync.link_reads(this) r JOIN pg_proc p ON p.oid = r.object
+        JOIN pg_language l ON l.oid = p.prolang
+        WHERE r.class = 'function' AND p.provolatile <> 'i' AND l.lanname NOT IN ('internal', 'c')
+        UNION ALL
+        SELECT DISTINCT crmsync.relation_name(c.oid), 'its changes'
+        FROM crmsync.link_reads(this) r JOIN pg_class c ON c.oid = r.object
+        WHERE r.class = 'relation' AND (c.relkind NOT IN ('r', 'p') OR c.relnamespace = 'pg_catalog'::regnamespace)
+        ORDER BY 1
+    LOOP
+        RAISE WARNING 'link "%" uses %, and crmsync cannot see %', this.name, unseen.what, unseen.whose
+            USING HINT = 'Use crmsync.watch on tables that it depends on; everything is compared from time to time (option compare_interval).';
+    END LOOP;
+    FOR unseen IN
+        SELECT DISTINCT crmsync.relation_name(r.object) AS what
+        FROM crmsync.link_reads(this) r
+        WHERE r.purpose = 'values' AND r.object = to_regclass(this.source) AND r.direct AND r.times > 1
+          AND NOT EXISTS (SELECT FROM crmsync.watched w WHERE w.link = this.id AND w.relation = this.source)
+    LOOP
+        RAISE WARNING 'an expression of link "%" also reads other rows of its source %', this.name, unseen.what
+            USING HINT = 'Use crmsync.watch on the source with a lookup that finds the records that show such a row.';
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.warn_unseen(crmsync.link) IS 'warns of what a link reads and no trigger sees';
+
+CREATE FUNCTION crmsync.establish_identity() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO crmsync.identity (system_identifier, database, environment, instance)
+    SELECT i.system_identifier, i.database, i.environment, gen_random_uuid()
+    FROM crmsync.current_identity() i
+    WHERE NOT EXISTS (SELECT FROM crmsync.identity);
+END;
+COMMENT ON FUNCTION crmsync.establish_identity() IS 'the first identity is confirmed by enabling the first link';
+
+CREATE FUNCTION crmsync.compare_everything(link integer) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO crmsync.link_state AS s (link, comparison) VALUES (compare_everything.link, 'everything')
+    ON CONFLICT ON CONSTRAINT link_state_pkey DO UPDATE
+    SET comparison = 'everything', broken = NULL, attempts = 0, next_attempt = NULL;
+END;
+COMMENT ON FUNCTION crmsync.compare_everything(integer) IS 'the worker compares all records of the link with the shadows, as soon as it can';
+
+CREATE FUNCTION crmsync.enable_link(name text)
+RETURNS TABLE (relation text, column_name text, columns text[], how text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(name, 'admin');
+BEGIN
+    IF NOT crmsync.preloaded() THEN
+        RAISE EXCEPTION 'crmsync is not preloaded'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Add crmsync to shared_preload_libraries and restart the server.';
+    END IF;
+    UPDATE crmsync.link l SET enabled = false, armed_mapping = NULL WHERE l.id = this.id AND l.enabled;
+    this := crmsync.complete_link(this);
+    PERFORM crmsync.check_mapped(this);
+    IF this.direction = 'inbound' THEN
+        PERFORM crmsync.check_import(this);
+    ELSE
+        PERFORM crmsync.check_rights(this);
+        PERFORM crmsync.warn_unseen(this);
+        RETURN QUERY SELECT a.* FROM crmsync.arm_link(this) a;
+    END IF;
+    UPDATE crmsync.link l
+    SET enabled = true,
+        armed_mapping = (SELECT jsonb_agg(to_jsonb(m) ORDER BY m.property, m.crm) FROM crmsync.mapping m WHERE m.link = this.id)
+    WHERE l.id = this.id;
+    PERFORM crmsync.establish_identity();
+    PERFORM crmsync.compare_everything(this.id);
+    PERFORM crmsync.request_sync(this.id);
+    PERFORM crmsync.wake();
+END;
+$$;
+COMMENT ON FUNCTION crmsync.enable_link(text) IS 'checks a link as a whole, puts up the triggers that it needs, lets the worker compare and serve it; returns the watched relations with their relevant columns; again: takes changes of the mapping in';
+
+CREATE FUNCTION crmsync.disable_link(name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(name, 'admin');
+BEGIN
+    UPDATE crmsync.link l SET enabled = false, armed_mapping = NULL WHERE l.id = this.id AND l.enabled;
+    PERFORM crmsync.disarm_link(this.id);
+    DELETE FROM crmsync.pending p WHERE p.link = this.id;
+    PERFORM crmsync.wake();
+END;
+$$;
+COMMENT ON FUNCTION crmsync.disable_link(text) IS 'stops a link and removes its triggers; items stay, and enable_link goes on with a comparison';
