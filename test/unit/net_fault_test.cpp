@@ -79,7 +79,10 @@ TEST_F(FaultTest, ResetAfterTheRequestWasRead) {
 }
 
 TEST_F(FaultTest, ResetBeforeTheRequestWasRead) {
-    Server server([](Connection& connection) { connection.reset(); });
+    Server server([](Connection& connection) {
+        connection.wait_for_bytes();
+        connection.reset();
+    });
     const net::Response response =
         send(endpoint(server.url()), request(std::string(3'000'000, 'x')));
     expect_error(response, TransportErrorKind::broken);

@@ -85,6 +85,11 @@ std::optional<ReceivedRequest> Connection::read() {
     return request;
 }
 
+void Connection::wait_for_bytes() {
+    pollfd wait{socket_, POLLIN, 0};
+    poll(&wait, 1, 20'000);
+}
+
 bool Connection::write(std::string_view bytes) {
     while (!bytes.empty()) {
         const long count = tls_ ? SSL_write(tls_, bytes.data(), static_cast<int>(bytes.size()))

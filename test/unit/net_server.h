@@ -37,6 +37,9 @@ class Connection {
     // The next request; nullopt when the client has closed the connection.
     std::optional<ReceivedRequest> read();
 
+    // Returns when something has arrived, which stays unread.
+    void wait_for_bytes();
+
     // False when the client is gone.
     bool write(std::string_view bytes);
 
