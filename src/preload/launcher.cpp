@@ -109,6 +109,15 @@ void report_no_slot(Database* database) {
     wait_until(database, DatabaseState::no_slot, slot_pause);
 }
 
+// The worker outlived the launcher that had started it.
+void adopt(Database* database) {
+    SharedStateLock lock(LW_SHARED);
+    const DatabaseSlot* slot = find_slot(database->oid);
+    const bool attached = slot != nullptr && slot->attached;
+    database->state = attached ? DatabaseState::running : DatabaseState::starting;
+    database->started = GetCurrentTimestamp();
+}
+
 void start(Database* database) {
     switch (prepare_slot(database->oid)) {
         case Admission::held:
@@ -118,8 +127,7 @@ void start(Database* database) {
             report_no_slot(database);
             return;
         case Admission::adopted:
-            database->state = DatabaseState::starting;
-            database->started = GetCurrentTimestamp();
+            adopt(database);
             return;
         case Admission::free:
             break;
