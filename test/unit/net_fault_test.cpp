@@ -2,14 +2,13 @@
 // request.
 #include <gtest/gtest.h>
 
-#include <zlib.h>
-
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 
 #include "net_client_fixture.h"
 #include "net_names.h"
@@ -35,18 +34,14 @@ int unused_port() {
     return ntohs(address.sin_port);
 }
 
-std::string gzip(const std::string& text) {
-    z_stream stream{};
-    deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY);
-    std::string packed(deflateBound(&stream, text.size()), '\0');
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-    stream.avail_in = static_cast<uInt>(text.size());
-    stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-    stream.avail_out = static_cast<uInt>(packed.size());
-    deflate(&stream, Z_FINISH);
-    packed.resize(stream.total_out);
-    deflateEnd(&stream);
-    return packed;
+std::string output_of(const char* command) {
+    std::string output;
+    FILE* pipe = popen(command, "r");
+    char bytes[65536];
+    for (std::size_t count; (count = fread(bytes, 1, sizeof bytes, pipe)) > 0;)
+        output.append(bytes, count);
+    pclose(pipe);
+    return output;
 }
 
 class FaultTest : public ClientTest {};
@@ -169,7 +164,7 @@ TEST_F(FaultTest, EndlessHeaders) {
 }
 
 TEST_F(FaultTest, UnpacksAPackedAnswer) {
-    const std::string packed = gzip("<Envelope/>");
+    const std::string packed = output_of("printf '<Envelope/>' | gzip -c");
     Server server(answering([&](const ReceivedRequest& r) {
         return r.header("accept-encoding") == "gzip"
                    ? http(200, packed, "Content-Encoding: gzip\r\n")
@@ -179,7 +174,8 @@ TEST_F(FaultTest, UnpacksAPackedAnswer) {
 }
 
 TEST_F(FaultTest, ABombOfPackedZeroes) {
-    const std::string bomb = gzip(std::string(64 << 20, '\0'));
+    const std::string bomb = output_of("head -c 64M /dev/zero | gzip -c");
+    ASSERT_GT(bomb.size(), 10'000u);
     ASSERT_LT(bomb.size(), 100'000u);
     Server server(answering(
         [&](const ReceivedRequest&) { return http(200, bomb, "Content-Encoding: gzip\r\n"); }));
@@ -309,23 +305,65 @@ TEST_F(FaultTest, AllowPlaintextAllowsIt) {
     expect_error(send(plain), TransportErrorKind::resolve);
 }
 
-TEST_F(FaultTest, NtlmTakesThreeStepsOrIsRefusedWithTheReason) {
+class NtlmTest : public ClientTest {
+  protected:
+    static std::shared_ptr<net::Endpoint> using_ntlm(const Server& server) {
+        auto to = endpoint(server.url());
+        to->auth = Auth::ntlm;
+        to->username = "EXAMPLE\\sync";
+        to->secret = "password";
+        return to;
+    }
+    static bool available() {
+        return (curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_NTLM) != 0;
+    }
+};
+
+TEST_F(NtlmTest, AuthenticatesTheConnectionOnceOrIsRefusedWithTheReason) {
+    // A challenge as [MS-NLMP] 2.2.1.2 lays it out, with an empty target.
+    const std::string challenge =
+        "TlRMTVNTUAACAAAAAAAAADAAAAABgggAASNFZ4mrze8AAAAAAAAAAAQABAAwAAAAAAAAAA==";
+    std::mutex mutex;
+    std::vector<std::string> seen;
+    Server server([&](Connection& connection) {
+        bool authenticated = false;
+        while (auto r = connection.read()) {
+            const std::string authorization = r->header("authorization");
+            const bool first = authorization.starts_with("NTLM TlRMTVNTUAAB");
+            authenticated |= authorization.starts_with("NTLM TlRMTVNTUAAD");
+            {
+                std::lock_guard lock(mutex);
+                seen.push_back((first ? "1" : authorization.empty() ? "-" : "3") + r->body);
+            }
+            connection.write(authenticated ? http(200, r->body)
+                             : first ? http(401, "", "WWW-Authenticate: NTLM " + challenge + "\r\n")
+                                     : http(401, "", "WWW-Authenticate: NTLM\r\n"));
+        }
+    });
+    auto to = using_ntlm(server);
+    const net::Response response = send(to, request("a"));
+    if (!available()) {
+        expect_error(response, TransportErrorKind::configuration, "built without NTLM");
+        return;
+    }
+    EXPECT_EQ(response.body, "a");
+    EXPECT_EQ(send(to, request("b")).body, "b");
+    EXPECT_EQ(seen, (std::vector<std::string>{"1", "3a", "-b"}));
+    EXPECT_EQ(server.connections(), 1);
+    EXPECT_EQ(send(using_ntlm(server), request("c")).body, "c");
+    EXPECT_EQ(server.connections(), 2) << "another endpoint never uses an authenticated connection";
+}
+
+TEST_F(NtlmTest, AServerThatDoesNotGoOnWithTheHandshakeGetsNoBody) {
+    if (!available())
+        GTEST_SKIP();
     std::atomic<int> bodies{0};
     Server server(answering([&](const ReceivedRequest& r) {
         bodies += !r.body.empty();
         return http(401, "", "WWW-Authenticate: NTLM\r\n");
     }));
-    auto to = endpoint(server.url());
-    to->auth = Auth::ntlm;
-    to->username = "EXAMPLE\\sync";
-    to->secret = "password";
-    const net::Response response = send(to);
-    if (curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_NTLM) {
-        EXPECT_EQ(response.status, 401);
-        EXPECT_EQ(bodies, 0) << "a server that does not go on with the handshake gets no body";
-    } else {
-        expect_error(response, TransportErrorKind::configuration, "built without NTLM");
-    }
+    EXPECT_EQ(send(using_ntlm(server)).status, 401);
+    EXPECT_EQ(bodies, 0);
 }
 
 }  // namespace
