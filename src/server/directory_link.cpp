@@ -71,9 +71,9 @@ void read_link_row(DirectoryLink& link) {
     link.nested = rows.boolean(0, 8);
     link.exclusive = rows.boolean(0, 9);
     link.grace_seconds = rows.integer(0, 10);
-    link.max_deletes = number_or(rows, 11, link.max_deletes);
-    link.max_delete_percent = number_or(rows, 12, link.max_delete_percent);
-    link.min_deletes = number_or(rows, 13, link.min_deletes);
+    link.guard.max_deletes = number_or(rows, 11, link.guard.max_deletes);
+    link.guard.max_delete_percent = number_or(rows, 12, link.guard.max_delete_percent);
+    link.guard.min_deletes = number_or(rows, 13, link.guard.min_deletes);
     link.source = rows.string(0, 14);
     link.key_column = rows.string(0, 15);
     link.disables_vanished = rows.text(0, 16) == "disable";
@@ -129,14 +129,14 @@ void read_mappings(DirectoryLink& link) {
         "SELECT m.property, pg_catalog.quote_ident(m.crm), "
         "pg_catalog.format_type(a.atttypid, -1), m.crm = l.key, m.fallback, m.inbound, "
         "m.value_map IS NOT NULL, v.crm_value, v.value, m.crm = ANY (l.match_on), m.crm "
-        "FROM crmsync.link l JOIN crmsync.mapping m ON m.link = l.id "
+        "FROM crmsync.link l CROSS JOIN crmsync.mapping_in_force(l.id) m "
         "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = l.source::pg_catalog.regclass "
         "AND a.attname = m.crm AND a.attnum > 0 AND NOT a.attisdropped "
         "LEFT JOIN LATERAL (SELECT e.key AS crm_value, x.value FROM "
         "pg_catalog.jsonb_each(m.value_map) e, LATERAL pg_catalog.jsonb_array_elements_text("
         "CASE jsonb_typeof(e.value) WHEN 'array' THEN e.value "
         "ELSE pg_catalog.jsonb_build_array(e.value) END) x) v ON true "
-        "WHERE l.id = $1 AND coalesce(m.direction, 'inbound') <> 'outbound' "
+        "WHERE l.id = $1 AND coalesce(m.direction, l.direction) IN ('inbound', 'both') "
         "AND m.crm NOT LIKE '(%' ORDER BY m.property COLLATE \"C\", m.crm COLLATE \"C\"",
         link.id);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -227,9 +227,8 @@ void read_memberships(DirectoryLink& link) {
 }
 
 void read_mailbox(DirectoryLink& link) {
-    pg::query(
-        "INSERT INTO crmsync.mailbox (link, address) VALUES ($1, '') ON CONFLICT DO NOTHING",
-        link.id);
+    pg::query("INSERT INTO crmsync.mailbox (link, address) VALUES ($1, '') ON CONFLICT DO NOTHING",
+              link.id);
     const pg::Rows rows = pg::query(
         "SELECT m.id, coalesce(m.deletes_confirmed > coalesce(s.last_started, '-infinity'), false) "
         "FROM crmsync.mailbox m LEFT JOIN crmsync.link_state s ON s.link = m.link "
@@ -242,8 +241,8 @@ void read_mailbox(DirectoryLink& link) {
 }  // namespace
 
 const DirectoryMapping* DirectoryLink::find(std::string_view property) const {
-    const auto found = std::find_if(
-        mappings.begin(), mappings.end(), [property](const DirectoryMapping& mapping) {
+    const auto found =
+        std::find_if(mappings.begin(), mappings.end(), [property](const DirectoryMapping& mapping) {
             return directory::same_name(mapping.property, property);
         });
     return found == mappings.end() ? nullptr : &*found;
@@ -251,7 +250,8 @@ const DirectoryMapping* DirectoryLink::find(std::string_view property) const {
 
 void check_allowed_hosts(const std::string& urls) {
     for (const directory::Endpoint& endpoint : directory::parse_urls(urls)) {
-        if (!net::is_allowed_host(preload().allowed_hosts(), endpoint.host)) {
+        if (endpoint.scheme != "ldapi" &&
+            !net::is_allowed_host(net::parse_url(endpoint.url()), preload().allowed_hosts())) {
             throw pg::UserError(ERRCODE_INSUFFICIENT_PRIVILEGE,
                                 "crmsync.allowed_hosts does not list \"" + endpoint.host + "\"", {},
                                 "A superuser may add it to the setting.");

@@ -9,18 +9,18 @@
 
 #include "directory/connection.h"
 #include "directory/search.h"
-#include "server/boundary.h"
+#include "server/configuration.h"
 
 namespace crmsync {
 
 // One column of the CRM and the property it comes from.
 struct DirectoryMapping {
-    std::string property;     // an attribute, or @dn, @key, @enabled
-    std::string column;       // quoted identifier
-    std::string type;         // SQL name of the column's type, without length
+    std::string property;  // an attribute, or @dn, @key, @enabled
+    std::string column;    // quoted identifier
+    std::string type;      // SQL name of the column's type, without length
     bool column_is_key = false;
     std::optional<std::map<std::string, std::string>> value_map;  // directory value to CRM value
-    std::string fallback_property;               // read when the property is absent
+    std::string fallback_property;  // read when the property is absent
     std::optional<std::string> fallback_constant;
     std::string inbound;  // SQL expression over $1; empty: the value itself
 };
@@ -38,8 +38,8 @@ struct DirectoryGroup {
 
 // Where the CRM keeps memberships; the option memberships.
 struct DirectoryMemberships {
-    std::string table;         // qualified and quoted
-    std::string user_column;   // quoted, likewise the others
+    std::string table;        // qualified and quoted
+    std::string user_column;  // quoted, likewise the others
     std::string user_type;
     std::string group_column;
     std::string group_type;
@@ -63,13 +63,13 @@ struct DirectoryLink {
     directory::Scope scope = directory::Scope::sub;
     std::string filter;  // empty: persons
     bool is_contact = false;
-    int page_size = 0;   // 0: as suits the server
+    int page_size = 0;  // 0: as suits the server
     bool nested = false;
     bool exclusive = false;
     std::int64_t grace_seconds = 0;
 
-    std::string source;       // qualified and quoted
-    std::string key_column;   // quoted
+    std::string source;      // qualified and quoted
+    std::string key_column;  // quoted
     std::string key_type;
     std::string key_default;  // SQL expression; empty: the key must be mapped
     bool key_is_always_generated = false;
@@ -81,9 +81,7 @@ struct DirectoryLink {
     std::vector<DirectoryGroup> groups;
     std::optional<DirectoryMemberships> memberships;
 
-    std::int64_t max_deletes = 500;
-    std::int64_t max_delete_percent = 25;
-    std::int64_t min_deletes = 20;
+    GuardLimits guard;
 
     bool compares_everything = false;  // a resync, or the first run after a restore
     bool deletes_are_confirmed = false;

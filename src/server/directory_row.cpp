@@ -20,9 +20,8 @@ constexpr std::array login_attributes = {"uid", "sAMAccountName"};
 
 // 48 bits: the chance that a change goes unnoticed is that of one in 10^14 changes.
 std::string hash_text(std::string_view text) {
-    const std::uint64_t hash =
-        hash_bytes_extended(reinterpret_cast<const unsigned char*>(text.data()),
-                            static_cast<int>(text.size()), 0);
+    const std::uint64_t hash = hash_bytes_extended(
+        reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()), 0);
     constexpr std::string_view digits = "0123456789abcdef";
     std::string hexadecimal(DirectoryRowReader::hash_length, '0');
     for (std::size_t i = 0; i < hexadecimal.size(); ++i) {
@@ -33,8 +32,8 @@ std::string hash_text(std::string_view text) {
 
 std::string describe(const DirectoryMapping& mapping) {
     std::string text = mapping.property + '\n' + mapping.column + '\n' + mapping.type + '\n' +
-                       mapping.fallback_property + '\n' +
-                       mapping.fallback_constant.value_or("\r") + '\n' + mapping.inbound + '\n';
+                       mapping.fallback_property + '\n' + mapping.fallback_constant.value_or("\r") +
+                       '\n' + mapping.inbound + '\n';
     if (mapping.value_map) {
         for (const auto& [from, to] : *mapping.value_map) {
             text += from + '\t' + to + '\n';
@@ -147,10 +146,10 @@ void DirectoryRowReader::read_value(const directory::Entry& entry, std::size_t p
 void DirectoryRowReader::read(const directory::Entry& entry, DirectoryRow& row) const {
     const directory::Attribute* key = entry.find(key_attribute_);
     if (key == nullptr || key->values.empty()) {
-        throw directory::Error(directory::ErrorKind::denied,
-                               "entry \"" + std::string(entry.dn) + "\" does not show its " +
-                                   key_attribute_,
-                               "let the account read that attribute: entries are known by it");
+        throw directory::Error(
+            directory::ErrorKind::denied,
+            "entry \"" + std::string(entry.dn) + "\" does not show its " + key_attribute_,
+            "let the account read that attribute: entries are known by it");
     }
     row.dn = entry.dn;
     row.key = directory::value_text(key->name, key->values.front());

@@ -17,8 +17,8 @@ struct DirectoryRow {
     std::string change_key;  // hash of the mapping, then of each value: hash_length characters each
     std::string problem;     // why the entry cannot be merged; empty: it can
     std::string_view dn;
-    std::string name;   // the normalised DN, where memberships are kept
-    std::string login;  // uid or sAMAccountName, likewise
+    std::string name;                 // the normalised DN, where memberships are kept
+    std::string login;                // uid or sAMAccountName, likewise
     std::vector<std::string> values;  // parallel to DirectoryLink::mappings
     std::vector<bool> is_null;
 };

@@ -33,7 +33,7 @@ const char* action_name(const Outcome& outcome) {
 // Which table of the ring is written to now: by time alone, so that nothing has to be stored.
 std::int64_t turn_seconds() {
     const pg::Rows rows = pg::query(
-        "SELECT pg_catalog.greatest(60, pg_catalog.max(coalesce(extract(epoch FROM "
+        "SELECT GREATEST(60, pg_catalog.max(coalesce(extract(epoch FROM "
         "(options->>'history_keep')::interval)::bigint, $1)) / 3) FROM crmsync.link",
         default_keep_seconds);
     return rows.is_null(0, 0) ? default_keep_seconds / 3 : rows.integer(0, 0);
@@ -99,6 +99,10 @@ void write_history(const std::vector<Outcome>& outcomes) {
     }
     pg::query(insert_statement(current_table(turn_seconds())), &mailboxes, &records, &actions,
               &results, &codes, &messages, &old, &now);
+}
+
+std::string current_history_table() {
+    return "crmsync.history_" + std::to_string(current_table(turn_seconds()));
 }
 
 void rotate_history() {

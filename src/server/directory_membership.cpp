@@ -1,0 +1,190 @@
+#include "server/directory_membership.h"
+
+#include <algorithm>
+#include <set>
+
+#include "directory/error.h"
+#include "server/directory_staging.h"
+#include "server/query.h"
+#include "server/transaction.h"
+
+namespace crmsync {
+
+namespace {
+
+constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
+
+std::string literal(std::string_view text) {
+    return pg::query("SELECT pg_catalog.quote_literal($1)", text).string(0, 0);
+}
+
+const char* form_name(directory::MemberForm form) {
+    return form == directory::MemberForm::dn ? "dn" : "login";
+}
+
+}  // namespace
+
+void DirectoryMembership::read(directory::Connection& connection, const directory::ServerKind& kind,
+                               const std::string& user_filter, int page_size) {
+    const directory::MemberQuery query{link_.base, user_filter, link_.nested, page_size};
+    directory::GroupReader reader(connection, kind, query);
+    DirectoryCopy copy("crmsync_member", 3, "staging members for link " + link_.name);
+    std::set<std::string> complete;
+    std::set<std::string> incomplete;
+    for (const DirectoryGroup& group : link_.groups) {
+        try {
+            reader.read(group.ldap_group, [&](directory::MemberForm form, std::string_view member) {
+                copy.begin_row();
+                copy.add(group.crm_group);
+                copy.add(form_name(form));
+                copy.add(member);
+                copy.flush_if_large();
+            });
+            complete.insert(group.crm_group);
+        } catch (const directory::Error& error) {
+            if (error.kind() != directory::ErrorKind::not_found &&
+                error.kind() != directory::ErrorKind::configuration) {
+                throw;
+            }
+            incomplete.insert(group.crm_group);
+            problem_ = error.what();
+        }
+    }
+    copy.flush();
+    // Several groups of the directory may lead to one of the CRM: it is known whole only when all
+    // of them are.
+    std::set_difference(complete.begin(), complete.end(), incomplete.begin(), incomplete.end(),
+                        std::back_inserter(read_groups_));
+}
+
+// The mapped groups as rows (name, value): a value of the group column, or an expression for it.
+std::string DirectoryMembership::groups() const {
+    std::string rows;
+    for (const std::string& group : read_groups_) {
+        const std::string name = literal(group);
+        rows += (rows.empty() ? "" : ", ") + std::string("(") + name + ", " +
+                (group.starts_with('(') ? group : name) + "::" + link_.memberships->group_type +
+                ")";
+    }
+    return "(VALUES " + rows + ") AS g(name, value)";
+}
+
+std::string DirectoryMembership::fixed_columns() const {
+    std::string text;
+    for (const DirectoryMemberships::Fixed& fixed : link_.memberships->fixed) {
+        text += ", " + fixed.column;
+    }
+    return text;
+}
+
+std::string DirectoryMembership::fixed_values() const {
+    std::string text;
+    for (const DirectoryMemberships::Fixed& fixed : link_.memberships->fixed) {
+        text += ", " + (fixed.value ? literal(*fixed.value) : "NULL") + "::" + fixed.type;
+    }
+    return text;
+}
+
+std::string DirectoryMembership::fixed_condition() const {
+    std::string text;
+    for (const DirectoryMemberships::Fixed& fixed : link_.memberships->fixed) {
+        text += " AND t." + fixed.column +
+                (fixed.value ? " = " + literal(*fixed.value) + "::" + fixed.type : " IS NULL");
+    }
+    return text;
+}
+
+void DirectoryMembership::merge() {
+    if (read_groups_.empty()) {
+        return;
+    }
+    pg::Transaction transaction("merging memberships of link " + link_.name, read_committed);
+    find_wanted();
+    insert_missing();
+    delete_superfluous();
+    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
+    transaction.commit();
+}
+
+void DirectoryMembership::find_wanted() {
+    pg::query(
+        "CREATE TEMPORARY TABLE crmsync_wanted (record text COLLATE \"C\", "
+        "crm_group text COLLATE \"C\")",
+        {}, {.once = true});
+    pg::query(
+        "CREATE TEMPORARY TABLE crmsync_superfluous (record text COLLATE \"C\", "
+        "crm_group text COLLATE \"C\")",
+        {}, {.once = true});
+    pg::query("ANALYZE pg_temp.crmsync_member", {}, {.once = true});
+    pg::query("ANALYZE pg_temp.crmsync_entry (key, name, login)", {}, {.once = true});
+    pg::query(
+        "INSERT INTO pg_temp.crmsync_wanted (record, crm_group) "
+        "SELECT i.record, m.crm_group FROM pg_temp.crmsync_member m "
+        "JOIN pg_temp.crmsync_entry e ON e.name = m.member "
+        "JOIN crmsync.item i ON i.mailbox = $1 AND i.remote_id = e.key "
+        "AND i.state = 'linked' WHERE m.form = 'dn' UNION "
+        "SELECT i.record, m.crm_group FROM pg_temp.crmsync_member m "
+        "JOIN pg_temp.crmsync_entry e "
+        "ON pg_catalog.lower(e.login) = pg_catalog.lower(m.member) "
+        "JOIN crmsync.item i ON i.mailbox = $1 AND i.remote_id = e.key "
+        "AND i.state = 'linked' WHERE m.form = 'login'",
+        link_.mailbox);
+    const std::string role = pg::query(
+                                 "SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles "
+                                 "WHERE oid = $1::oid",
+                                 static_cast<std::int64_t>(link_.owner))
+                                 .string(0, 0);
+    pg::query("GRANT SELECT ON pg_temp.crmsync_wanted TO " + role, {}, {.once = true});
+    pg::query("GRANT SELECT, INSERT ON pg_temp.crmsync_superfluous TO " + role, {}, {.once = true});
+}
+
+void DirectoryMembership::insert_missing() {
+    const DirectoryMemberships& to = *link_.memberships;
+    const pg::Rows rows = pg::query(
+        "INSERT INTO " + to.table + " AS t (" + to.user_column + ", " + to.group_column +
+            fixed_columns() + ") SELECT DISTINCT w.record::" + to.user_type + ", g.value" +
+            fixed_values() + " FROM pg_temp.crmsync_wanted w JOIN " + groups() +
+            " ON g.name = w.crm_group WHERE g.value IS NOT NULL AND NOT EXISTS (SELECT FROM " +
+            to.table + " t WHERE t." + to.user_column + " = w.record::" + to.user_type + " AND t." +
+            to.group_column + " = g.value" + fixed_condition() + ")",
+        {}, {.owner = link_.owner, .once = true});
+    outcome_.members_added = static_cast<std::int64_t>(rows.size());
+}
+
+// A user of the CRM that the directory does not know keeps what somebody gave him, unless the
+// option exclusive says that the directory alone decides. One who has vanished but still waits for
+// the grace time or the guard keeps his memberships too.
+void DirectoryMembership::delete_superfluous() {
+    const DirectoryMemberships& to = *link_.memberships;
+    pg::query("INSERT INTO pg_temp.crmsync_superfluous (record, crm_group) SELECT t." +
+                  to.user_column + "::text, t." + to.group_column + "::text FROM " + to.table +
+                  " t WHERE t." + to.group_column + " IN (SELECT g.value FROM " + groups() + ")" +
+                  fixed_condition() +
+                  " AND NOT EXISTS (SELECT FROM pg_temp.crmsync_wanted w JOIN " + groups() +
+                  " ON g.name = w.crm_group WHERE g.value = t." + to.group_column +
+                  " AND w.record = t." + to.user_column + "::text)",
+              {}, {.owner = link_.owner, .once = true});
+    pg::query(link_.exclusive
+                  ? "DELETE FROM pg_temp.crmsync_superfluous s USING crmsync.item i WHERE "
+                    "i.link = $1 AND i.mailbox = $2 AND i.record = s.record AND i.state = 'leaving'"
+                  : "DELETE FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM "
+                    "crmsync.item i WHERE i.link = $1 AND i.mailbox = $2 AND i.record = s.record "
+                    "AND i.state IN ('linked', 'gone'))",
+              link_.id, link_.mailbox);
+    const std::int64_t count =
+        pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_superfluous").integer(0, 0);
+    const std::int64_t wanted =
+        pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_wanted").integer(0, 0);
+    if (count == 0 ||
+        !deletes_may_pass(link_, count, wanted + count, "memberships to remove", outcome_)) {
+        return;
+    }
+    const pg::Rows rows =
+        pg::query("DELETE FROM " + to.table + " t USING pg_temp.crmsync_superfluous s WHERE t." +
+                      to.user_column + " = s.record::" + to.user_type + " AND t." +
+                      to.group_column + " = s.crm_group::" + to.group_type + fixed_condition(),
+                  {}, {.owner = link_.owner, .once = true});
+    outcome_.members_removed = static_cast<std::int64_t>(rows.size());
+}
+
+}  // namespace crmsync

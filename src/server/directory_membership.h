@@ -1,0 +1,46 @@
+// Memberships of mapped groups: reads the members from the directory, then inserts and deletes
+// rows of the CRM's membership relation, set-based, and only for groups that are mapped.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "directory/group.h"
+#include "server/directory_link.h"
+#include "server/directory_merge.h"
+
+namespace crmsync {
+
+class DirectoryMembership {
+  public:
+    DirectoryMembership(const DirectoryLink& link, DirectoryOutcome& outcome)
+        : link_(link), outcome_(outcome) {}
+
+    // Reads the members of all mapped groups into crmsync_member; no transaction is open while the
+    // directory is read. A group that does not exist is left alone, and told in problem().
+    void read(directory::Connection& connection, const directory::ServerKind& kind,
+              const std::string& user_filter, int page_size);
+
+    // Makes the CRM's memberships those that were read, in one transaction. What the guard holds
+    // back stays; confirm_deletes lets it go at the next run.
+    void merge();
+
+    // Why some groups could not be brought in; empty: all were.
+    const std::string& problem() const noexcept { return problem_; }
+
+  private:
+    std::string groups() const;
+    std::string fixed_columns() const;
+    std::string fixed_values() const;
+    std::string fixed_condition() const;
+    void find_wanted();
+    void insert_missing();
+    void delete_superfluous();
+
+    const DirectoryLink& link_;
+    DirectoryOutcome& outcome_;
+    std::vector<std::string> read_groups_;  // the crm_groups that were read whole
+    std::string problem_;
+};
+
+}  // namespace crmsync

@@ -1,0 +1,512 @@
+#include "server/directory_merge.h"
+
+#include <algorithm>
+
+#include "server/delete_guard.h"
+#include "server/preload.h"
+#include "server/query.h"
+#include "server/transaction.h"
+
+namespace crmsync {
+
+namespace {
+
+// Blocks of crmsync_change in a slice: some ten thousand rows. Bounds what a transaction locks, and
+// the memory of the checks that PostgreSQL queues up for a statement's foreign keys.
+constexpr std::int64_t slice_blocks = 96;
+constexpr std::int64_t lines_per_block = 1024;
+
+// After so many rows failed one by one, something is wrong with all of them.
+constexpr std::size_t most_failures = 1000;
+
+constexpr std::size_t longest_message = 1000;
+
+std::string tid(std::int64_t position) {
+    return "(" + std::to_string(position / lines_per_block) + "," +
+           std::to_string(position % lines_per_block) + ")";
+}
+
+// Errors that come from one row's values, after which other rows may well pass.
+bool is_about_one_row(const pg::Error& error) {
+    const std::string state = error.code();
+    const std::string_view category = std::string_view(state).substr(0, 2);
+    return category == "21" || category == "22" || category == "23" || category == "27" ||
+           category == "44" || category == "P0" || category == "09";
+}
+
+bool is_worth_repeating(const pg::Error& error) {
+    return error.code().starts_with("40");
+}
+
+std::string describe(const pg::Error& error) {
+    std::string text = error.message;
+    if (!error.constraint.empty() && text.find(error.constraint) == std::string::npos) {
+        text += " (constraint " + error.constraint + ")";
+    }
+    if (!error.detail.empty()) {
+        text += ": " + error.detail;
+    }
+    return text.substr(0, longest_message);
+}
+
+pg::Rows run_as(Oid owner, const std::string& statement, std::string_view a = {},
+                std::string_view b = {}, std::string_view c = {}, std::string_view d = {}) {
+    return pg::query_as(owner, statement, a, b, c, d);
+}
+
+constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
+
+}  // namespace
+
+bool deletes_may_pass(const DirectoryLink& link, std::int64_t count, std::int64_t of,
+                      const std::string& what, DirectoryOutcome& outcome) {
+    if (count == 0) {
+        return true;
+    }
+    const pg::Rows recent = pg::query(
+        "SELECT coalesce(pg_catalog.sum(count), 0)::bigint FROM crmsync.deletion "
+        "WHERE link = $1 AND mailbox = $2 AND minute > pg_catalog.now() - interval '1 hour'",
+        link.id, link.mailbox);
+    const std::int64_t meant = recent.integer(0, 0) + count;
+    if (exceeds(link.guard, meant, of) && !link.deletes_are_confirmed) {
+        outcome.held.push_back(std::to_string(count) + " " + what);
+        return false;
+    }
+    pg::query(
+        "INSERT INTO crmsync.deletion (link, mailbox, minute, count) "
+        "VALUES ($1, $2, pg_catalog.date_trunc('minute', pg_catalog.now()), $3) "
+        "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = deletion.count + excluded.count",
+        link.id, link.mailbox, static_cast<std::int32_t>(count));
+    return true;
+}
+
+DirectoryMerge::DirectoryMerge(const DirectoryLink& link, const DirectoryRowReader& reader,
+                               DirectoryOutcome& outcome)
+    : link_(link),
+      reader_(reader),
+      outcome_(outcome),
+      insert_statement_(insert_statement()),
+      update_statement_(update_statement()) {}
+
+std::string DirectoryMerge::value(std::size_t position) const {
+    const DirectoryMapping& mapping = link_.mappings[position];
+    const std::string staged = "e.v" + std::to_string(position);
+    return mapping.inbound.empty()
+               ? staged + "::" + mapping.type
+               : "pg_temp.crmsync_inbound_" + std::to_string(position) + "(" + staged + ")";
+}
+
+// $1, $2: the slice of crmsync_change; $3, $4: the first and the last entry that it names.
+std::string DirectoryMerge::insert_statement() const {
+    std::string key = link_.key_default;
+    std::string columns = link_.key_column;
+    std::string names = "n.k";
+    std::string values;
+    for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
+        if (link_.mappings[i].column_is_key) {
+            key = value(i);
+            continue;
+        }
+        const std::string name = "c" + std::to_string(i);
+        columns += ", " + link_.mappings[i].column;
+        names += ", n." + name;
+        values += ", " + value(i) + " AS " + name;
+    }
+    for (std::size_t i = 0; i < link_.constants.size(); ++i) {
+        const DirectoryConstant& constant = link_.constants[i];
+        columns += ", " + constant.column;
+        names += ", (" + constant.expression + ")::" + constant.type;
+    }
+    if (key.empty()) {
+        throw pg::UserError(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                            "column " + link_.key_column + " of " + link_.source +
+                                " has neither a default nor a mapping",
+                            {}, "New rows need a key: map one, or give the column a default.");
+    }
+    return "WITH n AS MATERIALIZED (SELECT e.key, e.change_key, (" + key + ")::" + link_.key_type +
+           " AS k" + values +
+           " FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
+           "WHERE c.ctid >= $1::tid AND c.ctid < $2::tid AND c.record IS NULL "
+           "AND e.ctid >= $3::tid AND e.ctid <= $4::tid AND e.problem IS NULL), "
+           "i AS (INSERT INTO " +
+           link_.source + " (" + columns + ")" +
+           (link_.key_is_always_generated ? " OVERRIDING SYSTEM VALUE" : "") + " SELECT " + names +
+           " FROM n RETURNING " + link_.key_column +
+           " AS k) INSERT INTO pg_temp.crmsync_created (key, change_key, record) "
+           "SELECT n.key, n.change_key, n.k::text FROM n JOIN i ON i.k = n.k";
+}
+
+// A column is set when its value in the directory changed since the last run; then it is compared
+// as text, which every type can.
+std::string DirectoryMerge::update_statement() const {
+    std::string assignments;
+    std::string differs;
+    for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
+        const DirectoryMapping& mapping = link_.mappings[i];
+        if (mapping.column_is_key) {
+            continue;
+        }
+        const std::string from =
+            std::to_string(DirectoryRowReader::hash_length * (static_cast<int>(i) + 1) + 1);
+        const std::string part =
+            ", " + from + ", " + std::to_string(DirectoryRowReader::hash_length) + ")";
+        const std::string changed = "pg_catalog.substr(c.old_key" + part +
+                                    " IS DISTINCT FROM pg_catalog.substr(e.change_key" + part;
+        const std::string column = "t." + mapping.column;
+        assignments += (assignments.empty() ? "" : ", ") + mapping.column + " = CASE WHEN " +
+                       changed + " THEN " + value(i) + " ELSE " + column + " END";
+        differs += (differs.empty() ? "" : " OR ") + changed + " AND " + column +
+                   "::text IS DISTINCT FROM (" + value(i) + ")::text";
+    }
+    if (assignments.empty()) {
+        return {};
+    }
+    return "UPDATE " + link_.source + " t SET " + assignments +
+           " FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
+           "WHERE c.ctid >= $1::tid AND c.ctid < $2::tid AND c.record IS NOT NULL "
+           "AND e.ctid >= $3::tid AND e.ctid <= $4::tid AND e.problem IS NULL "
+           "AND t." +
+           link_.key_column + " = c.record::" + link_.key_type + " AND (" + differs + ")";
+}
+
+void DirectoryMerge::compare() {
+    {
+        pg::Transaction transaction("comparing entries of link " + link_.name, read_committed);
+        pg::query("ANALYZE pg_temp.crmsync_entry (key)", {}, {.once = true});
+        pg::query(
+            "INSERT INTO pg_temp.crmsync_change (entry, key, record, old_key) "
+            "SELECT e.ctid, coalesce(e.key, i.remote_id), i.record, CASE WHEN NOT $3 AND i.state = "
+            "'linked' "
+            "AND pg_catalog.left(i.change_key, $4) = $2 THEN i.change_key END "
+            "FROM pg_temp.crmsync_entry e FULL JOIN (SELECT record, remote_id, change_key, state "
+            "FROM crmsync.item WHERE mailbox = $1) i ON i.remote_id = e.key "
+            "WHERE CASE WHEN e.key IS NULL THEN i.state = 'linked' "
+            "ELSE $3 OR i.state IS DISTINCT FROM 'linked' "
+            "OR i.change_key IS DISTINCT FROM e.change_key END ORDER BY e.ctid",
+            link_.mailbox, std::string_view(reader_.layout()), link_.compares_everything,
+            static_cast<std::int32_t>(DirectoryRowReader::hash_length));
+        find_duplicates();
+        transaction.commit_lazily();
+    }
+    pg::Transaction transaction("matching entries of link " + link_.name, read_committed);
+    pg::query("ANALYZE pg_temp.crmsync_change", {}, {.once = true});
+    record_problems();
+    adopt();
+    hold_disabled();
+    transaction.commit_lazily();
+}
+
+// Paging through a directory that changes may show an entry twice.
+void DirectoryMerge::find_duplicates() {
+    pg::query(
+        "DELETE FROM pg_temp.crmsync_change c USING (SELECT key, pg_catalog.min(entry) AS entry "
+        "FROM pg_temp.crmsync_change WHERE entry IS NOT NULL GROUP BY key "
+        "HAVING pg_catalog.count(*) > 1) d WHERE c.key = d.key AND c.entry <> d.entry",
+        {}, {.once = true});
+}
+
+void DirectoryMerge::record_problems() {
+    const pg::Rows rows = pg::query(
+        "INSERT INTO crmsync.failure AS f (link, mailbox, record, code, message) "
+        "SELECT DISTINCT ON (1, 2, 3) $1, $2, coalesce(c.record, e.dn), 'VALUE', e.problem "
+        "FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
+        "WHERE e.problem IS NOT NULL "
+        "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
+        "code = excluded.code, message = excluded.message RETURNING record",
+        link_.id, link_.mailbox);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        failed_records_.push_back(rows.string(row, 0));
+    }
+    outcome_.failed += static_cast<std::int64_t>(rows.size());
+}
+
+// An entry that is seen for the first time may belong to a row that is there already.
+void DirectoryMerge::adopt() {
+    if (link_.match_on.empty()) {
+        return;
+    }
+    std::string condition;
+    for (const int position : link_.match_on) {
+        const DirectoryMapping& mapping = link_.mappings[static_cast<std::size_t>(position)];
+        condition += " AND pg_catalog.lower(t." + mapping.column + "::text) = pg_catalog.lower((" +
+                     value(static_cast<std::size_t>(position)) + ")::text)";
+    }
+    pg::query("INSERT INTO pg_temp.crmsync_match (entry, record) SELECT c.entry, t." +
+                  link_.key_column +
+                  "::text FROM pg_temp.crmsync_change c "
+                  "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry JOIN " +
+                  link_.source + " t ON true" + condition +
+                  " WHERE c.record IS NULL AND e.problem IS NULL",
+              {}, {.owner = link_.owner, .once = true});
+    pg::query(
+        "DELETE FROM pg_temp.crmsync_match m USING crmsync.item i WHERE i.link = $1 "
+        "AND i.record = m.record AND i.mailbox = $2 AND i.state = 'linked' AND EXISTS "
+        "(SELECT FROM pg_temp.crmsync_entry e WHERE e.key = i.remote_id)",
+        link_.id, link_.mailbox);
+    const pg::Rows ambiguous = pg::query(
+        "WITH a AS (SELECT entry FROM (SELECT entry, pg_catalog.count(*) OVER (PARTITION BY entry) "
+        "AS records, pg_catalog.count(*) OVER (PARTITION BY record) AS entries "
+        "FROM pg_temp.crmsync_match) m WHERE records > 1 OR entries > 1 GROUP BY entry), "
+        "g AS (DELETE FROM pg_temp.crmsync_match m USING a WHERE m.entry = a.entry), "
+        "s AS (DELETE FROM pg_temp.crmsync_change c USING a WHERE c.entry = a.entry) "
+        "SELECT e.dn FROM a JOIN pg_temp.crmsync_entry e ON e.ctid = a.entry");
+    for (std::uint64_t row = 0; row < ambiguous.size(); ++row) {
+        write_failure(ambiguous.string(row, 0), "AMBIGUOUS",
+                      "several rows of " + link_.source + " or several entries match each other");
+    }
+    pg::query(
+        "UPDATE pg_temp.crmsync_change c SET record = m.record "
+        "FROM pg_temp.crmsync_match m WHERE m.entry = c.entry");
+}
+
+// A wrong attribute can show everybody as disabled, just as a wrong base shows everybody as gone.
+void DirectoryMerge::hold_disabled() {
+    const DirectoryMapping* mapping = link_.find("@enabled");
+    const std::optional<std::string> disabled = reader_.enabled_value(false);
+    if (mapping == nullptr || !disabled) {
+        return;
+    }
+    const auto position = static_cast<std::size_t>(mapping - link_.mappings.data());
+    const std::string part =
+        ", " +
+        std::to_string(DirectoryRowReader::hash_length * (static_cast<int>(position) + 1) + 1) +
+        ", " + std::to_string(DirectoryRowReader::hash_length) + ")";
+    const std::string which =
+        "FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
+        "WHERE c.record IS NOT NULL AND c.old_key IS NOT NULL AND e.v" +
+        std::to_string(position) + " = $1 AND pg_catalog.substr(c.old_key" + part +
+        " IS DISTINCT FROM pg_catalog.substr(e.change_key" + part;
+    const std::int64_t count =
+        pg::query("SELECT pg_catalog.count(*) " + which, std::string_view(*disabled)).integer(0, 0);
+    const std::int64_t of = pg::query(
+                                "SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1 "
+                                "AND state = 'linked'",
+                                link_.mailbox)
+                                .integer(0, 0);
+    if (!deletes_may_pass(link_, count, of, "users to disable", outcome_)) {
+        pg::query("DELETE FROM pg_temp.crmsync_change d USING (SELECT c.entry " + which +
+                      ") h WHERE d.entry = h.entry",
+                  std::string_view(*disabled));
+    } else {
+        outcome_.disabled += count;
+    }
+}
+
+std::int64_t DirectoryMerge::change_size() const {
+    return pg::query(
+               "SELECT pg_catalog.pg_relation_size('pg_temp.crmsync_change') / "
+               "pg_catalog.current_setting('block_size')::bigint")
+        .integer(0, 0);
+}
+
+void DirectoryMerge::merge() {
+    std::int64_t blocks = 0;
+    {
+        pg::Transaction transaction("merging entries of link " + link_.name, read_committed);
+        blocks = change_size();
+        total_ = pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_change").integer(0, 0);
+        transaction.commit_lazily();
+    }
+    for (std::int64_t block = 0; block < blocks; block += slice_blocks) {
+        pg::check_interrupts();
+        merge_slice(
+            {block * lines_per_block, std::min(block + slice_blocks, blocks) * lines_per_block});
+        preload().set_progress(link_.id, "merging", done_, total_);
+    }
+}
+
+void DirectoryMerge::merge_slice(Slice slice) {
+    pg::Error failure;
+    const DirectoryOutcome before = outcome_;
+    const std::int64_t done_before = done_;
+    for (int attempt = 0;; ++attempt) {
+        try {
+            merge_rows(slice);
+            return;
+        } catch (const pg::Error& error) {
+            outcome_ = before;
+            done_ = done_before;
+            const bool again = is_worth_repeating(error) && attempt < 3;
+            if (!again && !is_about_one_row(error)) {
+                throw;
+            }
+            failure = error;
+            if (!again) {
+                break;
+            }
+        }
+    }
+    if (slice.end - slice.begin <= 1) {
+        fail(slice, failure);
+        return;
+    }
+    const std::int64_t middle = slice.begin + (slice.end - slice.begin) / 2;
+    merge_slice({slice.begin, middle});
+    merge_slice({middle, slice.end});
+}
+
+void DirectoryMerge::merge_rows(Slice slice) {
+    const std::string begin = tid(slice.begin);
+    const std::string end = tid(slice.end);
+    pg::Transaction transaction("merging entries of link " + link_.name, read_committed);
+    const pg::Rows range = pg::query(
+        "SELECT pg_catalog.min(entry)::text, pg_catalog.max(entry)::text, pg_catalog.count(*), "
+        "pg_catalog.count(*) FILTER (WHERE record IS NULL), pg_catalog.count(record) "
+        "FROM pg_temp.crmsync_change WHERE ctid >= $1::tid AND ctid < $2::tid "
+        "AND entry IS NOT NULL",
+        std::string_view(begin), std::string_view(end));
+    if (range.integer(0, 2) > 0) {
+        const std::string first = range.string(0, 0);
+        const std::string last = range.string(0, 1);
+        if (range.integer(0, 3) > 0) {
+            insert_rows(slice, first, last);
+        }
+        if (range.integer(0, 4) > 0) {
+            update_rows(slice, first, last);
+        }
+        // Deferred constraints speak up now, while the rows that break them are known.
+        pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
+        done_ += range.integer(0, 2);
+    }
+    transaction.commit_lazily();
+}
+
+void DirectoryMerge::insert_rows(Slice slice, const std::string& first, const std::string& last) {
+    const std::string begin = tid(slice.begin);
+    const std::string end = tid(slice.end);
+    run_as(link_.owner, insert_statement_, begin, end, first, last);
+    const pg::Rows items = pg::query(
+        "INSERT INTO crmsync.item (link, record, mailbox, remote_id, change_key, origin) "
+        "SELECT $1, record, $2, key, change_key, 'mailbox' FROM pg_temp.crmsync_created "
+        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+        "change_key = excluded.change_key, state = 'linked', confirmed = false, "
+        "since = pg_catalog.now()",
+        link_.id, link_.mailbox);
+    outcome_.created += static_cast<std::int64_t>(items.size());
+    const pg::Rows skipped = pg::query(
+        "SELECT e.dn FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e "
+        "ON e.ctid = c.entry WHERE c.ctid >= $1::tid AND c.ctid < $2::tid AND c.record IS NULL "
+        "AND e.ctid >= $3::tid AND e.ctid <= $4::tid AND e.problem IS NULL AND NOT EXISTS "
+        "(SELECT FROM pg_temp.crmsync_created d WHERE d.key = c.key)",
+        std::string_view(begin), std::string_view(end), std::string_view(first),
+        std::string_view(last));
+    for (std::uint64_t row = 0; row < skipped.size(); ++row) {
+        write_failure(skipped.string(row, 0), "SKIPPED",
+                      "a trigger of " + link_.source +
+                          " kept the row from being inserted, or gave "
+                          "it another key");
+    }
+    pg::query("TRUNCATE pg_temp.crmsync_created", {}, {.once = true});
+}
+
+void DirectoryMerge::update_rows(Slice slice, const std::string& first, const std::string& last) {
+    const std::string begin = tid(slice.begin);
+    const std::string end = tid(slice.end);
+    if (!update_statement_.empty()) {
+        const pg::Rows updated = run_as(link_.owner, update_statement_, begin, end, first, last);
+        outcome_.updated += static_cast<std::int64_t>(updated.size());
+    }
+    pg::query(
+        "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key, origin) "
+        "SELECT $1, c.record, $2, c.key, e.change_key, 'adopted' FROM pg_temp.crmsync_change c "
+        "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid >= $3::tid "
+        "AND c.ctid < $4::tid AND c.record IS NOT NULL AND e.ctid >= $5::tid "
+        "AND e.ctid <= $6::tid AND e.problem IS NULL "
+        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+        "change_key = excluded.change_key, state = 'linked', confirmed = false, "
+        "since = CASE i.state WHEN 'linked' THEN i.since ELSE pg_catalog.now() END",
+        link_.id, link_.mailbox, std::string_view(begin), std::string_view(end),
+        std::string_view(first), std::string_view(last));
+}
+
+void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
+    const std::string begin = tid(slice.begin);
+    pg::Transaction transaction("recording a failure of link " + link_.name, read_committed);
+    const pg::Rows rows = pg::query(
+        "SELECT coalesce(c.record, e.dn, c.key) FROM pg_temp.crmsync_change c "
+        "LEFT JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid = $1::tid",
+        std::string_view(begin));
+    if (!rows.empty()) {
+        write_failure(rows.string(0, 0), error.code(), describe(error));
+        ++done_;
+    }
+    transaction.commit_lazily();
+    if (failed_records_.size() > most_failures) {
+        throw pg::UserError(ERRCODE_DATA_EXCEPTION,
+                            "more than " + std::to_string(most_failures) +
+                                " entries could not be merged; the last: " + describe(error),
+                            {}, "See crmsync.failures, and check the mappings of the link.");
+    }
+}
+
+void DirectoryMerge::write_failure(const std::string& record, const std::string& code,
+                                   const std::string& message) {
+    pg::query(
+        "INSERT INTO crmsync.failure AS f (link, mailbox, record, code, message) "
+        "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (link, mailbox, record) DO UPDATE SET "
+        "attempts = f.attempts + 1, code = excluded.code, message = excluded.message",
+        link_.id, link_.mailbox, std::string_view(record), std::string_view(code),
+        std::string_view(message));
+    failed_records_.push_back(record);
+    ++outcome_.failed;
+}
+
+void DirectoryMerge::mark_vanished() {
+    pg::Transaction transaction("marking vanished users of link " + link_.name, read_committed);
+    const std::int64_t known =
+        pg::query(
+            "SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1 "
+            "AND state IN ('linked', 'leaving')",
+            link_.mailbox)
+            .integer(0, 0);
+    pg::query(
+        "UPDATE crmsync.item i SET state = 'leaving', since = pg_catalog.now(), "
+        "confirmed = false FROM pg_temp.crmsync_change c WHERE c.entry IS NULL "
+        "AND i.link = $1 AND i.record = c.record AND i.mailbox = $2 AND i.state = 'linked' "
+        "AND i.remote_id = c.key",
+        link_.id, link_.mailbox);
+    const std::string due =
+        "link = $1 AND mailbox = $2 AND state = 'leaving' "
+        "AND since <= pg_catalog.now() - pg_catalog.make_interval(secs => $3)";
+    const pg::Rows counts = pg::query(
+        "SELECT pg_catalog.count(*) FILTER (WHERE NOT confirmed), pg_catalog.count(*) "
+        "FROM crmsync.item WHERE " +
+            due,
+        link_.id, link_.mailbox, link_.grace_seconds);
+    const bool all_pass =
+        deletes_may_pass(link_, counts.integer(0, 0), known, "vanished users", outcome_);
+    const pg::Rows gone =
+        pg::query("UPDATE crmsync.item SET state = 'gone', confirmed = false WHERE " + due +
+                      " AND (confirmed OR $4) RETURNING record",
+                  link_.id, link_.mailbox, link_.grace_seconds, all_pass);
+    pg::TextArray records;
+    for (std::uint64_t row = 0; row < gone.size(); ++row) {
+        records.push_back(gone.string(row, 0));
+    }
+    const DirectoryMapping* mapping = link_.find("@enabled");
+    const std::optional<std::string> disabled = reader_.enabled_value(false);
+    if (link_.disables_vanished && mapping != nullptr && disabled && !records.empty()) {
+        const auto position = static_cast<std::size_t>(mapping - link_.mappings.data());
+        const std::string staged = "e.v" + std::to_string(position);
+        std::string text = value(position);
+        text.replace(text.find(staged), staged.size(), "$2");
+        const pg::Parameter parameters[] = {&records, std::string_view(*disabled)};
+        const pg::Rows rows = pg::query(
+            "UPDATE " + link_.source + " t SET " + mapping->column + " = " + text + " WHERE t." +
+                link_.key_column + " = ANY ($1::" + link_.key_type + "[]) AND t." +
+                mapping->column + "::text IS DISTINCT FROM (" + text + ")::text",
+            parameters, {.owner = link_.owner, .once = true});
+        outcome_.disabled += static_cast<std::int64_t>(rows.size());
+    }
+    outcome_.vanished = static_cast<std::int64_t>(records.size());
+    transaction.commit();
+}
+
+void DirectoryMerge::settle_failures() {
+    pg::query(
+        "DELETE FROM crmsync.failure WHERE link = $1 AND mailbox = $2 "
+        "AND record <> ALL ($3)",
+        link_.id, link_.mailbox, &failed_records_);
+}
+
+}  // namespace crmsync

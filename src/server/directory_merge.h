@@ -1,0 +1,84 @@
+// The SQL that brings a complete reading of the directory into the CRM. All statements of the
+// import are generated here, set-based; those that touch the CRM run as the link's owner, those
+// that touch our own tables as ourselves, never both in one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/directory_link.h"
+#include "server/directory_row.h"
+
+namespace crmsync {
+
+struct DirectoryOutcome {
+    std::int64_t read = 0;
+    std::int64_t created = 0;
+    std::int64_t updated = 0;
+    std::int64_t vanished = 0;
+    std::int64_t disabled = 0;
+    std::int64_t failed = 0;
+    std::int64_t members_added = 0;
+    std::int64_t members_removed = 0;
+    std::vector<std::string> held;  // what the guard holds back, in words
+};
+
+// The guard: lets deletes of one kind pass, or adds what it holds to the outcome. Requires a
+// transaction; what passes is counted there. count is how many are meant, of how many.
+bool deletes_may_pass(const DirectoryLink& link, std::int64_t count, std::int64_t of,
+                      const std::string& what, DirectoryOutcome& outcome);
+
+class DirectoryMerge {
+  public:
+    // All must outlive the merge.
+    DirectoryMerge(const DirectoryLink& link, const DirectoryRowReader& reader,
+                   DirectoryOutcome& outcome);
+
+    // Finds out what differs, after a complete search: one join of the entries with the items.
+    void compare();
+
+    // Inserts and updates rows of the CRM, in slices with a transaction each. A slice that a row of
+    // it makes fail is halved until that row is alone; it becomes a failure and the others go on.
+    void merge();
+
+    // Marks users that are gone, and disables them after the grace time, as the guard allows.
+    void mark_vanished();
+
+    // Takes away failures of earlier runs that no longer are. Requires a transaction.
+    void settle_failures();
+
+  private:
+    // Rows of crmsync_change from begin to before end, as block * 1024 + line pointer.
+    struct Slice {
+        std::int64_t begin;
+        std::int64_t end;
+    };
+
+    void find_duplicates();
+    void adopt();
+    void hold_disabled();
+    void record_problems();
+    std::int64_t change_size() const;
+    void merge_slice(Slice slice);
+    void merge_rows(Slice slice);
+    void insert_rows(Slice slice, const std::string& first, const std::string& last);
+    void update_rows(Slice slice, const std::string& first, const std::string& last);
+    void fail(Slice slice, const pg::Error& error);
+    void write_failure(const std::string& record, const std::string& code,
+                       const std::string& message);
+    std::string value(std::size_t position) const;
+    std::string insert_statement() const;
+    std::string update_statement() const;
+
+    const DirectoryLink& link_;
+    const DirectoryRowReader& reader_;
+    DirectoryOutcome& outcome_;
+    std::string insert_statement_;
+    std::string update_statement_;
+    std::int64_t done_ = 0;
+    std::int64_t total_ = 0;
+    std::vector<std::string> failed_records_;
+};
+
+}  // namespace crmsync

@@ -1,0 +1,55 @@
+// Where entries wait until the search is known to be complete: temporary tables of the worker's
+// session. They need no WAL and nobody's rights, are seen by nobody else and vanish with the
+// worker. Rows arrive by COPY, a megabyte at a time, each in a transaction of its own, so that none
+// is open while the directory is read.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "server/directory_link.h"
+#include "server/directory_row.h"
+
+namespace crmsync {
+
+// Collects rows in the binary format of COPY and copies them into a temporary table.
+class DirectoryCopy {
+  public:
+    // activity is what pg_stat_activity shows during the copy.
+    DirectoryCopy(std::string table, int columns, std::string activity);
+
+    void begin_row();
+    void add(std::string_view value);
+    void add_null();
+
+    // Copies what was collected once it is large. Between rows only; opens a transaction.
+    void flush_if_large();
+    void flush();
+
+  private:
+    std::string table_;
+    int columns_;
+    std::string activity_;
+    std::string buffer_;
+};
+
+// Makes the temporary tables, in the current transaction:
+//   crmsync_entry    what the directory said: key, change_key, problem, dn, name, login, v0, v1,
+//   ... crmsync_change   which entries are to be merged: entry (its ctid), key, record, old_key
+//   crmsync_created  the rows just inserted into the CRM: key, change_key, record
+//   crmsync_match    rows of the CRM that entries may adopt: entry, record
+//   crmsync_member   members of mapped groups: crm_group, form (dn or login), member
+// and lets the link's owner do what the merge does in his name.
+void create_staging(const DirectoryLink& link);
+
+// The same for inbound expressions: a temporary function for each, pg_temp.crmsync_inbound_N, which
+// belongs to the link's owner.
+void create_inbound_functions(const DirectoryLink& link);
+
+// Adds the row to what a DirectoryCopy into crmsync_entry collects.
+void add_entry(DirectoryCopy& copy, const DirectoryLink& link, const DirectoryRow& row);
+
+// Columns of crmsync_entry.
+int entry_columns(const DirectoryLink& link);
+
+}  // namespace crmsync

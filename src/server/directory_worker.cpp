@@ -1,0 +1,332 @@
+// One run of an LDAP link, in a background worker of its own that ends with it:
+//
+//   transaction      read the link, take its lock, make the temporary tables
+//   no transaction   search; a megabyte at a time is copied into the temporary tables
+//   no transaction   read the members of mapped groups
+//   transactions     compare with the items, merge in slices, mark who vanished, memberships
+//   transaction      outcome
+//
+// Nothing is merged before the search is complete: a run that fails until then changes nothing, and
+// what fails after it is done again by the next run, since every step only removes differences.
+#include <algorithm>
+#include <cstring>
+
+#include "directory/search.h"
+#include "directory/server_kind.h"
+#include "server/boundary.h"
+#include "server/directory_link.h"
+#include "server/directory_membership.h"
+#include "server/directory_merge.h"
+#include "server/directory_row.h"
+#include "server/directory_staging.h"
+#include "server/history.h"
+#include "server/preload.h"
+#include "server/query.h"
+#include "server/transaction.h"
+
+extern "C" {
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+}
+
+namespace crmsync {
+
+namespace {
+
+constexpr std::int32_t lock_space = 0x63726d73;  // of the advisory locks, one for each link
+constexpr std::uint64_t progress_interval = 1000;
+
+constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
+
+// Servers of Active Directory allow no larger page (MaxPageSize); others are read faster in larger
+// ones, and memory does not depend on it.
+int page_size(const DirectoryLink& link, const directory::ServerKind& kind) {
+    if (!kind.supports_paging) {
+        return 0;
+    }
+    if (link.page_size > 0) {
+        return link.page_size;
+    }
+    return kind.is_active_directory ? 1000 : 10'000;
+}
+
+std::string user_filter(const DirectoryLink& link, const directory::ServerKind& kind) {
+    if (!link.filter.empty()) {
+        return link.filter.front() == '(' ? link.filter : "(" + link.filter + ")";
+    }
+    if (link.is_contact) {
+        return "(objectClass=contact)";
+    }
+    return kind.is_active_directory ? "(&(objectCategory=person)(objectClass=user))"
+                                    : "(objectClass=person)";
+}
+
+// The directory layer asks several times a second; a termination ends the process in here.
+bool should_stop() {
+    pg::check_interrupts();
+    return false;
+}
+
+class DirectoryRun {
+  public:
+    explicit DirectoryRun(int link) : id_(link) {}
+
+    void run() {
+        if (!begin()) {
+            return;
+        }
+        try {
+            import();
+        } catch (const directory::Error& error) {
+            record_failure(directory::error_code(error.kind()), error.what(), error.hint(), true);
+        } catch (const pg::UserError& error) {
+            record_failure("CONFIGURATION", error.what(), error.hint, false);
+        } catch (const pg::Error& error) {
+            record_failure(error.code(), error.message, error.hint, false);
+        }
+    }
+
+  private:
+    bool begin() {
+        try {
+            pg::Transaction transaction("reading link " + std::to_string(id_), read_committed);
+            const bool is_mine = pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)",
+                                           lock_space, static_cast<std::int32_t>(id_))
+                                     .boolean(0, 0);
+            if (!is_mine) {
+                return false;
+            }
+            link_ = read_directory_link(id_);
+            if (!link_.runs) {
+                return false;
+            }
+            pg::query(
+                "INSERT INTO crmsync.link_state AS s (link, last_started) "
+                "VALUES ($1, pg_catalog.clock_timestamp()) ON CONFLICT (link) DO UPDATE "
+                "SET last_started = excluded.last_started",
+                id_);
+            create_staging(link_);
+            create_inbound_functions(link_);
+            transaction.commit();
+            return true;
+        } catch (const pg::UserError& error) {
+            link_.id = id_;
+            record_failure("CONFIGURATION", error.what(), error.hint, false);
+        } catch (const directory::Error& error) {
+            link_.id = id_;
+            record_failure(directory::error_code(error.kind()), error.what(), error.hint(), false);
+        }
+        return false;
+    }
+
+    void import() {
+        pg::report_idle("connecting to " + link_.server.url + " for link " + link_.name);
+        directory::Connection connection(link_.server, should_stop);
+        const directory::ServerKind kind = directory::probe(connection);
+        const DirectoryRowReader reader(link_, kind.key_attribute);
+        read_entries(connection, kind, reader);
+        DirectoryMembership membership(link_, outcome_);
+        if (link_.keeps_memberships()) {
+            pg::report_idle("reading groups for link " + link_.name);
+            membership.read(connection, kind, user_filter(link_, kind), page_size(link_, kind));
+        }
+        DirectoryMerge merge(link_, reader, outcome_);
+        merge.compare();
+        merge.merge();
+        merge.mark_vanished();
+        membership.merge();
+        record_success(merge, membership.problem());
+    }
+
+    void read_entries(directory::Connection& connection, const directory::ServerKind& kind,
+                      const DirectoryRowReader& reader) {
+        directory::Query query;
+        query.base = link_.base;
+        query.scope = link_.scope;
+        query.filter = user_filter(link_, kind);
+        query.attributes = reader.attributes();
+        query.page_size = page_size(link_, kind);
+        query.ignore_references = kind.is_active_directory;
+        DirectoryCopy copy("crmsync_entry", entry_columns(link_),
+                           "staging entries for link " + link_.name);
+        DirectoryRow row;
+        pg::report_idle("reading " + link_.base + " for link " + link_.name);
+        directory::search(connection, query, [&](const directory::Entry& entry) {
+            reader.read(entry, row);
+            add_entry(copy, link_, row);
+            if (++outcome_.read % static_cast<std::int64_t>(progress_interval) == 0) {
+                preload().set_progress(id_, "reading", outcome_.read, 0);
+                pg::check_interrupts();
+            }
+        });
+        copy.flush();
+    }
+
+    std::string held() const {
+        std::string text;
+        for (const std::string& what : outcome_.held) {
+            text += (text.empty() ? "" : ", ") + what;
+        }
+        return text;
+    }
+
+    void record_success(DirectoryMerge& merge, const std::string& problem) {
+        const std::string held_back = held();
+        pg::Transaction transaction("finishing link " + link_.name, read_committed);
+        merge.settle_failures();
+        pg::query(
+            "UPDATE crmsync.link_state SET last_success = pg_catalog.clock_timestamp(), "
+            "compared = pg_catalog.clock_timestamp(), comparison = NULL, attempts = 0, "
+            "next_attempt = NULL, broken = NULL, held = nullif($2, ''), "
+            "last_error = CASE WHEN $3 = '' THEN last_error ELSE $3 END, "
+            "last_error_at = CASE WHEN $3 = '' THEN last_error_at "
+            "ELSE pg_catalog.clock_timestamp() END WHERE link = $1",
+            id_, std::string_view(held_back), std::string_view(problem));
+        pg::query(
+            "INSERT INTO crmsync.target_state AS s (target, last_success) "
+            "VALUES ($1, pg_catalog.clock_timestamp()) ON CONFLICT (target) DO UPDATE SET "
+            "attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL, "
+            "last_success = excluded.last_success",
+            std::string_view(link_.target));
+        write_summary();
+        transaction.commit();
+        log_outcome(held_back, problem);
+    }
+
+    void write_summary() {
+        const bool changed = outcome_.created + outcome_.updated + outcome_.vanished +
+                                 outcome_.disabled + outcome_.failed + outcome_.members_added +
+                                 outcome_.members_removed >
+                             0;
+        if (!changed) {
+            return;
+        }
+        pg::query("INSERT INTO " + current_history_table() +
+                      " (at, link, mailbox, action, result, new) VALUES "
+                      "(pg_catalog.clock_timestamp(), $1, '', 'import', 'done', "
+                      "pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object("
+                      "'read', $2::text, 'created', $3::text, 'updated', $4::text, "
+                      "'vanished', $5::text, 'disabled', $6::text, 'failed', $7::text, "
+                      "'members_added', $8::text, 'members_removed', $9::text)))",
+                  id_, outcome_.read, outcome_.created, outcome_.updated, outcome_.vanished,
+                  outcome_.disabled, outcome_.failed, outcome_.members_added,
+                  outcome_.members_removed);
+    }
+
+    void log_outcome(const std::string& held_back, const std::string& problem) const {
+        const std::string text =
+            "crmsync: link \"" + link_.name + "\": read " + std::to_string(outcome_.read) +
+            ", created " + std::to_string(outcome_.created) + ", updated " +
+            std::to_string(outcome_.updated) + ", vanished " + std::to_string(outcome_.vanished) +
+            ", failed " + std::to_string(outcome_.failed) +
+            (held_back.empty() ? "" : ", held: " + held_back) +
+            (problem.empty() ? "" : ", groups: " + problem);
+        const bool is_news = outcome_.created + outcome_.updated + outcome_.vanished > 0 ||
+                             !held_back.empty() || !problem.empty();
+        const char* message = text.c_str();
+        const int level = is_news ? LOG : DEBUG1;
+        pg::guard([&] { ereport(level, (errmsg_internal("%s", message))); });
+    }
+
+    // Pauses grow with every failure. Wrong credentials stop the target: trying on would lock the
+    // account.
+    void record_failure(const std::string& code, const std::string& message,
+                        const std::string& hint, bool of_target) {
+        const std::string text = message + (hint.empty() ? "" : " (" + hint + ")");
+        const bool stops = code == directory::error_code(directory::ErrorKind::credentials);
+        pg::Transaction transaction("recording a failure of link " + std::to_string(id_),
+                                    read_committed);
+        const bool is_news =
+            pg::query(
+                "SELECT NOT EXISTS (SELECT FROM crmsync.link_state WHERE link = $1 "
+                "AND attempts > 0 AND last_error = $2)",
+                id_, std::string_view(text))
+                .boolean(0, 0);
+        pg::query(
+            "INSERT INTO crmsync.link_state AS s (link, last_started, last_error, "
+            "last_error_at, attempts, next_attempt) SELECT id, pg_catalog.clock_timestamp(), "
+            "$2, pg_catalog.clock_timestamp(), 1, pg_catalog.clock_timestamp() + "
+            "interval '30 s' FROM crmsync.link WHERE id = $1 ON CONFLICT (link) DO UPDATE "
+            "SET last_started = excluded.last_started, last_error = excluded.last_error, "
+            "last_error_at = excluded.last_error_at, attempts = s.attempts + 1, "
+            "next_attempt = pg_catalog.clock_timestamp() + least(interval '30 s' * "
+            "pg_catalog.power(2, least(s.attempts, 10)), interval '1 hour')",
+            id_, std::string_view(text));
+        if (of_target) {
+            pg::query(
+                "INSERT INTO crmsync.target_state AS s (target, attempts, code, message, since, "
+                "next_attempt) SELECT name, 1, $2, $3, pg_catalog.clock_timestamp(), "
+                "CASE WHEN NOT $4 THEN pg_catalog.clock_timestamp() + interval '30 s' END "
+                "FROM crmsync.target WHERE name = $1 "
+                "ON CONFLICT (target) DO UPDATE SET attempts = s.attempts + 1, "
+                "code = excluded.code, message = excluded.message, "
+                "since = coalesce(s.since, excluded.since), next_attempt = CASE WHEN NOT $4 THEN "
+                "pg_catalog.clock_timestamp() + least(interval '30 s' * "
+                "pg_catalog.power(2, least(s.attempts, 10)), interval '1 hour') END",
+                std::string_view(link_.target), std::string_view(code), std::string_view(text),
+                stops);
+        }
+        transaction.commit();
+        if (is_news) {
+            const std::string line = "crmsync: link \"" +
+                                     (link_.name.empty() ? std::to_string(id_) : link_.name) +
+                                     "\": " + message;
+            const char* shown = line.c_str();
+            const char* more = hint.c_str();
+            pg::guard([&] {
+                ereport(WARNING,
+                        (errmsg_internal("%s", shown), *more == '\0' ? 0 : errhint("%s", more)));
+            });
+        }
+    }
+
+    int id_;
+    DirectoryLink link_;
+    DirectoryOutcome outcome_;
+};
+
+// What every statement of this session goes by.
+void set_session() {
+    const char* settings[][2] = {{"search_path", "pg_catalog, pg_temp"},
+                                 {"client_encoding", "UTF8"},
+                                 {"lock_timeout", "60s"},
+                                 {"default_transaction_read_only", "off"}};
+    pg::guard([&] {
+        for (auto& setting : settings) {
+            SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
+        }
+    });
+}
+
+void run_worker() {
+    std::int32_t link = 0;
+    std::memcpy(&link, MyBgworkerEntry->bgw_extra, sizeof(link));
+    set_session();
+    try {
+        DirectoryRun(link).run();
+    } catch (const pg::ExtensionBusy&) {
+        // The extension is being dropped or updated: the next run does what this one did not.
+    }
+}
+
+}  // namespace
+
+}  // namespace crmsync
+
+extern "C" {
+
+PGDLLEXPORT void crmsync_directory_main(Datum database);
+
+void crmsync_directory_main(Datum database) {
+    pqsignal(SIGTERM, die);
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    BackgroundWorkerUnblockSignals();
+    BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+    crmsync::pg::enter(crmsync::run_worker);
+}
+}
