@@ -57,17 +57,19 @@ class Selection {
         }
     }
 
-    Fields fields(Object object, const Values& values) const {
+    // `before`: what the target was last told.
+    Fields fields(Object object, const Values& values, const Values& before) const {
         Fields result;
         result.reserve(layout_.size() + 1);
         bool names_change = false;
         for (std::size_t i = 0; i < layout_.size(); ++i) {
             if (chosen_[i]) {
                 result.push_back({layout_[i], values[i]});
-                names_change = names_change || names_the_contact(*layout_[i]);
+                names_change = names_change || files_the_contact(*layout_[i]);
             }
         }
-        if (names_change && object == Object::contact) {
+        if (object == Object::contact && !result.empty() &&
+            (names_change || file_as_from(layout_, values) != file_as_from(layout_, before))) {
             file(result, values);
         }
         return result;
@@ -139,7 +141,7 @@ Fields fields_to_create(Object object, const Layout& layout, const Policies& pol
             selection.choose(i);
         }
     }
-    return selection.fields(object, crm);
+    return selection.fields(object, crm, Values(layout.size()));
 }
 
 Fields fields_to_update(Object object, const Layout& layout, const Policies& policies,
@@ -152,7 +154,7 @@ Fields fields_to_update(Object object, const Layout& layout, const Policies& pol
         }
     }
     selection.complete();
-    return selection.fields(object, crm);
+    return selection.fields(object, crm, shadow);
 }
 
 Merge merge(const MergeContext& context, const Layout& layout, const Policies& policies,
@@ -209,7 +211,7 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
         }
     }
     selection.complete();
-    result.to_target = selection.fields(context.object, merged);
+    result.to_target = selection.fields(context.object, merged, shadow);
     for (const Field& field : result.to_target) {  // what is written along is agreed on as well
         const auto place = std::find(layout.begin(), layout.end(), field.property);
         if (place != layout.end()) {

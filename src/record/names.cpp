@@ -69,10 +69,9 @@ bool written_along_with(const Property& dependent, const Property& written) {
     return false;
 }
 
-bool names_the_contact(const Property& property) {
+bool files_the_contact(const Property& property) {
     return property.name == "given_name" || property.name == "middle_name" ||
-           property.name == "surname" || property.name == "company" ||
-           property.name == "display_name" || property.name == "email_1";
+           property.name == "surname" || property.name == "file_as";
 }
 
 }  // namespace crmsync::record

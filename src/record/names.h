@@ -15,7 +15,7 @@ Value file_as_from(const Layout& layout, const std::vector<Value>& values);
 // whole.
 bool written_along_with(const Property& dependent, const Property& written);
 
-// True when file_as made from the names changes with this property.
-bool names_the_contact(const Property& property);
+// True when writing this property always writes file_as as well.
+bool files_the_contact(const Property& property);
 
 }  // namespace crmsync::record

@@ -1,0 +1,396 @@
+// Answers of honest and of lying servers.
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "ews_support.h"
+#include "exchange/stamp.h"
+#include "record/text.h"
+
+namespace crmsync::exchange::ews {
+namespace {
+
+using namespace test;
+using record::Object;
+using record::Value;
+
+Answer answer(const Operation& operation, const std::string& name,
+              const std::vector<std::string>& parts) {
+    return read(operation, soap(messages(name, parts)));
+}
+
+std::string code(const Answer& answer) {
+    return answer.failure ? answer.failure->code : "(none)";
+}
+
+UpdateItems update_of(std::initializer_list<const char*> ids) {
+    UpdateItems update{Object::contact, {}};
+    for (const char* id : ids) {
+        update.items.push_back({{id, "CK"}, {{contact("surname"), "Lee"}}});
+    }
+    return update;
+}
+
+TEST(CreateAnswer, BelongsToItemsByOrder) {
+    const Answer mixed =
+        answer(create(3), "CreateItem",
+               {item_success("AAA=", "C1"), error("ErrorItemSavePropertyError", "too long"),
+                item_success("BBB=", "C2")});
+    EXPECT_FALSE(mixed.failure);
+    ASSERT_EQ(mixed.items.size(), 3u);
+    EXPECT_EQ(mixed.items[0].item.id, "AAA=");
+    EXPECT_EQ(mixed.items[0].item.change_key, "C1");
+    ASSERT_TRUE(mixed.items[1].failure);
+    EXPECT_EQ(mixed.items[1].failure->disposition, Disposition::item_failed);
+    EXPECT_EQ(mixed.items[1].failure->code, "ErrorItemSavePropertyError");
+    EXPECT_EQ(mixed.items[1].failure->message, "too long");
+    EXPECT_FALSE(mixed.items[1].failure->may_have_happened);
+    EXPECT_EQ(mixed.items[2].item.id, "BBB=");
+}
+
+TEST(CreateAnswer, WithMoreOrFewerMessagesBelongsToNothing) {
+    for (const std::size_t count : {0u, 1u, 3u}) {
+        std::vector<std::string> parts;
+        for (std::size_t i = 0; i < count; ++i) {
+            parts.push_back(item_success("ID" + std::to_string(i)));
+        }
+        const Answer odd = answer(create(2), "CreateItem", parts);
+        EXPECT_EQ(code(odd), "ANSWER-COUNT");
+        EXPECT_EQ(odd.failure->disposition, Disposition::back_off);
+        EXPECT_TRUE(odd.failure->may_have_happened);
+        EXPECT_TRUE(odd.items.empty());
+    }
+}
+
+TEST(CreateAnswer, NamingOneIdTwiceIsNotBelieved) {
+    EXPECT_EQ(code(answer(create(2), "CreateItem", {item_success("A"), item_success("A")})),
+              "ANSWER-CONFUSED");
+}
+
+TEST(CreateAnswer, WithoutUsableIdLeavesDoubt) {
+    for (const std::string& id : {std::string(), std::string(513, 'A'), std::string("a&#10;b"),
+                                  std::string("ä"), std::string("a b")}) {
+        const Answer odd = answer(create(1), "CreateItem", {item_success(id)});
+        ASSERT_EQ(odd.items.size(), 1u);
+        ASSERT_TRUE(odd.items[0].failure) << id;
+        EXPECT_EQ(odd.items[0].failure->code, "NO-ITEM-ID");
+        EXPECT_TRUE(odd.items[0].failure->may_have_happened);
+    }
+    EXPECT_FALSE(
+        answer(create(1), "CreateItem", {item_success(std::string(512, 'A'))}).items[0].failure);
+    EXPECT_TRUE(answer(create(1), "CreateItem", {success()}).items[0].failure);
+}
+
+TEST(CreateAnswer, MissingThingCanOnlyBeTheFolder) {
+    const Answer gone = answer(create(1), "CreateItem", {error("ErrorItemNotFound")});
+    EXPECT_EQ(gone.items[0].failure->disposition, Disposition::folder_gone);
+}
+
+TEST(CreateAnswer, ThatStoppedInTheMiddleSaysSo) {
+    const Answer stopped =
+        answer(create(2), "CreateItem",
+               {item_success("A"), error("ErrorBatchProcessingStopped", "stopped", "", "Warning")});
+    ASSERT_EQ(stopped.items.size(), 2u);
+    EXPECT_FALSE(stopped.items[0].failure);
+    ASSERT_TRUE(stopped.items[1].failure);
+    EXPECT_EQ(stopped.items[1].failure->disposition, Disposition::back_off);
+    EXPECT_FALSE(stopped.items[1].failure->may_have_happened);
+}
+
+TEST(CreateAnswer, IsNeverASuccessWithoutNoError) {
+    const std::string no_class =
+        "<m:R><m:ResponseCode>ErrorSomethingNew</m:ResponseCode><m:Items><t:Contact>"
+        "<t:ItemId Id=\"A\"/></t:Contact></m:Items></m:R>";
+    EXPECT_EQ(answer(create(1), "CreateItem", {no_class}).items[0].failure->code,
+              "ErrorSomethingNew");
+    const std::string success_with_error =
+        "<m:R ResponseClass=\"Success\"><m:ResponseCode>ErrorItemSave</m:ResponseCode></m:R>";
+    EXPECT_TRUE(answer(create(1), "CreateItem", {success_with_error}).items[0].failure);
+    EXPECT_EQ(
+        answer(create(1), "CreateItem", {"<m:R ResponseClass=\"Error\"/>"}).items[0].failure->code,
+        "NO-CODE");
+    EXPECT_TRUE(
+        answer(create(1), "CreateItem", {"<m:R ResponseClass=\"Success\"/>"}).items[0].failure);
+}
+
+TEST(UpdateAnswer, TakesNewKeysAndNewIds) {
+    const Answer updated = answer(update_of({"A", "B"}), "UpdateItem",
+                                  {item_success("A", "C9"), item_success("NEW", "C1")});
+    EXPECT_FALSE(updated.failure);
+    EXPECT_EQ(updated.items[0].item.change_key, "C9");
+    EXPECT_EQ(updated.items[1].item.id, "NEW");
+}
+
+TEST(UpdateAnswer, InAnotherOrderIsNotBelieved) {
+    const Answer swapped =
+        answer(update_of({"A", "B"}), "UpdateItem", {item_success("B"), item_success("A")});
+    EXPECT_EQ(code(swapped), "ANSWER-CONFUSED");
+    EXPECT_TRUE(swapped.failure->may_have_happened);
+    EXPECT_EQ(code(answer(update_of({"A", "B"}), "UpdateItem",
+                          {error("ErrorItemSave"), item_success("A")})),
+              "ANSWER-CONFUSED");
+}
+
+TEST(UpdateAnswer, TellsStaleFromGone) {
+    const Answer mixed = answer(update_of({"A", "B"}), "UpdateItem",
+                                {error("ErrorIrresolvableConflict"), error("ErrorItemNotFound")});
+    EXPECT_EQ(mixed.items[0].failure->disposition, Disposition::reread);
+    EXPECT_EQ(mixed.items[1].failure->disposition, Disposition::item_gone);
+}
+
+TEST(DeleteAnswer, KeepsTheIdsThatWereAsked) {
+    const Answer deleted = answer(DeleteItems{{{"A", ""}, {"B", ""}}, false}, "DeleteItem",
+                                  {success(), error("ErrorItemNotFound")});
+    EXPECT_EQ(deleted.items[0].item.id, "A");
+    EXPECT_FALSE(deleted.items[0].failure);
+    EXPECT_EQ(deleted.items[1].failure->disposition, Disposition::item_gone);
+}
+
+// What was created reads back as it was, with the properties in any order.
+TEST(GetAnswer, ReadsEveryPropertyBack) {
+    const record::Fields full = full_contact();
+    CreateItems creates = create(1);
+    creates.items[0].fields = full;
+    const std::string request = render(creates, account()).body;
+    const std::size_t begin = request.find("<t:Contact>") + 11;
+    const std::string contact_xml = request.substr(begin, request.find("</t:Contact>") - begin);
+    record::Layout layout = layout_of(full);
+    std::reverse(layout.begin(), layout.end());
+    const Answer got = answer(GetItems{Object::contact, {"A"}, layout}, "GetItem",
+                              {success("<m:Items><t:Contact><t:ItemId Id=\"A\" ChangeKey=\"C\"/>" +
+                                       contact_xml + "</t:Contact></m:Items>")});
+    ASSERT_FALSE(got.failure) << got.failure->message;
+    EXPECT_EQ(got.items[0].stamp, "instance/link/0");
+    ASSERT_EQ(got.items[0].values.size(), layout.size());
+    for (std::size_t i = 0; i < layout.size(); ++i) {
+        const record::Field& field = full[full.size() - 1 - i];
+        if (field.property->type == record::Type::text_list) {
+            EXPECT_EQ(got.items[0].values[i], Value("[\"Blue & green\",\"Küche\"]"));
+        } else {
+            EXPECT_EQ(got.items[0].values[i], field.value) << layout[i]->name;
+        }
+    }
+}
+
+Value got(const char* property, const std::string& xml) {
+    const Answer read = answer(
+        GetItems{Object::contact, {"A"}, {contact(property)}}, "GetItem",
+        {success("<m:Items><t:Contact><t:ItemId Id=\"A\"/>" + xml + "</t:Contact></m:Items>")});
+    return read.items.at(0).values.at(0);
+}
+
+TEST(GetAnswer, UnderstandsDatesAsOthersWriteThem) {
+    EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06T11:59:00Z</t:Birthday>"), "1970-05-06");
+    EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06T00:00:00Z</t:Birthday>"), "1970-05-06");
+    EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-05T22:00:00Z</t:Birthday>"), "1970-05-06");
+    EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06T11:00:00.000Z</t:Birthday>"), "1970-05-06");
+    EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06T00:00:00+02:00</t:Birthday>"), "1970-05-06");
+    EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06Z</t:Birthday>"), "1970-05-06");
+    EXPECT_EQ(got("birthday", "<t:Birthday>4501-01-01T00:00:00Z</t:Birthday>"), Value());
+    EXPECT_EQ(got("birthday", "<t:Birthday>1601-01-01T00:00:00Z</t:Birthday>"), Value());
+    EXPECT_EQ(got("birthday", "<t:Birthday>4500-12-31T23:00:00Z</t:Birthday>"), Value());
+    EXPECT_EQ(got("birthday", "<t:Birthday>yesterday</t:Birthday>"), Value());
+    EXPECT_EQ(got("birthday", ""), Value());
+}
+
+TEST(GetAnswer, NormalisesPropertyNamesAndText) {
+    const std::string by_guid =
+        "<t:ExtendedProperty><t:ExtendedFieldURI "
+        "PropertySetId=\"00062004-0000-0000-c000-000000000046\" PropertyId=\"32847\" "
+        "PropertyType=\"String\"/><t:Value>v</t:Value></t:ExtendedProperty>";
+    EXPECT_EQ(got("custom_1", by_guid), "v");
+    const std::string tag =
+        "<t:ExtendedProperty><t:ExtendedFieldURI PropertyTag=\"0x3a45\" "
+        "PropertyType=\"String\"/><t:Value>Dr.</t:Value></t:ExtendedProperty>";
+    EXPECT_EQ(got("title", tag), "Dr.");
+    EXPECT_EQ(got("gender", tag), Value());
+    EXPECT_EQ(got("notes", "<t:Body BodyType=\"Text\">a&#13;&#10;b&#13;&#10;</t:Body>"), "a\nb");
+    EXPECT_EQ(got("surname", "<t:Surname><![CDATA[ A & B ]]></t:Surname>"), "A & B");
+    EXPECT_EQ(got("surname", "<t:Surname/>"), Value());
+}
+
+// pugixml ends its text at &#0; and makes invalid UTF-8 of surrogates; Exchange emits both.
+TEST(GetAnswer, RepairsCharacterReferences) {
+    EXPECT_EQ(got("surname", "<t:Surname>a&#x0;b</t:Surname>"),
+              "a\xEF\xBF\xBD"
+              "b");
+    EXPECT_EQ(got("surname", "<t:Surname>a&#0;b</t:Surname>"),
+              "a\xEF\xBF\xBD"
+              "b");
+    EXPECT_EQ(got("surname", "<t:Surname>&#xD83D;&#xDE00;</t:Surname>"), "\xF0\x9F\x98\x80");
+    EXPECT_EQ(got("surname", "<t:Surname>&#55357;&#56832;</t:Surname>"), "\xF0\x9F\x98\x80");
+    EXPECT_EQ(got("surname", "<t:Surname>&#xD83D;x</t:Surname>"), "\xEF\xBF\xBDx");
+    EXPECT_EQ(got("surname", "<t:Surname>&#xDE00;x</t:Surname>"), "\xEF\xBF\xBDx");
+    EXPECT_EQ(got("surname", "<t:Surname>&#x1F;&#xFFFFFFFFFF;&#xFFFF;</t:Surname>"),
+              "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
+    EXPECT_EQ(got("surname", "<t:Surname>&#;&#x;&#65;&#x42;&amp;#0;</t:Surname>"), "&#;&#x;AB&#0;");
+    EXPECT_EQ(got("surname", "<t:Surname>a\x01\xFF</t:Surname>"), "a\xEF\xBF\xBD\xEF\xBF\xBD");
+}
+
+std::string page(const std::string& attributes, const std::string& items) {
+    return success("<m:RootFolder " + attributes + "><t:Items>" + items +
+                   "</t:Items></m:RootFolder>");
+}
+
+std::string stamped(const std::string& id, const std::string& stamp) {
+    return "<t:Contact><t:ItemId Id=\"" + id + "\" ChangeKey=\"C\"/>" +
+           (stamp.empty() ? ""
+                          : "<t:ExtendedProperty><t:ExtendedFieldURI "
+                            "PropertySetId=\"7C2B3E5A-9D41-4F6E-8B0A-5E1C9A7D3F42\" "
+                            "PropertyName=\"crmsync\" PropertyType=\"String\"/><t:Value>" +
+                                stamp + "</t:Value></t:ExtendedProperty>") +
+           "</t:Contact>";
+}
+
+TEST(StampsAnswer, ListsPageByPage) {
+    const Answer first = answer(
+        ListStamps{"F", 0}, "FindItem",
+        {page("IndexedPagingOffset=\"3\" TotalItemsInView=\"5\" IncludesLastItemInRange=\"false\"",
+              stamped("A", "i/l/1") + stamped("B", "") + stamped("C", "i/l/2"))});
+    ASSERT_FALSE(first.failure);
+    ASSERT_EQ(first.items.size(), 2u);
+    EXPECT_EQ(first.items[1].item.id, "C");
+    EXPECT_EQ(first.items[1].stamp, "i/l/2");
+    EXPECT_FALSE(first.complete);
+    EXPECT_EQ(first.next_offset, 3);
+    const Answer last =
+        answer(ListStamps{"F", 3}, "FindItem", {page("IncludesLastItemInRange=\"true\"", "")});
+    EXPECT_TRUE(last.complete);
+    EXPECT_FALSE(last.failure);
+}
+
+TEST(StampsAnswer, ThatMayBeIncompleteIsNone) {
+    const ListStamps list{"F", 10};
+    EXPECT_EQ(code(answer(list, "FindItem", {page("", "")})), "PAGE-INCOMPLETE");
+    EXPECT_EQ(code(answer(list, "FindItem", {success()})), "PAGE-INCOMPLETE");
+    for (const char* offset : {"", "10", "9", "-5", "x", "99999999999999"}) {
+        EXPECT_EQ(code(answer(list, "FindItem",
+                              {page("IncludesLastItemInRange=\"false\" IndexedPagingOffset=\"" +
+                                        std::string(offset) + "\"",
+                                    stamped("A", "i/l/1"))})),
+                  "PAGE-STUCK");
+    }
+    EXPECT_EQ(code(answer(list, "FindItem",
+                          {page("IncludesLastItemInRange=\"true\"",
+                                stamped("A", "i/l/1") + stamped("", "i/l/2"))})),
+              "NO-ITEM-ID");
+    EXPECT_EQ(answer(list, "FindItem", {error("ErrorItemNotFound")}).failure->disposition,
+              Disposition::folder_gone);
+}
+
+TEST(StampsAnswer, FindsOnlyWhatWasAsked) {
+    const Answer found =
+        answer(FindStamps{"F", {"i/l/a", "i/l/c"}}, "FindItem",
+               {page("IncludesLastItemInRange=\"true\"",
+                     stamped("1", "i/l/a") + stamped("2", "i/l/A") + stamped("3", "i/l/a"))});
+    ASSERT_EQ(found.items.size(), 2u);
+    EXPECT_EQ(found.items[0].item.id, "1");
+    EXPECT_EQ(found.items[1].item.id, "3");
+}
+
+TEST(FolderAnswer, IsFoundCreatedOrAbsent) {
+    const std::string folder =
+        "<t:ContactsFolder><t:FolderId Id=\"F1\"/>"
+        "<t:DisplayName>crm</t:DisplayName></t:ContactsFolder>";
+    EXPECT_EQ(answer(FindFolder{Object::contact, ""}, "GetFolder",
+                     {success("<m:Folders>" + folder + "</m:Folders>")})
+                  .folder_id,
+              "F1");
+    const std::string listed = success(
+        "<m:RootFolder><t:Folders><t:Folder><t:FolderId Id=\"F0\"/>"
+        "<t:DisplayName>other</t:DisplayName></t:Folder>" +
+        folder + "</t:Folders></m:RootFolder>");
+    EXPECT_EQ(answer(FindFolder{Object::contact, "CRM"}, "FindFolder", {listed}).folder_id, "F1");
+    const Answer none = answer(FindFolder{Object::contact, "CRM 2"}, "FindFolder", {listed});
+    EXPECT_FALSE(none.failure);
+    EXPECT_EQ(none.folder_id, "");
+    EXPECT_EQ(answer(CreateFolder{Object::contact, "CRM"}, "CreateFolder",
+                     {success("<m:Folders>" + folder + "</m:Folders>")})
+                  .folder_id,
+              "F1");
+    EXPECT_EQ(code(answer(CreateFolder{Object::contact, "CRM"}, "CreateFolder", {success()})),
+              "NO-FOLDER-ID");
+    EXPECT_EQ(
+        answer(CreateFolder{Object::contact, "CRM"}, "CreateFolder", {error("ErrorFolderExists")})
+            .failure->disposition,
+        Disposition::folder_gone);
+    EXPECT_EQ(answer(FindFolder{Object::contact, ""}, "GetFolder", {error("ErrorFolderNotFound")})
+                  .failure->disposition,
+              Disposition::mailbox_disabled);
+    EXPECT_FALSE(answer(DeleteFolder{"F"}, "DeleteFolder", {success()}).failure);
+}
+
+TEST(Answer, OfAnotherOperationIsNotBelieved) {
+    EXPECT_EQ(code(answer(create(1), "UpdateItem", {item_success("A")})), "UNEXPECTED-ANSWER");
+}
+
+TEST(Answer, WithAnyPrefixesIsUnderstood) {
+    const std::string plain =
+        "<Envelope xmlns=\"http://schemas.xmlsoap.org/soap/envelope/\"><Body>"
+        "<CreateItemResponse "
+        "xmlns=\"http://schemas.microsoft.com/exchange/services/2006/messages\">"
+        "<ResponseMessages><CreateItemResponseMessage ResponseClass=\"Success\">"
+        "<ResponseCode>NoError</ResponseCode><Items><q:Contact xmlns:q=\"urn:x\">"
+        "<q:ItemId Id=\"A\" ChangeKey=\"C\"/></q:Contact></Items></CreateItemResponseMessage>"
+        "</ResponseMessages></CreateItemResponse></Body></Envelope>";
+    EXPECT_EQ(read(create(1), http(200, plain)).items.at(0).item.id, "A");
+}
+
+// Deep, wide and endless documents cost neither the stack nor much time or memory.
+TEST(Answer, ThatIsHostileIsAnError) {
+    const auto start = std::chrono::steady_clock::now();
+    std::string deep;
+    for (int i = 0; i < 500'000; ++i) {
+        deep += "<a>";
+    }
+    EXPECT_TRUE(read(create(1), soap(deep)).failure);
+    std::string closed = deep;
+    for (int i = 0; i < 500'000; ++i) {
+        closed += "</a>";
+    }
+    EXPECT_TRUE(read(create(1), soap(closed)).failure);
+    std::string wide;
+    for (int i = 0; i < 3'000'000; ++i) {
+        wide += "<a/>";
+    }
+    EXPECT_EQ(code(read(create(1), soap(wide))), "BROKEN-XML");
+    std::string attributes = "<a";
+    for (int i = 0; i < 2'000'000; ++i) {
+        attributes += " b=''";
+    }
+    EXPECT_EQ(code(read(create(1), soap(attributes + "/>"))), "BROKEN-XML");
+    const std::string bomb =
+        "<?xml version=\"1.0\"?><!DOCTYPE s [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;\">]>"
+        "<s:Envelope xmlns:s=\"x\"><s:Body>&b;</s:Body></s:Envelope>";
+    EXPECT_TRUE(read(create(1), http(200, bomb)).failure);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+TEST(Answer, CutAnywhereIsAnErrorThatLeavesDoubt) {
+    const std::string whole =
+        envelope(messages("CreateItem", {item_success("A"), item_success("B")}));
+    for (std::size_t length = 0; length < whole.size() - 1; ++length) {
+        const Answer cut = read(create(2), http(200, whole.substr(0, length)));
+        ASSERT_TRUE(cut.failure) << length;
+        EXPECT_TRUE(cut.failure->may_have_happened) << length;
+        EXPECT_TRUE(cut.items.empty());
+    }
+}
+
+TEST(Stamp, IsReadAsItWasWritten) {
+    const Stamp stamp{"0123", "my link/50%", "a/b\x01 ü"};
+    const std::string text = stamp_text(stamp);
+    EXPECT_EQ(text, "0123/my%20link%2F50%25/a%2Fb%01%20ü");
+    EXPECT_EQ(record::text_problem(text), std::nullopt);
+    const auto read = read_stamp(text);
+    ASSERT_TRUE(read);
+    EXPECT_EQ(read->instance, stamp.instance);
+    EXPECT_EQ(read->link, stamp.link);
+    EXPECT_EQ(read->key, stamp.key);
+    for (const char* bad : {"", "a", "a/b", "a/b/c/d", "a/b/%", "a/b/%1", "a/b/%zz", "a/b/%1z"}) {
+        EXPECT_FALSE(read_stamp(bad)) << bad;
+    }
+}
+
+}  // namespace
+}  // namespace crmsync::exchange::ews

@@ -1,0 +1,295 @@
+// Who writes what: the rules of both sides, one by one.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "record/merge.h"
+#include "record/names.h"
+
+namespace crmsync::record {
+namespace {
+
+// A link that maps these contact properties, all policies at their defaults.
+struct Link {
+    explicit Link(std::initializer_list<const char*> names) {
+        for (const char* name : names) {
+            const Property* property = find_property(name, Object::contact);
+            if (property == nullptr) {
+                throw std::logic_error(name);
+            }
+            layout.push_back(property);
+        }
+        policies.resize(layout.size());
+    }
+
+    Fields create(const Values& crm) const {
+        return fields_to_create(Object::contact, layout, policies, crm);
+    }
+    Fields update(const Values& crm, const Values& shadow) const {
+        return fields_to_update(Object::contact, layout, policies, crm, shadow);
+    }
+    Merge merge(const Values& shadow, const Values& crm, const Values& target,
+                const MergeContext& context = {}) const {
+        return record::merge(context, layout, policies, shadow, crm, target);
+    }
+
+    Layout layout;
+    Policies policies;
+};
+
+using Written = std::map<std::string, std::string>;
+
+Written written(const Fields& fields) {
+    Written result;
+    for (const Field& field : fields) {
+        EXPECT_TRUE(
+            result.emplace(std::string(field.property->name), field.value.value_or("(none)"))
+                .second)
+            << field.property->name << " twice";
+    }
+    return result;
+}
+
+const MergeContext both_ways{.outbound = true, .inbound = true};
+const MergeContext inwards{.outbound = false, .inbound = true};
+
+TEST(Create, WritesWhatThereIsAndFilesIt) {
+    const Link link{"given_name", "surname", "home_phone"};
+    EXPECT_EQ(written(link.create({"Ann", "Lee", {}})),
+              (Written{{"given_name", "Ann"}, {"surname", "Lee"}, {"file_as", "Lee, Ann"}}));
+}
+
+TEST(Create, KeepsAFileAsOfTheCrm) {
+    const Link link{"given_name", "file_as"};
+    EXPECT_EQ(written(link.create({"Ann", "Boss"})),
+              (Written{{"given_name", "Ann"}, {"file_as", "Boss"}}));
+    EXPECT_EQ(written(link.create({"Ann", {}})),
+              (Written{{"given_name", "Ann"}, {"file_as", "Ann"}}));
+}
+
+TEST(Create, LeavesOutWhatDoesNotTravelOutwards) {
+    Link link{"given_name", "notes", "@mailbox"};
+    link.policies[1].access = Access::inbound;
+    EXPECT_EQ(written(link.create({"Ann", "secret", "a@b"})),
+              (Written{{"given_name", "Ann"}, {"file_as", "Ann"}}));
+}
+
+TEST(FileAs, IsMadeFromWhatThereIs) {
+    const Link link{"given_name", "middle_name", "surname", "company", "display_name", "email_1"};
+    const auto made = [&](Values values) { return file_as_from(link.layout, values); };
+    EXPECT_EQ(made({"Ann", "M", "Lee", "Acme", {}, {}}), Value("Lee, Ann M"));
+    EXPECT_EQ(made({{}, "M", "Lee", "Acme", {}, {}}), Value("Lee, M"));
+    EXPECT_EQ(made({"Ann", {}, {}, "Acme", {}, {}}), Value("Ann"));
+    EXPECT_EQ(made({{}, {}, "Lee", {}, {}, {}}), Value("Lee"));
+    EXPECT_EQ(made({{}, {}, {}, "Acme", "D", "a@b"}), Value("Acme"));
+    EXPECT_EQ(made({{}, {}, {}, {}, "D", "a@b"}), Value("D"));
+    EXPECT_EQ(made({{}, {}, {}, {}, {}, "a@b"}), Value("a@b"));
+    EXPECT_EQ(made({{}, {}, {}, {}, {}, {}}), Value());
+}
+
+// The example of the NexJ documentation, rule N10.
+TEST(Update, JackStaysJackUntilTheCrmChangesThatField) {
+    const Link link{"given_name", "home_phone"};
+    const Values shadow{"John", "1"};  // Exchange holds Jack by now, which nobody read
+    EXPECT_EQ(written(link.update({"John", "2"}, shadow)), (Written{{"home_phone", "2"}}));
+    EXPECT_EQ(written(link.update({"Joe", "2"}, {"John", "2"})),
+              (Written{{"given_name", "Joe"}, {"file_as", "Joe"}}));
+}
+
+TEST(Update, OfNothingIsNothing) {
+    Link link{"given_name", "display_name", "importance"};
+    EXPECT_TRUE(link.update({"a", "b", {}}, {"a", "b", "normal"}).empty());
+    link.policies[0].write = Write::all;
+    EXPECT_TRUE(link.update({"a", "b", {}}, {"a", "b", {}}).empty());
+}
+
+TEST(Update, RemovesWhatTheCrmRemoved) {
+    const Link link{"home_phone"};
+    EXPECT_EQ(written(link.update({Value{}}, {"1"})), (Written{{"home_phone", "(none)"}}));
+}
+
+TEST(Update, OfANamePartTakesTheWholeNamesAlong) {
+    const Link link{"given_name", "surname", "display_name", "job_title"};
+    EXPECT_EQ(written(link.update({"Ann", "Ray", "Ann Lee", "x"}, {"Ann", "Lee", "Ann Lee", "x"})),
+              (Written{{"surname", "Ray"}, {"display_name", "Ann Lee"}, {"file_as", "Ray, Ann"}}));
+    EXPECT_EQ(written(link.update({"Ann", "Lee", "A. Lee", "x"}, {"Ann", "Lee", "Ann Lee", "x"})),
+              (Written{{"display_name", "A. Lee"}}));
+    EXPECT_EQ(written(link.update({"Ann", "Lee", "Ann Lee", "y"}, {"Ann", "Lee", "Ann Lee", "x"})),
+              (Written{{"job_title", "y"}}));
+}
+
+TEST(Update, OfAnAddressTakesItsWholeAlong) {
+    const Link link{"business_city", "business_address", "home_city", "home_address"};
+    EXPECT_EQ(written(link.update({"Bern", "1 Bern", "Ulm", "2 Ulm"},
+                                  {"Basel", "1 Bern", "Ulm", "2 Ulm"})),
+              (Written{{"business_city", "Bern"}, {"business_address", "1 Bern"}}));
+}
+
+TEST(Update, OfAnEmailTakesItsNameAlong) {
+    const Link link{"email_1", "email_1_name", "email_2", "email_2_name"};
+    EXPECT_EQ(written(link.update({"b@x", "Ann", "c@x", "Cat"}, {"a@x", "Ann", "c@x", "Cat"})),
+              (Written{{"email_1", "b@x"}, {"email_1_name", "Ann"}, {"file_as", "b@x"}}));
+}
+
+TEST(Update, WritesAllWhereThePolicySaysSo) {
+    Link link{"given_name", "home_phone", "job_title"};
+    link.policies[1].write = Write::all;
+    EXPECT_EQ(written(link.update({"a", "1", "y"}, {"a", "1", "x"})),
+              (Written{{"home_phone", "1"}, {"job_title", "y"}}));
+}
+
+TEST(Update, FillsOnlyWhatIsEmptyWhereThePolicySaysSo) {
+    Link link{"home_phone", "mobile_phone"};
+    link.policies[0].write = link.policies[1].write = Write::if_empty;
+    EXPECT_EQ(written(link.update({"1", "2"}, {{}, "3"})), (Written{{"home_phone", "1"}}));
+}
+
+TEST(Merge, OutwardsKeepsWhatTheUserChangedElsewhere) {
+    const Link link{"given_name", "home_phone"};
+    const Merge merge = link.merge({"John", "1"}, {"John", "2"}, {"Jack", "1"});
+    EXPECT_EQ(written(merge.to_target), (Written{{"home_phone", "2"}}));
+    EXPECT_TRUE(merge.to_crm.empty());
+    EXPECT_TRUE(merge.conflicts.empty());
+    EXPECT_EQ(merge.shadow, (Values{"John", "2"}));
+}
+
+TEST(Merge, OutwardsOverwritesAndRecordsTheConflict) {
+    const Link link{"home_phone"};
+    const Merge merge = link.merge({"1"}, {"2"}, {"3"});
+    EXPECT_EQ(written(merge.to_target), (Written{{"home_phone", "2"}}));
+    ASSERT_EQ(merge.conflicts.size(), 1u);
+    EXPECT_EQ(merge.conflicts[0].crm, Value("2"));
+    EXPECT_EQ(merge.conflicts[0].target, Value("3"));
+    EXPECT_TRUE(merge.conflicts[0].crm_won);
+    EXPECT_EQ(merge.shadow, Values{"2"});
+}
+
+TEST(Merge, BothWaysCarriesEachSideOver) {
+    const Link link{"given_name", "home_phone"};
+    const Merge merge = link.merge({"a", "1"}, {"b", "1"}, {"a", "2"}, both_ways);
+    EXPECT_EQ(written(merge.to_target), (Written{{"given_name", "b"}, {"file_as", "b"}}));
+    EXPECT_EQ(written(merge.to_crm), (Written{{"home_phone", "2"}}));
+    EXPECT_TRUE(merge.conflicts.empty());
+    EXPECT_EQ(merge.shadow, (Values{"b", "2"}));
+}
+
+TEST(Merge, TheSameChangeOnBothSidesIsAgreement) {
+    const Link link{"given_name"};
+    const Merge merge = link.merge({"a"}, {"b"}, {"b"}, both_ways);
+    EXPECT_TRUE(merge.to_target.empty());
+    EXPECT_TRUE(merge.to_crm.empty());
+    EXPECT_TRUE(merge.conflicts.empty());
+    EXPECT_EQ(merge.shadow, Values{"b"});
+}
+
+struct Decision {
+    Conflict policy;
+    bool crm_is_newer;
+    bool crm_wins;
+};
+
+class Conflicting : public testing::TestWithParam<Decision> {};
+
+TEST_P(Conflicting, IsDecidedByThePolicyOfTheField) {
+    Link link{"home_phone"};
+    link.policies[0].conflict = GetParam().policy;
+    MergeContext context = both_ways;
+    context.crm_is_newer = GetParam().crm_is_newer;
+    const Merge merge = link.merge({"1"}, {"2"}, {"3"}, context);
+    ASSERT_EQ(merge.conflicts.size(), 1u);
+    EXPECT_EQ(merge.conflicts[0].crm_won, GetParam().crm_wins);
+    EXPECT_EQ(merge.to_target.size(), GetParam().crm_wins ? 1u : 0u);
+    EXPECT_EQ(merge.to_crm.size(), GetParam().crm_wins ? 0u : 1u);
+    EXPECT_EQ(merge.shadow, Values{GetParam().crm_wins ? "2" : "3"});
+}
+
+INSTANTIATE_TEST_SUITE_P(Policies, Conflicting,
+                         testing::Values(Decision{Conflict::crm_wins, false, true},
+                                         Decision{Conflict::target_wins, true, false},
+                                         Decision{Conflict::newest_wins, true, true},
+                                         Decision{Conflict::newest_wins, false, false}));
+
+TEST(Merge, InwardsOnlyNeverWritesTheTarget) {
+    const Link link{"given_name", "home_phone"};
+    const Merge merge = link.merge({"a", "1"}, {"b", "2"}, {"a", "3"}, inwards);
+    EXPECT_TRUE(merge.to_target.empty());
+    EXPECT_EQ(written(merge.to_crm), (Written{{"home_phone", "3"}}));
+    EXPECT_EQ(merge.shadow, (Values{"a", "3"}));
+}
+
+TEST(Merge, WhatIsNotComparedIsNeverTakenFromTheTarget) {
+    const Link link{"display_name", "business_address", "email_1_name"};
+    const Merge merge = link.merge({"a", "b", "c"}, {"a", "b", "c"}, {"x", "y", "z"}, both_ways);
+    EXPECT_TRUE(merge.to_target.empty());
+    EXPECT_TRUE(merge.to_crm.empty());
+    EXPECT_TRUE(merge.conflicts.empty());
+    EXPECT_EQ(merge.shadow, (Values{"a", "b", "c"}));
+}
+
+TEST(Merge, NamesGoAlongWithTheMergedValues) {
+    const Link link{"given_name", "surname"};
+    const Merge merge = link.merge({"a", "x"}, {"b", "x"}, {"a", "y"}, both_ways);
+    EXPECT_EQ(written(merge.to_target), (Written{{"given_name", "b"}, {"file_as", "y, b"}}));
+}
+
+TEST(Merge, WriteAllSendsTheUsersValueBackToNobody) {
+    Link link{"given_name", "home_phone"};
+    link.policies[0].write = link.policies[1].write = Write::all;
+    const Merge outwards = link.merge({"a", "1"}, {"a", "2"}, {"b", "1"});
+    EXPECT_EQ(written(outwards.to_target),
+              (Written{{"given_name", "a"}, {"home_phone", "2"}, {"file_as", "a"}}));
+    const Merge two_way = link.merge({"a", "1"}, {"a", "2"}, {"b", "1"}, both_ways);
+    EXPECT_EQ(written(two_way.to_target)["given_name"], "b");
+    EXPECT_EQ(written(two_way.to_crm), (Written{{"given_name", "b"}}));
+}
+
+TEST(Merge, IfEmptyNeverOverwritesAndRemembers) {
+    Link link{"home_phone"};
+    link.policies[0].write = Write::if_empty;
+    const Merge filled = link.merge({Value{}}, {"1"}, {"2"});
+    EXPECT_TRUE(filled.to_target.empty());
+    EXPECT_TRUE(filled.conflicts.empty());
+    EXPECT_EQ(filled.shadow, Values{"2"});
+    EXPECT_TRUE(link.update({"1"}, filled.shadow).empty());
+    EXPECT_EQ(written(link.merge({Value{}}, {"1"}, {Value{}}).to_target),
+              (Written{{"home_phone", "1"}}));
+}
+
+// After a merge has been carried out, nothing is left to do.
+TEST(Merge, ConvergesInOneStep) {
+    const std::vector<Value> choices{Value{}, "a", "b", "c"};
+    for (const bool in : {false, true}) {
+        for (const Conflict conflict : {Conflict::crm_wins, Conflict::target_wins}) {
+            for (const Value& shadow : choices) {
+                for (const Value& crm : choices) {
+                    for (const Value& target : choices) {
+                        Link link{"job_title"};
+                        link.policies[0].conflict = conflict;
+                        MergeContext context;
+                        context.inbound = in;
+                        const Merge first = link.merge({shadow}, {crm}, {target}, context);
+                        const Value c = first.to_crm.empty() ? crm : first.to_crm[0].value;
+                        const Value t = first.to_target.empty() ? target : first.to_target[0].value;
+                        const Merge second = link.merge(first.shadow, {c}, {t}, context);
+                        EXPECT_TRUE(second.to_target.empty());
+                        EXPECT_TRUE(second.to_crm.empty());
+                        EXPECT_TRUE(second.conflicts.empty());
+                        if (in) {
+                            EXPECT_EQ(c, t);
+                            EXPECT_EQ(first.shadow[0], c);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(Merge, ListsOfDifferentLengthAreAnError) {
+    const Link link{"job_title"};
+    EXPECT_THROW(link.update({}, {"a"}), std::logic_error);
+    EXPECT_THROW(link.merge({"a"}, {"a", "b"}, {"a"}), std::logic_error);
+}
+
+}  // namespace
+}  // namespace crmsync::record
