@@ -29,7 +29,7 @@ bool interrupt_pending() noexcept {
 
 void check_interrupts() {
     if (interrupt_pending()) {
-        throw Interrupted{};
+        guard([] { CHECK_FOR_INTERRUPTS(); });
     }
 }
 
@@ -109,7 +109,6 @@ namespace {
 
 // What is left of an exception when its object is gone. Static storage: filling it cannot fail.
 struct Failure {
-    enum Kind { none, interrupted, error } kind;
     int sqlstate;
     char message[2048];
     char detail[4096];
@@ -140,7 +139,6 @@ void copy(char (&to)[n], const std::string& from) noexcept {
 }
 
 void record(int sqlstate, const char* message) noexcept {
-    failure.kind = Failure::error;
     failure.sqlstate = sqlstate;
     copy(failure.message, message, std::strlen(message));
 }
@@ -166,8 +164,6 @@ void record_current() noexcept {
         record(error.sqlstate, error.what());
         copy(failure.detail, error.detail);
         copy(failure.hint, error.hint);
-    } catch (const Interrupted&) {
-        failure.kind = Failure::interrupted;
     } catch (const std::bad_alloc&) {
         record(ERRCODE_OUT_OF_MEMORY, "out of memory");
     } catch (const std::invalid_argument& error) {
@@ -185,10 +181,6 @@ const char* or_null(const char* text) {
 
 // Raises what `failure` describes. Called from frames without C++ objects.
 void raise() {
-    if (failure.kind == Failure::interrupted) {
-        CHECK_FOR_INTERRUPTS();
-        ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("interrupted")));
-    }
     ereport(ERROR,
             (errcode(failure.sqlstate), errmsg_internal("%s", failure.message),
              or_null(failure.detail) ? errdetail_internal("%s", failure.detail) : 0,

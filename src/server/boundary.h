@@ -34,21 +34,18 @@ namespace crmsync::pg {
 // catch in library code can swallow it.
 struct Error {
     int sqlstate = ERRCODE_INTERNAL_ERROR;
-    std::string message;
-    std::string detail;
-    std::string hint;
-    std::string context;
-    std::string schema;
-    std::string table;
-    std::string column;
-    std::string constraint;
+    std::string message{};
+    std::string detail{};
+    std::string hint{};
+    std::string context{};
+    std::string schema{};
+    std::string table{};
+    std::string column{};
+    std::string constraint{};
 
     // The five characters of the SQLSTATE.
     std::string code() const;
 };
-
-// Thrown by C++ loops that find that PostgreSQL wants to interrupt them (see check_interrupts).
-struct Interrupted {};
 
 // Something that a user should read, with SQLSTATE and hint. Thrown by our own code.
 struct UserError : std::runtime_error {
@@ -62,10 +59,11 @@ struct UserError : std::runtime_error {
     std::string hint;
 };
 
-// True when a signal wants this process to stop what it does. Never raises.
+// True when PostgreSQL has a signal to process. Never raises.
 bool interrupt_pending() noexcept;
 
-// Throws Interrupted when interrupt_pending().
+// Lets PostgreSQL process its signals: every C++ loop that may take long calls it. Throws Error when
+// the statement was cancelled; a termination ends the process here.
 void check_interrupts();
 
 namespace detail {

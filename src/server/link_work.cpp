@@ -412,6 +412,7 @@ Work Reader::decide() {
         if (outcomes > 0) {
             work.begun.push_back({key, record.rows, outcomes});
         } else {
+            ++work.unchanged;
             unchanged.insert(unchanged.end(), record.rows.begin(), record.rows.end());
         }
     }
@@ -421,6 +422,11 @@ Work Reader::decide() {
 }
 
 }  // namespace
+
+std::int64_t pending_records(int link) {
+    return pg::query("SELECT pg_catalog.count(*) FROM crmsync.pending WHERE link = $1", link)
+        .integer(0, 0);
+}
 
 void settle_pending(const std::vector<PendingRow>& rows) {
     if (rows.empty()) {
@@ -484,7 +490,8 @@ void describe_mailboxes(const Configuration& configuration, const LinkConfigurat
     std::sort(ids.begin(), ids.end());
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     const pg::Rows rows = pg::query(
-        "SELECT id, address, coalesce(folder_id, '') FROM crmsync.mailbox WHERE id = ANY ($1)",
+        "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL FROM crmsync.mailbox "
+        "WHERE id = ANY ($1)",
         &ids);
     const TargetConfiguration& target = configuration.targets.at(link.target);
     const std::string prefix = sync::make_stamp(configuration.instance, link.name, {});
@@ -497,6 +504,7 @@ void describe_mailboxes(const Configuration& configuration, const LinkConfigurat
         mailbox.object = link.rules.object;
         mailbox.folder_name = link.folder;
         mailbox.folder_id = rows.string(row, 2);
+        mailbox.troubled = rows.boolean(row, 3);
         mailbox.stamp_prefix = prefix;
         mailbox.policy = link.rules.policy;
         work.mailboxes.push_back(std::move(mailbox));

@@ -25,6 +25,7 @@ struct Work {
     std::vector<Begun> begun;
     bool more = false;  // there is more pending than was read
     std::size_t pairs = 0;
+    std::int64_t unchanged = 0;  // records that needed nothing
 };
 
 // Where in `pending` the worker is: it goes round, so that records in flight at the head are not
@@ -37,6 +38,9 @@ struct PendingPosition {
 // Reads and decides in the current transaction, which the caller commits before it uses the result.
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
                const WorkInFlight& in_flight, PendingPosition& position);
+
+// How many records of a link are pending.
+std::int64_t pending_records(int link);
 
 // Removes rows of `pending` that are settled, unless they were named again meanwhile.
 void settle_pending(const std::vector<PendingRow>& rows);

@@ -4,31 +4,67 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "pgstat.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 }
 
 namespace crmsync::pg {
 
-Transaction::Transaction(std::string_view activity, Isolation isolation) {
+namespace {
+
+bool lock_extension() {
+    const Oid extension = get_extension_oid("crmsync", true);
+    return OidIsValid(extension) &&
+           ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock) &&
+           OidIsValid(get_extension_oid("crmsync", true));
+}
+
+}  // namespace
+
+void Transaction::start(std::string_view activity, Isolation isolation) {
     const std::string text(activity);
     const char* shown = text.c_str();
     const int level =
         isolation == Isolation::repeatable_read ? XACT_REPEATABLE_READ : XACT_READ_COMMITTED;
+    guard([&] {
+        SetCurrentStatementStartTimestamp();
+        StartTransactionCommand();
+        XactIsoLevel = level;
+        pgstat_report_activity(STATE_RUNNING, shown);
+    });
+}
+
+Transaction::Transaction(std::string_view activity, Isolation isolation) {
     // From here on an ERROR leaves a transaction behind that must be aborted.
     open_ = true;
     try {
-        guard([&] {
-            SetCurrentStatementStartTimestamp();
-            StartTransactionCommand();
-            XactIsoLevel = level;
-            pgstat_report_activity(STATE_RUNNING, shown);
-        });
+        start(activity, isolation);
+        if (!guard([] { return lock_extension(); })) {
+            throw ExtensionBusy{};
+        }
     } catch (...) {
         finish();
         throw;
     }
+}
+
+Transaction::Transaction(std::string_view activity, WithoutExtension) {
+    open_ = true;
+    try {
+        start(activity, Isolation::read_committed);
+    } catch (...) {
+        finish();
+        throw;
+    }
+}
+
+bool extension_exists() {
+    Transaction transaction("looking for the extension", Transaction::WithoutExtension{});
+    return guard([] { return OidIsValid(get_extension_oid("crmsync", true)); });
 }
 
 Transaction::~Transaction() {

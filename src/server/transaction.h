@@ -7,7 +7,13 @@
 
 namespace crmsync::pg {
 
-// Opens a transaction and a snapshot; is rolled back unless commit() was called.
+// Somebody drops or alters the extension right now: the worker gives way.
+struct ExtensionBusy {};
+
+// Opens a transaction, which is rolled back unless commit() was called. It holds a lock on the
+// extension, got without waiting and before any other, so that DROP EXTENSION waits for its end
+// before it locks anything itself: neither can meet the other in a deadlock. Throws Error, and
+// ExtensionBusy when the lock is not to be had or there is no extension any more.
 class Transaction {
   public:
     enum class Isolation {
@@ -29,9 +35,16 @@ class Transaction {
     void commit_lazily();
 
   private:
+    struct WithoutExtension {};
+    Transaction(std::string_view activity, WithoutExtension);
+    friend bool extension_exists();
+    void start(std::string_view activity, Isolation isolation);
     void finish() noexcept;
     bool open_ = false;
 };
+
+// Whether this database has the extension; in a transaction of its own.
+bool extension_exists();
 
 // Shows in pg_stat_activity what the worker does outside transactions.
 void report_idle(std::string_view activity);

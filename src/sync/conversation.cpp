@@ -44,6 +44,7 @@ void Conversation::redescribe(MailboxDescription description) {
         description.folder_id = mailbox_.folder_id;
     }
     mailbox_ = std::move(description);
+    troubled_ |= mailbox_.troubled;
 }
 
 std::deque<Task>& Conversation::queue_of(Action action) {

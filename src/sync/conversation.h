@@ -24,7 +24,8 @@ struct TargetFailure {
 
 class Conversation {
   public:
-    explicit Conversation(MailboxDescription description) : mailbox_(std::move(description)) {}
+    explicit Conversation(MailboxDescription description)
+        : mailbox_(std::move(description)), troubled_(mailbox_.troubled) {}
 
     const MailboxDescription& mailbox() const { return mailbox_; }
     void redescribe(MailboxDescription description);
@@ -87,6 +88,7 @@ class Conversation {
     void convert_found();
 
     MailboxDescription mailbox_;
+    bool troubled_;
     std::deque<Task> creates_;
     std::deque<Task> updates_;
     std::deque<Task> rereads_;
@@ -102,7 +104,6 @@ class Conversation {
 
     std::size_t own_limit_ = 0;  // of a bisection under way; 0: none
     int attempts_ = 0;
-    bool troubled_ = false;
     bool shrink_ = false;
     Clock::time_point not_before_{};
     std::vector<Outcome> outcomes_;

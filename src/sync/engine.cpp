@@ -29,6 +29,23 @@ void Engine::set_target(const std::string& name, int max_connections) {
     targets_[name].max_connections = std::max(1, max_connections);
 }
 
+void Engine::set_target_health(const std::string& name, int attempts, bool stopped) {
+    Target& target = targets_[name];
+    target.attempts = attempts;
+    target.stopped = stopped;
+    target.health_known = true;
+}
+
+bool Engine::knows_health(const std::string& name) const {
+    const auto target = targets_.find(name);
+    return target != targets_.end() && target->second.health_known;
+}
+
+bool Engine::failing(const std::string& name) const {
+    const auto target = targets_.find(name);
+    return target != targets_.end() && (target->second.attempts > 0 || target->second.stopped);
+}
+
 void Engine::set_mailbox(MailboxDescription description) {
     const auto known = conversations_.find(description.id);
     if (known != conversations_.end()) {

@@ -33,6 +33,14 @@ class Engine {
     // Makes a target known, or changes its limit.
     void set_target(const std::string& name, int max_connections);
 
+    // What was known of its health before this engine: how often it has failed, and whether it is
+    // not to be tried until somebody says so.
+    void set_target_health(const std::string& name, int attempts, bool stopped);
+    bool knows_health(const std::string& name) const;
+
+    // Its last request failed, or it is stopped.
+    bool failing(const std::string& name) const;
+
     // Makes a mailbox known, or changes what is known of it. Its target must be known.
     void set_mailbox(MailboxDescription description);
     bool knows_mailbox(int mailbox) const { return conversations_.contains(mailbox); }
@@ -72,6 +80,7 @@ class Engine {
         std::size_t batch = 50;
         int attempts = 0;
         bool worked = false;
+        bool health_known = false;
         bool stopped = false;
         Clock::time_point not_before{};
         std::deque<int> ready;            // mailboxes with something to send

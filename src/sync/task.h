@@ -74,6 +74,7 @@ struct MailboxDescription {
     std::string stamp_prefix;  // of the link, to recognise its items
     Policy policy;
     bool hard_delete = false;
+    bool troubled = false;  // its last request failed: say so when it is well again
 };
 
 // The folder was found, or the mailbox's health changed.

@@ -1,0 +1,418 @@
+#include "server/worker.h"
+
+#include <algorithm>
+#include <utility>
+
+extern "C" {
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+}
+
+#include "exchange/ews/protocol.h"
+#include "server/comparison.h"
+#include "server/history.h"
+#include "server/preload.h"
+#include "server/transaction.h"
+
+namespace crmsync {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// A lost wake-up costs no more than this.
+constexpr auto poll_interval = 5s;
+constexpr auto trigger_check_interval = 5s;
+
+// New work is read when fewer tasks than this wait for a target.
+constexpr std::size_t low_water = 4000;
+
+void log_line(const std::string& text) {
+    const char* line = text.c_str();
+    pg::guard([&] { ereport(LOG, (errmsg_internal("crmsync: %s", line))); });
+}
+
+}  // namespace
+
+Worker::Worker() : events_(client_.descriptor()) {}
+
+void Worker::run() {
+    auto next_poll = Clock::now();
+    auto next_housekeeping = Clock::now() + 1min;
+    bool look = true;
+    for (;;) {
+        pg::report_idle(client_.in_flight() > 0 ? "waiting for targets" : "waiting for changes");
+        const auto woken = events_.wait(look ? 0ms : next_wait(next_poll));
+        if (events_.take_reloaded()) {
+            fingerprint_.clear();
+        }
+        look |= woken == EventLoop::Woken::by_latch;
+        receive();
+        send();
+        record_results();
+        const auto now = Clock::now();
+        const bool poll = now >= next_poll;
+        if (poll) {
+            next_poll = now + poll_interval;
+        }
+        const bool more = std::any_of(
+            configuration_.links.begin(), configuration_.links.end(), [&](const auto& entry) {
+                const auto runtime = runtimes_.find(entry.first);
+                return runtime != runtimes_.end() && runtime->second.more &&
+                       wants_work(entry.second);
+            });
+        if (preload().enabled() && (look || poll || more)) {
+            look = false;
+            pass(poll);
+            send();
+            record_results();
+        }
+        look = false;
+        if (now >= next_housekeeping) {
+            next_housekeeping = now + 1min;
+            rotate_history();
+        }
+    }
+}
+
+std::optional<std::chrono::milliseconds> Worker::next_wait(Clock::time_point next_poll) const {
+    const auto now = Clock::now();
+    auto until = next_poll;
+    if (const auto engine = engine_.next_time()) {
+        until = std::min(until, std::max(*engine, now));
+    }
+    auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - now);
+    if (const auto network = client_.timeout()) {
+        wait = std::min(wait, *network);
+    }
+    return std::max(wait, std::chrono::milliseconds(0));
+}
+
+void Worker::receive() {
+    for (net::Completion& completion : client_.advance()) {
+        const auto sent = sent_.find(completion.ticket);
+        if (sent == sent_.end()) {
+            continue;
+        }
+        exchange::Answer answer =
+            exchange::ews::read(sent->second.operation, completion.response);
+        engine_.answer(sent->second.id, std::move(answer), Clock::now());
+        sent_.erase(sent);
+    }
+}
+
+void Worker::send() {
+    while (auto sending = engine_.next(Clock::now())) {
+        const auto target = configuration_.targets.find(sending->target);
+        exchange::Answer refused;
+        if (target == configuration_.targets.end() || !target->second.endpoint) {
+            refused.failure = {exchange::Disposition::target_broken, "configuration",
+                               target == configuration_.targets.end()
+                                   ? std::string("the target does not exist any more")
+                                   : target->second.problem};
+        } else {
+            try {
+                const net::Ticket ticket = client_.submit(
+                    target->second.endpoint,
+                    exchange::ews::render(sending->operation, sending->account));
+                sent_.emplace(ticket, std::move(*sending));
+                continue;
+            } catch (const std::invalid_argument& error) {
+                refused.failure = {exchange::Disposition::bisect, "request", error.what()};
+            }
+        }
+        engine_.answer(sending->id, std::move(refused), Clock::now());
+    }
+}
+
+void Worker::count(const sync::Outcome& outcome) {
+    if (outcome.result == sync::Result::found) {
+        return;
+    }
+    const auto link = link_of_mailbox_.find(outcome.mailbox);
+    if (link == link_of_mailbox_.end()) {
+        return;
+    }
+    auto settled = in_flight_.end_one(link->second, outcome.record,
+                                      outcome.result == sync::Result::released);
+    LinkRuntime& runtime = runtimes_[link->second];
+    if (!settled.empty() && runtime.total > 0) {
+        ++runtime.done;
+        report_progress(link->second, runtime);
+    }
+    std::move(settled.begin(), settled.end(), std::back_inserter(results_.settled));
+}
+
+void Worker::record_results() {
+    for (sync::Outcome& outcome : engine_.take_outcomes()) {
+        count(outcome);
+        results_.outcomes.push_back(std::move(outcome));
+    }
+    auto mailboxes = engine_.take_mailbox_changes();
+    std::move(mailboxes.begin(), mailboxes.end(), std::back_inserter(results_.mailboxes));
+    auto targets = engine_.take_target_changes();
+    log_targets(targets);
+    std::move(targets.begin(), targets.end(), std::back_inserter(results_.targets));
+    if (results_.empty()) {
+        return;
+    }
+    write_results(results_, configuration_);
+    results_ = Results{};
+}
+
+void Worker::log_targets(const std::vector<sync::TargetChange>& changes) {
+    for (const sync::TargetChange& change : changes) {
+        if (!change.failure) {
+            log_line("target \"" + change.target + "\" works again");
+        } else if (change.attempts == 1 || !change.retry_after) {
+            log_line("target \"" + change.target + "\" " +
+                     (change.retry_after ? "fails: " : "is stopped: ") + change.failure->code +
+                     ": " + change.failure->message);
+        }
+    }
+}
+
+void Worker::take_requests() {
+    std::int32_t links[64];
+    const int count = preload().take_requests(links, 64);
+    if (count < 0) {
+        everything_requested_ = true;
+    }
+    for (int i = 0; i < count; ++i) {
+        requested_.insert(links[i]);
+    }
+    position_requested_ |= count != 0;
+}
+
+void Worker::pass(bool everything) {
+    take_requests();
+    log_.consume(position_requested_);
+    position_requested_ = false;
+    const Survey survey = take_survey(everything);
+    reconfigure(survey.fingerprint);
+    if (!configuration_.identity_confirmed && !configuration_.links.empty()) {
+        if (!identity_reported_) {
+            identity_reported_ = true;
+            log_line("this database is not the one that was confirmed: nothing is written until "
+                     "crmsync.confirm_identity()");
+        }
+        return;
+    }
+    identity_reported_ = false;
+    note_targets(survey);
+    start_runs(survey.due_runs);
+    for (const int id : survey.busy_links) {
+        const auto link = configuration_.links.find(id);
+        if (link != configuration_.links.end() && wants_work(link->second)) {
+            work_on(link->second);
+        }
+    }
+    if (everything) {
+        log_.rotate();
+    }
+}
+
+void Worker::reconfigure(const std::string& fingerprint) {
+    if (fingerprint == fingerprint_) {
+        return;
+    }
+    pg::Transaction transaction("reading the configuration");
+    configuration_ = read_configuration();
+    transaction.commit();
+    fingerprint_ = fingerprint;
+    for (const auto& [name, target] : configuration_.targets) {
+        engine_.set_target(name, target.endpoint ? target.endpoint->max_connections : 1);
+    }
+}
+
+void Worker::note_targets(const Survey& survey) {
+    for (const TargetHealth& health : survey.targets) {
+        if (!engine_.knows_health(health.target)) {
+            engine_.set_target_health(health.target, health.attempts, health.stopped);
+        } else if (!health.troubled && engine_.failing(health.target)) {
+            // Somebody said that it works: resume_target, retry or alter_target.
+            engine_.retry(health.target);
+        }
+    }
+}
+
+void Worker::start_runs(const std::vector<int>& due) {
+    std::set<int> links(due.begin(), due.end());
+    for (const auto& [id, link] : configuration_.links) {
+        const bool directory = configuration_.targets.at(link.target).kind == "ldap";
+        if (directory && (everything_requested_ || requested_.contains(id))) {
+            links.insert(id);
+        }
+    }
+    std::set<int> waiting;
+    for (const int link : links) {
+        if (!runs_.start(link)) {
+            waiting.insert(link);
+        }
+    }
+    requested_ = std::move(waiting);
+    everything_requested_ = false;
+}
+
+bool Worker::wants_work(const LinkConfiguration& link) const {
+    return engine_.available(link.target, Clock::now()) &&
+           engine_.queued(link.target) < low_water;
+}
+
+void Worker::work_on(const LinkConfiguration& link) {
+    LinkRuntime& runtime = runtimes_[link.id];
+    try {
+        if (!link.problem.empty()) {
+            throw pg::Error{.sqlstate = ERRCODE_UNDEFINED_OBJECT, .message = link.problem};
+        }
+        pg::Transaction transaction("deciding for link " + link.name);
+        if (Clock::now() - runtime.triggers_checked > trigger_check_interval) {
+            const pg::Rows problem = pg::query("SELECT crmsync.capture_problem($1)", link.id);
+            if (!problem.is_null(0, 0)) {
+                throw pg::Error{.sqlstate = ERRCODE_UNDEFINED_OBJECT,
+                                .message = problem.string(0, 0)};
+            }
+            runtime.triggers_checked = Clock::now();
+        }
+        if (runtime.in_trouble) {
+            note_link_works(link.id);
+        }
+        if (compare_if_due(link)) {
+            runtime.position = PendingPosition{};
+            runtime.done = 0;
+            runtime.total = pending_records(link.id);
+        }
+        Work work = next_work(configuration_, link, in_flight_, runtime.position);
+        transaction.commit();
+        runtime.more = work.more;
+        runtime.done += work.unchanged;
+        begin(link, std::move(work));
+        report_progress(link.id, runtime);
+        if (std::exchange(runtime.in_trouble, false)) {
+            log_line("link \"" + link.name + "\" works again");
+        }
+    } catch (const pg::Error& error) {
+        pg::check_interrupts();
+        runtime.more = false;
+        // Two writers of our tables met: simply again.
+        if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE) {
+            runtime.more = true;
+            return;
+        }
+        if (!std::exchange(runtime.in_trouble, true)) {
+            log_line("link \"" + link.name + "\" cannot work: " + error.message);
+        }
+        note_link_error(link.id, error);
+    }
+}
+
+void Worker::begin(const LinkConfiguration& link, Work work) {
+    for (sync::MailboxDescription& mailbox : work.mailboxes) {
+        link_of_mailbox_[mailbox.id] = link.id;
+        engine_.set_mailbox(std::move(mailbox));
+    }
+    for (Work::Begun& begun : work.begun) {
+        in_flight_.begin(link.id, begun.record, std::move(begun.rows), begun.outcomes);
+    }
+    for (sync::Outcome& outcome : work.outcomes) {
+        link_of_mailbox_[outcome.mailbox] = link.id;
+        count(outcome);
+        results_.outcomes.push_back(std::move(outcome));
+    }
+    const auto now = Clock::now();
+    for (auto& [mailbox, task] : work.tasks) {
+        engine_.add(mailbox, std::move(task), now);
+    }
+}
+
+void Worker::report_progress(int link, LinkRuntime& runtime) {
+    if (runtime.total == 0) {
+        return;
+    }
+    if (!runtime.more && in_flight_.size(link) == 0) {
+        runtime.total = 0;
+        preload().set_progress(link, "", -1, 0);
+    } else {
+        preload().set_progress(link, "sending", runtime.done, runtime.total);
+    }
+}
+
+}  // namespace crmsync
+
+namespace {
+
+using namespace crmsync;
+
+void configure_session() {
+    pg::guard([] {
+        // A lock on a CRM table that somebody holds for long must not stop every other link.
+        SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
+        SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
+        SetConfigOption("datestyle", "ISO, YMD", PGC_SUSET, PGC_S_OVERRIDE);
+        SetConfigOption("intervalstyle", "postgres", PGC_SUSET, PGC_S_OVERRIDE);
+        SetConfigOption("timezone", "UTC", PGC_SUSET, PGC_S_OVERRIDE);
+        SetConfigOption("extra_float_digits", "1", PGC_SUSET, PGC_S_OVERRIDE);
+        SetConfigOption("bytea_output", "hex", PGC_SUSET, PGC_S_OVERRIDE);
+    });
+}
+
+// Another session was in the way, or the disk is full: what was not recorded yet is still in memory
+// and is recorded when it goes again.
+bool passes_by_itself(const pg::Error& error) {
+    return error.code().starts_with("40") || error.code().starts_with("53") ||
+           error.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
+void rest(std::chrono::milliseconds pause) {
+    const long milliseconds = static_cast<long>(pause.count());
+    pg::guard([&] {
+        (void)WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+                        PG_WAIT_EXTENSION);
+    });
+    pg::check_interrupts();
+}
+
+void work_until_gone() {
+    configure_session();
+    if (!pg::extension_exists() || !preload().attach_worker()) {
+        return;
+    }
+    Worker worker;
+    bool resting = false;
+    for (;;) {
+        try {
+            worker.run();
+        } catch (const pg::ExtensionBusy&) {
+            rest(100ms);
+            if (!pg::extension_exists()) {
+                return;
+            }
+        } catch (const pg::Error& error) {
+            if (!passes_by_itself(error)) {
+                throw;
+            }
+            rest(std::exchange(resting, true) ? 1000ms : 100ms);
+            continue;
+        }
+        resting = false;
+    }
+}
+
+}  // namespace
+
+extern "C" PGDLLEXPORT void crmsync_worker_main(Datum database);
+
+void crmsync_worker_main(Datum database) {
+    pqsignal(SIGTERM, die);
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    BackgroundWorkerUnblockSignals();
+    BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+    pg::enter(work_until_gone);
+}

@@ -1,0 +1,78 @@
+// The resident worker of a database: one loop that consumes the change log, decides, talks to every
+// HTTP target at once, and records what came of it. It never waits for the network within a
+// transaction, and never for one target while another has something to do.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "net/client.h"
+#include "server/change_log.h"
+#include "server/configuration.h"
+#include "server/directory_schedule.h"
+#include "server/event_loop.h"
+#include "server/link_work.h"
+#include "server/outcome_writer.h"
+#include "server/survey.h"
+#include "server/work_in_flight.h"
+#include "sync/engine.h"
+
+namespace crmsync {
+
+class Worker {
+  public:
+    Worker();
+
+    // Works until the extension is gone; a termination ends the process.
+    void run();
+
+  private:
+    using Clock = sync::Clock;
+
+    struct LinkRuntime {
+        PendingPosition position;
+        bool more = false;
+        bool in_trouble = false;
+        Clock::time_point triggers_checked{};
+        std::int64_t done = 0;   // records of the pass under way
+        std::int64_t total = 0;  // 0: no long pass is under way
+    };
+
+    void receive();
+    void send();
+    void record_results();
+    void pass(bool everything);
+    void take_requests();
+    void reconfigure(const std::string& fingerprint);
+    void note_targets(const Survey& survey);
+    void start_runs(const std::vector<int>& due);
+    void work_on(const LinkConfiguration& link);
+    void begin(const LinkConfiguration& link, Work work);
+    void count(const sync::Outcome& outcome);
+    void report_progress(int link, LinkRuntime& runtime);
+    bool wants_work(const LinkConfiguration& link) const;
+    void log_targets(const std::vector<sync::TargetChange>& changes);
+    std::optional<std::chrono::milliseconds> next_wait(Clock::time_point next_poll) const;
+
+    net::Client client_;
+    EventLoop events_;
+    sync::Engine engine_;
+    ChangeLog log_;
+    Configuration configuration_;
+    std::string fingerprint_;
+    WorkInFlight in_flight_;
+    std::map<int, LinkRuntime> runtimes_;
+    std::map<net::Ticket, sync::Sending> sent_;
+    DirectorySchedule runs_;
+    std::set<int> requested_;
+    bool everything_requested_ = false;
+    bool position_requested_ = false;
+    bool identity_reported_ = false;
+    std::map<int, int> link_of_mailbox_;
+    Results results_;
+};
+
+}  // namespace crmsync
