@@ -168,7 +168,8 @@ std::string get_item(Context& context, pugi::xml_node request) {
     std::optional<Shape> shape;
     each_of_batch(context, answer, child(request, "ItemIds"), [&](pugi::xml_node id) {
         if (!shape)
-            shape.emplace(child(request, "ItemShape"), false, context.property_sets_as_guid);
+            shape.emplace(child(request, "ItemShape"), Shape::Use::get,
+                          context.property_sets_as_guid);
         LockedItem locked = lock_item(context, id);
         shape->write(answer.success().append_child("m:Items"), *locked.mailbox, *locked.folder,
                      *locked.item);

@@ -139,7 +139,7 @@ std::string find_item(Context& context, pugi::xml_node request) {
     bool associated = std::string_view(request.attribute("Traversal").value()) != "Shallow";
     std::size_t returned = 0;
     each_of_batch(context, answer, child(request, "ParentFolderIds"), [&](pugi::xml_node id) {
-        Shape shape(child(request, "ItemShape"), true, context.property_sets_as_guid);
+        Shape shape(child(request, "ItemShape"), Shape::Use::find, context.property_sets_as_guid);
         Search search(request);
         FolderRef ref = resolve_folder(context, id);
         std::lock_guard lock(ref.mailbox->mutex);

@@ -55,8 +55,7 @@ void write_item_id(pugi::xml_node parent, const Mailbox& mailbox, const Folder& 
         format_change_key(mailbox.guid, item.change, calendar).c_str();
 }
 
-Shape::Shape(pugi::xml_node item_shape, bool finding, bool as_guid)
-    : finding_(finding), as_guid_(as_guid) {
+Shape::Shape(pugi::xml_node item_shape, Use use, bool as_guid) : use_(use), as_guid_(as_guid) {
     std::string_view base = child(item_shape, "BaseShape").child_value();
     if (base == "IdOnly")
         base_ = Base::id_only;
@@ -72,7 +71,7 @@ Shape::Shape(pugi::xml_node item_shape, bool finding, bool as_guid)
             members_.insert(slot_of(uri, path.attribute("FieldIndex").value()));
         } else {
             bool refused = uri == "contacts:PhysicalAddresses" || uri == "contacts:PhoneNumbers" ||
-                           (finding && uri == "item:Body");
+                           (use == Use::find && uri == "item:Body");
             if (refused)
                 throw ItemError{"ErrorInvalidPropertyRequest",
                                 "Property is not valid for this operation.",
@@ -86,9 +85,9 @@ bool Shape::wants(const Row& row) const {
     if (row.element == "ItemId" || uris_.contains(row.uri))
         return true;
     if (base_ == Base::all)
-        return !(finding_ && row.kind == Kind::body);
+        return (use_ == Use::get || row.kind != Kind::body);
     return base_ == Base::normal && default_uris().contains(row.uri) &&
-           !(finding_ && row.kind == Kind::body);
+           (use_ == Use::get || row.kind != Kind::body);
 }
 
 bool Shape::wants_member(const Row& row, SlotId id) const {

@@ -14,9 +14,12 @@ namespace stand_in {
 
 class Shape {
   public:
-    /// `finding`: FindItem does not answer bodies; asking for one by name throws ItemError
-    /// (ErrorInvalidPropertyRequest). `as_guid`: see write_extended.
-    Shape(pugi::xml_node item_shape, bool finding, bool as_guid);
+    /// Where the shape is used. Only GetItem answers bodies by a base shape; SyncFolderItems does
+    /// when the body is named, FindItem refuses that (ErrorInvalidPropertyRequest).
+    enum class Use { get, find, sync };
+
+    /// `as_guid`: see write_extended. Throws ItemError for properties that cannot be asked for.
+    Shape(pugi::xml_node item_shape, Use use, bool as_guid);
 
     /// Appends the item to `parent` (m:Items, t:Create ...). Hold the mailbox's mutex.
     void write(pugi::xml_node parent, const Mailbox& mailbox, const Folder& folder,
@@ -36,7 +39,8 @@ class Shape {
     void write_extended_all(pugi::xml_node to, const PropertyBag& values) const;
 
     Base base_ = Base::all;
-    bool finding_, as_guid_;
+    Use use_;
+    bool as_guid_;
     std::string body_type_;
     std::unordered_set<std::string> uris_;
     std::unordered_set<SlotId> members_;

@@ -27,11 +27,29 @@ pugi::xml_node begin_envelope(pugi::xml_document& document) {
     return envelope.append_child("s:Body");
 }
 
+/// A raw carriage return would reach nobody: XML readers turn CRLF into LF.
+void escape_returns(std::string& text) {
+    for (std::size_t at = text.find('\r'); at != std::string::npos; at = text.find('\r', at))
+        text.replace(at, 1, "&#xD;");
+}
+
 std::string finish(const pugi::xml_document& document) {
     StringWriter writer;
     writer.text = R"(<?xml version="1.0" encoding="utf-8"?>)";
     document.save(writer, "", pugi::format_raw | pugi::format_no_declaration, pugi::encoding_utf8);
+    escape_returns(writer.text);
     return std::move(writer.text);
+}
+
+/// What the schema wants in a response message even when there is nothing to put in.
+const char* mandatory_content(std::string_view operation) {
+    if (operation == "GetFolder" || operation == "CreateFolder" || operation == "UpdateFolder")
+        return "m:Folders";
+    if (operation == "GetServerTimeZones")
+        return "m:TimeZoneDefinitions";
+    bool items = operation == "GetItem" || operation == "CreateItem" || operation == "UpdateItem" ||
+                 operation == "MoveItem" || operation == "CopyItem";
+    return items ? "m:Items" : nullptr;
 }
 
 void write_message_xml(pugi::xml_node parent, const char* name, const MessageXml& xml) {
@@ -136,13 +154,8 @@ void Answer::error(const ItemError& error) {
     add_text(added, "m:ResponseCode", error.code);
     add_text(added, "m:DescriptiveLinkKey", "0");
     write_message_xml(added, "m:MessageXml", error.xml);
-}
-
-void Answer::stopped() {
-    pugi::xml_node added = message("Warning");
-    add_text(added, "m:MessageText", "Batch processing was stopped.");
-    add_text(added, "m:ResponseCode", "ErrorBatchProcessingStopped");
-    add_text(added, "m:DescriptiveLinkKey", "0");
+    if (const char* content = mandatory_content(operation_))
+        added.append_child(content);
 }
 
 std::string Answer::text() const {

@@ -62,8 +62,6 @@ class Answer {
     pugi::xml_node success();
     /// A response message of class Error.
     void error(const ItemError& error);
-    /// A response message of class Warning for an item not processed after an error.
-    void stopped();
 
     std::string text() const;
 

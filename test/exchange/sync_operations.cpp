@@ -131,7 +131,7 @@ std::string sync_folder_items(Context& context, pugi::xml_node request) {
     try {
         if (context.before_item)
             context.before_item(0, request);
-        Shape shape(child(request, "ItemShape"), true, context.property_sets_as_guid);
+        Shape shape(child(request, "ItemShape"), Shape::Use::sync, context.property_sets_as_guid);
         FolderRef ref;
         try {
             ref = resolve_folder(context, first_element(child(request, "SyncFolderId")));
