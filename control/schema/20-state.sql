@@ -121,7 +121,7 @@ CREATE TABLE crmsync.item (
     change_key  text COLLATE "C",
     shadow      jsonb,
     origin      text NOT NULL DEFAULT 'crm' CHECK (origin IN ('crm', 'adopted', 'mailbox')),
-    state       text NOT NULL DEFAULT 'linked' CHECK (state IN ('linked', 'unknown', 'leaving', 'gone')),
+    state       text NOT NULL DEFAULT 'linked' CHECK (state IN ('linked', 'leaving', 'gone')),
     confirmed   boolean NOT NULL DEFAULT false,
     since       timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (link, record, mailbox)
@@ -136,7 +136,7 @@ COMMENT ON COLUMN crmsync.item.remote_id IS 'its id at the target; ldap: the ent
 COMMENT ON COLUMN crmsync.item.change_key IS 'its version at the target';
 COMMENT ON COLUMN crmsync.item.shadow IS 'the values as both sides last agreed on them, by property; for LDAP the values last merged';
 COMMENT ON COLUMN crmsync.item.origin IS 'crm: we created it; adopted: matched by key; mailbox: made by the user';
-COMMENT ON COLUMN crmsync.item.state IS 'linked; unknown: a create whose answer was lost; leaving: to be deleted, counted by the guard; gone: vanished on the other side';
+COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted by the guard; gone: vanished on the other side, or disabled because it vanished there';
 COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving: confirm_deletes has let it pass the guard';
 COMMENT ON COLUMN crmsync.item.since IS 'when it came to this state';
 
@@ -182,11 +182,14 @@ CREATE TABLE crmsync.history_0 (
     mailbox     text,
     record      text,
     action      text NOT NULL,
-    result      text NOT NULL,
-    changes     jsonb
+    result      text NOT NULL CHECK (result IN ('done', 'failed')),
+    code        text,
+    message     text,
+    old         jsonb,
+    new         jsonb
 );
-CREATE TABLE crmsync.history_1 (LIKE crmsync.history_0);
-CREATE TABLE crmsync.history_2 (LIKE crmsync.history_0);
+CREATE TABLE crmsync.history_1 (LIKE crmsync.history_0 INCLUDING CONSTRAINTS);
+CREATE TABLE crmsync.history_2 (LIKE crmsync.history_0 INCLUDING CONSTRAINTS);
 COMMENT ON TABLE crmsync.history_0 IS 'what was done: first third of the ring behind the view history';
 COMMENT ON TABLE crmsync.history_1 IS 'what was done: second third of the ring behind the view history';
 COMMENT ON TABLE crmsync.history_2 IS 'what was done: last third of the ring behind the view history';
@@ -195,19 +198,28 @@ COMMENT ON COLUMN crmsync.history_0.link IS 'the link';
 COMMENT ON COLUMN crmsync.history_0.mailbox IS 'address of the mailbox';
 COMMENT ON COLUMN crmsync.history_0.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.history_0.action IS 'create, update, delete, unlink, ...';
-COMMENT ON COLUMN crmsync.history_0.result IS 'how it ended';
-COMMENT ON COLUMN crmsync.history_0.changes IS 'old and new values by property';
+COMMENT ON COLUMN crmsync.history_0.result IS 'done or failed';
+COMMENT ON COLUMN crmsync.history_0.code IS 'failed: the response code or SQLSTATE';
+COMMENT ON COLUMN crmsync.history_0.message IS 'failed: the reason, in the words of whoever refused';
+COMMENT ON COLUMN crmsync.history_0.old IS 'values before, by property';
+COMMENT ON COLUMN crmsync.history_0.new IS 'values after, by property';
 COMMENT ON COLUMN crmsync.history_1.at IS 'when';
 COMMENT ON COLUMN crmsync.history_1.link IS 'the link';
 COMMENT ON COLUMN crmsync.history_1.mailbox IS 'address of the mailbox';
 COMMENT ON COLUMN crmsync.history_1.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.history_1.action IS 'create, update, delete, unlink, ...';
-COMMENT ON COLUMN crmsync.history_1.result IS 'how it ended';
-COMMENT ON COLUMN crmsync.history_1.changes IS 'old and new values by property';
+COMMENT ON COLUMN crmsync.history_1.result IS 'done or failed';
+COMMENT ON COLUMN crmsync.history_1.code IS 'failed: the response code or SQLSTATE';
+COMMENT ON COLUMN crmsync.history_1.message IS 'failed: the reason, in the words of whoever refused';
+COMMENT ON COLUMN crmsync.history_1.old IS 'values before, by property';
+COMMENT ON COLUMN crmsync.history_1.new IS 'values after, by property';
 COMMENT ON COLUMN crmsync.history_2.at IS 'when';
 COMMENT ON COLUMN crmsync.history_2.link IS 'the link';
 COMMENT ON COLUMN crmsync.history_2.mailbox IS 'address of the mailbox';
 COMMENT ON COLUMN crmsync.history_2.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.history_2.action IS 'create, update, delete, unlink, ...';
-COMMENT ON COLUMN crmsync.history_2.result IS 'how it ended';
-COMMENT ON COLUMN crmsync.history_2.changes IS 'old and new values by property';
+COMMENT ON COLUMN crmsync.history_2.result IS 'done or failed';
+COMMENT ON COLUMN crmsync.history_2.code IS 'failed: the response code or SQLSTATE';
+COMMENT ON COLUMN crmsync.history_2.message IS 'failed: the reason, in the words of whoever refused';
+COMMENT ON COLUMN crmsync.history_2.old IS 'values before, by property';
+COMMENT ON COLUMN crmsync.history_2.new IS 'values after, by property';

@@ -19,6 +19,11 @@ BEGIN
                   HINT = format('Allowed: %s.', array_to_string(crmsync.auth_methods(target.kind), ', '));
     END IF;
     PERFORM crmsync.check_options('target', target.kind, target.options);
+    IF target.url ~ '^[^/]*//[^/]*@' OR target.options ->> 'proxy' ~ '@' THEN
+        RAISE EXCEPTION 'a URL must not contain a user name or password'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Use the parameters username and secret; a proxy with a password is not supported.';
+    END IF;
     PERFORM crmsync.check_url(target.kind, target.url, target.options
         || jsonb_build_object('auth', target.auth, 'username', coalesce(target.username, '')));
     IF target.auth IN ('basic', 'ntlm', 'simple') AND coalesce(target.username, '') = '' THEN

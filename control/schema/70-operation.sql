@@ -1,0 +1,254 @@
+-- Operating links: having something done now, again, or in spite of the guard.
+
+-- Whether everything that the caller could see has been consumed: no transaction is visible in the
+-- goal that is not visible in the position.
+CREATE FUNCTION crmsync.covers("position" pg_snapshot, goal pg_snapshot) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN pg_snapshot_xmax("position") >= pg_snapshot_xmax(goal)
+   AND NOT EXISTS (SELECT FROM pg_snapshot_xip("position") x WHERE pg_visible_in_snapshot(x, goal));
+COMMENT ON FUNCTION crmsync.covers(pg_snapshot, pg_snapshot) IS 'whether whatever is visible in the second snapshot is visible in the first, too';
+
+CREATE FUNCTION crmsync.is_consumed(goal pg_snapshot) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (SELECT FROM crmsync.log_position p WHERE crmsync.covers(p.snapshot, goal))
+        OR NOT EXISTS (
+            SELECT FROM (SELECT transaction FROM crmsync.change_log_0
+                         UNION ALL
+                         SELECT transaction FROM crmsync.change_log_1) c
+            LEFT JOIN crmsync.log_position p ON true
+            WHERE pg_visible_in_snapshot(c.transaction, goal)
+              AND pg_visible_in_snapshot(c.transaction, p.snapshot) IS NOT TRUE);
+END;
+COMMENT ON FUNCTION crmsync.is_consumed(pg_snapshot) IS 'whether every marker visible in a snapshot has been taken from the change log';
+
+-- Deletes that the guard holds are not waited for, nor what has failed and pauses.
+CREATE FUNCTION crmsync.is_settled(link integer, since timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT NOT EXISTS (SELECT FROM crmsync.pending p
+                       WHERE p.link = is_settled.link AND p.since <= is_settled.since)
+       AND NOT EXISTS (
+            SELECT FROM crmsync.item i
+            JOIN crmsync.mailbox m ON m.id = i.mailbox
+            LEFT JOIN crmsync.link_state s ON s.link = i.link
+            WHERE i.link = is_settled.link AND i.state = 'leaving' AND i.since <= is_settled.since
+              AND (i.confirmed OR s.held IS NULL) AND m.code IS NULL
+              AND NOT EXISTS (SELECT FROM crmsync.failure f
+                              WHERE f.link = i.link AND f.mailbox = i.mailbox AND f.record = i.record));
+END;
+COMMENT ON FUNCTION crmsync.is_settled(integer, timestamptz) IS 'whether nothing that was to be done by then remains';
+
+CREATE FUNCTION crmsync.is_imported(link integer, since timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT coalesce(s.last_error_at >= since
+                    OR (s.last_started >= since AND s.last_success >= s.last_started), false)
+    FROM crmsync.link_state s WHERE s.link = is_imported.link;
+END;
+COMMENT ON FUNCTION crmsync.is_imported(integer, timestamptz) IS 'whether an import that began since then has ended, well or not';
+
+CREATE FUNCTION crmsync.check_may_wait() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        RAISE EXCEPTION 'sync cannot wait in a transaction that has written something'
+            USING ERRCODE = 'active_sql_transaction',
+                  HINT = 'What it has written goes out after its commit: commit first, then call sync.';
+    ELSIF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        RAISE EXCEPTION 'sync cannot wait in a transaction of isolation level %', current_setting('transaction_isolation')
+            USING ERRCODE = 'active_sql_transaction',
+                  HINT = 'It would never see the worker''s progress; call it in a transaction of its own.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_may_wait() IS 'refuses to wait where waiting would be in vain';
+
+CREATE FUNCTION crmsync.wait_for(this crmsync.link, goal pg_snapshot, deadline timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    started timestamptz := clock_timestamp();
+    looked_at timestamptz;
+    pause double precision := 0.005;
+    done boolean;
+BEGIN
+    LOOP
+        IF this.direction = 'inbound' THEN
+            done := crmsync.is_imported(this.id, started);
+        ELSE
+            IF looked_at IS NULL AND crmsync.is_consumed(goal)
+               AND EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL) THEN
+                looked_at := clock_timestamp();
+            END IF;
+            done := looked_at IS NOT NULL AND crmsync.is_settled(this.id, looked_at);
+        END IF;
+        EXIT WHEN done OR clock_timestamp() >= deadline;
+        PERFORM pg_sleep(least(pause, extract(epoch FROM deadline - clock_timestamp())));
+        pause := least(pause * 1.5, 0.1);
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.wait_for(crmsync.link, pg_snapshot, timestamptz) IS 'waits until what is visible in a snapshot has been carried out for a link, or until the deadline';
+
+CREATE FUNCTION crmsync.sync(
+    link text, wait interval DEFAULT NULL, mailbox text DEFAULT NULL,
+    OUT pending bigint, OUT failed bigint, OUT conflicts bigint)
+RETURNS record
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'operator');
+    goal pg_snapshot := pg_current_snapshot();
+    called timestamptz := clock_timestamp();
+BEGIN
+    IF NOT this.enabled THEN
+        RAISE EXCEPTION 'link "%" is not enabled', link
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('Call crmsync.enable_link(%L) first.', link);
+    ELSIF wait IS NOT NULL THEN
+        PERFORM crmsync.check_may_wait();
+    END IF;
+    PERFORM crmsync.check_mailbox(this, mailbox);
+    PERFORM crmsync.request_sync(this.id);
+    IF NOT crmsync.wake() AND wait IS NOT NULL THEN
+        RAISE WARNING 'no worker runs in this database: %', crmsync.worker_state();
+    END IF;
+    IF wait IS NOT NULL THEN
+        PERFORM crmsync.wait_for(this, goal, called + wait);
+    END IF;
+    pending := (SELECT count(*) FROM crmsync.pending p WHERE p.link = this.id)
+             + (SELECT count(*) FROM crmsync.item i WHERE i.link = this.id AND i.state = 'leaving');
+    SELECT count(*) INTO failed
+    FROM crmsync.failure f JOIN crmsync.mailbox m ON m.id = f.mailbox
+    WHERE f.link = this.id AND m.address = coalesce(lower(sync.mailbox), m.address);
+    conflicts := 0;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link at once; wait: until what the caller could see has been carried out, or so long; returns what is left';
+
+CREATE FUNCTION crmsync.check_mailbox(this crmsync.link, mailbox text) RETURNS integer
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    id integer := (SELECT m.id FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = lower(btrim(check_mailbox.mailbox)));
+BEGIN
+    IF mailbox IS NOT NULL AND id IS NULL THEN
+        RAISE EXCEPTION 'link "%" has no mailbox "%"', this.name, mailbox
+            USING ERRCODE = 'undefined_object', HINT = 'See the view crmsync.mailboxes.';
+    END IF;
+    RETURN id;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_mailbox(crmsync.link, text) IS 'id of a mailbox of the link, which must exist unless NULL is asked for';
+
+CREATE FUNCTION crmsync.retry(link text, record text DEFAULT NULL, mailbox text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'operator');
+    only_mailbox integer := crmsync.check_mailbox(this, mailbox);
+    retried bigint;
+BEGIN
+    UPDATE crmsync.link_state s SET attempts = 0, next_attempt = NULL WHERE s.link = this.id;
+    IF this.direction = 'inbound' THEN
+        SELECT count(*) INTO retried FROM crmsync.failure f
+        WHERE f.link = this.id AND f.record = coalesce(retry.record, f.record);
+    ELSE
+        IF record IS NULL THEN
+            UPDATE crmsync.mailbox m
+            SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
+            WHERE m.link = this.id AND m.id = coalesce(only_mailbox, m.id) AND m.code IS NOT NULL;
+        END IF;
+        WITH removed AS (
+            DELETE FROM crmsync.failure f
+            WHERE f.link = this.id AND f.mailbox = coalesce(only_mailbox, f.mailbox)
+              AND f.record = coalesce(retry.record, f.record)
+            RETURNING f.record
+        ), again AS (
+            INSERT INTO crmsync.pending AS p (link, tier, record)
+            SELECT DISTINCT this.id, 1, r.record FROM removed r
+            ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1
+        )
+        SELECT count(*) INTO retried FROM removed;
+    END IF;
+    PERFORM crmsync.request_sync(this.id);
+    PERFORM crmsync.wake();
+    RETURN retried;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.retry(text, text, text) IS 'tries again what has failed or is parked: all, one record, or one mailbox; returns how many failures are tried again';
+
+CREATE FUNCTION crmsync.confirm_deletes(link text, mailbox text DEFAULT NULL, expected integer DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'operator');
+    only_mailbox integer := crmsync.check_mailbox(this, mailbox);
+    confirmed bigint;
+BEGIN
+    WITH passed AS (
+        UPDATE crmsync.item i SET confirmed = true
+        WHERE i.link = this.id AND i.mailbox = coalesce(only_mailbox, i.mailbox)
+          AND i.state = 'leaving' AND NOT i.confirmed
+        RETURNING 1)
+    SELECT count(*) INTO confirmed FROM passed;
+    IF confirmed <> expected THEN
+        RAISE EXCEPTION '% deletes wait, not %', confirmed, expected
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Something has changed since you looked; see the views crmsync.alerts and crmsync.items.';
+    END IF;
+    UPDATE crmsync.mailbox m SET deletes_confirmed = now()
+    WHERE m.link = this.id AND m.id = coalesce(only_mailbox, m.id);
+    PERFORM crmsync.request_sync(this.id);
+    PERFORM crmsync.wake();
+    RETURN confirmed;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.confirm_deletes(text, text, integer) IS 'lets the deletes that wait now pass the guard, of a link or one mailbox; expected: only if there are just so many; returns how many';
+
+CREATE FUNCTION crmsync.confirm_identity(environment text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    here record;
+BEGIN
+    PERFORM crmsync.require('admin');
+    SELECT i.* INTO here FROM crmsync.current_identity() i;
+    INSERT INTO crmsync.identity AS i (system_identifier, database, environment, instance)
+    VALUES (here.system_identifier, here.database, coalesce(confirm_identity.environment, here.environment),
+            coalesce((SELECT o.instance FROM crmsync.identity o ORDER BY o.confirmed LIMIT 1), gen_random_uuid()))
+    ON CONFLICT ON CONSTRAINT identity_pkey DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN;
+    ELSIF coalesce(environment, here.environment) = here.environment THEN
+        PERFORM crmsync.compare_everything(l.id) FROM crmsync.link l WHERE l.enabled;
+        PERFORM crmsync.wake();
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.confirm_identity(text) IS 'this database may write to the targets, on this machine, or in this environment (crmsync.environment of a standby''s host, confirmed beforehand); after a restore: everything is compared first';
+
+CREATE FUNCTION crmsync.forget(link text, record text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'operator');
+    present integer := (SELECT count(*) FROM crmsync.item i
+                        WHERE i.link = this.id AND i.record = forget.record AND i.state <> 'gone');
+BEGIN
+    IF present > 0 AND this.direction <> 'inbound' THEN
+        RAISE EXCEPTION 'record % of link "%" still is in % mailboxes', quote_literal(record), link, present
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Delete it in the CRM, or take it out of the audience, and wait until it is gone.';
+    END IF;
+    DELETE FROM crmsync.item i WHERE i.link = this.id AND i.record = forget.record;
+    DELETE FROM crmsync.failure f WHERE f.link = this.id AND f.record = forget.record;
+    DELETE FROM crmsync.pending p WHERE p.link = this.id AND p.record = forget.record;
+    UPDATE crmsync.history_0 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;
+    UPDATE crmsync.history_1 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;
+    UPDATE crmsync.history_2 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.forget(text, text) IS 'erases what is kept about a record, its values in the history, too; refused while copies of it are in mailboxes';

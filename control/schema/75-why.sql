@@ -1,0 +1,120 @@
+-- Why a record is, or is not, in a mailbox: the same queries that the worker runs, and what it knows.
+
+CREATE FUNCTION crmsync.why_record(this crmsync.link, record text)
+RETURNS TABLE (step text, ok boolean, detail text, hint text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found boolean := EXISTS (SELECT FROM crmsync.query_as_owner(this.id, crmsync.source_query(this.id), ARRAY[record]) q);
+BEGIN
+    RETURN QUERY SELECT 'record', found,
+        CASE WHEN found THEN format('it is in %s', this.source) ELSE format('it is not in %s', this.source) END,
+        CASE WHEN NOT found THEN format('The key is column "%s"; a view may leave the row out.', this.key) END;
+EXCEPTION WHEN OTHERS THEN
+    RETURN QUERY SELECT 'record', false, sqlerrm, 'The source cannot be read; see crmsync.status.';
+END;
+$$;
+COMMENT ON FUNCTION crmsync.why_record(crmsync.link, text) IS 'a step of why: the source';
+
+CREATE FUNCTION crmsync.why_audience(this crmsync.link, record text, mailbox text)
+RETURNS TABLE (step text, ok boolean, detail text, hint text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    others text[] := ARRAY(SELECT q.q[2] FROM crmsync.query_as_owner(
+                               this.id, crmsync.audience_query(this.id), ARRAY[record]) AS q (q) ORDER BY 1);
+    found boolean := mailbox = ANY (others);
+BEGIN
+    RETURN QUERY SELECT 'audience', found,
+        CASE WHEN found THEN format('%s gives it to this mailbox', this.audience)
+             ELSE format('%s gives it to %s mailboxes, not to this one', this.audience, cardinality(others)) END,
+        CASE WHEN NOT found THEN format('SELECT * FROM %s WHERE record::text = %L;', this.audience, record) END;
+EXCEPTION WHEN OTHERS THEN
+    RETURN QUERY SELECT 'audience', false, sqlerrm, 'The audience cannot be read; see crmsync.status.';
+END;
+$$;
+COMMENT ON FUNCTION crmsync.why_audience(crmsync.link, text, text) IS 'a step of why: the audience';
+
+CREATE FUNCTION crmsync.why_takes_part(this crmsync.link, mailbox text)
+RETURNS TABLE (step text, ok boolean, detail text, hint text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    enabled boolean;
+BEGIN
+    IF this.mailboxes IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT q.q[2]::boolean INTO enabled
+    FROM crmsync.query_as_owner(this.id, crmsync.mailboxes_query(this.id), NULL) AS q (q) WHERE q.q[1] = mailbox;
+    RETURN QUERY SELECT 'mailbox takes part', coalesce(enabled, false),
+        CASE WHEN enabled IS NULL THEN format('it is not in %s', this.mailboxes)
+             WHEN enabled THEN format('it is enabled in %s', this.mailboxes)
+             ELSE format('it is not enabled in %s', this.mailboxes) END,
+        CASE WHEN enabled IS NOT TRUE THEN 'Nothing is written there, or deleted.' END;
+EXCEPTION WHEN OTHERS THEN
+    RETURN QUERY SELECT 'mailbox takes part', false, sqlerrm, 'The relation of mailboxes cannot be read; see crmsync.status.';
+END;
+$$;
+COMMENT ON FUNCTION crmsync.why_takes_part(crmsync.link, text) IS 'a step of why: the relation of mailboxes';
+
+CREATE FUNCTION crmsync.why_known(this crmsync.link, record text, mailbox text)
+RETURNS TABLE (step text, ok boolean, detail text, hint text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT 'mailbox', m.code IS NULL, coalesce(concat_ws(': ', m.code, m.message), 'it answers'),
+           CASE WHEN m.code IS NULL THEN NULL
+                WHEN m.next_attempt IS NULL THEN format('Mend it, then SELECT crmsync.retry(%L, mailbox => %L);', this.name, mailbox)
+                ELSE format('It is tried again at %s.', m.next_attempt::timestamptz(0)) END
+    FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = why_known.mailbox
+    UNION ALL
+    SELECT 'pending', false, format('it waits to be looked at since %s', min(p.since)::timestamptz(0)), NULL
+    FROM crmsync.pending p WHERE p.link = this.id AND p.record = why_known.record HAVING count(*) > 0
+    UNION ALL
+    SELECT 'failure', false, format('%s, %s attempts: %s', f.code, f.attempts, f.message),
+           CASE WHEN f.next_attempt IS NULL
+                THEN format('It is parked; change the record, or SELECT crmsync.retry(%L, %L, %L);', this.name, record, mailbox)
+                ELSE format('It is tried again at %s.', f.next_attempt::timestamptz(0)) END
+    FROM crmsync.failure f JOIN crmsync.mailbox m ON m.id = f.mailbox
+    WHERE f.link = this.id AND f.record = why_known.record AND m.address = why_known.mailbox
+    UNION ALL
+    SELECT 'item', coalesce(i.state = 'linked', false),
+           CASE i.state WHEN 'linked' THEN format('it is in the mailbox since %s', i.since::timestamptz(0))
+                        WHEN 'leaving' THEN format('it is to be deleted since %s', i.since::timestamptz(0))
+                        WHEN 'gone' THEN 'it was deleted in the mailbox'
+                        ELSE 'it is not in the mailbox' END,
+           CASE WHEN i.state = 'leaving' AND NOT i.confirmed AND s.held IS NOT NULL
+                THEN format('%s: SELECT crmsync.confirm_deletes(%L);', s.held, this.name)
+                WHEN i.state = 'gone' AND this.on_target_delete = 'ignore' THEN 'It is written again when a mapped value of the record changes.'
+                WHEN i.state = 'gone' AND this.on_target_delete = 'unlink' THEN 'It is not written again.' END
+    FROM (SELECT) one
+    LEFT JOIN crmsync.link_state s ON s.link = this.id
+    LEFT JOIN (crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox AND m.address = why_known.mailbox)
+        ON i.link = this.id AND i.record = why_known.record;
+END;
+COMMENT ON FUNCTION crmsync.why_known(crmsync.link, text, text) IS 'steps of why: what the worker knows';
+
+CREATE FUNCTION crmsync.why(link text, record text, mailbox text)
+RETURNS TABLE (step text, ok boolean, detail text, hint text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.link := crmsync.find_link(link, 'operator');
+    address text := lower(btrim(mailbox));
+BEGIN
+    IF this.direction = 'inbound' THEN
+        PERFORM crmsync.not_supported('why for an inbound link', 'See the views crmsync.items and crmsync.failures.');
+    ELSIF record IS NULL OR mailbox IS NULL THEN
+        RAISE EXCEPTION 'why needs a record and a mailbox' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN QUERY
+        SELECT 'link', s.state IN ('idle', 'working'), concat_ws(': ', s.state, s.last_error),
+               CASE WHEN s.state NOT IN ('idle', 'working') THEN 'See the view crmsync.alerts.' END
+        FROM crmsync.status s WHERE s.link = this.name;
+    RETURN QUERY SELECT w.* FROM crmsync.why_record(this, record) w;
+    RETURN QUERY SELECT w.* FROM crmsync.why_audience(this, record, address) w;
+    RETURN QUERY SELECT w.* FROM crmsync.why_takes_part(this, address) w;
+    RETURN QUERY SELECT w.* FROM crmsync.why_known(this, record, address) w;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.why(text, text, text) IS 'why a record is, or is not, in a mailbox, step by step';

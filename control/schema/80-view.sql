@@ -1,0 +1,327 @@
+-- What administrators look at. A view shows a role the links that it has been granted; values need
+-- the level operator. No view has a secret.
+
+CREATE VIEW crmsync.targets WITH (security_barrier) AS
+SELECT t.name, t.kind, t.url, t.auth, t.username, t.options, t.paused, s.code, s.message, s.since,
+       s.next_attempt, s.last_success
+FROM crmsync.target t
+LEFT JOIN crmsync.target_state s ON s.target = t.name
+WHERE 0 IN (SELECT crmsync.allowed_links('reader'))
+   OR EXISTS (SELECT FROM crmsync.link l
+              WHERE l.target = t.name AND l.id IN (SELECT crmsync.allowed_links('reader')));
+COMMENT ON VIEW crmsync.targets IS 'targets and how they are doing';
+COMMENT ON COLUMN crmsync.targets.name IS 'name of the target';
+COMMENT ON COLUMN crmsync.targets.kind IS 'ews or ldap';
+COMMENT ON COLUMN crmsync.targets.url IS 'where the server is';
+COMMENT ON COLUMN crmsync.targets.auth IS 'how crmsync logs on';
+COMMENT ON COLUMN crmsync.targets.username IS 'who crmsync logs on as';
+COMMENT ON COLUMN crmsync.targets.options IS 'options that differ from their defaults';
+COMMENT ON COLUMN crmsync.targets.paused IS 'by pause_target';
+COMMENT ON COLUMN crmsync.targets.code IS 'what kind of failure; NULL: it works, or was never needed';
+COMMENT ON COLUMN crmsync.targets.message IS 'what the server or the network said';
+COMMENT ON COLUMN crmsync.targets.since IS 'when the failures began';
+COMMENT ON COLUMN crmsync.targets.next_attempt IS 'when it is tried again; NULL with a code: stopped until resume_target';
+COMMENT ON COLUMN crmsync.targets.last_success IS 'when it last answered well';
+
+CREATE VIEW crmsync.links WITH (security_barrier) AS
+SELECT l.name, l.target, l.object, l.source, l.key, l.audience, l.mailboxes, l.preset, l.direction,
+       l.conflict, l.write_fields, l.on_crm_delete, l.on_target_delete, l.on_audience_loss,
+       l.on_ambiguous, l.match_on, l.folder, l.outbound_interval, l.inbound_interval, l.daily_at,
+       l.apply, l.owner, l.options, l.enabled, l.id
+FROM crmsync.link l
+WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.links IS 'links as create_link and alter_link describe them, with all defaults';
+COMMENT ON COLUMN crmsync.links.name IS 'name of the link';
+COMMENT ON COLUMN crmsync.links.target IS 'the target that the objects live on';
+COMMENT ON COLUMN crmsync.links.object IS 'kind of object';
+COMMENT ON COLUMN crmsync.links.source IS 'relation whose rows are the records';
+COMMENT ON COLUMN crmsync.links.key IS 'column that names a record';
+COMMENT ON COLUMN crmsync.links.audience IS 'relation (record, mailbox)';
+COMMENT ON COLUMN crmsync.links.mailboxes IS 'relation that says which mailboxes take part';
+COMMENT ON COLUMN crmsync.links.preset IS 'preset that the link keeps to';
+COMMENT ON COLUMN crmsync.links.direction IS 'outbound, inbound or both';
+COMMENT ON COLUMN crmsync.links.conflict IS 'who wins when both sides changed the same field';
+COMMENT ON COLUMN crmsync.links.write_fields IS 'changed or all';
+COMMENT ON COLUMN crmsync.links.on_crm_delete IS 'what follows a delete in the CRM';
+COMMENT ON COLUMN crmsync.links.on_target_delete IS 'what follows a delete on the other side';
+COMMENT ON COLUMN crmsync.links.on_audience_loss IS 'what happens to an item whose record leaves the audience';
+COMMENT ON COLUMN crmsync.links.on_ambiguous IS 'what happens when several items match a key';
+COMMENT ON COLUMN crmsync.links.match_on IS 'properties by which objects that are there already are recognised';
+COMMENT ON COLUMN crmsync.links.folder IS 'folder below the default one; NULL: the default folder';
+COMMENT ON COLUMN crmsync.links.outbound_interval IS 'how often changes go out; NULL: at once';
+COMMENT ON COLUMN crmsync.links.inbound_interval IS 'how often the target is asked';
+COMMENT ON COLUMN crmsync.links.daily_at IS 'time of day of a daily run';
+COMMENT ON COLUMN crmsync.links.apply IS 'function that writes inbound changes';
+COMMENT ON COLUMN crmsync.links.owner IS 'role that the link reads and writes the CRM as';
+COMMENT ON COLUMN crmsync.links.options IS 'options that differ from their defaults';
+COMMENT ON COLUMN crmsync.links.enabled IS 'whether the link is served';
+COMMENT ON COLUMN crmsync.links.id IS 'number of the link, in names of triggers and in log messages';
+
+CREATE VIEW crmsync.mappings WITH (security_barrier) AS
+SELECT l.name AS link, m.property, m.crm, coalesce(m.direction, l.direction) AS direction, m.value_map,
+       m.fallback, m.inbound, m.options,
+       l.enabled AND coalesce(l.armed_mapping @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(m)), true) AS in_force
+FROM crmsync.mapping m
+JOIN crmsync.link l ON l.id = m.link
+WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.mappings IS 'what map has mapped';
+COMMENT ON COLUMN crmsync.mappings.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.mappings.property IS 'property or attribute of the target';
+COMMENT ON COLUMN crmsync.mappings.crm IS 'column of the source, or expression over its row r';
+COMMENT ON COLUMN crmsync.mappings.direction IS 'direction in which it works';
+COMMENT ON COLUMN crmsync.mappings.value_map IS '{CRM value: property value or array of them}';
+COMMENT ON COLUMN crmsync.mappings.fallback IS 'used inbound when the property is absent';
+COMMENT ON COLUMN crmsync.mappings.inbound IS 'expression over $1 whose value the CRM gets';
+COMMENT ON COLUMN crmsync.mappings.options IS 'options of this field';
+COMMENT ON COLUMN crmsync.mappings.in_force IS 'false: the link is disabled, or has not been enabled since the change';
+
+CREATE VIEW crmsync.group_mappings WITH (security_barrier) AS
+SELECT l.name AS link, g.ldap_group, g.crm_group
+FROM crmsync.group_mapping g
+JOIN crmsync.link l ON l.id = g.link
+WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.group_mappings IS 'what map_group has mapped';
+COMMENT ON COLUMN crmsync.group_mappings.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.group_mappings.ldap_group IS 'group of the directory';
+COMMENT ON COLUMN crmsync.group_mappings.crm_group IS 'group of the CRM that its members belong to';
+
+CREATE VIEW crmsync.watches WITH (security_barrier) AS
+SELECT l.name AS link, w.relation, w.column_name, w.lookup, w.columns
+FROM crmsync.watched w
+JOIN crmsync.link l ON l.id = w.link
+WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.watches IS 'what watch watches';
+COMMENT ON COLUMN crmsync.watches.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.watches.relation IS 'the watched relation';
+COMMENT ON COLUMN crmsync.watches.column_name IS 'its column that holds the record''s key, or what the lookup starts from';
+COMMENT ON COLUMN crmsync.watches.lookup IS 'query that returns keys for $1';
+COMMENT ON COLUMN crmsync.watches.columns IS 'columns that count, beside those that crmsync finds';
+
+CREATE VIEW crmsync.backlog WITH (security_barrier) AS
+SELECT l.name AS link, b.kind, b.records, b.oldest
+FROM crmsync.link l
+JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS kind,
+             pg_catalog.count(*) AS records, pg_catalog.min(p.since) AS oldest
+      FROM crmsync.pending p GROUP BY p.link, p.tier
+      UNION ALL
+      SELECT i.link, CASE WHEN i.confirmed OR s.held IS NULL THEN 'delete' ELSE 'delete held' END,
+             pg_catalog.count(*), pg_catalog.min(i.since)
+      FROM crmsync.item i LEFT JOIN crmsync.link_state s ON s.link = i.link
+      WHERE i.state = 'leaving' GROUP BY 1, 2
+     ) b ON b.link = l.id
+WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
+COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes';
+COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
+COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
+
+CREATE VIEW crmsync.failures WITH (security_barrier) AS
+SELECT l.name AS link, m.address AS mailbox, f.record, f.attempts, f.next_attempt, f.next_attempt IS NULL AS parked,
+       f.code, f.message, f.since
+FROM crmsync.failure f
+JOIN crmsync.link l ON l.id = f.link
+JOIN crmsync.mailbox m ON m.id = f.mailbox
+WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.failures IS 'what could not be done, and why; crmsync.retry tries again';
+COMMENT ON COLUMN crmsync.failures.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.failures.mailbox IS 'mailbox; ldap: empty';
+COMMENT ON COLUMN crmsync.failures.record IS 'key of the record; ldap: or the DN of an entry without one';
+COMMENT ON COLUMN crmsync.failures.attempts IS 'failures in a row';
+COMMENT ON COLUMN crmsync.failures.next_attempt IS 'when it is tried again';
+COMMENT ON COLUMN crmsync.failures.parked IS 'not tried again until the record changes, or retry';
+COMMENT ON COLUMN crmsync.failures.code IS 'the server''s response code, or an SQLSTATE';
+COMMENT ON COLUMN crmsync.failures.message IS 'the reason, in the words of whoever refused';
+COMMENT ON COLUMN crmsync.failures.since IS 'when the failures began';
+
+CREATE VIEW crmsync.progress WITH (security_barrier) AS
+SELECT l.name AS link, p.phase, p.done, p.total, r.rate,
+       CASE WHEN p.total > p.done THEN pg_catalog.make_interval(secs => (p.total - p.done) / r.rate) END AS time_left,
+       p.started, p.pid
+FROM crmsync.worker_progress() p
+JOIN crmsync.link l ON l.id = p.link
+CROSS JOIN LATERAL (SELECT nullif(p.done, 0) / nullif(extract(epoch FROM pg_catalog.clock_timestamp() - p.started), 0)::double precision) AS r (rate)
+WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.progress IS 'long passes under way';
+COMMENT ON COLUMN crmsync.progress.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.progress.phase IS 'what the worker is doing';
+COMMENT ON COLUMN crmsync.progress.done IS 'how much of it is done';
+COMMENT ON COLUMN crmsync.progress.total IS 'how much there is; 0: not known yet';
+COMMENT ON COLUMN crmsync.progress.rate IS 'how much a second';
+COMMENT ON COLUMN crmsync.progress.time_left IS 'how long it will take at this rate';
+COMMENT ON COLUMN crmsync.progress.started IS 'when it began';
+COMMENT ON COLUMN crmsync.progress.pid IS 'the worker''s process';
+
+CREATE VIEW crmsync.is_confirmed AS
+SELECT EXISTS (SELECT FROM crmsync.identity i JOIN crmsync.current_identity() c
+               USING (system_identifier, database, environment)) AS confirmed;
+COMMENT ON VIEW crmsync.is_confirmed IS 'whether this database, on this machine, may write to targets';
+COMMENT ON COLUMN crmsync.is_confirmed.confirmed IS 'false: links are held until confirm_identity';
+
+CREATE VIEW crmsync.status WITH (security_barrier) AS
+SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
+       CASE WHEN NOT l.enabled THEN 'disabled'
+            WHEN s.broken IS NOT NULL THEN 'broken'
+            WHEN t.paused OR NOT coalesce(nullif(pg_catalog.current_setting('crmsync.enabled', true), '')::boolean, true) THEN 'paused'
+            WHEN s.held IS NOT NULL OR NOT (SELECT i.confirmed FROM crmsync.is_confirmed i) THEN 'held'
+            WHEN ts.code IS NOT NULL OR s.next_attempt > pg_catalog.now()
+                 OR (SELECT crmsync.worker_state()) <> 'running' THEN 'waiting'
+            WHEN b.records > 0 OR s.link IS NULL OR s.comparison IS NOT NULL
+                 OR s.last_started > greatest(s.last_success, s.last_error_at, '-infinity') THEN 'working'
+            ELSE 'idle' END AS state,
+       coalesce(b.records, 0)::bigint AS pending,
+       b.oldest AS oldest_pending,
+       (SELECT pg_catalog.count(*) FROM crmsync.failure f WHERE f.link = l.id) AS failed,
+       0::bigint AS conflicts,
+       coalesce(greatest(pg_catalog.clock_timestamp() - b.oldest, '0'), '0'::interval) AS lag,
+       s.last_success,
+       CASE WHEN s.broken IS NOT NULL THEN s.broken
+            WHEN s.held IS NOT NULL THEN s.held
+            WHEN ts.code IS NOT NULL THEN pg_catalog.concat_ws(': ', ts.code, ts.message)
+            WHEN l.enabled AND (SELECT crmsync.worker_state()) <> 'running' THEN 'worker: ' || (SELECT crmsync.worker_state())
+            ELSE s.last_error END AS last_error
+FROM crmsync.link l
+JOIN crmsync.target t ON t.name = l.target
+LEFT JOIN crmsync.link_state s ON s.link = l.id
+LEFT JOIN crmsync.target_state ts ON ts.target = l.target
+LEFT JOIN (SELECT w.link, pg_catalog.sum(w.records) AS records, pg_catalog.min(w.oldest) AS oldest
+           FROM (SELECT p.link, pg_catalog.count(*) AS records, pg_catalog.min(p.since) AS oldest
+                 FROM crmsync.pending p GROUP BY p.link
+                 UNION ALL
+                 SELECT i.link, pg_catalog.count(*), pg_catalog.min(i.since)
+                 FROM crmsync.item i WHERE i.state = 'leaving' GROUP BY i.link) w
+           GROUP BY w.link) b ON b.link = l.id
+WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.status IS 'one line a link: how it is doing';
+COMMENT ON COLUMN crmsync.status.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.status.target IS 'its target';
+COMMENT ON COLUMN crmsync.status.object IS 'kind of object';
+COMMENT ON COLUMN crmsync.status.direction IS 'outbound, inbound or both';
+COMMENT ON COLUMN crmsync.status.enabled IS 'whether the link is served';
+COMMENT ON COLUMN crmsync.status.state IS 'disabled, idle, working, waiting (back-off, worker), paused, held (deletes or identity to confirm), broken (trigger, column, relation gone)';
+COMMENT ON COLUMN crmsync.status.pending IS 'records to look at, and items to delete';
+COMMENT ON COLUMN crmsync.status.oldest_pending IS 'since when the oldest of them waits';
+COMMENT ON COLUMN crmsync.status.failed IS 'rows in the view failures';
+COMMENT ON COLUMN crmsync.status.conflicts IS 'conflicts to resolve; none are recorded yet';
+COMMENT ON COLUMN crmsync.status.lag IS 'age of the oldest pending record';
+COMMENT ON COLUMN crmsync.status.last_success IS 'when the last pass or import ended well';
+COMMENT ON COLUMN crmsync.status.last_error IS 'what is wrong, or went wrong last';
+
+CREATE VIEW crmsync.mailboxes WITH (security_barrier) AS
+SELECT l.name AS link, m.address AS mailbox,
+       CASE WHEN m.code IS NULL THEN 'working' WHEN m.next_attempt IS NULL THEN 'stopped' ELSE 'waiting' END AS state,
+       coalesce(i.items, 0) AS items, coalesce(i.leaving, 0) AS leaving, coalesce(f.failed, 0) AS failed,
+       m.code, m.message, m.since, m.next_attempt
+FROM crmsync.mailbox m
+JOIN crmsync.link l ON l.id = m.link
+LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) FILTER (WHERE x.state = 'linked') AS items,
+                  pg_catalog.count(*) FILTER (WHERE x.state = 'leaving') AS leaving
+           FROM crmsync.item x GROUP BY x.mailbox) i ON i.mailbox = m.id
+LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) AS failed FROM crmsync.failure x GROUP BY x.mailbox) f ON f.mailbox = m.id
+WHERE l.id IN (SELECT crmsync.allowed_links('reader')) AND m.address <> '';
+COMMENT ON VIEW crmsync.mailboxes IS 'mailboxes that links have written to';
+COMMENT ON COLUMN crmsync.mailboxes.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.mailboxes.mailbox IS 'SMTP address';
+COMMENT ON COLUMN crmsync.mailboxes.state IS 'working; waiting: tried again at next_attempt; stopped: until retry';
+COMMENT ON COLUMN crmsync.mailboxes.items IS 'items in it';
+COMMENT ON COLUMN crmsync.mailboxes.leaving IS 'items to be deleted from it';
+COMMENT ON COLUMN crmsync.mailboxes.failed IS 'rows in the view failures';
+COMMENT ON COLUMN crmsync.mailboxes.code IS 'what kind of failure';
+COMMENT ON COLUMN crmsync.mailboxes.message IS 'what the server said';
+COMMENT ON COLUMN crmsync.mailboxes.since IS 'when the failures began';
+COMMENT ON COLUMN crmsync.mailboxes.next_attempt IS 'when it is tried again';
+
+CREATE VIEW crmsync.items WITH (security_barrier) AS
+SELECT l.name AS link, i.record, m.address AS mailbox, i.remote_id, i.origin, i.state, i.confirmed, i.since,
+       CASE WHEN l.id IN (SELECT crmsync.allowed_links('operator')) THEN i.shadow END AS values
+FROM crmsync.item i
+JOIN crmsync.link l ON l.id = i.link
+JOIN crmsync.mailbox m ON m.id = i.mailbox
+WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.items IS 'copies of records in mailboxes, and directory entries';
+COMMENT ON COLUMN crmsync.items.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.items.record IS 'key of the record';
+COMMENT ON COLUMN crmsync.items.mailbox IS 'the mailbox that it is in; ldap: empty';
+COMMENT ON COLUMN crmsync.items.remote_id IS 'its id at the target';
+COMMENT ON COLUMN crmsync.items.origin IS 'crm: we created it; adopted: matched by key; mailbox: made on the other side';
+COMMENT ON COLUMN crmsync.items.state IS 'linked; leaving: to be deleted; gone: vanished on the other side';
+COMMENT ON COLUMN crmsync.items.confirmed IS 'leaving: confirm_deletes has let it pass the guard';
+COMMENT ON COLUMN crmsync.items.since IS 'when it came to this state';
+COMMENT ON COLUMN crmsync.items.values IS 'values as both sides last agreed on them; operators only';
+
+CREATE VIEW crmsync.history WITH (security_barrier) AS
+SELECT h.at, coalesce(l.name, h.link::text) AS link, h.mailbox, h.record, h.action, h.result, h.code, h.message,
+       CASE WHEN v.visible THEN h.old END AS old, CASE WHEN v.visible THEN h.new END AS new
+FROM (SELECT x.* FROM crmsync.history_0 x
+      UNION ALL
+      SELECT x.* FROM crmsync.history_1 x
+      UNION ALL
+      SELECT x.* FROM crmsync.history_2 x) h
+LEFT JOIN crmsync.link l ON l.id = h.link
+CROSS JOIN LATERAL (SELECT coalesce(l.id, 0) IN (SELECT crmsync.allowed_links('operator'))) AS v (visible)
+WHERE coalesce(l.id, 0) IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.history IS 'what was done, in no order; the oldest is forgotten when there is much of it';
+COMMENT ON COLUMN crmsync.history.at IS 'when';
+COMMENT ON COLUMN crmsync.history.link IS 'name of the link; its number when it was dropped';
+COMMENT ON COLUMN crmsync.history.mailbox IS 'mailbox';
+COMMENT ON COLUMN crmsync.history.record IS 'key of the record';
+COMMENT ON COLUMN crmsync.history.action IS 'create, update, delete, unlink, ...';
+COMMENT ON COLUMN crmsync.history.result IS 'done or failed';
+COMMENT ON COLUMN crmsync.history.code IS 'failed: the response code or SQLSTATE';
+COMMENT ON COLUMN crmsync.history.message IS 'failed: the reason';
+COMMENT ON COLUMN crmsync.history.old IS 'values before, by property; operators only';
+COMMENT ON COLUMN crmsync.history.new IS 'values after, by property; operators only';
+
+CREATE VIEW crmsync.alerts WITH (security_barrier) AS
+SELECT a.kind, a.name, a.message, a.since, a.hint
+FROM (
+    SELECT 0 AS link, 'server' AS kind, NULL AS name, 'worker: ' || w.state AS message, NULL::timestamptz AS since,
+           CASE w.state WHEN 'not preloaded' THEN 'Add crmsync to shared_preload_libraries and restart the server.'
+                        WHEN 'waiting for a worker slot' THEN 'Raise max_worker_processes and restart the server.'
+                        WHEN 'disabled' THEN 'Set crmsync.enabled and reload the configuration.'
+                        ELSE 'See the server''s log.' END AS hint
+    FROM (SELECT crmsync.worker_state() AS state) w
+    WHERE w.state NOT IN ('running', 'starting') AND EXISTS (SELECT FROM crmsync.link l WHERE l.enabled)
+    UNION ALL
+    SELECT 0, 'server', NULL, 'this database is not the one that was confirmed: nothing is written', NULL,
+           'If no other copy of it is at work: SELECT crmsync.confirm_identity();'
+    WHERE EXISTS (SELECT FROM crmsync.link l WHERE l.enabled) AND NOT (SELECT i.confirmed FROM crmsync.is_confirmed i)
+    UNION ALL
+    SELECT l.id, 'target', t.name, pg_catalog.concat_ws(': ', s.code, s.message), s.since,
+           CASE WHEN s.next_attempt IS NULL
+                THEN pg_catalog.format('SELECT * FROM crmsync.check_target(%L); then SELECT crmsync.resume_target(%1$L);', t.name)
+                ELSE 'It is tried again by itself.' END
+    FROM crmsync.target t
+    JOIN crmsync.target_state s ON s.target = t.name
+    JOIN crmsync.link l ON l.target = t.name AND l.enabled
+    WHERE s.code IS NOT NULL AND (s.next_attempt IS NULL OR s.since < pg_catalog.now() - interval '5 minutes')
+    UNION ALL
+    SELECT l.id, 'link', l.name, s.broken, s.last_error_at,
+           pg_catalog.format('Mend it, then SELECT * FROM crmsync.enable_link(%L);', l.name)
+    FROM crmsync.link l JOIN crmsync.link_state s ON s.link = l.id
+    WHERE l.enabled AND s.broken IS NOT NULL
+    UNION ALL
+    SELECT l.id, 'link', l.name, s.held, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving'),
+           pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L);', l.name)
+    FROM crmsync.link l JOIN crmsync.link_state s ON s.link = l.id
+    WHERE l.enabled AND s.held IS NOT NULL
+    UNION ALL
+    SELECT l.id, 'mailbox', m.address, pg_catalog.concat_ws(': ', m.code, m.message), m.since,
+           pg_catalog.format('Mend it, then SELECT crmsync.retry(%L, mailbox => %L);', l.name, m.address)
+    FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
+    WHERE l.enabled AND m.code IS NOT NULL AND m.next_attempt IS NULL
+    UNION ALL
+    SELECT l.id, 'link', l.name, pg_catalog.format('%s records are parked', pg_catalog.count(*)), pg_catalog.min(f.since),
+           pg_catalog.format('See crmsync.failures; then SELECT crmsync.retry(%L);', l.name)
+    FROM crmsync.failure f JOIN crmsync.link l ON l.id = f.link
+    WHERE l.enabled AND f.next_attempt IS NULL
+    GROUP BY l.id, l.name
+) a
+WHERE a.link IN (SELECT crmsync.allowed_links('reader'))
+GROUP BY a.kind, a.name, a.message, a.since, a.hint;
+COMMENT ON VIEW crmsync.alerts IS 'what needs a human';
+COMMENT ON COLUMN crmsync.alerts.kind IS 'server, target, link or mailbox';
+COMMENT ON COLUMN crmsync.alerts.name IS 'which of them';
+COMMENT ON COLUMN crmsync.alerts.message IS 'what is wrong';
+COMMENT ON COLUMN crmsync.alerts.since IS 'since when';
+COMMENT ON COLUMN crmsync.alerts.hint IS 'what to do';
