@@ -1,0 +1,87 @@
+// Any bytes as the answer to any operation: no crash, no exception, clean text, and never more
+// items than were asked for. The first byte chooses the operation, the second the HTTP status, the
+// rest is the body.
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#include "exchange/ews/protocol.h"
+#include "record/text.h"
+
+namespace {
+
+using namespace crmsync;
+using namespace crmsync::exchange;
+using record::Object;
+
+record::Layout every_contact_property() {
+    record::Layout layout;
+    for (const record::Property& property : record::properties()) {
+        if (record::belongs_to(property, Object::contact)) {
+            layout.push_back(&property);
+        }
+    }
+    return layout;
+}
+
+const std::array<Operation, 10>& operations() {
+    static const std::array<Operation, 10> all{
+        FindFolder{Object::contact, ""},
+        FindFolder{Object::contact, "CRM"},
+        CreateFolder{Object::contact, "CRM"},
+        DeleteFolder{"F"},
+        ListStamps{"F", 0},
+        FindStamps{"F", {"i/l/1", "i/l/2"}},
+        CreateItems{Object::contact, "F", {{"i/l/1", {}}, {"i/l/2", {}}}},
+        UpdateItems{Object::contact, {{{"A", "C"}, {}}, {{"B", "C"}, {}}}},
+        DeleteItems{{{"A", ""}, {"B", ""}}, false},
+        GetItems{Object::contact, {"A", "B"}, every_contact_property()}};
+    return all;
+}
+
+void require(bool condition) {
+    if (!condition) {
+        std::abort();
+    }
+}
+
+void check(const Failure& failure) {
+    require(!failure.code.empty() && failure.code.size() <= 100);
+    require(failure.message.size() <= 1000 && !record::text_problem(failure.message));
+    require(!record::text_problem(failure.correct_address));
+    require(failure.retry_after.count() >= 0);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    constexpr std::array statuses{200, 200, 200, 500, 302, 400, 401, 404, 503};
+    if (size < 2) {
+        return 0;
+    }
+    const std::size_t chosen = data[0] % operations().size();
+    net::Response response;
+    response.status = statuses[data[1] % statuses.size()];
+    response.body.assign(reinterpret_cast<const char*>(data) + 2, size - 2);
+    const Answer answer = ews::read(operations()[chosen], response);
+    if (answer.failure) {
+        check(*answer.failure);
+        require(answer.items.empty() && answer.folder_id.empty());
+    } else if (chosen >= 6) {
+        require(answer.items.size() == 2);
+    }
+    require(answer.folder_id.size() <= 512);
+    for (const ItemAnswer& item : answer.items) {
+        if (item.failure) {
+            check(*item.failure);
+            continue;
+        }
+        require(!item.item.id.empty() && item.item.id.size() <= 512);
+        require(item.item.change_key.size() <= 512 && !record::text_problem(item.stamp));
+        for (const record::Value& value : item.values) {
+            require(!value || (!value->empty() && !record::text_problem(*value)));
+        }
+    }
+    return 0;
+}
