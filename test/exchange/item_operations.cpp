@@ -82,13 +82,16 @@ Folder* bin_for(Mailbox& mailbox, std::string_view delete_type) {
 std::string move_or_copy(Context& context, pugi::xml_node request, const char* operation,
                          bool copy) {
     Answer answer(operation);
-    FolderRef to = resolve_folder(context, first_element(child(request, "ToFolderId")));
     std::string_view wants_ids = child(request, "ReturnNewItemIds").child_value();
     each_of_batch(context, answer, child(request, "ItemIds"), [&](pugi::xml_node id) {
+        FolderRef to = resolve_folder(context, first_element(child(request, "ToFolderId")));
         LockedItem locked = lock_item(context, id);
         if (locked.mailbox != to.mailbox)
             throw ItemError{"ErrorCrossMailboxMoveCopy", "Moves between mailboxes are not done."};
-        Folder& target = *locked.mailbox->folder(to.number);
+        Folder* found = locked.mailbox->folder(to.number);
+        require(found, "ErrorFolderNotFound",
+                "The specified folder could not be found in the store.");
+        Folder& target = *found;
         Item& result = copy ? locked.mailbox->add(target, *locked.item)
                             : locked.mailbox->move(*locked.folder, locked.item->number, target);
         if (wants_ids == "false")

@@ -47,9 +47,11 @@ std::string resolve_names(Context& context, pugi::xml_node request) {
     if (wanted.starts_with("smtp:"))
         wanted.erase(0, 5);
     std::vector<std::string> found;
-    for (const MailboxPtr& mailbox : context.directory.all())
+    for (const MailboxPtr& mailbox : context.directory.all()) {
+        std::lock_guard lock(mailbox->mutex);
         if (mailbox->address.starts_with(wanted) && found.size() < 100)
             found.push_back(mailbox->address);
+    }
     if (found.empty()) {
         answer.error({"ErrorNameResolutionNoResults", "No results were found."});
         return answer.text();

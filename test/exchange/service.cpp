@@ -169,6 +169,8 @@ Reply Service::handle(const httplib::Request& request, Entry& entry, std::size_t
         return carry_out(parsed, *account, fault, items);
     } catch (const SoapFault& problem) {
         return failed(problem);
+    } catch (const ItemError& problem) {
+        return failed({problem.code, problem.text, problem.xml});
     } catch (const std::exception& problem) {
         return failed({"ErrorInternalServerError", problem.what()});
     }

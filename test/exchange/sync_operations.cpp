@@ -141,7 +141,10 @@ std::string sync_folder_items(Context& context, pugi::xml_node request) {
             throw;
         }
         std::lock_guard lock(ref.mailbox->mutex);
-        const Folder& folder = *ref.mailbox->folder(ref.number);
+        const Folder* found = ref.mailbox->folder(ref.number);
+        if (!found)
+            throw ItemError{"ErrorSyncFolderNotFound", "The folder to synchronise is not there."};
+        const Folder& folder = *found;
         Walk walk(*ref.mailbox, folder, read_state(request, *ref.mailbox, ref.number));
         pugi::xml_node message = answer.success();
         pugi::xml_node state = message.append_child("m:SyncState");

@@ -330,6 +330,9 @@ class Rules(unittest.TestCase):
         copy = self.ask(back.replace("MoveItem", "CopyItem").replace(bin_[0]["id"], moved[0])).ids[0]
         self.assertEqual(self.ask(get(copy, extra=STAMP)).text("Value"), "x")
         self.assertEqual(len(self.server.items()), 2)
+        nowhere = back.replace('"contacts"', '"conflicts"').replace(bin_[0]["id"], moved[0])
+        self.ask(nowhere, "ErrorFolderNotFound")
+        self.assertEqual(len(self.server.items()), 2)
 
     def test_folders(self):
         make = (
