@@ -26,6 +26,9 @@ BEGIN
     END IF;
     PERFORM crmsync.check_url(target.kind, target.url, target.options
         || jsonb_build_object('auth', target.auth, 'username', coalesce(target.username, '')));
+    IF target.options ? 'token_url' THEN
+        PERFORM crmsync.check_url(target.kind, target.options ->> 'token_url', target.options || '{"auth": "oauth2"}');
+    END IF;
     IF target.auth IN ('basic', 'ntlm', 'simple') AND coalesce(target.username, '') = '' THEN
         RAISE EXCEPTION 'auth % needs a username', target.auth
             USING ERRCODE = 'invalid_parameter_value',
