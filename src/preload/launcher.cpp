@@ -98,6 +98,14 @@ Admission prepare_slot(Oid database) {
     return Admission::free;
 }
 
+void report_no_room(Database* database) {
+    if (!database->warned)
+        ereport(WARNING, (errmsg("crmsync cannot work in database \"%s\"", database->name),
+                          errdetail("At most %d databases of a server can use it.", slot_count)));
+    database->warned = true;
+    wait_until(database, DatabaseState::no_slot, scan_interval);
+}
+
 void report_no_slot(Database* database) {
     if (!database->warned)
         ereport(WARNING,
@@ -124,7 +132,7 @@ void start(Database* database) {
             wait_until(database, DatabaseState::unknown, scan_interval);
             return;
         case Admission::no_room:
-            report_no_slot(database);
+            report_no_room(database);
             return;
         case Admission::adopted:
             adopt(database);

@@ -75,6 +75,8 @@ DatabaseSlot* claim_slot(Oid database);
 int active_log();
 void set_active_log(int which);
 
+// Sets the latch of this database's worker. While a worker leaves its latch set this costs a read
+// and no system call: one that is busy should reset it only when it looks at the log again.
 bool wake_worker();
 void wake_launcher();
 
