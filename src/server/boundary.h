@@ -20,6 +20,11 @@
 #include <string>
 #include <type_traits>
 
+// PostgreSQL 15 leaves this empty; with hidden visibility the server would not find our functions.
+#ifndef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+
 extern "C" {
 #include "postgres.h"
 

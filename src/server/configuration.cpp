@@ -4,6 +4,7 @@
 
 
 #include "server/secret.h"
+#include "server/url_rules.h"
 
 namespace crmsync {
 
@@ -18,7 +19,8 @@ constexpr std::string_view target_columns =
     "coalesce((t.options->>'impersonation')::boolean, true), "
     "coalesce(t.options->>'server_version', 'Exchange2013_SP1'), "
     "coalesce(t.options->>'tenant', ''), coalesce(t.options->>'client_id', ''), "
-    "coalesce(t.options->>'token_url', ''), coalesce(t.options->>'keytab', '') "
+    "coalesce(t.options->>'token_url', ''), coalesce(t.options->>'keytab', ''), "
+    "coalesce((t.options->>'allow_plaintext')::boolean, false) "
     "FROM crmsync.target t LEFT JOIN crmsync.target_secret s ON s.target = t.name ";
 
 net::Auth auth_from_name(std::string_view name) {
@@ -72,6 +74,12 @@ net::Endpoint endpoint_of(const pg::Rows& rows, std::uint64_t row) {
     }
     endpoint.scope = scope_of(endpoint.url);
     endpoint.keytab = resolve_file(rows.text(row, 19));
+    endpoint.allow_plaintext = rows.boolean(row, 20);
+    for (const std::string& url : {endpoint.url, endpoint.token_url, endpoint.proxy}) {
+        if (!url.empty()) {
+            check_allowed_host(url);
+        }
+    }
     return endpoint;
 }
 
@@ -160,12 +168,21 @@ Oid role_oid(const std::string& quoted_name) {
 void read_queries(LinkConfiguration& link) {
     const pg::Rows rows = pg::query(
         "SELECT crmsync.source_query($1), crmsync.audience_query($1), "
-        "crmsync.audience_all_query($1), coalesce(crmsync.mailboxes_query($1), '')",
+        "crmsync.audience_all_query($1), coalesce(crmsync.mailboxes_query($1), ''), "
+        "l.mailboxes IS NOT NULL FROM crmsync.link l WHERE l.id = $1",
         link.id);
     link.source_query = rows.string(0, 0);
     link.audience_query = rows.string(0, 1);
     link.audience_all_query = rows.string(0, 2);
     link.mailboxes_query = rows.string(0, 3);
+    for (int query = 0; query < 3; ++query) {
+        if (rows.is_null(0, query)) {
+            link.problem = "the source, its key, or the audience does not exist any more";
+        }
+    }
+    if (rows.boolean(0, 4) && link.mailboxes_query.empty()) {
+        link.problem = "the relation of mailboxes does not exist any more";
+    }
 }
 
 }  // namespace

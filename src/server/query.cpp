@@ -200,15 +200,15 @@ PlainParameters plain(std::span<const Parameter> parameters) {
 Rows::Cell cell_of(Datum value, Oid type) {
     switch (type) {
         case BOOLOID:
-            return {"", DatumGetBool(value) ? 1 : 0};
+            return {Rows::Cell::is_number, DatumGetBool(value) ? 1 : 0};
         case INT2OID:
-            return {"", DatumGetInt16(value)};
+            return {Rows::Cell::is_number, DatumGetInt16(value)};
         case INT4OID:
-            return {"", DatumGetInt32(value)};
+            return {Rows::Cell::is_number, DatumGetInt32(value)};
         case INT8OID:
-            return {"", DatumGetInt64(value)};
+            return {Rows::Cell::is_number, DatumGetInt64(value)};
         case OIDOID:
-            return {"", static_cast<std::int64_t>(DatumGetObjectId(value))};
+            return {Rows::Cell::is_number, static_cast<std::int64_t>(DatumGetObjectId(value))};
         case TEXTOID:
         case JSONBOID: {
             struct varlena* copy = PG_DETOAST_DATUM_COPY(value);
@@ -385,6 +385,12 @@ std::optional<std::string> Rows::optional_text(std::uint64_t row, int column) co
 std::int64_t Rows::integer(std::uint64_t row, int column) const noexcept {
     return cells_[row * static_cast<std::uint64_t>(columns_) + static_cast<std::uint64_t>(column)]
         .number;
+}
+
+std::string Rows::display(std::uint64_t row, int column) const {
+    const Cell& cell =
+        cells_[row * static_cast<std::uint64_t>(columns_) + static_cast<std::uint64_t>(column)];
+    return cell.data == Cell::is_number ? std::to_string(cell.number) : string(row, column);
 }
 
 const Jsonb* Rows::jsonb(std::uint64_t row, int column) const noexcept {

@@ -50,6 +50,7 @@ class Rows {
     // Number of rows returned, or affected by a statement that returns none.
     std::uint64_t size() const noexcept { return processed_; }
     bool empty() const noexcept { return processed_ == 0; }
+    int columns() const noexcept { return columns_; }
 
     bool is_null(std::uint64_t row, int column) const noexcept;
     // Valid as long as the Rows. Empty for NULL.
@@ -61,12 +62,15 @@ class Rows {
     // Columns that hold integers, booleans (as 0 and 1) or oids. 0 for NULL.
     std::int64_t integer(std::uint64_t row, int column) const noexcept;
     bool boolean(std::uint64_t row, int column) const noexcept { return integer(row, column) != 0; }
+    // Any column as text for people.
+    std::string display(std::uint64_t row, int column) const;
     // A column of type jsonb, for the functions of server/jsonb_fields.h. Null for NULL.
     const Jsonb* jsonb(std::uint64_t row, int column) const noexcept;
 
     struct Cell {
-        const char* data;     // null for NULL
+        const char* data;     // null for NULL, `is_number` for an integer
         std::int64_t number;  // length of the text, or the integer itself
+        static constexpr char is_number[] = "";
     };
 
   private:

@@ -1,0 +1,243 @@
+// The SQL function crmsync.check_target: tries a target now, step by step, for an administrator who
+// waits for the answer. With write, every property goes into a scratch folder and is read back.
+#include <poll.h>
+
+#include <chrono>
+#include <functional>
+
+#include "directory/check.h"
+#include "exchange/ews/field_uri.h"
+#include "exchange/ews/protocol.h"
+#include "net/client.h"
+#include "net/probe.h"
+#include "record/value.h"
+#include "server/configuration.h"
+#include "server/directory_link.h"
+#include "server/query.h"
+#include "server/result_set.h"
+
+namespace {
+
+using namespace crmsync;
+using record::Object;
+
+struct Step {
+    std::string name;
+    bool ok;
+    std::string detail;
+    std::string hint;
+};
+
+using Steps = std::vector<Step>;
+
+bool should_stop() {
+    pg::check_interrupts();
+    return false;
+}
+
+// One operation after the other, each waited for in slices in which a cancel is noticed.
+class Session {
+  public:
+    Session(const TargetConfiguration& target, std::string mailbox)
+        : endpoint_(target.endpoint),
+          account_{std::move(mailbox), target.impersonation, target.server_version} {}
+
+    exchange::Answer run(const exchange::Operation& operation) {
+        client_.submit(endpoint_, exchange::ews::render(operation, account_));
+        for (;;) {
+            for (const net::Completion& done : client_.advance()) {
+                return exchange::ews::read(operation, done.response);
+            }
+            pollfd descriptor{client_.descriptor(), POLLIN, 0};
+            ::poll(&descriptor, 1, wait_milliseconds());
+            pg::check_interrupts();
+        }
+    }
+
+  private:
+    int wait_milliseconds() const {
+        const auto timeout = client_.timeout();
+        return timeout ? static_cast<int>(std::min<std::int64_t>(100, timeout->count())) : 100;
+    }
+
+    net::Client client_;
+    std::shared_ptr<const net::Endpoint> endpoint_;
+    exchange::Account account_;
+};
+
+std::string hint_for(const exchange::Failure& failure) {
+    if (!failure.correct_address.empty()) {
+        return "Use the primary address: " + failure.correct_address + ".";
+    }
+    switch (failure.disposition) {
+        case exchange::Disposition::credentials:
+            return "Check username and secret, and whether the account is locked; with Extended "
+                   "Protection set to Require, NTLM without channel binding is refused too.";
+        case exchange::Disposition::mailbox_disabled:
+            return "Check the address, and that the account may impersonate it (role "
+                   "ApplicationImpersonation).";
+        case exchange::Disposition::target_broken:
+            return "Check the URL: it ends in /EWS/Exchange.asmx.";
+        case exchange::Disposition::retry_later:
+        case exchange::Disposition::back_off:
+        case exchange::Disposition::shrink_batch:
+            return "The server is busy or in trouble: try again later.";
+        default:
+            return {};
+    }
+}
+
+bool add_step(Steps& steps, const std::string& name, const exchange::Answer& answer,
+              const std::string& good) {
+    if (!answer.failure) {
+        steps.push_back({name, true, good, {}});
+        return true;
+    }
+    steps.push_back({name, false, answer.failure->code + ": " + answer.failure->message,
+                     hint_for(*answer.failure)});
+    return false;
+}
+
+// A value that is unlikely to be there by itself.
+record::Value sample_value(const record::Property& property) {
+    switch (property.type) {
+        case record::Type::email: return "check." + std::string(property.name) + "@example.com";
+        case record::Type::date: return "1980-02-29";
+        case record::Type::timestamp: return "2030-01-02T03:04:05Z";
+        case record::Type::boolean: return "true";
+        case record::Type::integer: return "15";
+        case record::Type::choice: {
+            const auto comma = property.choices.rfind(',');
+            return std::string(property.choices.substr(
+                comma == std::string_view::npos ? 0 : comma + 1));
+        }
+        case record::Type::text_list: return R"(["crmsync check"])";
+        case record::Type::binary: return std::nullopt;
+        case record::Type::text: break;
+    }
+    return "Check " + std::string(property.name);
+}
+
+record::Fields sample_fields(Object object) {
+    record::Fields fields;
+    for (const record::Property& property : record::properties()) {
+        if (record::belongs_to(property, object) &&
+            property.access != record::Access::inbound && exchange::ews::carried(property)) {
+            const record::Value value = sample_value(property);
+            if (value) {
+                fields.push_back({&property, value});
+            }
+        }
+    }
+    return fields;
+}
+
+void compare_back(Steps& steps, const record::Fields& fields,
+                  const std::vector<record::Value>& values) {
+    for (std::size_t i = 0; i < fields.size() && i < values.size(); ++i) {
+        const record::Property& property = *fields[i].property;
+        const bool same =
+            !property.compared || record::same_value(property, fields[i].value, values[i]);
+        steps.push_back({"write " + std::string(property.name), same,
+                         same ? std::string("written and read back")
+                              : "wrote \"" + fields[i].value.value_or("") + "\", read \"" +
+                                    values[i].value_or("") + "\"",
+                         {}});
+    }
+}
+
+void check_writing(Steps& steps, Session& session) {
+    const auto folder = session.run(exchange::CreateFolder{Object::contact, "crmsync check"});
+    if (!add_step(steps, "scratch folder", folder, "created")) {
+        return;
+    }
+    const record::Fields fields = sample_fields(Object::contact);
+    record::Layout layout;
+    for (const record::Field& field : fields) {
+        layout.push_back(field.property);
+    }
+    exchange::CreateItems create{Object::contact, folder.folder_id, {{"check/check/check", fields}}};
+    exchange::Answer created = session.run(create);
+    if (!created.failure && !created.items.empty() && created.items[0].failure) {
+        created.failure = created.items[0].failure;
+    }
+    if (add_step(steps, "create", created, "a contact with every property") &&
+        !created.items.empty()) {
+        const auto read = session.run(
+            exchange::GetItems{Object::contact, {created.items[0].item.id}, layout});
+        if (add_step(steps, "read back", read, "the contact") && !read.items.empty()) {
+            compare_back(steps, fields, read.items[0].values);
+        }
+    }
+    add_step(steps, "remove", session.run(exchange::DeleteFolder{folder.folder_id}),
+             "the scratch folder and what was in it");
+}
+
+void check_exchange(Steps& steps, const TargetConfiguration& target,
+                    const std::optional<std::string>& mailbox, bool write) {
+    if (!target.problem.empty()) {
+        steps.push_back({"configuration", false, target.problem, {}});
+        return;
+    }
+    for (const net::ProbeStep& step : net::probe(*target.endpoint, should_stop)) {
+        steps.push_back({step.step, step.ok, step.detail, step.hint});
+    }
+    if (!steps.back().ok) {
+        return;
+    }
+    if (!mailbox) {
+        steps.push_back({"authentication", true, "not tried",
+                         "Name a mailbox to try authentication, impersonation and its folder."});
+        return;
+    }
+    Session session(target, *mailbox);
+    const auto folder = session.run(exchange::FindFolder{Object::contact, {}});
+    if (add_step(steps, "mailbox", folder,
+                 "authenticated, and the contacts folder of " + *mailbox + " is open") &&
+        write) {
+        check_writing(steps, session);
+    }
+}
+
+void check_directory(Steps& steps, const std::string& name) {
+    const pg::Rows link = pg::query(
+        "SELECT coalesce(options->>'base', ''), coalesce(options->>'filter', '') "
+        "FROM crmsync.link WHERE target = $1 ORDER BY id LIMIT 1", std::string_view(name));
+    const std::string base = link.empty() ? std::string() : link.string(0, 0);
+    const std::string filter = link.empty() ? std::string() : link.string(0, 1);
+    for (const directory::Step& step :
+         directory::check(read_directory_server(name), base, filter, should_stop)) {
+        steps.push_back({step.name, step.ok, step.detail, step.hint});
+    }
+}
+
+Datum check_target(FunctionCallInfo call) {
+    pg::ResultSet result(call);
+    pg::query("SELECT crmsync.require('operator')");
+    if (call->args[0].isnull) {
+        return Datum(0);
+    }
+    const std::string name = pg::text_argument(call, 0);
+    const TargetConfiguration target = read_target(name);
+    Steps steps;
+    if (target.kind == "ldap") {
+        check_directory(steps, name);
+    } else {
+        check_exchange(steps, target, pg::optional_text_argument(call, 1),
+                       !call->args[2].isnull && DatumGetBool(call->args[2].value));
+    }
+    for (const Step& step : steps) {
+        result.add({step.name, step.ok, pg::text_or_null(step.detail),
+                    pg::text_or_null(step.hint)});
+    }
+    return Datum(0);
+}
+
+}  // namespace
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(crmsync_check_target);
+
+Datum crmsync_check_target(PG_FUNCTION_ARGS) { return pg::enter(fcinfo, check_target); }
+}

@@ -1,0 +1,52 @@
+#include "server/identity.h"
+
+extern "C" {
+#include "access/xlog.h"
+#include "miscadmin.h"
+}
+
+#include "server/preload.h"
+#include "server/result_set.h"
+
+extern "C" {
+#include "funcapi.h"
+#include "utils/builtins.h"
+}
+
+namespace crmsync {
+
+Identity current_identity() {
+    return {static_cast<std::int64_t>(GetSystemIdentifier()), MyDatabaseId,
+            preload().environment()};
+}
+
+namespace {
+
+Datum identity_row(FunctionCallInfo call) {
+    const Identity identity = current_identity();
+    return pg::guard([&] {
+        TupleDesc description;
+        if (get_call_result_type(call, nullptr, &description) != TYPEFUNC_COMPOSITE) {
+            elog(ERROR, "return type must be a row type");
+        }
+        Datum values[3] = {Int64GetDatum(identity.system_identifier),
+                           ObjectIdGetDatum(identity.database),
+                           CStringGetTextDatum(identity.environment.c_str())};
+        bool nulls[3] = {false, false, false};
+        return HeapTupleGetDatum(
+            heap_form_tuple(BlessTupleDesc(description), values, nulls));
+    });
+}
+
+}  // namespace
+
+}  // namespace crmsync
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(crmsync_current_identity);
+
+Datum crmsync_current_identity(PG_FUNCTION_ARGS) {
+    return crmsync::pg::enter(fcinfo, crmsync::identity_row);
+}
+}

@@ -1,0 +1,39 @@
+// The rows that an SQL function returns, for functions declared RETURNS SETOF.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "server/boundary.h"
+
+namespace crmsync::pg {
+
+// std::monostate is NULL; a vector becomes text[].
+using ResultValue =
+    std::variant<std::monostate, bool, std::int32_t, std::int64_t, std::string,
+                 std::vector<std::string>>;
+
+class ResultSet {
+  public:
+    // Throws Error when the caller cannot take a set.
+    explicit ResultSet(FunctionCallInfo call);
+
+    // One value for each column, in order.
+    void add(const std::vector<ResultValue>& row);
+
+  private:
+    FunctionCallInfo call_;
+};
+
+// The empty text is NULL.
+inline ResultValue text_or_null(std::string text) {
+    return text.empty() ? ResultValue() : ResultValue(std::move(text));
+}
+
+// Arguments of an SQL function. Throw Error (a value that cannot be detoasted).
+std::string text_argument(FunctionCallInfo call, int position);
+std::optional<std::string> optional_text_argument(FunctionCallInfo call, int position);
+
+}  // namespace crmsync::pg
