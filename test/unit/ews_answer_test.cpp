@@ -288,6 +288,19 @@ TEST(StampsAnswer, FindsOnlyWhatWasAsked) {
     EXPECT_EQ(found.items[1].item.id, "3");
 }
 
+TEST(StampsAnswer, KnowsLongStampsByWhatExchangeLists) {
+    const std::string head(255, 'k');
+    const auto find = [&](std::vector<std::string> asked, const std::string& listed) {
+        return answer(FindStamps{"F", std::move(asked)}, "FindItem",
+                      {page("IncludesLastItemInRange=\"true\"", stamped("1", listed))})
+            .items;
+    };
+    ASSERT_EQ(find({head + "tail", "other"}, head).size(), 1u);
+    EXPECT_EQ(find({head + "tail", "other"}, head)[0].stamp, head + "tail");
+    EXPECT_TRUE(find({head + "a", head + "b"}, head).empty());
+    EXPECT_TRUE(find({"short/stamp"}, "short").empty());
+}
+
 TEST(FolderAnswer, IsFoundCreatedOrAbsent) {
     const std::string folder =
         "<t:ContactsFolder><t:FolderId Id=\"F1\"/>"

@@ -60,7 +60,11 @@ TEST(Codes, LeadToWhatTheirClassSays) {
         for (const char* code : codes) {
             ASSERT_TRUE(meaning_of(code)) << code;
             EXPECT_EQ(meaning_of(code)->disposition, disposition) << code;
-            EXPECT_EQ(failure(soap(fault(code), 500)).disposition, disposition) << code;
+            const bool of_an_item =
+                disposition == item_failed || disposition == item_gone || disposition == reread;
+            EXPECT_EQ(failure(soap(fault(code), 500)).disposition,
+                      of_an_item ? bisect : disposition)
+                << code;
         }
     }
     EXPECT_EQ(meaning_of("ErrorSomethingNew"), std::nullopt);
@@ -78,6 +82,17 @@ TEST(Codes, ThatAreUnknownAreNeverASuccess) {
 TEST(Codes, OfOneItemAreNotBisected) {
     EXPECT_EQ(item_failure("ErrorInvalidRequest").disposition, item_failed);
     EXPECT_EQ(item_failure("ErrorInternalServerError").disposition, item_failed);
+}
+
+TEST(Codes, OfOperationsWithoutItemsAreTheRequests) {
+    const auto listing = [](const char* code) {
+        return failure(soap(messages("FindItem", {error(code)})), ListStamps{"F", 0}).disposition;
+    };
+    EXPECT_EQ(listing("ErrorItemNotFound"), folder_gone);
+    EXPECT_EQ(listing("ErrorItemCorrupt"), back_off);
+    EXPECT_EQ(listing("ErrorSomethingNew"), back_off);
+    EXPECT_EQ(listing("ErrorRestrictionTooComplex"), shrink_batch);
+    EXPECT_EQ(listing("ErrorAccessDenied"), mailbox_disabled);
 }
 
 TEST(Codes, SayWhetherAWriteMayHaveHappened) {

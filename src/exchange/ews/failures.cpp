@@ -268,10 +268,18 @@ Failure fault_failure(pugi::xml_node fault, const net::Response& response, bool 
     }
     Failure failure = failure_of(code.empty() ? "SOAP-FAULT" : std::move(code), message,
                                  message_xml, Disposition::back_off, write);
+    if (about_one_item(failure.disposition)) {
+        failure.disposition = Disposition::bisect;  // some item is the cause, and nobody says which
+    }
     if (failure.retry_after == milliseconds{0} && response.retry_after) {
         failure.retry_after = std::clamp(*response.retry_after, milliseconds{0}, longest_pause);
     }
     return failure;
+}
+
+bool about_one_item(Disposition disposition) {
+    return disposition == Disposition::item_failed || disposition == Disposition::item_gone ||
+           disposition == Disposition::reread;
 }
 
 std::optional<Failure> message_failure(pugi::xml_node message, bool write) {

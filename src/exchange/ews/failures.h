@@ -26,6 +26,9 @@ Failure broken_answer(std::string_view code, std::string_view words, bool write)
 // A SOAP fault: the request as a whole failed.
 Failure fault_failure(pugi::xml_node fault, const net::Response& response, bool write);
 
+// True for what can only follow for an item, not for a request as a whole.
+bool about_one_item(Disposition disposition);
+
 // One response message; nullopt: it succeeded.
 std::optional<Failure> message_failure(pugi::xml_node message, bool write);
 

@@ -185,6 +185,18 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
     return checked(std::move(items), {get.ids.begin(), get.ids.end()}, false);
 }
 
+// The message of an operation that has no items: what would be the item's failure is the request's.
+std::optional<Failure> request_failure(pugi::xml_node message, bool write) {
+    auto failure = message_failure(message, write);
+    if (failure) {
+        blame_folder(*failure);
+        if (about_one_item(failure->disposition)) {
+            failure->disposition = Disposition::back_off;
+        }
+    }
+    return failure;
+}
+
 std::optional<std::string> read_folder_id(pugi::xml_node folder) {
     const std::string id = child(folder, "FolderId").attribute("Id").value();
     return usable_id(id) ? std::optional(id) : std::nullopt;
@@ -203,9 +215,8 @@ Answer folder_answer(pugi::xml_node folder, bool write) {
 
 Answer read_messages(const FindFolder& find, const Messages& messages) {
     const pugi::xml_node message = messages.front();
-    if (auto failure = message_failure(message, false)) {
-        if (failure->disposition == Disposition::folder_gone ||
-            failure->disposition == Disposition::item_gone) {
+    if (auto failure = request_failure(message, false)) {
+        if (failure->disposition == Disposition::folder_gone) {
             // The mailbox lacks even the default folder: there is nothing to create it in.
             failure->disposition = Disposition::mailbox_disabled;
         }
@@ -226,14 +237,14 @@ Answer read_messages(const FindFolder& find, const Messages& messages) {
 }
 
 Answer read_messages(const CreateFolder&, const Messages& messages) {
-    if (auto failure = message_failure(messages.front(), true)) {
+    if (auto failure = request_failure(messages.front(), true)) {
         return failed(std::move(*failure));
     }
     return folder_answer(first_element(child(messages.front(), "Folders")), true);
 }
 
 Answer read_messages(const DeleteFolder&, const Messages& messages) {
-    if (auto failure = message_failure(messages.front(), true)) {
+    if (auto failure = request_failure(messages.front(), true)) {
         return failed(std::move(*failure));
     }
     return {};
@@ -242,10 +253,7 @@ Answer read_messages(const DeleteFolder&, const Messages& messages) {
 // The items on a page that bear a stamp. A listing that leaves one out would lead to a duplicate,
 // so one unusable id spoils the page.
 Answer read_page(pugi::xml_node message, int offset) {
-    if (auto failure = message_failure(message, false)) {
-        if (failure->disposition == Disposition::item_gone) {
-            failure->disposition = Disposition::folder_gone;
-        }
+    if (auto failure = request_failure(message, false)) {
         return failed(std::move(*failure));
     }
     const pugi::xml_node root = child(message, "RootFolder");
@@ -285,11 +293,34 @@ Answer read_messages(const ListStamps& list, const Messages& messages) {
     return read_page(messages.front(), list.offset);
 }
 
-// Exchange compares without regard to case; a stamp is the same only byte by byte.
+// The stamp that was asked for and is meant by a listed one; nullptr: none. Exchange compares
+// without regard to case, while a stamp is the same only byte by byte; and it cuts what it lists at
+// 255 characters, so that a long stamp is known by its beginning, if that is one stamp's only.
+const std::string* asked_stamp(const std::vector<std::string>& asked, std::string_view listed) {
+    constexpr std::size_t cut = 255;
+    const std::string* found = nullptr;
+    for (const std::string& stamp : asked) {
+        if (stamp == listed) {
+            return &stamp;
+        }
+        if (listed.size() >= cut && stamp.starts_with(listed)) {
+            if (found != nullptr) {
+                return nullptr;
+            }
+            found = &stamp;
+        }
+    }
+    return found;
+}
+
 Answer read_messages(const FindStamps& find, const Messages& messages) {
     Answer answer = read_page(messages.front(), 0);
-    std::erase_if(answer.items, [&](const ItemAnswer& item) {
-        return std::find(find.stamps.begin(), find.stamps.end(), item.stamp) == find.stamps.end();
+    std::erase_if(answer.items, [&](ItemAnswer& item) {
+        const std::string* stamp = asked_stamp(find.stamps, item.stamp);
+        if (stamp != nullptr) {
+            item.stamp = *stamp;
+        }
+        return stamp == nullptr;
     });
     return answer;
 }

@@ -63,6 +63,8 @@ constexpr auto table = sorted(std::array{
     // Too much at once.
     certain("ErrorMailboxDataArrayTooBig", shrink_batch),
     certain("ErrorRequestStreamTooBig", shrink_batch),
+    certain("ErrorRestrictionTooComplex", shrink_batch),
+    certain("ErrorRestrictionTooLong", shrink_batch),
     certain("ErrorResultSetTooBig", shrink_batch),
     uncertain("ErrorTimeoutExpired", shrink_batch),
 
@@ -145,8 +147,6 @@ constexpr auto table = sorted(std::array{
     uncertain("ErrorInternalServerError", bisect),
     certain("ErrorInvalidArgument", bisect),
     certain("ErrorInvalidRequest", bisect),
-    certain("ErrorRestrictionTooComplex", bisect),
-    certain("ErrorRestrictionTooLong", bisect),
     certain("ErrorSchemaValidation", bisect),
 
     // Nothing works in this mailbox.
