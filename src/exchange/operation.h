@@ -96,7 +96,7 @@ using Operation = std::variant<FindFolder, CreateFolder, DeleteFolder, ListStamp
 struct ItemAnswer {
     ItemReference item;
     std::optional<Failure> failure;
-    std::string stamp;                  // ListStamps, FindStamps, GetItems
+    std::string stamp;                  // ListStamps (cut at 255 characters), FindStamps, GetItems
     std::vector<record::Value> values;  // GetItems: parallel to its layout
 };
 
