@@ -76,12 +76,13 @@ LAYER_OBJECTS  := $(call objects_of,$(call find_sources,$(LAYERS)))
 SERVER_OBJECTS := $(call objects_of,$(call find_sources,server))
 
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-OPTIMIZE   := $(if $(SANITIZE),-O1 $(SANITIZERS),-O2)
+OPTIMIZE   ?= -O2 -g
+override OPTIMIZE := $(if $(SANITIZE),-O1 -g $(SANITIZERS),$(OPTIMIZE))
 HARDENING  := -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
 
 # PostgreSQL's own flags are gcc's and C's; what its headers rely on is no strict aliasing and
 # wrapping integers. They are taken as system headers, since -Wextra is ours and not theirs.
-COMPILE = $(CXX) -std=c++20 $(OPTIMIZE) -g $(HARDENING) -fPIC -fvisibility=hidden \
+COMPILE = $(CXX) -std=c++20 $(OPTIMIZE) $(HARDENING) -fPIC -fvisibility=hidden \
           -Wall -Wextra -Werror -D_GNU_SOURCE -Isrc -MMD -MP $(COPT)
 POSTGRES_FLAGS = -fno-strict-aliasing -fwrapv -isystem $(includedir_server)
 ENGINE_LIBS    = -lcurl -lldap -llber -lpugixml
