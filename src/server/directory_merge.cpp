@@ -49,11 +49,6 @@ std::string describe(const pg::Error& error) {
     return text.substr(0, longest_message);
 }
 
-pg::Rows run_as(Oid owner, const std::string& statement, std::string_view a = {},
-                std::string_view b = {}, std::string_view c = {}, std::string_view d = {}) {
-    return pg::query_as(owner, statement, a, b, c, d);
-}
-
 constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
 
 }  // namespace
@@ -96,7 +91,7 @@ std::string DirectoryMerge::value(std::size_t position) const {
                : "pg_temp.crmsync_inbound_" + std::to_string(position) + "(" + staged + ")";
 }
 
-// $1, $2: the slice of crmsync_change; $3, $4: the first and the last entry that it names.
+// $1, $2: the slice of crmsync_change, which finds its entries by their ctid.
 std::string DirectoryMerge::insert_statement() const {
     std::string key = link_.key_default;
     std::string columns = link_.key_column;
@@ -127,7 +122,7 @@ std::string DirectoryMerge::insert_statement() const {
            " AS k" + values +
            " FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
            "WHERE c.ctid >= $1::tid AND c.ctid < $2::tid AND c.record IS NULL "
-           "AND e.ctid >= $3::tid AND e.ctid <= $4::tid AND e.problem IS NULL), "
+           "AND e.problem IS NULL), "
            "i AS (INSERT INTO " +
            link_.source + " (" + columns + ")" +
            (link_.key_is_always_generated ? " OVERRIDING SYSTEM VALUE" : "") + " SELECT " + names +
@@ -164,7 +159,7 @@ std::string DirectoryMerge::update_statement() const {
     return "UPDATE " + link_.source + " t SET " + assignments +
            " FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
            "WHERE c.ctid >= $1::tid AND c.ctid < $2::tid AND c.record IS NOT NULL "
-           "AND e.ctid >= $3::tid AND e.ctid <= $4::tid AND e.problem IS NULL "
+           "AND e.problem IS NULL "
            "AND t." +
            link_.key_column + " = c.record::" + link_.key_type + " AND (" + differs + ")";
 }
@@ -349,32 +344,29 @@ void DirectoryMerge::merge_rows(Slice slice) {
     const std::string begin = tid(slice.begin);
     const std::string end = tid(slice.end);
     pg::Transaction transaction("merging entries of link " + link_.name, read_committed);
-    const pg::Rows range = pg::query(
-        "SELECT pg_catalog.min(entry)::text, pg_catalog.max(entry)::text, pg_catalog.count(*), "
-        "pg_catalog.count(*) FILTER (WHERE record IS NULL), pg_catalog.count(record) "
+    const pg::Rows counts = pg::query(
+        "SELECT pg_catalog.count(*) FILTER (WHERE record IS NULL), pg_catalog.count(record) "
         "FROM pg_temp.crmsync_change WHERE ctid >= $1::tid AND ctid < $2::tid "
         "AND entry IS NOT NULL",
         std::string_view(begin), std::string_view(end));
-    if (range.integer(0, 2) > 0) {
-        const std::string first = range.string(0, 0);
-        const std::string last = range.string(0, 1);
-        if (range.integer(0, 3) > 0) {
-            insert_rows(slice, first, last);
-        }
-        if (range.integer(0, 4) > 0) {
-            update_rows(slice, first, last);
-        }
+    const std::int64_t unknown = counts.integer(0, 0);
+    const std::int64_t known = counts.integer(0, 1);
+    if (unknown > 0) {
+        insert_rows(begin, end);
+    }
+    if (known > 0) {
+        update_rows(begin, end);
+    }
+    if (unknown + known > 0) {
         // Deferred constraints speak up now, while the rows that break them are known.
         pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
-        done_ += range.integer(0, 2);
+        done_ += unknown + known;
     }
     transaction.commit_lazily();
 }
 
-void DirectoryMerge::insert_rows(Slice slice, const std::string& first, const std::string& last) {
-    const std::string begin = tid(slice.begin);
-    const std::string end = tid(slice.end);
-    run_as(link_.owner, insert_statement_, begin, end, first, last);
+void DirectoryMerge::insert_rows(std::string_view begin, std::string_view end) {
+    pg::query_as(link_.owner, insert_statement_, begin, end);
     const pg::Rows items = pg::query(
         "INSERT INTO crmsync.item (link, record, mailbox, remote_id, change_key, origin) "
         "SELECT $1, record, $2, key, change_key, 'mailbox' FROM pg_temp.crmsync_created "
@@ -386,37 +378,31 @@ void DirectoryMerge::insert_rows(Slice slice, const std::string& first, const st
     const pg::Rows skipped = pg::query(
         "SELECT e.dn FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e "
         "ON e.ctid = c.entry WHERE c.ctid >= $1::tid AND c.ctid < $2::tid AND c.record IS NULL "
-        "AND e.ctid >= $3::tid AND e.ctid <= $4::tid AND e.problem IS NULL AND NOT EXISTS "
+        "AND e.problem IS NULL AND NOT EXISTS "
         "(SELECT FROM pg_temp.crmsync_created d WHERE d.key = c.key)",
-        std::string_view(begin), std::string_view(end), std::string_view(first),
-        std::string_view(last));
+        begin, end);
     for (std::uint64_t row = 0; row < skipped.size(); ++row) {
         write_failure(skipped.string(row, 0), "SKIPPED",
                       "a trigger of " + link_.source +
-                          " kept the row from being inserted, or gave "
-                          "it another key");
+                          " kept the row from being inserted, or gave it another key");
     }
     pg::query("TRUNCATE pg_temp.crmsync_created", {}, {.once = true});
 }
 
-void DirectoryMerge::update_rows(Slice slice, const std::string& first, const std::string& last) {
-    const std::string begin = tid(slice.begin);
-    const std::string end = tid(slice.end);
+void DirectoryMerge::update_rows(std::string_view begin, std::string_view end) {
     if (!update_statement_.empty()) {
-        const pg::Rows updated = run_as(link_.owner, update_statement_, begin, end, first, last);
+        const pg::Rows updated = pg::query_as(link_.owner, update_statement_, begin, end);
         outcome_.updated += static_cast<std::int64_t>(updated.size());
     }
     pg::query(
         "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key, origin) "
         "SELECT $1, c.record, $2, c.key, e.change_key, 'adopted' FROM pg_temp.crmsync_change c "
         "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid >= $3::tid "
-        "AND c.ctid < $4::tid AND c.record IS NOT NULL AND e.ctid >= $5::tid "
-        "AND e.ctid <= $6::tid AND e.problem IS NULL "
+        "AND c.ctid < $4::tid AND c.record IS NOT NULL AND e.problem IS NULL "
         "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
         "change_key = excluded.change_key, state = 'linked', confirmed = false, "
         "since = CASE i.state WHEN 'linked' THEN i.since ELSE pg_catalog.now() END",
-        link_.id, link_.mailbox, std::string_view(begin), std::string_view(end),
-        std::string_view(first), std::string_view(last));
+        link_.id, link_.mailbox, begin, end);
 }
 
 void DirectoryMerge::fail(Slice slice, const pg::Error& error) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "server/directory_link.h"
@@ -62,8 +63,8 @@ class DirectoryMerge {
     std::int64_t change_size() const;
     void merge_slice(Slice slice);
     void merge_rows(Slice slice);
-    void insert_rows(Slice slice, const std::string& first, const std::string& last);
-    void update_rows(Slice slice, const std::string& first, const std::string& last);
+    void insert_rows(std::string_view begin, std::string_view end);
+    void update_rows(std::string_view begin, std::string_view end);
     void fail(Slice slice, const pg::Error& error);
     void write_failure(const std::string& record, const std::string& code,
                        const std::string& message);
