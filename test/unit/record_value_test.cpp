@@ -49,6 +49,8 @@ TEST(Text, ThatXmlCannotCarryIsRefusedWithWords) {
     refused(property("surname"), "\xEF\xBF\xBF");      // U+FFFF
     refused(property("surname"), "\xEF\xBF\xBE");      // U+FFFE
     refused(property("surname"), "\xC0\xAF");          // overlong
+    refused(property("surname"), "\xE0\x80\xAF");      // overlong
+    refused(property("surname"), "\xF0\x80\x80\xAF");  // overlong
     refused(property("surname"), "\xE2\x82");          // cut
     refused(property("surname"), "\xF4\x90\x80\x80");  // past U+10FFFF
     refused(property("surname"), "\x80");
