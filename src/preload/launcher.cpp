@@ -49,7 +49,7 @@ void free_slot(Oid database) {
     SharedStateLock lock(LW_EXCLUSIVE);
     DatabaseSlot* slot = find_slot(database);
     if (slot != nullptr && slot->holds == 0 && !slot->probe && !worker_is_alive(*slot))
-        slot->database.store(InvalidOid, std::memory_order_release);
+        slot->database.store(InvalidOid);
 }
 
 void wait_until(Database* database, DatabaseState state, int64 pause) {
@@ -301,7 +301,7 @@ void reload() {
 }
 
 void forget_latch(int, Datum) {
-    shared_state()->launcher.store(nullptr, std::memory_order_release);
+    shared_state()->launcher.store(nullptr);
 }
 
 int milliseconds_until(TimestampTz due, TimestampTz now) {
@@ -355,6 +355,6 @@ extern "C" PGDLLEXPORT void crmsync_launcher_main(Datum) {
     BackgroundWorkerUnblockSignals();
     BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
     before_shmem_exit(crmsync::forget_latch, 0);
-    crmsync::shared_state()->launcher.store(MyLatch, std::memory_order_release);
+    crmsync::shared_state()->launcher.store(MyLatch);
     crmsync::run();
 }

@@ -32,13 +32,13 @@ void startup() {
 
 DatabaseSlot* my_slot() {
     static DatabaseSlot* mine = nullptr;
-    if (mine == nullptr || mine->database.load(std::memory_order_relaxed) != MyDatabaseId)
+    if (mine == nullptr || mine->database.load() != MyDatabaseId)
         mine = find_slot(MyDatabaseId);
     return mine;
 }
 
-void set_latch(const std::atomic<Latch*>& latch) {
-    if (Latch* target = latch.load(std::memory_order_acquire))
+void set_latch(const Atomic<Latch*>& latch) {
+    if (Latch* target = latch.load())
         SetLatch(target);
 }
 
@@ -59,7 +59,7 @@ DatabaseSlot* find_slot(Oid database) {
     if (state == nullptr || !OidIsValid(database))
         return nullptr;
     for (DatabaseSlot& slot : state->slots)
-        if (slot.database.load(std::memory_order_acquire) == database)
+        if (slot.database.load() == database)
             return &slot;
     return nullptr;
 }
@@ -74,23 +74,23 @@ DatabaseSlot* claim_slot(Oid database) {
     if (slot == nullptr)
         return nullptr;
     memset(static_cast<void*>(slot), 0, sizeof(DatabaseSlot));
-    slot->database.store(database, std::memory_order_release);
+    slot->database.store(database);
     return slot;
 }
 
 int active_log() {
     const DatabaseSlot* slot = my_slot();
-    return slot == nullptr ? 0 : slot->active_log.load(std::memory_order_relaxed);
+    return slot == nullptr ? 0 : slot->active_log.load();
 }
 
 void set_active_log(int which) {
     if (DatabaseSlot* slot = my_slot())
-        slot->active_log.store(which == 0 ? 0 : 1, std::memory_order_relaxed);
+        slot->active_log.store(which == 0 ? 0 : 1);
 }
 
 bool wake_worker() {
     const DatabaseSlot* slot = my_slot();
-    if (slot == nullptr || slot->latch.load(std::memory_order_relaxed) == nullptr)
+    if (slot == nullptr || slot->latch.load() == nullptr)
         return false;
     set_latch(slot->latch);
     return true;

@@ -6,12 +6,22 @@
 // one lock, held for a few instructions and never across something that can raise an error.
 #pragma once
 
-#include <atomic>
-
 #include "preload/compatibility.h"
 #include "preload/interface.h"
 
 namespace crmsync {
+
+// One word that is read and written whole without a lock: what was stored before it is seen after
+// it.
+template <typename T>
+class Atomic {
+  public:
+    T load() const { return __atomic_load_n(&value_, __ATOMIC_ACQUIRE); }
+    void store(T value) { __atomic_store_n(&value_, value, __ATOMIC_RELEASE); }
+
+  private:
+    T value_;
+};
 
 constexpr int slot_count = 64;
 constexpr int request_capacity = 64;
@@ -24,9 +34,9 @@ enum class Ending { none, clean, failed };
 enum class WorkerState { stopped, starting, running, waiting_after_failure, waiting_for_slot };
 
 struct DatabaseSlot {
-    std::atomic<Oid> database;  // InvalidOid: the slot is free
-    std::atomic<Latch*> latch;  // of the attached worker, nullptr when there is none
-    std::atomic<int> active_log;
+    Atomic<Oid> database;  // InvalidOid: the slot is free
+    Atomic<Latch*> latch;  // of the attached worker, nullptr when there is none
+    Atomic<int> active_log;
 
     pid_t worker;         // the worker's process, 0: none
     bool attached;        // the worker found the extension
@@ -43,7 +53,7 @@ struct DatabaseSlot {
 
 struct SharedState {
     LWLock* lock;
-    std::atomic<Latch*> launcher;
+    Atomic<Latch*> launcher;
     bool scan;  // the list of databases may have changed
     DatabaseSlot slots[slot_count];
 };

@@ -40,7 +40,7 @@ void leave(int code, Datum database) {
         DatabaseSlot* slot = find_slot(DatumGetObjectId(database));
         if (slot == nullptr || slot->worker != MyProcPid)
             return;
-        slot->latch.store(nullptr, std::memory_order_release);
+        slot->latch.store(nullptr);
         slot->ending = code == 0 ? Ending::clean : Ending::failed;
         slot->worker = 0;
     }
@@ -144,7 +144,7 @@ bool attach_worker() {
         before_shmem_exit(leave, ObjectIdGetDatum(MyDatabaseId));
     slot = find_slot(MyDatabaseId);
     slot->attached = true;
-    slot->latch.store(MyLatch, std::memory_order_release);
+    slot->latch.store(MyLatch);
     wake_launcher();
     return true;
 }
