@@ -28,7 +28,8 @@ Relation open_log(Oid schema, int which, bool wait) {
 // Readers read both logs, so a writer need not wait for the one that is being truncated.
 Relation open_either_log(Oid schema) {
     const int active = active_log();
-    for (const int which : {active, 1 - active})
+    const int candidates[] = {active, 1 - active};
+    for (const int which : candidates)
         if (Relation log = open_log(schema, which, false))
             return log;
     return open_log(schema, active, true);
