@@ -190,6 +190,10 @@ CREATE TABLE crmsync.history_0 (
 );
 CREATE TABLE crmsync.history_1 (LIKE crmsync.history_0 INCLUDING CONSTRAINTS);
 CREATE TABLE crmsync.history_2 (LIKE crmsync.history_0 INCLUDING CONSTRAINTS);
+-- forget() updates them, also where a publication FOR ALL TABLES asks how rows are known.
+ALTER TABLE crmsync.history_0 REPLICA IDENTITY FULL;
+ALTER TABLE crmsync.history_1 REPLICA IDENTITY FULL;
+ALTER TABLE crmsync.history_2 REPLICA IDENTITY FULL;
 COMMENT ON TABLE crmsync.history_0 IS 'what was done: first third of the ring behind the view history';
 COMMENT ON TABLE crmsync.history_1 IS 'what was done: second third of the ring behind the view history';
 COMMENT ON TABLE crmsync.history_2 IS 'what was done: last third of the ring behind the view history';

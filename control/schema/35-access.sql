@@ -88,8 +88,10 @@ CREATE FUNCTION crmsync.not_supported(what text, hint text DEFAULT NULL) RETURNS
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RAISE EXCEPTION '% is not supported yet', what
-        USING ERRCODE = 'feature_not_supported', HINT = coalesce(hint, '');
+    IF hint IS NULL THEN
+        RAISE EXCEPTION '% is not supported yet', what USING ERRCODE = 'feature_not_supported';
+    END IF;
+    RAISE EXCEPTION '% is not supported yet', what USING ERRCODE = 'feature_not_supported', HINT = hint;
 END;
 $$;
 COMMENT ON FUNCTION crmsync.not_supported(text, text) IS 'refuses what the interface names and this version does not do';
@@ -200,7 +202,7 @@ BEGIN
                                g.level || coalesce(format(' at link "%s"', l.name), ' at all links'),
                                ', ' ORDER BY l.name) || '.'
                            FROM crmsync.role_grant g LEFT JOIN crmsync.link l ON l.id = g.link
-                           WHERE g.role = revoke_role.role::text), '');
+                           WHERE g.role = revoke_role.role::text), 'It has been granted nothing.');
     END IF;
     PERFORM crmsync.set_privileges(role);
 END;

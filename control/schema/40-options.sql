@@ -88,7 +88,8 @@ BEGIN
                                   AND content::numeric = trunc(content::numeric);
         WHEN 'count' THEN RETURN form = 'number' AND content::numeric BETWEEN 1 AND 100000
                                  AND content::numeric = trunc(content::numeric);
-        WHEN 'seconds' THEN RETURN form = 'number' AND content::numeric BETWEEN 1 AND 3600;
+        WHEN 'seconds' THEN RETURN form = 'number' AND content::numeric BETWEEN 1 AND 3600
+                                   AND content::numeric = trunc(content::numeric);
         WHEN 'interval' THEN RETURN form IN ('string', 'number') AND content::interval >= '0'::interval;
         WHEN 'file' THEN RETURN form = 'string' AND crmsync.is_file_name(content);
         WHEN 'choice' THEN RETURN form = 'string' AND content = ANY (allowed);
@@ -141,7 +142,7 @@ BEGIN
                           WHEN 'boolean' THEN 'Allowed: true, false.'
                           WHEN 'number' THEN 'A whole number, 0 or more.'
                           WHEN 'count' THEN 'A whole number from 1 to 100000.'
-                          WHEN 'seconds' THEN 'A number of seconds from 1 to 3600.'
+                          WHEN 'seconds' THEN 'A whole number of seconds from 1 to 3600.'
                           WHEN 'interval' THEN 'An interval such as "1 day", not negative.'
                           WHEN 'file' THEN 'The name of a file directly in crmsync.secret_directory.'
                           WHEN 'object' THEN 'A JSON object.'

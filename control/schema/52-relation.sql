@@ -55,7 +55,7 @@ BEGIN
                   HINT = CASE WHEN 'v' = ANY (kinds) THEN 'Use a table, a partitioned table or a view.'
                               ELSE 'Use a table or a partitioned table.' END;
     ELSIF found.relpersistence = 't' THEN
-        RAISE EXCEPTION '% is temporary and cannot be the %', crmsync.relation_name(relation), what
+        RAISE EXCEPTION '% is temporary and cannot be the %', quote_ident(found.relname), what
             USING ERRCODE = 'wrong_object_type', HINT = 'The worker cannot see temporary relations.';
     ELSIF found.relnamespace IN ('pg_catalog'::regnamespace, 'crmsync'::regnamespace, 'information_schema'::regnamespace) THEN
         RAISE EXCEPTION '% cannot be the %', crmsync.relation_name(relation), what

@@ -92,7 +92,7 @@ EXCEPTION WHEN syntax_error_or_access_rule_violation OR feature_not_supported OR
         USING ERRCODE = sqlstate,
               HINT = coalesce(CASE WHEN sqlstate IN ('42P01', '42883', '42704')
                                    THEN 'Qualify names with their schema: only pg_catalog is searched.' END,
-                              nullif(suggestion, ''), '');
+                              nullif(suggestion, ''), 'Try it in a SELECT of your own.');
 END;
 $$;
 COMMENT ON FUNCTION crmsync.check_query(text, text) IS 'what read_by says, with errors that name what the query is for';
@@ -102,8 +102,9 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM crmsync.check_expression(crm);
+    -- In WHERE, since aggregates, window functions and sets would change how many rows there are.
     PERFORM crmsync.check_query(format('the expression %s', crm),
-                                format(E'SELECT jsonb_build_array(%s\n) ->> 0 AS value FROM %s r', crm, source));
+                                format(E'SELECT 1 AS one FROM %s r WHERE jsonb_build_array(%s\n) IS NOT NULL', source, crm));
 END;
 $$;
 COMMENT ON FUNCTION crmsync.check_crm_expression(text, text) IS 'refuses what is not an expression over the row r of this source';

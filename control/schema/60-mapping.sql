@@ -218,7 +218,7 @@ BEGIN
         RAISE EXCEPTION 'link "%" does not map property %', link, concat_ws(' to ', quote_ident(property), crm)
             USING ERRCODE = 'undefined_object',
                   HINT = coalesce((SELECT 'Mapped: ' || string_agg(m.property, ', ' ORDER BY m.property) || '.'
-                                   FROM crmsync.mapping m WHERE m.link = this.id), '');
+                                   FROM crmsync.mapping m WHERE m.link = this.id), 'It maps nothing.');
     END IF;
     PERFORM crmsync.notice_enabled(this);
 END;
@@ -261,7 +261,7 @@ BEGIN
         RAISE EXCEPTION 'link "%" does not map group "%"', link, ldap_group
             USING ERRCODE = 'undefined_object',
                   HINT = coalesce((SELECT 'Mapped: ' || string_agg(DISTINCT g.ldap_group, '; ') || '.'
-                                   FROM crmsync.group_mapping g WHERE g.link = this.id), '');
+                                   FROM crmsync.group_mapping g WHERE g.link = this.id), 'It maps no group.');
     END IF;
     PERFORM crmsync.notice_enabled(this);
 END;
@@ -351,7 +351,7 @@ COMMENT ON FUNCTION crmsync.watch(text, regclass, text, text, text[]) IS 'a chan
 
 CREATE FUNCTION crmsync.lookup_without_parameter(lookup text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN format(E'SELECT k::text FROM (%s\n) AS q (k)', regexp_replace(lookup, '\$1(?![0-9])', 'NULL::text', 'g'));
+RETURN format(E'SELECT ARRAY(%s\n) AS keys', regexp_replace(lookup, '\$1(?![0-9])', 'NULL::text', 'g'));
 COMMENT ON FUNCTION crmsync.lookup_without_parameter(text) IS 'a lookup as a query that can be compiled into a view';
 
 CREATE FUNCTION crmsync.check_lookup(lookup text) RETURNS void
@@ -368,22 +368,23 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_lookup(text) IS 'refuses what is not a query of one column over $1';
 
-CREATE FUNCTION crmsync.unwatch(link text, relation regclass, column_name text DEFAULT NULL) RETURNS void
+CREATE FUNCTION crmsync.unwatch(link text, relation text, column_name text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'admin');
+    name text := coalesce(crmsync.relation_name(to_regclass(unwatch.relation)), unwatch.relation);
 BEGIN
     DELETE FROM crmsync.watched w
-    WHERE w.link = this.id AND w.relation = crmsync.relation_name(unwatch.relation)
+    WHERE w.link = this.id AND w.relation = name
       AND w.column_name = coalesce(unwatch.column_name, w.column_name);
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'link "%" does not watch %', link, concat_ws(' by ', crmsync.relation_name(relation), column_name)
+        RAISE EXCEPTION 'link "%" does not watch %', link, concat_ws(' by ', name, column_name)
             USING ERRCODE = 'undefined_object',
                   HINT = coalesce((SELECT 'Watched: ' || string_agg(format('%s by %s', w.relation, w.column_name), ', ') || '.'
-                                   FROM crmsync.watched w WHERE w.link = this.id), '');
+                                   FROM crmsync.watched w WHERE w.link = this.id), 'It watches nothing.');
     END IF;
     PERFORM crmsync.notice_enabled(this);
 END;
 $$;
-COMMENT ON FUNCTION crmsync.unwatch(text, regclass, text) IS 'undoes watch; column_name NULL: for all columns of the relation';
+COMMENT ON FUNCTION crmsync.unwatch(text, text, text) IS 'undoes watch, also of a relation that is gone; column_name NULL: for all columns of the relation';

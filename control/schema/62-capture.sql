@@ -238,7 +238,8 @@ BEGIN
     INSERT INTO crmsync.capture AS c (relation, column_name, columns)
     SELECT n.relation, n.column_name, n.columns
     FROM jsonb_to_recordset(needed) AS n (relation text, column_name text, columns text[])
-    ON CONFLICT ON CONSTRAINT capture_relation_column_name_key DO NOTHING;
+    WHERE NOT EXISTS (SELECT FROM crmsync.capture o
+                      WHERE o.relation = n.relation AND o.column_name IS NOT DISTINCT FROM n.column_name);
 
     DELETE FROM crmsync.capture_link cl WHERE cl.link = this.id;
     INSERT INTO crmsync.capture_link (capture, link, lookup, columns, comparison)

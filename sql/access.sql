@@ -1,0 +1,109 @@
+-- Roles: who may see and do what; secrets: nobody but superusers reads them.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE EXTENSION crmsync;
+CREATE ROLE regress_crmsync_owner;
+CREATE ROLE regress_crmsync_reader;
+CREATE ROLE regress_crmsync_member IN ROLE regress_crmsync_reader;
+CREATE ROLE regress_crmsync_operator;
+CREATE ROLE regress_crmsync_admin;
+CREATE ROLE regress_crmsync_nobody;
+CREATE SCHEMA crm AUTHORIZATION regress_crmsync_owner;
+SET ROLE regress_crmsync_owner;
+CREATE TABLE crm.person (id integer PRIMARY KEY, name text);
+CREATE TABLE crm.audience (record integer, mailbox text);
+RESET ROLE;
+SELECT crmsync.create_target('exchange', 'ews', 'https://exchange.invalid/EWS/Exchange.asmx', 'basic', 'svc', 'top secret');
+SELECT crmsync.pause_target('exchange');
+SELECT crmsync.create_link(n, 'exchange', 'contact', 'crm.person', audience => 'crm.audience') FROM unnest('{one,two}'::text[]) n;
+INSERT INTO crmsync.mailbox (id, link, address) SELECT 1000 + id, id, name || '@example.com' FROM crmsync.link;
+INSERT INTO crmsync.item (link, record, mailbox, shadow) SELECT id, '1', 1000 + id, '{"given_name": "Ada"}' FROM crmsync.link;
+INSERT INTO crmsync.history_0 (at, link, mailbox, record, action, result, new) SELECT '2026-01-01', id, name || '@example.com', '1', 'create', 'done', '{"given_name": "Ada"}' FROM crmsync.link;
+
+SELECT crmsync.grant_role('regress_crmsync_reader', 'owner');
+SELECT crmsync.grant_role('regress_crmsync_reader', 'reader', 'three');
+SELECT crmsync.grant_role('regress_crmsync_reader', 'reader', 'one');
+SELECT crmsync.grant_role('regress_crmsync_operator', 'reader');
+SELECT crmsync.grant_role('regress_crmsync_operator', 'operator', 'two');
+SELECT crmsync.grant_role('regress_crmsync_admin', 'admin');
+SELECT role, level, l.name AS link FROM crmsync.role_grant g LEFT JOIN crmsync.link l ON l.id = g.link ORDER BY 1, 3;
+
+-- The effective privileges, level by level.
+SELECT r.role, p.oid::regprocedure AS function
+FROM (VALUES ('regress_crmsync_reader', NULL), ('regress_crmsync_operator', 'regress_crmsync_reader'), ('regress_crmsync_admin', 'regress_crmsync_operator')) AS r (role, beyond),
+     pg_proc p
+WHERE p.pronamespace = 'crmsync'::regnamespace AND has_function_privilege(r.role, p.oid, 'EXECUTE')
+  AND NOT coalesce(has_function_privilege(r.beyond, p.oid, 'EXECUTE'), false)
+ORDER BY array_position('{regress_crmsync_reader,regress_crmsync_operator,regress_crmsync_admin}', r.role), p.oid::regprocedure::text COLLATE "C";
+SELECT c.relname, c.relkind FROM pg_class c
+WHERE c.relnamespace = 'crmsync'::regnamespace AND c.relkind IN ('r', 'v', 'S')
+  AND has_table_privilege('regress_crmsync_admin', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') ORDER BY 1;
+SELECT count(*) FROM pg_class c
+WHERE c.relnamespace = 'crmsync'::regnamespace AND c.relkind IN ('r', 'v')
+  AND has_table_privilege('regress_crmsync_nobody', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER');
+
+SET ROLE regress_crmsync_nobody;
+SELECT * FROM crmsync.status;
+SET ROLE regress_crmsync_member;     -- through membership
+SELECT link FROM crmsync.status;
+SELECT link, record, values FROM crmsync.items;
+SELECT link, old, new FROM crmsync.history;
+SELECT name FROM crmsync.targets;
+SELECT crmsync.sync('one');
+SELECT * FROM crmsync.target_secret;
+SET ROLE regress_crmsync_operator;   -- reader of all, operator of one
+SELECT link, values FROM crmsync.items ORDER BY link;
+SELECT link, new FROM crmsync.history ORDER BY link;
+SELECT crmsync.retry('one');
+SELECT crmsync.retry('two');
+SELECT crmsync.resume_target('exchange');
+SELECT crmsync.map('two', 'name', 'given_name');
+SET ROLE regress_crmsync_admin;
+SELECT crmsync.map('two', 'name', 'given_name');
+SELECT crmsync.enable_link('nowhere');
+-- An administrator's link runs as the administrator, not as whom it likes.
+SELECT crmsync.create_link('three', 'exchange', 'contact', 'crm.person', audience => 'crm.audience');
+RESET ROLE;
+GRANT USAGE ON SCHEMA crm TO regress_crmsync_admin;
+SET ROLE regress_crmsync_admin;
+SELECT crmsync.create_link('three', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', owner => 'regress_crmsync_owner');
+SELECT crmsync.create_link('three', 'exchange', 'contact', 'crm.person', audience => 'crm.audience');
+SELECT owner FROM crmsync.links WHERE name = 'three';
+SELECT crmsync.alter_link('three', owner => 'regress_crmsync_owner');
+SELECT crmsync.map('three', 'name', 'given_name');
+SELECT crmsync.enable_link('three');
+SELECT crmsync.alter_target('exchange', url => 'https://attacker.invalid');
+-- Internal functions are out of reach.
+SELECT crmsync.query_as_owner(1, 'SELECT 1', NULL);
+SELECT crmsync.read_by('SELECT 1');
+RESET ROLE;
+
+-- What is given can be taken back.
+SELECT crmsync.revoke_role('regress_crmsync_reader', 'operator', 'one');
+SELECT crmsync.revoke_role('regress_crmsync_reader', 'reader');
+SELECT crmsync.revoke_role('regress_crmsync_operator', 'operator', 'two');
+SELECT has_function_privilege('regress_crmsync_operator', 'crmsync.retry(text,text,text)', 'EXECUTE'),
+       has_table_privilege('regress_crmsync_operator', 'crmsync.status', 'SELECT');
+SELECT crmsync.revoke_role('regress_crmsync_operator', 'reader');
+SELECT crmsync.revoke_role('regress_crmsync_admin', 'admin');
+SELECT crmsync.drop_link('three');
+SELECT crmsync.drop_link('one');     -- takes the grant at it along
+DROP ROLE regress_crmsync_operator, regress_crmsync_member, regress_crmsync_reader;
+
+-- No view shows the secret.
+DO $$
+DECLARE
+    view regclass;
+    hits bigint;
+BEGIN
+    FOR view IN SELECT oid FROM pg_class WHERE relnamespace = 'crmsync'::regnamespace AND relkind = 'v' LOOP
+        EXECUTE format('SELECT count(*) FROM %s v WHERE v::text LIKE ''%%top secret%%''', view) INTO hits;
+        IF hits > 0 THEN
+            RAISE WARNING '% shows the secret', view;
+        END IF;
+    END LOOP;
+END;
+$$;
+DROP EXTENSION crmsync;
+DROP SCHEMA crm CASCADE;
+DROP ROLE regress_crmsync_owner, regress_crmsync_admin, regress_crmsync_nobody;

@@ -1,0 +1,126 @@
+-- Links: each parameter refused with what is allowed; defaults; what alter_link keeps to.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE EXTENSION crmsync;
+CREATE ROLE regress_crmsync_owner;
+CREATE SCHEMA crm AUTHORIZATION regress_crmsync_owner;
+SET ROLE regress_crmsync_owner;
+CREATE TYPE crm.code AS ENUM ('a', 'b');
+CREATE DOMAIN crm.short AS varchar(20);
+CREATE TABLE crm.person (id bigint PRIMARY KEY, code crm.code UNIQUE, short crm.short UNIQUE, fixed char(8) UNIQUE,
+    guid uuid UNIQUE, amount numeric UNIQUE, name text, at timestamptz UNIQUE, "Odd Name" text UNIQUE);
+CREATE TABLE crm.pair (a integer, b integer, PRIMARY KEY (a, b));
+CREATE TABLE crm.audience (record bigint, mailbox text);
+CREATE TABLE crm.not_audience (id bigint, mailbox text);
+CREATE TABLE crm.strange_audience (record numeric, mailbox text);
+CREATE TABLE crm.mailboxes (mailbox text, enabled boolean);
+CREATE TABLE crm.strange_mailboxes (mailbox text, enabled text);
+CREATE VIEW crm.person_view AS SELECT * FROM crm.person;
+CREATE MATERIALIZED VIEW crm.person_copy AS SELECT * FROM crm.person;
+CREATE TEMPORARY TABLE person_temporary (id integer PRIMARY KEY);
+RESET ROLE;
+SELECT crmsync.create_target('exchange', 'ews', 'https://exchange.invalid/EWS/Exchange.asmx', 'basic', 'svc', 'file:exchange');
+SELECT crmsync.create_target('directory', 'ldap', 'ldaps://ldap.invalid', 'simple', 'cn=reader', 'file:ldap');
+SELECT crmsync.pause_target(t) FROM unnest('{exchange,directory}'::text[]) t;
+
+SELECT crmsync.create_link('people', 'nowhere', 'contact', 'crm.person', audience => 'crm.audience');
+SELECT crmsync.create_link('', 'exchange', 'contact', 'crm.person', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'person', 'crm.person', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'event', 'crm.person', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'directory', 'group', 'crm.person');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person_copy', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'person_temporary', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'pg_class', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.not_audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.strange_audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.pair');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.strange_mailboxes');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.pair', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person_view', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'nothing', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'name', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'amount', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'at', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', direction => 'sideways');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', direction => 'both');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', conflict => 'newest_wins');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', write_fields => 'some');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_crm_delete => 'ignore');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_target_delete => 'disable');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_audience_loss => 'keep');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_ambiguous => 'oldest');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', match_on => '{email_1}');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', folder => 'a/b');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', outbound_interval => '1 hour');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', inbound_interval => '1 hour');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', apply => 'now');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'salesforce');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'orocrm');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'nexj', direction => 'inbound');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', options => '{"base": "x"}');
+SELECT crmsync.create_link('users', 'directory', 'user', 'crm.person');
+SELECT crmsync.create_link('users', 'directory', 'user', 'crm.person', audience => 'crm.audience', options => '{"base": "dc=x"}');
+SELECT crmsync.create_link('users', 'directory', 'user', 'crm.person', direction => 'outbound', options => '{"base": "dc=x"}');
+SELECT crmsync.create_link('users', 'directory', 'user', 'crm.person', daily_at => '04:00+00', inbound_interval => '1 hour', options => '{"base": "dc=x"}');
+SELECT crmsync.create_link('users', 'directory', 'user', 'crm.person', inbound_interval => '0', options => '{"base": "dc=x"}');
+SELECT count(*) FROM crmsync.links;
+
+-- Every type of key, and the defaults.
+SELECT crmsync.create_link('by ' || coalesce(k, 'primary key'), 'exchange', 'contact', 'crm.person', k, audience => 'crm.audience')
+FROM unnest('{NULL,code,short,fixed,guid,Odd Name}'::text[]) k;
+SELECT crmsync.create_link('view', 'exchange', 'contact', 'crm.person_view', 'id', audience => 'crm.audience');
+SELECT name, source, key, crmsync.key_type(id) FROM crmsync.links ORDER BY name;
+SELECT crmsync.create_link('users', 'directory', 'user', 'crm.person', options => '{"base": "dc=x"}');
+\x on
+SELECT * FROM crmsync.links WHERE name IN ('by primary key', 'users') ORDER BY name;
+\x off
+SELECT crmsync.create_link('users', 'directory', 'user', 'crm.person', options => '{"base": "dc=x"}');
+
+-- alter_link: NULL keeps, reset brings back the default, options merge.
+SELECT crmsync.alter_link('view', on_crm_delete => 'keep', folder => 'CRM', options => '{"max_deletes": 7, "min_deletes": 1}');
+SELECT crmsync.alter_link('view', options => '{"max_deletes": 8}');
+SELECT on_crm_delete, folder, options FROM crmsync.links WHERE name = 'view';
+SELECT crmsync.alter_link('view', reset => '{on_crm_delete,folder,max_deletes}');
+SELECT on_crm_delete, folder, options FROM crmsync.links WHERE name = 'view';
+SELECT crmsync.alter_link('view', reset => '{source}');
+SELECT crmsync.alter_link('view', object => 'event');
+SELECT crmsync.alter_link('view', target => 'directory');
+SELECT crmsync.alter_link('view', key => 'nothing');
+SELECT crmsync.alter_link('view', preset => 'nexj');
+SELECT crmsync.alter_link('view', direction => 'both');
+SELECT crmsync.alter_link('view', write_fields => 'all');
+SELECT preset, direction, write_fields FROM crmsync.links WHERE name = 'view';
+SELECT crmsync.alter_link('users', daily_at => '04:00+00');
+SELECT inbound_interval, daily_at FROM crmsync.links WHERE name = 'users';
+SELECT crmsync.alter_link('users', inbound_interval => '30 min');
+SELECT inbound_interval, daily_at FROM crmsync.links WHERE name = 'users';
+SELECT crmsync.alter_link('nowhere', folder => 'x');
+
+-- Once items exist, a link keeps what their stamps and places depend on.
+INSERT INTO crmsync.mailbox (id, link, address) SELECT 1000, id, 'a@example.com' FROM crmsync.link WHERE name = 'view';
+INSERT INTO crmsync.item (link, record, mailbox) SELECT id, '1', 1000 FROM crmsync.link WHERE name = 'view';
+SELECT crmsync.alter_link('view', folder => 'Other');
+SELECT crmsync.alter_link('view', audience => 'crm.mailboxes', folder => 'Other');
+SELECT crmsync.alter_link('view', key => 'guid');
+
+SELECT crmsync.drop_target('directory');
+SELECT crmsync.drop_link('view', 'delete');
+SELECT crmsync.drop_link('view', 'burn');
+SELECT crmsync.drop_link('view');
+SELECT crmsync.drop_link('view');
+SELECT crmsync.drop_target('exchange', cascade => true);
+SELECT name FROM crmsync.links;
+
+-- A superuser's link runs as the owner of the source, and says so when that is one, too.
+CREATE ROLE regress_crmsync_superuser SUPERUSER;
+CREATE TABLE crm.superuser_person (id integer PRIMARY KEY);
+ALTER TABLE crm.superuser_person OWNER TO regress_crmsync_superuser;
+\set VERBOSITY terse
+SELECT crmsync.create_link('risky', 'directory', 'user', 'crm.superuser_person', options => '{"base": "dc=x"}') \g /dev/null
+SELECT crmsync.create_link('other', 'directory', 'user', 'crm.superuser_person', owner => 'regress_crmsync_owner', options => '{"base": "dc=x"}');
+SELECT owner FROM crmsync.links WHERE name = 'other';
+DROP EXTENSION crmsync;
+DROP SCHEMA crm CASCADE;
+DROP TABLE person_temporary;
+DROP ROLE regress_crmsync_owner, regress_crmsync_superuser;

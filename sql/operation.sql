@@ -1,0 +1,99 @@
+-- sync, retry, confirm_deletes, confirm_identity, forget, and what the views make of it. The target
+-- is paused, so that what is shown here is only what these functions do.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE EXTENSION crmsync;
+CREATE ROLE regress_crmsync_owner;
+CREATE SCHEMA crm AUTHORIZATION regress_crmsync_owner;
+SET ROLE regress_crmsync_owner;
+CREATE TABLE crm.person (id integer PRIMARY KEY, name text);
+CREATE TABLE crm.audience (record integer, mailbox text);
+RESET ROLE;
+SELECT crmsync.create_target('exchange', 'ews', 'https://exchange.invalid/EWS/Exchange.asmx', 'basic', 'svc', 'file:x');
+SELECT crmsync.pause_target('exchange');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience');
+SELECT crmsync.map('people', 'name', 'given_name');
+
+-- covers: everything visible in the second is visible in the first.
+SELECT crmsync.covers(a::pg_snapshot, b::pg_snapshot), a, b
+FROM (VALUES ('10:10:', '10:10:'), ('10:12:10', '10:11:'), ('10:12:10', '10:12:10'), ('10:12:11', '10:11:10'),
+             ('10:10:', '10:11:'), ('12:12:', '10:12:10'), ('10:12:10,11', '12:12:')) AS v (a, b);
+
+SELECT * FROM crmsync.sync('people');
+SELECT * FROM crmsync.sync('nowhere');
+SELECT count(*) FROM crmsync.enable_link('people');
+SELECT * FROM crmsync.sync('people', mailbox => 'nobody@example.com');
+BEGIN;
+INSERT INTO crm.person VALUES (1, 'Ada');
+SELECT * FROM crmsync.sync('people', '1 s');
+ROLLBACK;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT * FROM crmsync.sync('people', '1 s');
+ROLLBACK;
+
+-- The state that a worker would leave behind, in a transaction that no worker sees.
+\set ON_ERROR_ROLLBACK on
+BEGIN;
+INSERT INTO crmsync.mailbox (id, link, address) VALUES (1001, 1, 'a@example.com'), (1002, 1, 'b@example.com');
+UPDATE crmsync.mailbox SET code = 'ErrorNonExistentMailbox', message = 'no such mailbox', attempts = 1, since = now() WHERE id = 1002;
+INSERT INTO crmsync.item (link, record, mailbox, remote_id, state, shadow) VALUES
+    (1, '1', 1001, 'AAA', 'linked', '{"given_name": "Ada"}'), (1, '2', 1001, 'BBB', 'leaving', NULL), (1, '3', 1002, 'CCC', 'leaving', NULL);
+INSERT INTO crmsync.failure (link, mailbox, record, code, message, next_attempt) VALUES
+    (1, 1001, '7', 'ErrorInvalidValue', 'too long', NULL), (1, 1001, '8', 'ErrorServerBusy', 'busy', now() + interval '1 hour');
+SELECT link, mailbox, record, parked, code, message FROM crmsync.failures ORDER BY record;
+SELECT link, mailbox, state, items, leaving, failed, code FROM crmsync.mailboxes ORDER BY mailbox;
+SELECT link, record, mailbox, remote_id, origin, state, confirmed FROM crmsync.items ORDER BY record;
+SELECT kind, name, message, hint FROM crmsync.alerts WHERE kind <> 'server' ORDER BY 1, 2, 3;
+SELECT link, target, object, direction, enabled, state, failed, conflicts FROM crmsync.status;
+
+SELECT crmsync.confirm_deletes('people', expected => 3);
+SELECT count(*) FROM crmsync.items WHERE confirmed;
+SELECT crmsync.confirm_deletes('people', 'A@example.com', 1);
+SELECT record, confirmed FROM crmsync.items WHERE state = 'leaving' ORDER BY record;
+SELECT crmsync.confirm_deletes('people', 'nobody@example.com');
+SELECT crmsync.confirm_deletes('people');
+SELECT crmsync.retry('people', '7');
+SELECT crmsync.retry('people', '7');
+SELECT code FROM crmsync.mailboxes WHERE mailbox = 'b@example.com';
+SELECT crmsync.retry('people', mailbox => 'b@example.com');
+SELECT code FROM crmsync.mailboxes WHERE mailbox = 'b@example.com';
+SELECT crmsync.retry('people');
+SELECT count(*) FROM crmsync.failures;
+
+-- forget: not while copies are there; then without a trace, in the history, too.
+INSERT INTO crmsync.history_1 (at, link, mailbox, record, action, result, new) VALUES ('2026-01-01', 1, 'a@example.com', '1', 'create', 'done', '{"given_name": "Ada"}');
+SELECT crmsync.forget('people', '1');
+DELETE FROM crmsync.item WHERE record = '1';
+SELECT crmsync.forget('people', '1');
+SELECT link, mailbox, record, action, new FROM crmsync.history;
+
+-- Another identity: held until it is confirmed; then everything is compared.
+UPDATE crmsync.identity SET system_identifier = 1;
+SELECT kind, message, hint FROM crmsync.alerts WHERE message LIKE '%confirmed%';
+UPDATE crmsync.target SET paused = false;
+SELECT state FROM crmsync.status WHERE state IN ('held', 'paused');
+SELECT crmsync.confirm_identity();
+SELECT crmsync.confirm_identity();
+SELECT crmsync.confirm_identity('standby');
+SELECT count(*), count(DISTINCT instance) FROM crmsync.identity;
+SELECT count(*) FROM crmsync.alerts WHERE message LIKE '%confirmed%';
+
+-- Broken and held are said.
+UPDATE crmsync.link_state SET broken = 'column "name" is gone';
+SELECT state, last_error FROM crmsync.status;
+UPDATE crmsync.link_state SET broken = NULL, held = '3 deletes in 1 mailboxes wait for confirm_deletes';
+SELECT state, last_error FROM crmsync.status;
+ROLLBACK;
+SELECT crmsync.disable_link('people');
+SELECT state FROM crmsync.status;
+
+-- What is not done yet says so.
+SELECT crmsync.map_child('people', 'crm.audience', 'record', '{}');
+SELECT crmsync.unmap_child('people', 'crm.audience');
+SELECT crmsync.resync('people');
+SELECT crmsync.resolve(1, 'crm');
+SELECT crmsync.undo('people', now());
+SELECT crmsync.withdraw('people');
+DROP EXTENSION crmsync;
+DROP SCHEMA crm CASCADE;
+DROP ROLE regress_crmsync_owner;
