@@ -146,3 +146,14 @@ Datum enter(FunctionCallInfo call, Datum (*body)(FunctionCallInfo));
 void enter(void (*body)());
 
 }  // namespace crmsync::pg
+
+// Defines the SQL-callable C function `name`, which runs body(FunctionCallInfo) through enter().
+#define CRMSYNC_SQL_FUNCTION(name, body)                     \
+    extern "C" {                                             \
+    PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                \
+    PG_FUNCTION_INFO_V1(name);                               \
+    Datum name(PG_FUNCTION_ARGS) {                           \
+        return crmsync::pg::enter(fcinfo, body);             \
+    }                                                        \
+    }                                                        \
+    static_assert(true)

@@ -235,9 +235,4 @@ Datum check_target(FunctionCallInfo call) {
 
 }  // namespace
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(crmsync_check_target);
-
-Datum crmsync_check_target(PG_FUNCTION_ARGS) { return pg::enter(fcinfo, check_target); }
-}
+CRMSYNC_SQL_FUNCTION(crmsync_check_target, check_target);

@@ -212,7 +212,7 @@ TargetConfiguration read_target(const std::string& name) {
     return target_of(rows, 0);
 }
 
-Configuration read_configuration() {
+Configuration read_configuration(const std::string& link_name) {
     Configuration configuration;
     const pg::Rows identity = pg::query(
         "SELECT pg_catalog.replace(i.instance::text, '-', ''), c.system_identifier IS NOT NULL "
@@ -232,7 +232,8 @@ Configuration read_configuration() {
         "l.on_crm_delete, l.on_target_delete, l.on_audience_loss, "
         "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
         "extract(epoch FROM l.inbound_interval)::bigint "
-        "FROM crmsync.link l WHERE l.enabled ORDER BY l.id");
+        "FROM crmsync.link l WHERE l.enabled OR l.name = $1 ORDER BY l.id",
+        std::string_view(link_name));
     for (std::uint64_t row = 0; row < links.size(); ++row) {
         LinkConfiguration link;
         link.id = static_cast<int>(links.integer(row, 0));

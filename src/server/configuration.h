@@ -61,8 +61,9 @@ struct Configuration {
 // transaction.
 std::string configuration_fingerprint();
 
-// Requires a transaction. Throws pg::Error; a link or target that makes no sense has a problem.
-Configuration read_configuration();
+// With the enabled links, and with the link of this name whether it is enabled or not. Requires a
+// transaction. Throws pg::Error; a link or target that makes no sense has a problem.
+Configuration read_configuration(const std::string& link = {});
 
 // The name of a role, quoted for use in SQL.
 std::string role_name(Oid role);

@@ -4,10 +4,9 @@
 #include <charconv>
 
 #include "directory/attribute.h"
-#include "net/url.h"
-#include "server/preload.h"
 #include "server/query.h"
 #include "server/secret.h"
+#include "server/url_rules.h"
 
 namespace crmsync {
 
@@ -95,7 +94,9 @@ void read_key(DirectoryLink& link) {
         "SELECT pg_catalog.format_type(a.atttypid, -1), "
         "CASE WHEN a.attidentity <> '' THEN 'pg_catalog.nextval(' || pg_catalog.quote_literal("
         "pg_catalog.pg_get_serial_sequence(l.source, l.key)) || '::pg_catalog.regclass)' "
-        "ELSE pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, a.attidentity = 'a' "
+        "ELSE pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, a.attidentity = 'a', "
+        "EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = a.attrelid "
+        "AND t.tgtype & 66 <> 0 AND t.tgtype & 4 <> 0) "
         "FROM crmsync.link l JOIN pg_catalog.pg_attribute a "
         "ON a.attrelid = l.source::pg_catalog.regclass AND a.attname = l.key AND a.attnum > 0 "
         "AND NOT a.attisdropped LEFT JOIN pg_catalog.pg_attrdef d "
@@ -108,6 +109,7 @@ void read_key(DirectoryLink& link) {
     link.key_type = rows.string(0, 0);
     link.key_default = rows.string(0, 1);
     link.key_is_always_generated = rows.boolean(0, 2);
+    link.triggers_may_interfere = rows.boolean(0, 3);
 }
 
 // A fallback is another property, or a constant in quotes.
@@ -248,17 +250,6 @@ const DirectoryMapping* DirectoryLink::find(std::string_view property) const {
     return found == mappings.end() ? nullptr : &*found;
 }
 
-void check_allowed_hosts(const std::string& urls) {
-    for (const directory::Endpoint& endpoint : directory::parse_urls(urls)) {
-        if (endpoint.scheme != "ldapi" &&
-            !net::is_allowed_host(net::parse_url(endpoint.url()), preload().allowed_hosts())) {
-            throw pg::UserError(ERRCODE_INSUFFICIENT_PRIVILEGE,
-                                "crmsync.allowed_hosts does not list \"" + endpoint.host + "\"", {},
-                                "A superuser may add it to the setting.");
-        }
-    }
-}
-
 directory::Server read_directory_server(const std::string& target) {
     const pg::Rows rows = pg::query(
         "SELECT t.url, t.auth, coalesce(t.username, ''), coalesce(s.secret, ''), "
@@ -285,7 +276,11 @@ directory::Server read_directory_server(const std::string& target) {
     server.cert_file = resolve_file(rows.text(0, 7));
     server.key_file = resolve_file(rows.text(0, 8));
     server.timeout = std::chrono::milliseconds(rows.integer(0, 9));
-    check_allowed_hosts(server.url);
+    for (const directory::Endpoint& endpoint : directory::parse_urls(server.url)) {
+        if (endpoint.scheme != "ldapi") {
+            check_allowed_host(endpoint.url());
+        }
+    }
     return server;
 }
 

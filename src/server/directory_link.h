@@ -73,6 +73,7 @@ struct DirectoryLink {
     std::string key_type;
     std::string key_default;  // SQL expression; empty: the key must be mapped
     bool key_is_always_generated = false;
+    bool triggers_may_interfere = false;  // with inserts: row triggers before or instead, or rules
     std::vector<DirectoryMapping> mappings;
     std::vector<DirectoryConstant> constants;
     std::vector<int> match_on;  // positions in mappings
@@ -98,8 +99,5 @@ DirectoryLink read_directory_link(int id);
 
 // The server of a target, also for check_target.
 directory::Server read_directory_server(const std::string& target);
-
-// Throws pg::UserError when crmsync.allowed_hosts does not list a host of the url.
-void check_allowed_hosts(const std::string& urls);
 
 }  // namespace crmsync

@@ -49,6 +49,11 @@ std::string describe(const pg::Error& error) {
     return text.substr(0, longest_message);
 }
 
+void check_foreign_keys(bool on) {
+    pg::query("SELECT pg_catalog.set_config('session_replication_role', $1, true)",
+              std::string_view(on ? "origin" : "replica"));
+}
+
 constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
 
 }  // namespace
@@ -80,6 +85,7 @@ DirectoryMerge::DirectoryMerge(const DirectoryLink& link, const DirectoryRowRead
     : link_(link),
       reader_(reader),
       outcome_(outcome),
+      key_statement_(key_statement()),
       insert_statement_(insert_statement()),
       update_statement_(update_statement()) {}
 
@@ -91,26 +97,14 @@ std::string DirectoryMerge::value(std::size_t position) const {
                : "pg_temp.crmsync_inbound_" + std::to_string(position) + "(" + staged + ")";
 }
 
-// $1, $2: the slice of crmsync_change, which finds its entries by their ctid.
-std::string DirectoryMerge::insert_statement() const {
+// New rows get their keys first, so that each is known to belong to its entry whatever RETURNING
+// would say. $1, $2: the slice of crmsync_change, which finds its entries by their ctid.
+std::string DirectoryMerge::key_statement() const {
     std::string key = link_.key_default;
-    std::string columns = link_.key_column;
-    std::string names = "n.k";
-    std::string values;
     for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
         if (link_.mappings[i].column_is_key) {
             key = value(i);
-            continue;
         }
-        const std::string name = "c" + std::to_string(i);
-        columns += ", " + link_.mappings[i].column;
-        names += ", n." + name;
-        values += ", " + value(i) + " AS " + name;
-    }
-    for (std::size_t i = 0; i < link_.constants.size(); ++i) {
-        const DirectoryConstant& constant = link_.constants[i];
-        columns += ", " + constant.column;
-        names += ", (" + constant.expression + ")::" + constant.type;
     }
     if (key.empty()) {
         throw pg::UserError(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -118,17 +112,30 @@ std::string DirectoryMerge::insert_statement() const {
                                 " has neither a default nor a mapping",
                             {}, "New rows need a key: map one, or give the column a default.");
     }
-    return "WITH n AS MATERIALIZED (SELECT e.key, e.change_key, (" + key + ")::" + link_.key_type +
-           " AS k" + values +
-           " FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
+    return "INSERT INTO pg_temp.crmsync_created (entry, record) SELECT e.ctid, ((" + key +
+           ")::" + link_.key_type +
+           ")::text FROM pg_temp.crmsync_change c "
+           "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
            "WHERE c.ctid >= $1::tid AND c.ctid < $2::tid AND c.record IS NULL "
-           "AND e.problem IS NULL), "
-           "i AS (INSERT INTO " +
-           link_.source + " (" + columns + ")" +
-           (link_.key_is_always_generated ? " OVERRIDING SYSTEM VALUE" : "") + " SELECT " + names +
-           " FROM n RETURNING " + link_.key_column +
-           " AS k) INSERT INTO pg_temp.crmsync_created (key, change_key, record) "
-           "SELECT n.key, n.change_key, n.k::text FROM n JOIN i ON i.k = n.k";
+           "AND e.problem IS NULL";
+}
+
+std::string DirectoryMerge::insert_statement() const {
+    std::string columns = link_.key_column;
+    std::string values = "d.record::" + link_.key_type;
+    for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
+        if (!link_.mappings[i].column_is_key) {
+            columns += ", " + link_.mappings[i].column;
+            values += ", " + value(i);
+        }
+    }
+    for (const DirectoryConstant& constant : link_.constants) {
+        columns += ", " + constant.column;
+        values += ", (" + constant.expression + ")::" + constant.type;
+    }
+    return "INSERT INTO " + link_.source + " (" + columns + ")" +
+           (link_.key_is_always_generated ? " OVERRIDING SYSTEM VALUE" : "") + " SELECT " + values +
+           " FROM pg_temp.crmsync_created d JOIN pg_temp.crmsync_entry e ON e.ctid = d.entry";
 }
 
 // A column is set when its value in the directory changed since the last run; then it is compared
@@ -366,27 +373,48 @@ void DirectoryMerge::merge_rows(Slice slice) {
 }
 
 void DirectoryMerge::insert_rows(std::string_view begin, std::string_view end) {
-    pg::query_as(link_.owner, insert_statement_, begin, end);
+    const pg::Rows keys = pg::query_as(link_.owner, key_statement_, begin, end);
+    const pg::Rows inserted = pg::query_as(link_.owner, insert_statement_);
+    if (link_.triggers_may_interfere || inserted.size() != keys.size()) {
+        forget_rows_that_are_not_there();
+    }
+    // Each row's foreign keys lead to the same link and mailbox: one lock says all that checking
+    // them row by row would.
+    pg::query(
+        "SELECT FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link "
+        "WHERE m.id = $1 FOR KEY SHARE",
+        link_.mailbox);
+    check_foreign_keys(false);
     const pg::Rows items = pg::query(
         "INSERT INTO crmsync.item (link, record, mailbox, remote_id, change_key, origin) "
-        "SELECT $1, record, $2, key, change_key, 'mailbox' FROM pg_temp.crmsync_created "
+        "SELECT $1, d.record, $2, e.key, e.change_key, 'mailbox' FROM pg_temp.crmsync_created d "
+        "JOIN pg_temp.crmsync_entry e ON e.ctid = d.entry "
         "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
         "change_key = excluded.change_key, state = 'linked', confirmed = false, "
         "since = pg_catalog.now()",
         link_.id, link_.mailbox);
+    check_foreign_keys(true);
     outcome_.created += static_cast<std::int64_t>(items.size());
+    pg::query("TRUNCATE pg_temp.crmsync_created", {}, {.once = true});
+}
+
+// A trigger of the CRM may keep a row out, or give it another key.
+void DirectoryMerge::forget_rows_that_are_not_there() {
+    pg::query(
+        "INSERT INTO pg_temp.crmsync_match (entry) SELECT d.entry "
+        "FROM pg_temp.crmsync_created d WHERE NOT EXISTS (SELECT FROM " +
+            link_.source + " t WHERE t." + link_.key_column + " = d.record::" + link_.key_type +
+            ")",
+        {}, {.owner = link_.owner});
     const pg::Rows skipped = pg::query(
-        "SELECT e.dn FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e "
-        "ON e.ctid = c.entry WHERE c.ctid >= $1::tid AND c.ctid < $2::tid AND c.record IS NULL "
-        "AND e.problem IS NULL AND NOT EXISTS "
-        "(SELECT FROM pg_temp.crmsync_created d WHERE d.key = c.key)",
-        begin, end);
+        "WITH m AS (DELETE FROM pg_temp.crmsync_match RETURNING entry), "
+        "d AS (DELETE FROM pg_temp.crmsync_created d USING m WHERE d.entry = m.entry) "
+        "SELECT e.dn FROM m JOIN pg_temp.crmsync_entry e ON e.ctid = m.entry");
     for (std::uint64_t row = 0; row < skipped.size(); ++row) {
         write_failure(skipped.string(row, 0), "SKIPPED",
                       "a trigger of " + link_.source +
                           " kept the row from being inserted, or gave it another key");
     }
-    pg::query("TRUNCATE pg_temp.crmsync_created", {}, {.once = true});
 }
 
 void DirectoryMerge::update_rows(std::string_view begin, std::string_view end) {

@@ -64,17 +64,20 @@ class DirectoryMerge {
     void merge_slice(Slice slice);
     void merge_rows(Slice slice);
     void insert_rows(std::string_view begin, std::string_view end);
+    void forget_rows_that_are_not_there();
     void update_rows(std::string_view begin, std::string_view end);
     void fail(Slice slice, const pg::Error& error);
     void write_failure(const std::string& record, const std::string& code,
                        const std::string& message);
     std::string value(std::size_t position) const;
+    std::string key_statement() const;
     std::string insert_statement() const;
     std::string update_statement() const;
 
     const DirectoryLink& link_;
     const DirectoryRowReader& reader_;
     DirectoryOutcome& outcome_;
+    std::string key_statement_;
     std::string insert_statement_;
     std::string update_statement_;
     std::int64_t done_ = 0;

@@ -119,8 +119,7 @@ void create_staging(const DirectoryLink& link) {
             values + ")",
         "CREATE TEMPORARY TABLE crmsync_change (entry tid, key text COLLATE \"C\", "
         "record text COLLATE \"C\", old_key text COLLATE \"C\")",
-        "CREATE TEMPORARY TABLE crmsync_created (key text COLLATE \"C\", "
-        "change_key text COLLATE \"C\", record text COLLATE \"C\")",
+        "CREATE TEMPORARY TABLE crmsync_created (entry tid, record text COLLATE \"C\")",
         "CREATE TEMPORARY TABLE crmsync_match (entry tid, record text COLLATE \"C\")",
         "CREATE TEMPORARY TABLE crmsync_member (crm_group text COLLATE \"C\", "
         "form text COLLATE \"C\", member text COLLATE \"C\")",

@@ -36,7 +36,7 @@ class DirectoryCopy {
 // Makes the temporary tables, in the current transaction:
 //   crmsync_entry    what the directory said: key, change_key, problem, dn, name, login, v0, v1,
 //   ... crmsync_change   which entries are to be merged: entry (its ctid), key, record, old_key
-//   crmsync_created  the rows just inserted into the CRM: key, change_key, record
+//   crmsync_created  the rows being inserted into the CRM: entry, record
 //   crmsync_match    rows of the CRM that entries may adopt: entry, record
 //   crmsync_member   members of mapped groups: crm_group, form (dn or login), member
 // and lets the link's owner do what the merge does in his name.

@@ -42,11 +42,4 @@ Datum identity_row(FunctionCallInfo call) {
 
 }  // namespace crmsync
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(crmsync_current_identity);
-
-Datum crmsync_current_identity(PG_FUNCTION_ARGS) {
-    return crmsync::pg::enter(fcinfo, crmsync::identity_row);
-}
-}
+CRMSYNC_SQL_FUNCTION(crmsync_current_identity, crmsync::identity_row);

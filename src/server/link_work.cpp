@@ -63,16 +63,18 @@ class Reader {
     Reader(const Configuration& configuration, const LinkConfiguration& link)
         : configuration_(configuration), link_(link) {}
 
+    void take(const std::vector<std::string>& keys);
     bool read_pending(const WorkInFlight& in_flight, PendingPosition& position, int limit);
+    Work read_and_decide();
+
+    std::map<std::string, RecordWork>& records() { return records_; }
+
+  private:
     void read_audience();
     void read_items();
     void read_source();
     void read_failures();
     Work decide();
-
-    std::map<std::string, RecordWork>& records() { return records_; }
-
-  private:
     Mailbox* mailbox_by_address(const std::string& address);
     void read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids);
     void create_mailboxes();
@@ -132,6 +134,14 @@ bool Reader::read_pending(const WorkInFlight& in_flight, PendingPosition& positi
         more |= whole || from_the_middle;
     }
     return more;
+}
+
+void Reader::take(const std::vector<std::string>& keys) {
+    for (const std::string& key : keys) {
+        if (records_.try_emplace(key).second) {
+            keys_.push_back(key);
+        }
+    }
 }
 
 Mailbox* Reader::mailbox_by_address(const std::string& address) {
@@ -338,6 +348,7 @@ void Reader::decide_copy(RecordWork& record, const std::string& key, Copy& copy,
             return;
         case sync::Verdict::leave:
             leave_.add(key, mailbox.id);
+            work.leaving.push_back({key, mailbox.id});
             return;
         case sync::Verdict::stay:
             stay_.add(key, mailbox.id);
@@ -398,6 +409,14 @@ void Reader::write_verdicts() {
                   "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox",
                   link_.id, &forget_.records, &forget_.mailboxes);
     }
+}
+
+Work Reader::read_and_decide() {
+    read_audience();
+    read_items();
+    read_source();
+    read_failures();
+    return decide();
 }
 
 Work Reader::decide() {
@@ -513,6 +532,13 @@ void describe_mailboxes(const Configuration& configuration, const LinkConfigurat
 
 }  // namespace
 
+Work work_for(const Configuration& configuration, const LinkConfiguration& link,
+              const std::vector<std::string>& records) {
+    Reader reader(configuration, link);
+    reader.take(records);
+    return reader.read_and_decide();
+}
+
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
                const WorkInFlight& in_flight, PendingPosition& position) {
     const int limit = std::clamp(static_cast<int>(wanted_pairs / position.pairs_per_record), 1,
@@ -521,11 +547,7 @@ Work next_work(const Configuration& configuration, const LinkConfiguration& link
     const bool more = reader.read_pending(in_flight, position, limit);
     Work work;
     if (!reader.records().empty()) {
-        reader.read_audience();
-        reader.read_items();
-        reader.read_source();
-        reader.read_failures();
-        work = reader.decide();
+        work = reader.read_and_decide();
         position.pairs_per_record =
             std::max(0.5, static_cast<double>(work.pairs) /
                               static_cast<double>(reader.records().size()));

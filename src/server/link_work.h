@@ -23,7 +23,12 @@ struct Work {
         int outcomes;
     };
     std::vector<Begun> begun;
-    bool more = false;  // there is more pending than was read
+    struct Leaving {
+        std::string record;
+        int mailbox;
+    };
+    std::vector<Leaving> leaving;  // items that were marked to be deleted
+    bool more = false;             // there is more pending than was read
     std::size_t pairs = 0;
     std::int64_t unchanged = 0;  // records that needed nothing
 };
@@ -38,6 +43,11 @@ struct PendingPosition {
 // Reads and decides in the current transaction, which the caller commits before it uses the result.
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
                const WorkInFlight& in_flight, PendingPosition& position);
+
+// What would be done for these records, by the same decisions; for plan(), which rolls back what this
+// writes to our own tables.
+Work work_for(const Configuration& configuration, const LinkConfiguration& link,
+              const std::vector<std::string>& records);
 
 // How many records of a link are pending.
 std::int64_t pending_records(int link);

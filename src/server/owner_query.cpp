@@ -68,9 +68,4 @@ Datum query_as_owner(FunctionCallInfo call) {
 
 }  // namespace
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(crmsync_query_as_owner);
-
-Datum crmsync_query_as_owner(PG_FUNCTION_ARGS) { return pg::enter(fcinfo, query_as_owner); }
-}
+CRMSYNC_SQL_FUNCTION(crmsync_query_as_owner, query_as_owner);

@@ -50,9 +50,4 @@ Datum list_properties(FunctionCallInfo call) {
 
 }  // namespace
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(crmsync_property_list);
-
-Datum crmsync_property_list(PG_FUNCTION_ARGS) { return pg::enter(fcinfo, list_properties); }
-}
+CRMSYNC_SQL_FUNCTION(crmsync_property_list, list_properties);

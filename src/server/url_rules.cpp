@@ -93,11 +93,4 @@ void check_allowed_host(const std::string& text) {
 
 }  // namespace crmsync
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(crmsync_check_url);
-
-Datum crmsync_check_url(PG_FUNCTION_ARGS) {
-    return crmsync::pg::enter(fcinfo, crmsync::check_url);
-}
-}
+CRMSYNC_SQL_FUNCTION(crmsync_check_url, crmsync::check_url);

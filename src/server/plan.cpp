@@ -1,0 +1,153 @@
+// The SQL function crmsync.plan: what the worker would do, found by the very code that decides for
+// it, in subtransactions that are rolled back. Works on disabled links too.
+#include <algorithm>
+#include <map>
+
+#include "server/link_work.h"
+#include "server/query.h"
+#include "server/result_set.h"
+#include "server/subtransaction.h"
+
+namespace {
+
+using namespace crmsync;
+
+constexpr std::size_t records_at_once = 500;
+
+const LinkConfiguration& find_link(const Configuration& configuration, const std::string& name) {
+    for (const auto& [id, link] : configuration.links) {
+        if (link.name == name) {
+            if (!link.problem.empty()) {
+                throw pg::UserError(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                                    "link \"" + name + "\" cannot work: " + link.problem);
+            }
+            if (configuration.targets.at(link.target).kind == "ldap") {
+                throw pg::UserError(ERRCODE_FEATURE_NOT_SUPPORTED,
+                                    "plan of an LDAP link is not supported yet");
+            }
+            return link;
+        }
+    }
+    throw pg::UserError(ERRCODE_UNDEFINED_OBJECT, "link \"" + name + "\" does not exist");
+}
+
+// Every record that somebody should have or has.
+pg::TextArray all_records(const LinkConfiguration& link) {
+    pg::TextArray records;
+    const pg::Rows wanted = pg::query_as(
+        link.owner, "SELECT DISTINCT a.record FROM (" + link.audience_all_query + ") AS a "
+                    "(record, mailbox)");
+    for (std::uint64_t row = 0; row < wanted.size(); ++row) {
+        records.push_back(wanted.string(row, 0));
+    }
+    const pg::Rows rest = pg::query(
+        "SELECT DISTINCT record FROM crmsync.item WHERE link = $1 AND record <> ALL ($2)", link.id,
+        &records);
+    for (std::uint64_t row = 0; row < rest.size(); ++row) {
+        records.push_back(rest.string(row, 0));
+    }
+    return records;
+}
+
+class Plan {
+  public:
+    Plan(pg::ResultSet& rows, std::optional<std::string> mailbox)
+        : rows_(rows), only_(std::move(mailbox)) {}
+
+    void add(const Work& work) {
+        read_addresses(work);
+        for (const auto& [mailbox, task] : work.tasks) {
+            add_task(mailbox, task);
+        }
+        for (const Work::Leaving& item : work.leaving) {
+            add_row(item.mailbox, item.record, "delete", {}, {}, {},
+                    "the record is gone or has left the audience; the guard decides when");
+        }
+        for (const sync::Outcome& outcome : work.outcomes) {
+            add_row(outcome.mailbox, outcome.record,
+                    outcome.result == sync::Result::postponed ? "wait" : "none", {}, {}, {},
+                    outcome.failure.code + ": " + outcome.failure.message);
+        }
+    }
+
+  private:
+    void read_addresses(const Work& work) {
+        pg::IntegerArray ids;
+        for (const auto& [mailbox, task] : work.tasks) {
+            ids.push_back(mailbox);
+        }
+        for (const Work::Leaving& item : work.leaving) {
+            ids.push_back(item.mailbox);
+        }
+        for (const sync::Outcome& outcome : work.outcomes) {
+            ids.push_back(outcome.mailbox);
+        }
+        const pg::Rows rows =
+            pg::query("SELECT id, address FROM crmsync.mailbox WHERE id = ANY ($1)", &ids);
+        for (std::uint64_t row = 0; row < rows.size(); ++row) {
+            addresses_[static_cast<int>(rows.integer(row, 0))] = rows.string(row, 1);
+        }
+    }
+
+    void add_task(int mailbox, const sync::Task& task) {
+        if (task.action == sync::Action::unlink) {
+            add_row(mailbox, task.record, "unlink", {}, {}, {},
+                    "the record has left; its policy keeps the item");
+            return;
+        }
+        const bool creates = task.action == sync::Action::create;
+        const record::Fields& fields = creates ? task.desired->all : task.fields;
+        for (std::size_t i = 0; i < fields.size(); ++i) {
+            const record::Value before = i < task.before.size() ? task.before[i] : record::Value();
+            add_row(mailbox, task.record, creates ? "create" : "update",
+                    std::string(fields[i].property->name), before, fields[i].value,
+                    creates ? "the record belongs into this mailbox and is not there"
+                            : "the CRM's value differs from the shadow");
+        }
+    }
+
+    void add_row(int mailbox, const std::string& record, const std::string& action,
+                 const std::string& property, const record::Value& before,
+                 const record::Value& after, const std::string& reason) {
+        const std::string& address = addresses_[mailbox];
+        if (only_ && *only_ != address) {
+            return;
+        }
+        const auto value = [](const record::Value& text) {
+            return text ? pg::ResultValue(*text) : pg::ResultValue();
+        };
+        rows_.add({address, record, action, pg::text_or_null(property), value(before),
+                   value(after), reason});
+    }
+
+    pg::ResultSet& rows_;
+    std::optional<std::string> only_;
+    std::map<int, std::string> addresses_;
+};
+
+Datum plan(FunctionCallInfo call) {
+    pg::ResultSet result(call);
+    if (call->args[0].isnull) {
+        return Datum(0);
+    }
+    const std::string name = pg::text_argument(call, 0);
+    pg::query("SELECT crmsync.find_link($1, 'operator')", std::string_view(name));
+    const Configuration configuration = read_configuration(name);
+    const LinkConfiguration& link = find_link(configuration, name);
+    const pg::TextArray records = all_records(link);
+    Plan rows(result, pg::optional_text_argument(call, 1));
+    for (std::size_t from = 0; from < records.size(); from += records_at_once) {
+        pg::check_interrupts();
+        const auto first = records.begin() + static_cast<std::ptrdiff_t>(from);
+        const auto last = records.begin() + static_cast<std::ptrdiff_t>(
+                                                std::min(from + records_at_once, records.size()));
+        // Never released: whatever the decisions write to our own tables is undone here.
+        pg::Subtransaction undone;
+        rows.add(work_for(configuration, link, {first, last}));
+    }
+    return Datum(0);
+}
+
+}  // namespace
+
+CRMSYNC_SQL_FUNCTION(crmsync_plan, plan);
