@@ -153,6 +153,7 @@ void deliver_huge(Reply& reply, std::uint64_t size, bool chunked) {
     std::size_t cut = body->rfind("</m:");
     body->resize(cut == std::string::npos ? body->size() : cut);
     *body += "<m:MessageText>";
+    size = std::max<std::uint64_t>(size, body->size());
     auto piece = [body, filler, size](std::uint64_t offset, httplib::DataSink& sink) {
         if (offset < body->size())
             return sink.write(body->data() + offset, body->size() - offset);

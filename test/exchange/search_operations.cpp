@@ -14,8 +14,7 @@ namespace {
 /// A restriction makes the server keep a search folder, and pages shrink (2013 and later).
 constexpr std::size_t kRestrictedPage = 250, kPage = 1000;
 
-std::optional<std::string> value_of(const Folder& folder, const Item& item,
-                                    const Operand& operand) {
+std::optional<std::string> value_of(const Item& item, const Operand& operand) {
     if (operand.slot != kNoSlot) {
         auto value = item.values.get(operand.slot);
         if (value)
@@ -31,7 +30,6 @@ std::optional<std::string> value_of(const Folder& folder, const Item& item,
         return format_date_time(item.created);
     if (operand.uri == "item:Size")
         return std::to_string(item.bytes());
-    (void)folder;
     return std::nullopt;
 }
 
@@ -88,7 +86,7 @@ Page page_of(pugi::xml_node request, std::size_t total, std::size_t cap) {
 class Search {
   public:
     explicit Search(pugi::xml_node request)
-        : request_(request), view_(child(request, "CalendarView")), keys_(sort_keys(request)) {
+        : view_(child(request, "CalendarView")), keys_(sort_keys(request)) {
         if (pugi::xml_node restriction = child(request, "Restriction"))
             restriction_.emplace(first_element(restriction));
     }
@@ -96,30 +94,30 @@ class Search {
     std::vector<const Item*> run(const Folder& folder) const {
         std::vector<const Item*> found;
         for (const auto& [number, item] : folder.items)
-            if (matches(folder, item))
+            if (matches(item))
                 found.push_back(&item);
-        sort(folder, found);
+        sort(found);
         return found;
     }
 
     std::size_t cap() const { return restriction_ ? kRestrictedPage : kPage; }
 
   private:
-    bool matches(const Folder& folder, const Item& item) const {
+    bool matches(const Item& item) const {
         if (view_ && !in_view(view_, item))
             return false;
         return !restriction_ || restriction_->matches([&](const Operand& operand) {
-            return value_of(folder, item, operand);
+            return value_of(item, operand);
         });
     }
 
-    void sort(const Folder& folder, std::vector<const Item*>& found) const {
+    void sort(std::vector<const Item*>& found) const {
         if (keys_.empty())
             return;
         std::stable_sort(found.begin(), found.end(), [&](const Item* a, const Item* b) {
             for (const SortKey& key : keys_) {
-                std::string x = value_of(folder, *a, key.operand).value_or("");
-                std::string y = value_of(folder, *b, key.operand).value_or("");
+                std::string x = value_of(*a, key.operand).value_or("");
+                std::string y = value_of(*b, key.operand).value_or("");
                 if (int order = compare_values(x, y))
                     return key.descending ? order > 0 : order < 0;
             }
@@ -127,7 +125,7 @@ class Search {
         });
     }
 
-    pugi::xml_node request_, view_;
+    pugi::xml_node view_;
     std::vector<SortKey> keys_;
     std::optional<Restriction> restriction_;
 };
