@@ -139,6 +139,7 @@ CREATE TABLE crmsync.capture (
     relation    text NOT NULL,
     column_name text,
     columns     text[] NOT NULL,
+    partitions  text[],
     UNIQUE NULLS NOT DISTINCT (relation, column_name)
 );
 COMMENT ON TABLE crmsync.capture IS 'triggers that enable_link has put on CRM relations';
@@ -146,6 +147,7 @@ COMMENT ON COLUMN crmsync.capture.id IS 'part of the triggers'' names, first of 
 COMMENT ON COLUMN crmsync.capture.relation IS 'qualified and quoted name of the relation';
 COMMENT ON COLUMN crmsync.capture.column_name IS 'the column that names the record; NULL: nobody watches the relation, any change of it asks for a comparison';
 COMMENT ON COLUMN crmsync.capture.columns IS 'relevant columns; {*} means all';
+COMMENT ON COLUMN crmsync.capture.partitions IS 'the relation and its partitions as enable_link found them: rows come and go with a partition, and no trigger fires';
 
 CREATE TABLE crmsync.capture_link (
     capture     integer NOT NULL REFERENCES crmsync.capture ON DELETE CASCADE,

@@ -32,6 +32,11 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.partitions(oid) IS 'a relation and its partitions on all levels';
 
+CREATE FUNCTION crmsync.partition_names(relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY(SELECT crmsync.relation_name(p) FROM crmsync.partitions(relation) p ORDER BY 1);
+COMMENT ON FUNCTION crmsync.partition_names(oid) IS 'names of a relation and its partitions on all levels';
+
 -- Children of plain inheritance are read with their parent, but do not fire its triggers.
 CREATE FUNCTION crmsync.with_children(relation oid) RETURNS SETOF oid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -184,19 +189,21 @@ CREATE FUNCTION crmsync.arm_capture(capture crmsync.capture) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    relation regclass := to_regclass(capture.relation);
-    tree oid[] := ARRAY(SELECT p FROM crmsync.partitions(relation) p);
+    place regclass := to_regclass(capture.relation);
+    tree oid[] := ARRAY(SELECT p FROM crmsync.partitions(place) p);
 BEGIN
     PERFORM crmsync.drop_triggers(capture.id, tree);
-    IF relation IS NULL THEN
+    IF place IS NULL THEN
         RETURN;
     END IF;
-    PERFORM crmsync.put_trigger(relation, format('crmsync_%s', capture.id),
+    PERFORM crmsync.put_trigger(place, format('crmsync_%s', capture.id),
         'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', 'capture',
         ARRAY[capture.id::text, coalesce(capture.column_name, '')] || capture.columns);
     PERFORM crmsync.put_trigger(p, format('crmsync_%s_truncate', capture.id),
         'AFTER TRUNCATE ON %s FOR EACH STATEMENT', 'capture_all', ARRAY[capture.id::text])
     FROM unnest(tree) p ORDER BY p;
+    UPDATE crmsync.capture c SET partitions = crmsync.partition_names(place)
+    WHERE c.id = capture.id AND c.partitions IS DISTINCT FROM crmsync.partition_names(place);
 END;
 $$;
 COMMENT ON FUNCTION crmsync.arm_capture(crmsync.capture) IS 'puts the triggers of a capture where they belong, and nowhere else';
@@ -274,7 +281,7 @@ CREATE FUNCTION crmsync.capture_problem(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH captured AS MATERIALIZED (
-        SELECT c.id, c.relation, to_regclass(c.relation) AS relid
+        SELECT c.id, c.relation, c.partitions, to_regclass(c.relation) AS relid
         FROM crmsync.capture_link cl JOIN crmsync.capture c ON c.id = cl.capture
         WHERE cl.link = capture_problem.link
     ), expected AS (
@@ -292,6 +299,9 @@ BEGIN ATOMIC
     SELECT string_agg(DISTINCT problem, '; ' ORDER BY problem)
     FROM (
         SELECT format('relation %s is gone', c.relation) AS problem FROM captured c WHERE c.relid IS NULL
+        UNION ALL
+        SELECT format('%s has other partitions than before', c.relation)
+        FROM captured c WHERE c.relid IS NOT NULL AND c.partitions <> crmsync.partition_names(c.relid)
         UNION ALL
         SELECT CASE WHEN p.relid IS NULL THEN format('trigger %s of %s is gone', e.name, crmsync.relation_name(e.relid))
                     WHEN e.relid IS NULL THEN format('%s is no longer a part of what was captured', crmsync.relation_name(p.relid))
