@@ -113,12 +113,20 @@ Failure failure_of(std::string code, std::string_view message, pugi::xml_node me
     return failure;
 }
 
-Failure http(const net::Response& response, Disposition disposition, std::string message,
+// A front-end server answers 503 and 502 also when only the server behind it that holds this
+// mailbox is down.
+Scope scope_of_status(int status) {
+    return status == 429 || status == 502 || status == 503 || status == 403 ? Scope::mailbox
+                                                                            : Scope::request;
+}
+
+Failure http(const net::Response& response, Disposition disposition, std::string_view message,
              bool uncertain) {
     return {.disposition = disposition,
             .code = "HTTP-" + std::to_string(response.status),
             .message = words(message),
-            .may_have_happened = uncertain};
+            .may_have_happened = uncertain,
+            .scope = scope_of_status(response.status)};
 }
 
 bool contains(std::string_view text, std::string_view part) {
@@ -157,11 +165,13 @@ bool writes(const Operation& operation) {
 Failure transport_failure(const net::Response& response, bool write) {
     using enum net::TransportErrorKind;
     const bool uncertain = write && response.request_was_sent;
+    // Once it was sent, what was in it may be the reason; before, it cannot be.
     const auto make = [&](Disposition disposition, const char* code) {
         return Failure{.disposition = disposition,
                        .code = code,
                        .message = words(response.error->message),
-                       .may_have_happened = uncertain};
+                       .may_have_happened = uncertain,
+                       .scope = response.request_was_sent ? Scope::request : Scope::target};
     };
     switch (response.error->kind) {
         case resolve:
@@ -239,7 +249,8 @@ Failure broken_answer(std::string_view code, std::string_view message, bool writ
     return {.disposition = Disposition::back_off,
             .code = std::string(code),
             .message = words(message),
-            .may_have_happened = write};
+            .may_have_happened = write,
+            .scope = Scope::request};
 }
 
 Failure fault_failure(pugi::xml_node fault, const net::Response& response, bool write) {

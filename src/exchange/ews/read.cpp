@@ -98,6 +98,7 @@ Answer checked(std::vector<ItemAnswer> items, const std::vector<std::string_view
 
 std::vector<std::string_view> ids_of(const std::vector<ItemReference>& items) {
     std::vector<std::string_view> ids;
+    ids.reserve(items.size());
     for (const ItemReference& item : items) {
         ids.push_back(item.id);
     }
@@ -409,7 +410,9 @@ Answer read(const Operation& operation, const net::Response& response) {
         return response.status == 200 ? broken("BROKEN-XML", problem, write)
                                       : failed(http_failure(response, write));
     }
-    const pugi::xml_node soap_body = child(child(document, "Envelope"), "Body");
+    const pugi::xml_node root = document.document_element();
+    const pugi::xml_node soap_body =
+        local_name(root) == "Envelope" ? child(root, "Body") : pugi::xml_node{};
     if (!soap_body) {
         return failed(http_failure(response, write));
     }
