@@ -177,6 +177,8 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
        s.last_success,
        CASE WHEN s.broken IS NOT NULL THEN s.broken
             WHEN s.held IS NOT NULL THEN s.held
+            WHEN l.enabled AND NOT (SELECT i.confirmed FROM crmsync.is_confirmed i)
+            THEN 'this database is not the one that was confirmed; see crmsync.confirm_identity'
             WHEN ts.code IS NOT NULL THEN pg_catalog.concat_ws(': ', ts.code, ts.message)
             WHEN l.enabled AND (SELECT crmsync.worker_state()) <> 'running' THEN 'worker: ' || (SELECT crmsync.worker_state())
             ELSE s.last_error END AS last_error
