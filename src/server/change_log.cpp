@@ -97,7 +97,7 @@ void look_up(int link, Oid owner, const std::string& lookup, const pg::TextArray
     }
     pg::query("INSERT INTO crmsync.pending AS p (link, tier, record) "
               "SELECT DISTINCT $1::integer, CASE WHEN $3 > $4 THEN 1 ELSE 0 END, record "
-              "FROM pg_catalog.unnest($2::text[]) AS u(record) "
+              "FROM unnest($2::text[]) AS u(record) "
               "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
               link, &records, static_cast<std::int32_t>(records.size()), largest_fresh_change);
 }

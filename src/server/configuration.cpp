@@ -130,7 +130,7 @@ void read_layout(LinkConfiguration& link) {
         "coalesce(m.options->>'write', l.write_fields) "
         "FROM crmsync.layout($1) WITH ORDINALITY AS p(property, position) "
         "JOIN crmsync.link l ON l.id = $1 "
-        "JOIN crmsync.mapping m ON m.link = $1 AND m.property = p.property "
+        "JOIN crmsync.mapping_in_force($1) m ON m.property = p.property "
         "LEFT JOIN LATERAL pg_catalog.jsonb_each(m.value_map) AS v(crm_value, value) ON true "
         "ORDER BY p.position",
         link.id);

@@ -50,7 +50,7 @@ std::string insert_statement(int table) {
            " (at, link, mailbox, record, action, result, code, message, old, new) "
            "SELECT pg_catalog.now(), m.link, m.address, u.record, u.action, u.result, "
            "nullif(u.code, ''), nullif(u.message, ''), u.old, u.new "
-           "FROM pg_catalog.unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::text[], "
+           "FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::text[], "
            "$6::text[], $7::jsonb[], $8::jsonb[]) "
            "AS u(mailbox, record, action, result, code, message, old, new) "
            "JOIN crmsync.mailbox m ON m.id = u.mailbox";

@@ -241,7 +241,7 @@ void Reader::create_mailboxes() {
     }
     const pg::Rows rows = pg::query(
         "INSERT INTO crmsync.mailbox (link, address) SELECT $1, address "
-        "FROM pg_catalog.unnest($2::text[]) AS u(address) RETURNING id, address",
+        "FROM unnest($2::text[]) AS u(address) RETURNING id, address",
         link_.id, &missing);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         Mailbox* mailbox = mailbox_by_address(rows.string(row, 1));
@@ -391,21 +391,21 @@ void Reader::decide_copy(RecordWork& record, const std::string& key, Copy& copy,
 void Reader::write_verdicts() {
     if (!leave_.records.empty()) {
         pg::query("UPDATE crmsync.item i SET state = 'leaving', confirmed = false, "
-                  "since = pg_catalog.now() FROM pg_catalog.unnest($2::text[], $3::integer[]) "
+                  "since = pg_catalog.now() FROM unnest($2::text[], $3::integer[]) "
                   "AS u(record, mailbox) WHERE i.link = $1 AND i.record = u.record "
                   "AND i.mailbox = u.mailbox AND i.state = 'linked'",
                   link_.id, &leave_.records, &leave_.mailboxes);
     }
     if (!stay_.records.empty()) {
         pg::query("UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "
-                  "FROM pg_catalog.unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+                  "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
                   "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
                   "AND i.state = 'leaving'",
                   link_.id, &stay_.records, &stay_.mailboxes);
     }
     if (!forget_.records.empty()) {
         pg::query("DELETE FROM crmsync.item i "
-                  "USING pg_catalog.unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+                  "USING unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
                   "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox",
                   link_.id, &forget_.records, &forget_.mailboxes);
     }
@@ -463,7 +463,7 @@ void settle_pending(const std::vector<PendingRow>& rows) {
     }
     // A row that was named again meanwhile has another version, and stays.
     pg::query("DELETE FROM crmsync.pending p "
-              "USING pg_catalog.unnest($1::integer[], $2::integer[], $3::text[], $4::bigint[]) "
+              "USING unnest($1::integer[], $2::integer[], $3::text[], $4::bigint[]) "
               "AS u(link, tier, record, version) "
               "WHERE p.link = u.link AND p.tier = u.tier AND p.record = u.record "
               "AND p.version = u.version",

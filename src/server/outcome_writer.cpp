@@ -54,7 +54,7 @@ void write_items(const std::vector<const Outcome*>& written, const Configuration
     pg::query("INSERT INTO crmsync.item AS i "
               "(link, record, mailbox, remote_id, change_key, shadow) "
               "SELECT m.link, u.record, m.id, u.remote_id, u.change_key, u.shadow "
-              "FROM pg_catalog.unnest($1::text[], $2::integer[], $3::text[], $4::text[], "
+              "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], "
               "$5::jsonb[]) AS u(record, mailbox, remote_id, change_key, shadow) "
               "JOIN crmsync.mailbox m ON m.id = u.mailbox "
               "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
@@ -77,7 +77,7 @@ void write_found(const std::vector<const Outcome*>& found) {
     pg::query("WITH known AS (INSERT INTO crmsync.item "
               "(link, record, mailbox, remote_id, change_key) "
               "SELECT m.link, u.record, m.id, u.remote_id, u.change_key "
-              "FROM pg_catalog.unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
+              "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
               "AS u(record, mailbox, remote_id, change_key) "
               "JOIN crmsync.mailbox m ON m.id = u.mailbox "
               "ON CONFLICT (link, record, mailbox) DO NOTHING RETURNING link, record) "
@@ -93,7 +93,7 @@ void remove_items(const std::vector<const Outcome*>& removed) {
         pairs.add(*outcome);
     }
     pg::query("DELETE FROM crmsync.item i "
-              "USING pg_catalog.unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
+              "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
               "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
               "AND i.record = u.record AND i.mailbox = u.mailbox",
               &pairs.records, &pairs.mailboxes);
@@ -105,7 +105,7 @@ void mark_gone(const std::vector<const Outcome*>& vanished) {
         pairs.add(*outcome);
     }
     pg::query("UPDATE crmsync.item i SET state = 'gone', since = pg_catalog.now() "
-              "FROM pg_catalog.unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
+              "FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
               "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
               "AND i.record = u.record AND i.mailbox = u.mailbox",
               &pairs.records, &pairs.mailboxes);
@@ -126,7 +126,7 @@ void write_failures(const std::vector<const Outcome*>& failed) {
               "SELECT m.link, m.id, u.record, u.code, u.message, "
               "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + (" +
                   std::string(retry_pauses) + ")[1] END "
-              "FROM pg_catalog.unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
+              "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
               "AS u(record, mailbox, code, message) "
               "JOIN crmsync.mailbox m ON m.id = u.mailbox "
               "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
@@ -148,7 +148,7 @@ void clear_failures(const std::vector<Outcome>& outcomes) {
         return;
     }
     pg::query("DELETE FROM crmsync.failure f "
-              "USING pg_catalog.unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
+              "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
               "crmsync.mailbox m WHERE m.id = u.mailbox AND f.link = m.link "
               "AND f.mailbox = m.id AND f.record = u.record",
               &pairs.records, &pairs.mailboxes);

@@ -38,7 +38,7 @@ pg::TextArray text_array_argument(FunctionCallInfo call, int position) {
 }
 
 Datum query_as_owner(FunctionCallInfo call) {
-    pg::ResultSet result(call);
+    pg::ResultSet result(call, pg::ResultSet::Of::scalars);
     if (call->args[0].isnull || call->args[1].isnull) {
         return Datum(0);
     }

@@ -10,6 +10,7 @@ extern "C" {
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 }
 
 namespace crmsync::pg {
@@ -285,6 +286,11 @@ void run(Unit* unit) {
         set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
                           GUC_ACTION_SAVE, true, 0, false);
     }
+    // Functions are called with a snapshot in place; a worker has none until it takes one.
+    const bool own_snapshot = !ActiveSnapshotSet();
+    if (own_snapshot) {
+        PushActiveSnapshot(GetTransactionSnapshot());
+    }
     SPI_connect();
     if (unit->plan == nullptr) {
         unit->plan = SPI_prepare(unit->sql, parameters.count, parameters.types);
@@ -307,6 +313,9 @@ void run(Unit* unit) {
         unit->cells = copy_rows(unit->context, &unit->columns);
     }
     SPI_finish();
+    if (own_snapshot) {
+        PopActiveSnapshot();
+    }
     if (restricted) {
         AtEOXact_GUC(false, guc_level);
         SetUserIdAndSecContext(saved_user, saved_context);

@@ -40,8 +40,9 @@ Datum datum_of(const ResultValue& value) {
 
 }  // namespace
 
-ResultSet::ResultSet(FunctionCallInfo call) : call_(call) {
-    guard([&] { InitMaterializedSRF(call, 0); });
+ResultSet::ResultSet(FunctionCallInfo call, Of what) : call_(call) {
+    const bits32 flags = what == Of::scalars ? MAT_SRF_USE_EXPECTED_DESC : 0;
+    guard([&] { InitMaterializedSRF(call, flags); });
 }
 
 void ResultSet::add(const std::vector<ResultValue>& row) {

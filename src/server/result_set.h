@@ -17,8 +17,10 @@ using ResultValue =
 
 class ResultSet {
   public:
+    enum class Of { rows, scalars };
+
     // Throws Error when the caller cannot take a set.
-    explicit ResultSet(FunctionCallInfo call);
+    explicit ResultSet(FunctionCallInfo call, Of what = Of::rows);
 
     // One value for each column, in order.
     void add(const std::vector<ResultValue>& row);
