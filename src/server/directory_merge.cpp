@@ -98,7 +98,7 @@ std::string DirectoryMerge::value(std::size_t position) const {
 }
 
 // New rows get their keys first, so that each is known to belong to its entry whatever RETURNING
-// would say. $1, $2: the slice of crmsync_change, which finds its entries by their ctid.
+// would say.
 std::string DirectoryMerge::key_statement() const {
     std::string key = link_.key_default;
     for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
@@ -116,8 +116,7 @@ std::string DirectoryMerge::key_statement() const {
            ")::" + link_.key_type +
            ")::text FROM pg_temp.crmsync_change c "
            "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
-           "WHERE c.ctid >= $1::tid AND c.ctid < $2::tid AND c.record IS NULL "
-           "AND e.problem IS NULL";
+           "WHERE c.record IS NULL AND e.problem IS NULL";
 }
 
 std::string DirectoryMerge::insert_statement() const {
@@ -135,7 +134,8 @@ std::string DirectoryMerge::insert_statement() const {
     }
     return "INSERT INTO " + link_.source + " (" + columns + ")" +
            (link_.key_is_always_generated ? " OVERRIDING SYSTEM VALUE" : "") + " SELECT " + values +
-           " FROM pg_temp.crmsync_created d JOIN pg_temp.crmsync_entry e ON e.ctid = d.entry";
+           " FROM pg_temp.crmsync_created d JOIN pg_temp.crmsync_entry e ON e.ctid = d.entry "
+           "WHERE true";
 }
 
 // A column is set when its value in the directory changed since the last run; then it is compared
@@ -165,9 +165,7 @@ std::string DirectoryMerge::update_statement() const {
     }
     return "UPDATE " + link_.source + " t SET " + assignments +
            " FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
-           "WHERE c.ctid >= $1::tid AND c.ctid < $2::tid AND c.record IS NOT NULL "
-           "AND e.problem IS NULL "
-           "AND t." +
+           "WHERE c.record IS NOT NULL AND e.problem IS NULL AND t." +
            link_.key_column + " = c.record::" + link_.key_type + " AND (" + differs + ")";
 }
 
@@ -348,21 +346,24 @@ void DirectoryMerge::merge_slice(Slice slice) {
 }
 
 void DirectoryMerge::merge_rows(Slice slice) {
-    const std::string begin = tid(slice.begin);
-    const std::string end = tid(slice.end);
     pg::Transaction transaction("merging entries of link " + link_.name, read_committed);
     const pg::Rows counts = pg::query(
-        "SELECT pg_catalog.count(*) FILTER (WHERE record IS NULL), pg_catalog.count(record) "
-        "FROM pg_temp.crmsync_change WHERE ctid >= $1::tid AND ctid < $2::tid "
-        "AND entry IS NOT NULL",
-        std::string_view(begin), std::string_view(end));
+        "SELECT pg_catalog.count(*) FILTER (WHERE record IS NULL), pg_catalog.count(record), "
+        "pg_catalog.min(entry)::text, pg_catalog.max(entry)::text FROM pg_temp.crmsync_change c "
+        "WHERE entry IS NOT NULL" +
+            changes_within(slice),
+        {}, {.once = true});
     const std::int64_t unknown = counts.integer(0, 0);
     const std::int64_t known = counts.integer(0, 1);
+    const std::string entries = unknown + known == 0
+                                    ? std::string()
+                                    : " AND e.ctid >= '" + counts.string(0, 2) +
+                                          "' AND e.ctid <= '" + counts.string(0, 3) + "'";
     if (unknown > 0) {
-        insert_rows(begin, end);
+        insert_rows(changes_within(slice) + entries, entries);
     }
     if (known > 0) {
-        update_rows(begin, end);
+        update_rows(changes_within(slice) + entries);
     }
     if (unknown + known > 0) {
         // Deferred constraints speak up now, while the rows that break them are known.
@@ -372,9 +373,16 @@ void DirectoryMerge::merge_rows(Slice slice) {
     transaction.commit_lazily();
 }
 
-void DirectoryMerge::insert_rows(std::string_view begin, std::string_view end) {
-    const pg::Rows keys = pg::query_as(link_.owner, key_statement_, begin, end);
-    const pg::Rows inserted = pg::query_as(link_.owner, insert_statement_);
+// Slices stand in the statements as constants: planned for what they are, a slice is joined at the
+// cost of what it holds.
+std::string DirectoryMerge::changes_within(Slice slice) {
+    return " AND c.ctid >= '" + tid(slice.begin) + "' AND c.ctid < '" + tid(slice.end) + "'";
+}
+
+void DirectoryMerge::insert_rows(const std::string& within, const std::string& entries) {
+    const pg::QueryOptions as_owner{.owner = link_.owner, .once = true};
+    const pg::Rows keys = pg::query(key_statement_ + within, {}, as_owner);
+    const pg::Rows inserted = pg::query(insert_statement_ + entries, {}, as_owner);
     if (link_.triggers_may_interfere || inserted.size() != keys.size()) {
         forget_rows_that_are_not_there();
     }
@@ -385,14 +393,16 @@ void DirectoryMerge::insert_rows(std::string_view begin, std::string_view end) {
         "WHERE m.id = $1 FOR KEY SHARE",
         link_.mailbox);
     check_foreign_keys(false);
+    const pg::Parameter parameters[] = {link_.id, link_.mailbox};
     const pg::Rows items = pg::query(
         "INSERT INTO crmsync.item (link, record, mailbox, remote_id, change_key, origin) "
         "SELECT $1, d.record, $2, e.key, e.change_key, 'mailbox' FROM pg_temp.crmsync_created d "
-        "JOIN pg_temp.crmsync_entry e ON e.ctid = d.entry "
-        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, state = 'linked', confirmed = false, "
-        "since = pg_catalog.now()",
-        link_.id, link_.mailbox);
+        "JOIN pg_temp.crmsync_entry e ON e.ctid = d.entry WHERE true" +
+            entries +
+            " ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+            "change_key = excluded.change_key, state = 'linked', confirmed = false, "
+            "since = pg_catalog.now()",
+        parameters, {.once = true});
     check_foreign_keys(true);
     outcome_.created += static_cast<std::int64_t>(items.size());
     pg::query("TRUNCATE pg_temp.crmsync_created", {}, {.once = true});
@@ -417,20 +427,23 @@ void DirectoryMerge::forget_rows_that_are_not_there() {
     }
 }
 
-void DirectoryMerge::update_rows(std::string_view begin, std::string_view end) {
+void DirectoryMerge::update_rows(const std::string& within) {
     if (!update_statement_.empty()) {
-        const pg::Rows updated = pg::query_as(link_.owner, update_statement_, begin, end);
+        const pg::Rows updated =
+            pg::query(update_statement_ + within, {}, {.owner = link_.owner, .once = true});
         outcome_.updated += static_cast<std::int64_t>(updated.size());
     }
+    const pg::Parameter parameters[] = {link_.id, link_.mailbox};
     pg::query(
         "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key, origin) "
         "SELECT $1, c.record, $2, c.key, e.change_key, 'adopted' FROM pg_temp.crmsync_change c "
-        "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid >= $3::tid "
-        "AND c.ctid < $4::tid AND c.record IS NOT NULL AND e.problem IS NULL "
-        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, state = 'linked', confirmed = false, "
-        "since = CASE i.state WHEN 'linked' THEN i.since ELSE pg_catalog.now() END",
-        link_.id, link_.mailbox, begin, end);
+        "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
+        "WHERE c.record IS NOT NULL AND e.problem IS NULL" +
+            within +
+            " ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+            "change_key = excluded.change_key, state = 'linked', confirmed = false, "
+            "since = CASE i.state WHEN 'linked' THEN i.since ELSE pg_catalog.now() END",
+        parameters, {.once = true});
 }
 
 void DirectoryMerge::fail(Slice slice, const pg::Error& error) {

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "server/directory_link.h"
@@ -63,9 +62,10 @@ class DirectoryMerge {
     std::int64_t change_size() const;
     void merge_slice(Slice slice);
     void merge_rows(Slice slice);
-    void insert_rows(std::string_view begin, std::string_view end);
+    static std::string changes_within(Slice slice);
+    void insert_rows(const std::string& within, const std::string& entries);
     void forget_rows_that_are_not_there();
-    void update_rows(std::string_view begin, std::string_view end);
+    void update_rows(const std::string& within);
     void fail(Slice slice, const pg::Error& error);
     void write_failure(const std::string& record, const std::string& code,
                        const std::string& message);

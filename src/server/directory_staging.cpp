@@ -14,6 +14,7 @@ extern "C" {
 #include "parser/parse_relation.h"
 #include "port/pg_bswap.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 }
 
 namespace crmsync {
@@ -56,10 +57,12 @@ void copy_into(const char* table) {
     addRangeTableEntryForRelation(state, relation, RowExclusiveLock, nullptr, false, false);
     List* options = list_make1(
         makeDefElem(pstrdup("format"), reinterpret_cast<Node*>(makeString(pstrdup("binary"))), -1));
+    PushActiveSnapshot(GetTransactionSnapshot());
     CopyFromState copy =
         BeginCopyFrom(state, relation, nullptr, nullptr, false, read_source, NIL, options);
     CopyFrom(copy);
     EndCopyFrom(copy);
+    PopActiveSnapshot();
     table_close(relation, NoLock);
 }
 
@@ -134,7 +137,7 @@ void create_staging(const DirectoryLink& link) {
     const std::string role = owner.string(0, 0);
     pg::query(
         "GRANT SELECT ON pg_temp.crmsync_entry, pg_temp.crmsync_change, "
-        "pg_temp.crmsync_member TO " +
+        "pg_temp.crmsync_member, pg_temp.crmsync_created TO " +
             role,
         {}, {.once = true});
     pg::query("GRANT INSERT ON pg_temp.crmsync_created, pg_temp.crmsync_match TO " + role, {},
