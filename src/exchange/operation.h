@@ -92,6 +92,14 @@ struct RemoveStamps {
 using Operation = std::variant<FindFolder, CreateFolder, DeleteFolder, ListStamps, FindStamps,
                                CreateItems, UpdateItems, DeleteItems, GetItems, RemoveStamps>;
 
+// Whether the operation changes nothing at the target, so that it does no harm twice.
+inline bool only_reads(const Operation& operation) {
+    return std::holds_alternative<FindFolder>(operation) ||
+           std::holds_alternative<ListStamps>(operation) ||
+           std::holds_alternative<FindStamps>(operation) ||
+           std::holds_alternative<GetItems>(operation);
+}
+
 // What came of one item of an operation, in the order in which the operation named them.
 struct ItemAnswer {
     ItemReference item;

@@ -231,7 +231,8 @@ Configuration read_configuration(const std::string& link_name) {
         "SELECT l.id, l.name, l.target, l.object, l.owner, coalesce(l.folder, ''), "
         "l.on_crm_delete, l.on_target_delete, l.on_audience_loss, "
         "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
-        "extract(epoch FROM l.inbound_interval)::bigint "
+        "extract(epoch FROM l.inbound_interval)::bigint, "
+        "coalesce((l.options->>'hard_delete')::boolean, false) "
         "FROM crmsync.link l WHERE l.enabled OR l.name = $1 ORDER BY l.id",
         std::string_view(link_name));
     for (std::uint64_t row = 0; row < links.size(); ++row) {
@@ -246,6 +247,7 @@ Configuration read_configuration(const std::string& link_name) {
         link.guard.max_deletes = number_or(links, row, 9, 500);
         link.guard.max_delete_percent = number_or(links, row, 10, 25);
         link.guard.min_deletes = number_or(links, row, 11, 20);
+        link.hard_delete = links.boolean(row, 13);
         if (!links.is_null(row, 12)) {
             link.interval = std::chrono::seconds(links.integer(row, 12));
         }

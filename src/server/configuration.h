@@ -40,6 +40,7 @@ struct LinkConfiguration {
     Oid owner = InvalidOid;
     sync::Rules rules;
     std::string folder;
+    bool hard_delete = false;
     GuardLimits guard;
     std::optional<std::chrono::seconds> interval;  // LDAP: between runs
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout

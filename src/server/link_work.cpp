@@ -526,6 +526,7 @@ void describe_mailboxes(const Configuration& configuration, const LinkConfigurat
         mailbox.troubled = rows.boolean(row, 3);
         mailbox.stamp_prefix = prefix;
         mailbox.policy = link.rules.policy;
+        mailbox.hard_delete = link.hard_delete;
         work.mailboxes.push_back(std::move(mailbox));
     }
 }

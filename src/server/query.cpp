@@ -6,12 +6,16 @@ extern "C" {
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "postmaster/bgworker.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 }
+
+#include "server/preload.h"
 
 namespace crmsync::pg {
 
@@ -286,6 +290,11 @@ void run(Unit* unit) {
         set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
                           GUC_ACTION_SAVE, true, 0, false);
     }
+    // Nobody waits for a worker's statements, so nobody would cancel what never ends.
+    const int timeout = restricted && MyBgworkerEntry != nullptr ? preload().query_timeout() : 0;
+    if (timeout > 0) {
+        enable_timeout_after(STATEMENT_TIMEOUT, timeout);
+    }
     // Functions are called with a snapshot in place; a worker has none until it takes one.
     const bool own_snapshot = !ActiveSnapshotSet();
     if (own_snapshot) {
@@ -315,6 +324,9 @@ void run(Unit* unit) {
     SPI_finish();
     if (own_snapshot) {
         PopActiveSnapshot();
+    }
+    if (timeout > 0) {
+        disable_timeout(STATEMENT_TIMEOUT, false);
     }
     if (restricted) {
         AtEOXact_GUC(false, guc_level);

@@ -26,8 +26,7 @@ class Subtransaction {
     bool open_ = false;
 };
 
-// Runs body in a subtransaction. Returns the error that rolled it back, or nullopt. Cancelling and
-// termination are not errors to go on after, and pass.
+// Runs body in a subtransaction. Returns the error that rolled it back, or nullopt.
 template <class F>
 std::optional<Error> subtransaction(F&& body) {
     Subtransaction inner;
@@ -36,9 +35,6 @@ std::optional<Error> subtransaction(F&& body) {
         inner.release();
         return std::nullopt;
     } catch (const Error& error) {
-        if (error.sqlstate == ERRCODE_QUERY_CANCELED || error.sqlstate == ERRCODE_ADMIN_SHUTDOWN) {
-            throw;
-        }
         return error;
     }
 }

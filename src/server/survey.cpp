@@ -18,6 +18,15 @@ void put_back_due_failures() {
               "ON CONFLICT (link, tier, record) DO NOTHING");
 }
 
+// The option compare_interval: a full comparison now and then, for links that ask for it.
+void request_periodic_comparisons() {
+    pg::query("UPDATE crmsync.link_state s SET comparison = 'everything' "
+              "FROM crmsync.link l WHERE l.id = s.link AND l.enabled AND s.comparison IS NULL "
+              "AND coalesce((l.options->>'compare_interval')::interval, '1 day') > '0' "
+              "AND s.compared + coalesce((l.options->>'compare_interval')::interval, '1 day') "
+              "<= pg_catalog.now()");
+}
+
 std::vector<int> link_ids(const std::string& sql) {
     const pg::Rows rows = pg::query(sql);
     std::vector<int> ids;
@@ -41,6 +50,7 @@ Survey take_survey(bool retries) {
     survey.fingerprint = configuration_fingerprint();
     if (retries) {
         put_back_due_failures();
+        request_periodic_comparisons();
     }
     survey.busy_links = link_ids(
         enabled_links_of +

@@ -10,6 +10,7 @@ extern "C" {
 #include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 }
 
 namespace crmsync::pg {
@@ -76,6 +77,8 @@ Transaction::~Transaction() {
 void Transaction::finish() noexcept {
     open_ = false;
     guard_cleanup([] {
+        // Of a statement that the error has ended.
+        disable_timeout(STATEMENT_TIMEOUT, false);
         AbortCurrentTransaction();
         pgstat_report_activity(STATE_IDLE, nullptr);
     });

@@ -1,5 +1,7 @@
 #include "server/worker.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -119,9 +121,12 @@ void Worker::send() {
                                    : target->second.problem};
         } else {
             try {
-                const net::Ticket ticket = client_.submit(
-                    target->second.endpoint,
-                    exchange::ews::render(sending->operation, sending->account));
+                net::Request request =
+                    exchange::ews::render(sending->operation, sending->account);
+                request.session = sending->account.mailbox;
+                request.repeatable = exchange::only_reads(sending->operation);
+                const net::Ticket ticket =
+                    client_.submit(target->second.endpoint, std::move(request));
                 sent_.emplace(ticket, std::move(*sending));
                 continue;
             } catch (const std::invalid_argument& error) {
@@ -363,6 +368,14 @@ void configure_session() {
     });
 }
 
+// Request and answer bodies come and go: giving their memory back to the system each time and taking
+// it again costs more than to handle it.
+void keep_freed_memory() {
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
+    mallopt(M_TOP_PAD, 1 << 20);
+}
+
 // Another session was in the way, or the disk is full: what was not recorded yet is still in memory
 // and is recorded when it goes again.
 bool passes_by_itself(const pg::Error& error) {
@@ -381,6 +394,7 @@ void rest(std::chrono::milliseconds pause) {
 
 void work_until_gone() {
     configure_session();
+    keep_freed_memory();
     if (!pg::extension_exists() || !preload().attach_worker()) {
         return;
     }
