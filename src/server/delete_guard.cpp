@@ -7,8 +7,6 @@ namespace crmsync {
 
 namespace {
 
-constexpr int most_deletes_at_once = 2000;
-
 struct Count {
     std::int64_t unconfirmed = 0;  // meant and not confirmed
     std::int64_t recent = 0;       // done in the last hour
@@ -107,7 +105,7 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
         "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
         "AND f.mailbox = i.mailbox AND f.record = i.record "
         "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $4",
-        link.id, whole_link, &held, most_deletes_at_once);
+        link.id, whole_link, &held, static_cast<std::int32_t>(most_deletes_at_once));
     std::vector<LeavingItem> items;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         items.push_back({rows.string(row, 0), static_cast<int>(rows.integer(row, 1)),

@@ -17,7 +17,9 @@ struct LeavingItem {
     exchange::ItemReference reference;
 };
 
-// What may be deleted now, a bounded number at a time, in the current transaction. Keeps
+constexpr std::size_t most_deletes_at_once = 2000;
+
+// What may be deleted now, most_deletes_at_once at a time, in the current transaction. Keeps
 // link_state.held up to date: which deletes wait, for the view `status`.
 std::vector<LeavingItem> deletable_items(const LinkConfiguration& link);
 

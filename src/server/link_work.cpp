@@ -472,8 +472,9 @@ void settle_pending(const std::vector<PendingRow>& rows) {
 
 namespace {
 
-// Deletes that the guard lets pass, of records that nothing else is going on for.
-void add_deletes(const LinkConfiguration& link, const WorkInFlight& in_flight, Work& work) {
+// Deletes that the guard lets pass, of records that nothing else is going on for. Returns true when
+// there may be more of them.
+bool add_deletes(const LinkConfiguration& link, const WorkInFlight& in_flight, Work& work) {
     const std::vector<LeavingItem> items = deletable_items(link);
     std::map<std::string, int> outcomes;
     for (const LeavingItem& item : items) {
@@ -497,6 +498,7 @@ void add_deletes(const LinkConfiguration& link, const WorkInFlight& in_flight, W
             work.begun.push_back({record, {}, count});
         }
     }
+    return items.size() == most_deletes_at_once;
 }
 
 // What the engine has to know of the mailboxes that the tasks go to.
@@ -556,7 +558,7 @@ Work next_work(const Configuration& configuration, const LinkConfiguration& link
     work.more = more;
     if (!more) {
         // Only when all that is pending has been looked at is the number of deletes known.
-        add_deletes(link, in_flight, work);
+        work.more = add_deletes(link, in_flight, work);
     }
     if (!work.tasks.empty()) {
         describe_mailboxes(configuration, link, work);

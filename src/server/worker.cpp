@@ -359,6 +359,9 @@ void configure_session() {
     pg::guard([] {
         // A lock on a CRM table that somebody holds for long must not stop every other link.
         SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
+        // Many small statements: compiling them, or starting processes for them, costs more.
+        SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+        SetConfigOption("max_parallel_workers_per_gather", "0", PGC_SUSET, PGC_S_OVERRIDE);
         SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
         SetConfigOption("datestyle", "ISO, YMD", PGC_SUSET, PGC_S_OVERRIDE);
         SetConfigOption("intervalstyle", "postgres", PGC_SUSET, PGC_S_OVERRIDE);
