@@ -11,15 +11,15 @@ SELECT clock_timestamp() AS committed \gset
 SELECT * FROM crmsync.sync('contacts', wait => '30 s');
 :note
 
-\set what 'names of 50 people'
-SELECT array_agg(DISTINCT record) AS some FROM (SELECT record FROM crm.contact_audience ORDER BY record LIMIT 80) a \gset
+\set what 'the last name of several'
+SELECT array_agg(DISTINCT record) AS some FROM (SELECT record FROM crm.contact_audience ORDER BY record LIMIT 100) a \gset
 SELECT count(DISTINCT record) AS people, count(DISTINCT mailbox) AS mailboxes FROM crm.contact_audience WHERE record = ANY (:'some') \gset
 UPDATE crm.person SET last_name = last_name || '-Meyer' WHERE id = ANY (:'some');
 SELECT clock_timestamp() AS committed \gset
 SELECT * FROM crmsync.sync('contacts', wait => '30 s');
 :note
 
-\set what 'made private'
+\set what 'several made private'
 SELECT array_agg(DISTINCT record) AS some FROM (SELECT record FROM crm.contact_audience JOIN crm.person ON id = record WHERE view_security = 'public' ORDER BY record DESC LIMIT 10) a \gset
 SELECT count(DISTINCT record) AS people, count(DISTINCT mailbox) AS mailboxes FROM crm.contact_audience WHERE record = ANY (:'some') \gset
 UPDATE crm.person SET view_security = 'private' WHERE id = ANY (:'some');
@@ -27,7 +27,7 @@ SELECT clock_timestamp() AS committed \gset
 SELECT * FROM crmsync.sync('contacts', wait => '30 s');
 :note
 
-\set what 'deleted'
+\set what 'several deleted'
 SELECT array_agg(DISTINCT record) AS some FROM (SELECT record FROM crm.contact_audience JOIN crm.person ON id = record WHERE view_security = 'public' ORDER BY record DESC LIMIT 10) a \gset
 SELECT count(DISTINCT record) AS people, count(DISTINCT mailbox) AS mailboxes FROM crm.contact_audience WHERE record = ANY (:'some') \gset
 DELETE FROM crm.person WHERE id = ANY (:'some');
