@@ -18,11 +18,10 @@ demo:
 	@KEEP="$(KEEP)" demo/run
 
 check:
-	@scripts/setup build unit server demo check
+	@scripts/setup build unit server demo check lint
 	@scripts/check $(SUITES)
 
 check-versions:
-	@scripts/setup build server versions
 	@scripts/check-versions $(VERSIONS)
 
 bench:
@@ -30,7 +29,7 @@ bench:
 	@bench/run $(BENCH)
 
 setup:
-	@scripts/setup build unit server demo check
+	@scripts/setup build unit server demo check lint
 
 else
 
