@@ -22,6 +22,14 @@ enum class Disposition {
     target_broken  // a wrong URL, certificate, redirect or answer: stop the target, slowly retry
 };
 
+// Of whom a failed request tells something. What is true of more than is said here shows when
+// others fail as well.
+enum class Scope {
+    request,  // perhaps only of what was in it: divide it before it is sent again
+    mailbox,  // of this mailbox: the others go on
+    target    // of every mailbox
+};
+
 struct Failure {
     Disposition disposition;
     std::string code;  // the server's own code (ErrorItemNotFound), or HTTP-503, TLS, TIMEOUT, ...
@@ -29,6 +37,13 @@ struct Failure {
     std::chrono::milliseconds retry_after{0};
     std::string correct_address{};   // for ErrorNonPrimarySmtpAddress: the address to use instead
     bool may_have_happened = false;  // the request may have been carried out: look before repeating
+    Scope scope = Scope::mailbox;
 };
+
+// True when no other mailbox of the target needs to be tried to know.
+inline bool concerns_target(const Failure& failure) {
+    return failure.scope == Scope::target || failure.disposition == Disposition::credentials ||
+           failure.disposition == Disposition::target_broken;
+}
 
 }  // namespace crmsync::exchange

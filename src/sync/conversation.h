@@ -2,25 +2,25 @@
 // is queued and from the answer to the last.
 //
 // Order: the folder is found or created; before the first create its stamps are listed completely,
-// so that nothing is created twice; then creates, updates, unlinks, and deletes last. A create
-// whose answer was lost makes the list stale: the stamps are listed again before the next create.
+// so that nothing is created twice; then creates, updates, unlinks, and deletes last; all of what
+// is fresh before the rest. A create whose answer was lost makes the list doubtful: the stamps are
+// listed again before the next create.
+//
+// Trouble: what the server says of an item ends that item's task alone. A batch that fails as a
+// whole, and may do so because of what is in it, is divided until the culprits stand alone.
+// Anything else makes the mailbox pause, longer with each failure in a row; a long pause hands all
+// tasks back.
 #pragma once
 
-#include <deque>
 #include <optional>
-#include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "sync/stamp_list.h"
 #include "sync/task.h"
+#include "sync/task_queue.h"
 
 namespace crmsync::sync {
-
-// What a failed request means for more than its own mailbox.
-struct TargetFailure {
-    exchange::Failure failure;
-};
 
 class Conversation {
   public:
@@ -28,18 +28,26 @@ class Conversation {
         : mailbox_(std::move(description)), troubled_(mailbox_.troubled) {}
 
     const MailboxDescription& mailbox() const { return mailbox_; }
+
+    // The folder that was found is kept, unless it is another one by now.
     void redescribe(MailboxDescription description);
 
     void add(Task task);
-    bool has_work() const;
     std::size_t queued() const;
+    bool has_work() const { return queued() > 0; }
+    bool has_fresh_work() const;
 
-    // The next request. limit: how many items it may carry at most. Requires has_work().
+    // Tasks that have no outcome yet.
+    std::size_t unfinished() const { return queued() + sent_.size(); }
+
+    // The next request. limit: how many items it may carry at most, 1 or more. Requires has_work(),
+    // and the answer to the one before.
     exchange::Operation next(std::size_t limit);
 
-    // Takes the answer to the last request. Returns a failure that concerns the target as a whole;
-    // its tasks are then queued again.
-    std::optional<TargetFailure> answer(exchange::Answer answer, Clock::time_point now);
+    // Takes the answer to the last request. Returns what kept the request from being dealt with,
+    // when it may say something about the target too; nullopt: the target is well. Tasks without
+    // outcome are queued again.
+    std::optional<exchange::Failure> answer(exchange::Answer answer, Clock::time_point now);
 
     // Gives up what is queued.
     void drop(Result result, const exchange::Failure& failure);
@@ -47,7 +55,7 @@ class Conversation {
     // Not before this time may the next request go out.
     Clock::time_point not_before() const { return not_before_; }
 
-    // What the last batch taught: true once after the server was too slow for it.
+    // True once after a batch was too much for the server that others of its size may be, too.
     bool take_shrink() { return ::std::exchange(shrink_, false); }
 
     std::vector<Outcome>& outcomes() { return outcomes_; }
@@ -55,55 +63,66 @@ class Conversation {
 
   private:
     using Tasks = std::vector<Task>;
+    using Trouble = std::optional<exchange::Failure>;
 
-    std::deque<Task>& queue_of(Action action);
+    TaskQueue& queue_of(Action action);
+    TaskQueue& origin_of(const Task& sent);
+
     exchange::Operation find_folder();
-    exchange::Operation list_stamps();
+    exchange::Operation create_or_prepare(std::size_t limit);
+    exchange::Operation look_up();
     exchange::Operation create_items(std::size_t limit);
     exchange::Operation update_items(std::size_t limit);
     exchange::Operation reread_items(std::size_t limit);
     exchange::Operation unlink_items(std::size_t limit);
     exchange::Operation remove_items(std::size_t limit);
-    Tasks take(std::deque<Task>& queue, std::size_t limit);
 
-    void folder_answer(const exchange::Answer& answer);
-    void list_answer(const exchange::Answer& answer);
-    std::optional<TargetFailure> items_answer(const exchange::Answer& answer,
-                                              Clock::time_point now);
+    Trouble folder_answer(const exchange::Answer& answer, Clock::time_point now);
+    Trouble list_answer(const exchange::Answer& answer, Clock::time_point now);
+    void look_up_answer(const exchange::Answer& answer);
+    Trouble items_answer(const exchange::Answer& answer, Clock::time_point now);
+
+    void use_list();
+    void there_already(Task task, exchange::ItemReference item);
     void item_succeeded(Task task, exchange::ItemReference item);
     void item_failed(Task task, const exchange::Failure& failure);
     void gone(Task task);
     void recreate(Task task);
-    std::optional<TargetFailure> request_failed(const exchange::Failure& failure,
-                                                Clock::time_point now);
+
+    Trouble request_failed(const exchange::Failure& failure, Clock::time_point now);
+    void divide(const exchange::Failure& failure);
+    void bisect(const exchange::Failure& failure, Clock::time_point now);
+    void folder_gone(const exchange::Failure& failure, Clock::time_point now);
     void back_off(const exchange::Failure& failure, Clock::time_point now);
     void suspend(const exchange::Failure& failure,
-                 std::optional<std::chrono::milliseconds> retry_after);
-    void bisect(const exchange::Failure& failure);
+                 std::optional<std::chrono::milliseconds> retry_after, Clock::time_point now);
+
+    void answered();
+    void progressed();
+    void forget_folder();
     void requeue_sent();
-    void queue_front(Task task);
-    void succeeded();
     void finish(Task task, Result result, exchange::ItemReference item,
                 exchange::Failure failure = {});
-    void convert_found();
 
     MailboxDescription mailbox_;
     bool troubled_;
-    std::deque<Task> creates_;
-    std::deque<Task> updates_;
-    std::deque<Task> rereads_;
-    std::deque<Task> unlinks_;
-    std::deque<Task> removes_;
+    TaskQueue lookups_;  // creates whose stamp is too long to be told by the list
+    TaskQueue creates_;
+    TaskQueue updates_;
+    TaskQueue rereads_;
+    TaskQueue unlinks_;
+    TaskQueue removes_;
     Tasks sent_;
     exchange::Operation operation_;
 
+    bool elsewhere_ = false;       // the request under way went to what is no longer our folder
     bool folder_missing_ = false;  // looked for and not there: create it
-    bool listed_ = false;
-    int list_offset_ = 0;
-    std::unordered_map<std::string, exchange::ItemReference> found_;
+    StampList stamps_;
 
-    std::size_t own_limit_ = 0;  // of a bisection under way; 0: none
-    int attempts_ = 0;
+    std::size_t own_limit_ = 0;  // of a division under way; 0: none
+    bool cautious_ = false;      // the server was too slow: let the limit grow slowly
+    int attempts_ = 0;           // requests in a row that got nothing done
+    bool answered_since_failure_ = false;
     bool shrink_ = false;
     Clock::time_point not_before_{};
     std::vector<Outcome> outcomes_;

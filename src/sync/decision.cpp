@@ -11,8 +11,8 @@ Verdict farewell(const Rules& rules, const Wish& wish, const KnownItem& item) {
         return wish.exists ? Verdict::nothing : Verdict::forget;
     }
     if (wish.exists) {
-        const bool unlink = item.origin != Origin::crm ||
-                            rules.policy.on_audience_loss == OnAudienceLoss::unlink;
+        const bool unlink =
+            item.origin != Origin::crm || rules.policy.on_audience_loss == OnAudienceLoss::unlink;
         return unlink ? Verdict::unlink : item.leaving ? Verdict::nothing : Verdict::leave;
     }
     if (rules.policy.on_crm_delete == OnCrmDelete::keep) {
@@ -37,6 +37,22 @@ record::Values values_before(const Rules& rules, const record::Fields& fields,
 
 }  // namespace
 
+record::Fields absent_fields(const Rules& rules, const record::Values& values) {
+    record::Fields absent;
+    for (std::size_t i = 0; i < rules.layout.size(); ++i) {
+        const record::Property& property = *rules.layout[i];
+        const record::FieldPolicy& policy = rules.fields[i];
+        const bool goes_out =
+            property.access != record::Access::inbound && policy.access != record::Access::inbound;
+        // What is not compared belongs to other fields; what only fills gaps removes nothing.
+        if (!values[i] && goes_out && property.compared &&
+            policy.write != record::Write::if_empty) {
+            absent.push_back({&property, std::nullopt});
+        }
+    }
+    return absent;
+}
+
 Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
     Decision decision;
     if (!wish.exists || !wish.in_audience) {
@@ -56,6 +72,8 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
         decision.verdict = Verdict::update;
         decision.fields =
             record::fields_to_create(rules.object, rules.layout, rules.fields, *wish.values);
+        const record::Fields absent = absent_fields(rules, *wish.values);
+        decision.fields.insert(decision.fields.end(), absent.begin(), absent.end());
         return decision;
     }
     decision.fields = record::fields_to_update(rules.object, rules.layout, rules.fields,

@@ -1,5 +1,5 @@
-// What has to be done for one record in one mailbox: the CRM's wish against what is there. Pure, and
-// the only place that decides: the worker carries its decisions out, plan() shows them.
+// What has to be done for one record in one mailbox: the CRM's wish against what is there. Pure,
+// and the only place that decides: the worker carries its decisions out, plan() shows them.
 #pragma once
 
 #include <optional>
@@ -26,8 +26,8 @@ struct KnownItem {
 
 // What the CRM says about a record and a mailbox.
 struct Wish {
-    bool exists = false;       // the record is in the source
-    bool in_audience = false;  // it belongs into this mailbox
+    bool exists = false;                     // the record is in the source
+    bool in_audience = false;                // it belongs into this mailbox
     const record::Values* values = nullptr;  // when it exists
 };
 
@@ -43,8 +43,8 @@ enum class Verdict {
 
 struct Decision {
     Verdict verdict = Verdict::nothing;
-    record::Fields fields;   // create, update: what to write
-    record::Values before;   // update: the shadow's values of these fields
+    record::Fields fields;  // create, update: what to write
+    record::Values before;  // update: the shadow's values of these fields
 };
 
 // The fixed part of a link's decisions.
@@ -54,6 +54,10 @@ struct Rules {
     record::Layout layout;
     record::Policies fields;  // parallel to layout
 };
+
+// What a record's item must not hold: the fields that go out and have no value. Written together
+// with the values when it is not known what the item holds.
+record::Fields absent_fields(const Rules& rules, const record::Values& values);
 
 Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item);
 

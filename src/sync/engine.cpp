@@ -1,10 +1,11 @@
 #include "sync/engine.h"
 
 #include <algorithm>
-#include <random>
+#include <iterator>
 #include <utility>
 
 #include "net/back_off.h"
+#include "sync/jitter.h"
 
 namespace crmsync::sync {
 
@@ -15,18 +16,127 @@ namespace {
 
 constexpr std::size_t smallest_batch = 1;
 constexpr std::size_t largest_batch = 100;
-constexpr net::BackOff target_pauses{std::chrono::seconds(1), std::chrono::minutes(5),
-                                     std::chrono::hours(1)};
 
-double random_number() {
-    static std::minstd_rand generator{std::random_device{}()};
-    return std::uniform_real_distribution<double>(0, 1)(generator);
+// Requests in a row that meet trouble, before it is taken to be the target's.
+constexpr int most_troubles = 3;
+
+// A server that throttles may do so by refusing good credentials; with bad ones every attempt
+// brings the account nearer to being locked.
+constexpr int most_refusals = 2;
+
+constexpr net::BackOff pauses{std::chrono::seconds(1), std::chrono::minutes(5),
+                              std::chrono::hours(1)};
+// Where somebody may have to change something.
+constexpr net::BackOff long_pauses{std::chrono::seconds(10), std::chrono::minutes(5),
+                                   std::chrono::hours(1)};
+
+bool needs_somebody(const Failure& failure) {
+    return failure.disposition == Disposition::credentials ||
+           failure.disposition == Disposition::target_broken;
 }
 
 }  // namespace
 
+// ---- who is next ----------------------------------------------------------------------------
+
+void Engine::Ready::add(int mailbox, bool fresh) {
+    const Tier tier = fresh ? fresh_tier : other_tier;
+    const auto [known, is_new] = tiers_.try_emplace(mailbox, tier);
+    if (is_new || tier < known->second) {
+        known->second = tier;
+        queues_[tier].push_back(mailbox);
+    }
+}
+
+void Engine::Ready::clear() {
+    for (std::deque<int>& queue : queues_) {
+        queue.clear();
+    }
+    tiers_.clear();
+}
+
+template <typename May>
+std::optional<int> Engine::Ready::take(const May& may) {
+    for (const Tier tier : {fresh_tier, other_tier}) {
+        std::deque<int>& queue = queues_[tier];
+        for (std::size_t tries = queue.size(); tries > 0; --tries) {
+            const int mailbox = queue.front();
+            queue.pop_front();
+            const auto known = tiers_.find(mailbox);
+            if (known == tiers_.end() || known->second != tier) {
+                continue;
+            }
+            if (may(mailbox)) {
+                tiers_.erase(known);
+                return mailbox;
+            }
+            queue.push_back(mailbox);
+        }
+    }
+    return std::nullopt;
+}
+
+template <typename Visit>
+void Engine::Ready::each(const Visit& visit) const {
+    for (const auto& [mailbox, tier] : tiers_) {
+        visit(mailbox);
+    }
+}
+
+void Engine::make_ready(const Conversation& conversation) {
+    if (conversation.has_work()) {
+        targets_.at(conversation.mailbox().target)
+            .ready.add(conversation.mailbox().id, conversation.has_fresh_work());
+    }
+}
+
+std::optional<Sending> Engine::next(Clock::time_point now) {
+    for (auto& [name, target] : targets_) {
+        if (target.stopped || target.in_flight >= target.window || now < target.not_before) {
+            continue;
+        }
+        const auto mailbox = target.ready.take([&](int id) {
+            const Conversation& conversation = conversations_.at(id);
+            return conversation.not_before() <= now &&
+                   !target.busy_addresses.contains(conversation.mailbox().account.mailbox);
+        });
+        if (!mailbox) {
+            continue;
+        }
+        Conversation& conversation = conversations_.at(*mailbox);
+        const exchange::Account& account = conversation.mailbox().account;
+        target.busy_addresses.insert(account.mailbox);
+        ++target.in_flight;
+        in_flight_.emplace(++last_id_, InFlight{*mailbox, name, account.mailbox});
+        return Sending{last_id_, name, account, conversation.next(target.batch)};
+    }
+    return std::nullopt;
+}
+
+std::optional<Clock::time_point> Engine::next_time() const {
+    std::optional<Clock::time_point> earliest;
+    for (const auto& [name, entry] : targets_) {
+        const Target& target = entry;
+        if (target.stopped || target.in_flight >= target.window) {
+            continue;
+        }
+        target.ready.each([&](int id) {
+            const Conversation& conversation = conversations_.at(id);
+            if (!target.busy_addresses.contains(conversation.mailbox().account.mailbox)) {
+                const auto time = std::max(target.not_before, conversation.not_before());
+                earliest = earliest ? std::min(*earliest, time) : time;
+            }
+        });
+    }
+    return earliest;
+}
+
+// ---- what is known of targets and mailboxes -------------------------------------------------
+
 void Engine::set_target(const std::string& name, int max_connections) {
-    targets_[name].max_connections = std::max(1, max_connections);
+    Target& target = targets_[name];
+    target.max_connections = std::max(1, max_connections);
+    target.window = std::min(target.window, target.max_connections);
 }
 
 void Engine::set_target_health(const std::string& name, int attempts, bool stopped) {
@@ -46,98 +156,108 @@ bool Engine::failing(const std::string& name) const {
     return target != targets_.end() && (target->second.attempts > 0 || target->second.stopped);
 }
 
-void Engine::set_mailbox(MailboxDescription description) {
-    const auto known = conversations_.find(description.id);
-    if (known != conversations_.end()) {
-        known->second.redescribe(std::move(description));
-    } else {
-        const int id = description.id;
-        conversations_.emplace(id, Conversation(std::move(description)));
+bool Engine::available(const std::string& name, Clock::time_point now) const {
+    const auto target = targets_.find(name);
+    return target == targets_.end() ||
+           (!target->second.stopped && now >= target->second.not_before);
+}
+
+void Engine::retry(const std::string& name) {
+    const auto target = targets_.find(name);
+    if (target != targets_.end()) {
+        target->second.stopped = false;
+        target->second.attempts = 0;
+        target->second.refusals = 0;
+        target->second.troubles = 0;
+        target->second.not_before = {};
     }
 }
+
+void Engine::set_mailbox(MailboxDescription description) {
+    const auto known = conversations_.find(description.id);
+    if (known == conversations_.end()) {
+        const int id = description.id;
+        conversations_.emplace(id, Conversation(std::move(description)));
+        return;
+    }
+    Conversation& conversation = known->second;
+    const std::string before = conversation.mailbox().target;
+    if (before != description.target) {
+        drop(conversation, {.disposition = Disposition::back_off,
+                            .code = "MOVED",
+                            .message = "the mailbox is at another target now"});
+        Target& old = targets_.at(before);
+        old.ready.remove(description.id);
+        old.tasks -= conversation.unfinished();
+        targets_.at(description.target).tasks += conversation.unfinished();
+    }
+    conversation.redescribe(std::move(description));
+    make_ready(conversation);
+}
+
+// ---- tasks in, answers in -------------------------------------------------------------------
 
 void Engine::add(int mailbox, Task task, Clock::time_point) {
     Conversation& conversation = conversations_.at(mailbox);
-    const bool fresh = task.fresh;
+    Target& target = targets_.at(conversation.mailbox().target);
+    ++target.tasks;
     conversation.add(std::move(task));
-    make_ready(targets_.at(conversation.mailbox().target), conversation, fresh);
-}
-
-void Engine::make_ready(Target& target, const Conversation& conversation, bool first) {
-    const int id = conversation.mailbox().id;
-    if (!conversation.has_work() || !target.waiting.insert(id).second) {
-        return;
-    }
-    if (first) {
-        target.ready.push_front(id);
+    if (target.stopped) {
+        drop(conversation, target.last_failure);
     } else {
-        target.ready.push_back(id);
+        collect(conversation);
+        make_ready(conversation);
     }
-}
-
-std::optional<Sending> Engine::next(Clock::time_point now) {
-    for (auto& [name, target] : targets_) {
-        if (target.stopped || target.in_flight >= target.window || now < target.not_before) {
-            continue;
-        }
-        for (std::size_t tries = target.ready.size(); tries > 0; --tries) {
-            const int id = target.ready.front();
-            target.ready.pop_front();
-            Conversation& conversation = conversations_.at(id);
-            if (!conversation.has_work()) {
-                target.waiting.erase(id);
-                continue;
-            }
-            const std::string& address = conversation.mailbox().account.mailbox;
-            if (conversation.not_before() > now || target.busy_addresses.contains(address)) {
-                target.ready.push_back(id);
-                continue;
-            }
-            target.waiting.erase(id);
-            target.busy_addresses.insert(address);
-            ++target.in_flight;
-            in_flight_.emplace(++last_id_, InFlight{id});
-            return Sending{last_id_, name, conversation.mailbox().account,
-                           conversation.next(target.batch)};
-        }
-    }
-    return std::nullopt;
 }
 
 void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_point now) {
-    const auto flight = in_flight_.find(sending);
-    if (flight == in_flight_.end()) {
+    const auto sent = in_flight_.find(sending);
+    if (sent == in_flight_.end()) {
         return;
     }
-    Conversation& conversation = conversations_.at(flight->second.mailbox);
-    in_flight_.erase(flight);
-    const std::string name = conversation.mailbox().target;
-    Target& target = targets_.at(name);
+    const InFlight flight = std::move(sent->second);
+    in_flight_.erase(sent);
+    Target& target = targets_.at(flight.target);
     --target.in_flight;
-    target.busy_addresses.erase(conversation.mailbox().account.mailbox);
+    target.busy_addresses.erase(flight.address);
 
-    const bool reached = !answer.failure;
-    const auto failure = conversation.answer(std::move(answer), now);
+    Conversation& conversation = conversations_.at(flight.mailbox);
+    const auto trouble = conversation.answer(std::move(answer), now);
     if (conversation.take_shrink()) {
         target.batch = std::max(smallest_batch, target.batch / 2);
-        target.window = std::max(1, target.window / 2);
     }
-    make_ready(target, conversation, false);
-    if (failure) {
-        target_failed(name, target, failure->failure, now);
-    } else if (reached) {
-        target_succeeded(name, target);
+    judge(flight.target, target, trouble, now);
+    // What is left to do of a request that was under way when everything else was released.
+    if (target.stopped || (trouble && target.attempts > 1)) {
+        drop(conversation, trouble.value_or(target.last_failure));
     }
     collect(conversation);
+    make_ready(conversation);
+}
+
+void Engine::judge(const std::string& name, Target& target, const std::optional<Failure>& trouble,
+                   Clock::time_point now) {
+    if (!trouble) {
+        target.worked = true;
+        // What was sent before a failure says nothing about what is after it.
+        if (!target.stopped && now >= target.not_before) {
+            target_succeeded(name, target);
+        }
+    } else if (exchange::concerns_target(*trouble) || ++target.troubles >= most_troubles) {
+        target_failed(name, target, *trouble, now);
+    } else {
+        target.window = std::max(1, target.window / 2);
+    }
 }
 
 void Engine::target_succeeded(const std::string& name, Target& target) {
-    target.worked = true;
     target.window = std::min(target.max_connections, target.window + 1);
     if (target.batch < largest_batch && target.window == target.max_connections) {
         // Creep back up after the server was too slow for a batch.
         target.batch = std::min(largest_batch, target.batch + 1);
     }
+    target.refusals = 0;
+    target.troubles = 0;
     if (target.attempts > 0) {
         target.attempts = 0;
         target_changes_.push_back({name, std::nullopt, 0, std::nullopt});
@@ -147,15 +267,15 @@ void Engine::target_succeeded(const std::string& name, Target& target) {
 void Engine::target_failed(const std::string& name, Target& target, const Failure& failure,
                            Clock::time_point now) {
     // Requests that were under way together fail together: that is one failure.
-    if (now < target.not_before) {
+    if (target.stopped || now < target.not_before) {
         return;
     }
     ++target.attempts;
     target.window = 1;
-    const bool bad_credentials =
-        failure.disposition == Disposition::credentials && (!target.worked || target.attempts > 2);
-    if (bad_credentials) {
-        // Trying again and again would lock the account.
+    target.troubles = 0;
+    target.last_failure = failure;
+    if (failure.disposition == Disposition::credentials &&
+        (!target.worked || ++target.refusals > most_refusals)) {
         target.stopped = true;
         target_changes_.push_back({name, failure, target.attempts, std::nullopt});
         release(name, failure);
@@ -165,7 +285,8 @@ void Engine::target_failed(const std::string& name, Target& target, const Failur
     if (failure.retry_after.count() > 0) {
         asked = failure.retry_after;
     }
-    const auto pause = net::pause_after(target.attempts, target_pauses, random_number(), asked);
+    const auto pause = net::pause_after(
+        target.attempts, needs_somebody(failure) ? long_pauses : pauses, jitter(), asked);
     target.not_before = now + pause;
     target_changes_.push_back({name, failure, target.attempts, pause});
     if (target.attempts > 1) {
@@ -175,52 +296,34 @@ void Engine::target_failed(const std::string& name, Target& target, const Failur
 }
 
 void Engine::release(const std::string& name, const Failure& failure) {
-    Target& target = targets_.at(name);
-    for (const int id : target.ready) {
-        Conversation& conversation = conversations_.at(id);
-        conversation.drop(Result::released, failure);
-        collect(conversation);
-    }
-    target.ready.clear();
-    target.waiting.clear();
-}
-
-void Engine::retry(const std::string& name) {
     const auto target = targets_.find(name);
-    if (target != targets_.end()) {
-        target->second.stopped = false;
-        target->second.attempts = 0;
-        target->second.not_before = {};
+    if (target == targets_.end()) {
+        return;
     }
-}
-
-bool Engine::available(const std::string& name, Clock::time_point now) const {
-    const auto target = targets_.find(name);
-    return target == targets_.end() ||
-           (!target->second.stopped && now >= target->second.not_before);
-}
-
-std::optional<Clock::time_point> Engine::next_time() const {
-    std::optional<Clock::time_point> earliest;
-    for (const auto& [name, target] : targets_) {
-        if (target.stopped || target.ready.empty() || target.in_flight >= target.window) {
-            continue;
-        }
-        for (const int id : target.ready) {
-            const Conversation& conversation = conversations_.at(id);
-            if (target.busy_addresses.contains(conversation.mailbox().account.mailbox)) {
-                continue;
-            }
-            const auto time = std::max(target.not_before, conversation.not_before());
-            earliest = earliest ? std::min(*earliest, time) : time;
+    for (auto& [id, conversation] : conversations_) {
+        if (conversation.mailbox().target == name) {
+            drop(conversation, failure);
         }
     }
-    return earliest;
+    target->second.ready.clear();
+}
+
+// ---- outcomes -------------------------------------------------------------------------------
+
+void Engine::drop(Conversation& conversation, const Failure& failure) {
+    conversation.drop(Result::released, failure);
+    targets_.at(conversation.mailbox().target).ready.remove(conversation.mailbox().id);
+    collect(conversation);
 }
 
 void Engine::collect(Conversation& conversation) {
-    std::move(conversation.outcomes().begin(), conversation.outcomes().end(),
-              std::back_inserter(outcomes_));
+    Target& target = targets_.at(conversation.mailbox().target);
+    for (Outcome& outcome : conversation.outcomes()) {
+        if (outcome.result != Result::found) {
+            --target.tasks;
+        }
+        outcomes_.push_back(std::move(outcome));
+    }
     conversation.outcomes().clear();
     std::move(conversation.changes().begin(), conversation.changes().end(),
               std::back_inserter(mailbox_changes_));
@@ -242,20 +345,14 @@ std::vector<TargetChange> Engine::take_target_changes() {
 std::size_t Engine::queued() const {
     std::size_t count = 0;
     for (const auto& [name, target] : targets_) {
-        count += queued(name);
+        count += target.tasks;
     }
     return count;
 }
 
 std::size_t Engine::queued(const std::string& name) const {
-    std::size_t count = 0;
     const auto target = targets_.find(name);
-    if (target != targets_.end()) {
-        for (const int id : target->second.ready) {
-            count += conversations_.at(id).queued();
-        }
-    }
-    return count;
+    return target == targets_.end() ? 0 : target->second.tasks;
 }
 
 }  // namespace crmsync::sync

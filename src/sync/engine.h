@@ -5,6 +5,10 @@
 // at a time goes to a mailbox (also when several links write to it), and at most `window` to a
 // target; the window grows from 1 with each success, so that a target that comes back is not met by
 // a stampede.
+//
+// Each task added comes back as one outcome, except that `found` ones come unasked. What fails is
+// the item's, the mailbox's or the target's: see exchange::Scope; where several requests in a row
+// meet trouble and none goes well in between, it is taken to be the target's.
 #pragma once
 
 #include <deque>
@@ -41,10 +45,12 @@ class Engine {
     // Its last request failed, or it is stopped.
     bool failing(const std::string& name) const;
 
-    // Makes a mailbox known, or changes what is known of it. Its target must be known.
+    // Makes a mailbox known, or changes what is known of it. Its target must be known. When it
+    // moves to another target, its queued tasks come back as released.
     void set_mailbox(MailboxDescription description);
     bool knows_mailbox(int mailbox) const { return conversations_.contains(mailbox); }
 
+    // The mailbox must be known. At a target that is stopped the task comes back as released.
     void add(int mailbox, Task task, Clock::time_point now);
 
     // The next request that may go out now.
@@ -56,7 +62,7 @@ class Engine {
     std::optional<Clock::time_point> next_time() const;
 
     // Gives up all that is queued for a target: its tasks come back as released. Answers that are
-    // still under way are taken as usual.
+    // still under way are taken as usual, and what they leave to do goes on.
     void release(const std::string& target, const exchange::Failure& failure);
 
     // Forgets pauses: somebody says that it works again.
@@ -69,32 +75,61 @@ class Engine {
     std::vector<TargetChange> take_target_changes();
 
     std::size_t in_flight() const { return in_flight_.size(); }
+
+    // Tasks that have no outcome yet.
     std::size_t queued() const;
     std::size_t queued(const std::string& target) const;
 
   private:
+    // Mailboxes that have something to send: those with something fresh first, then in turn.
+    class Ready {
+      public:
+        void add(int mailbox, bool fresh);
+        void remove(int mailbox) { tiers_.erase(mailbox); }
+        void clear();
+
+        // The first one that may go, which is taken out.
+        template <typename May>
+        std::optional<int> take(const May& may);
+
+        template <typename Visit>
+        void each(const Visit& visit) const;
+
+      private:
+        enum Tier { fresh_tier, other_tier, tier_count };
+        std::deque<int> queues_[tier_count];  // may hold what is no longer, or elsewhere, in tiers_
+        std::unordered_map<int, Tier> tiers_;  // what counts
+    };
     struct Target {
         int max_connections = 8;
         int window = 1;
         int in_flight = 0;
         std::size_t batch = 50;
-        int attempts = 0;
+        std::size_t tasks = 0;  // that have no outcome yet
+        int attempts = 0;       // failures in a row of the target
+        int refusals = 0;       // of which it refused the credentials
+        int troubles = 0;       // requests in a row that met trouble of whatever scope
         bool worked = false;
         bool health_known = false;
         bool stopped = false;
+        exchange::Failure last_failure{};
         Clock::time_point not_before{};
-        std::deque<int> ready;            // mailboxes with something to send
-        std::unordered_set<int> waiting;  // those in `ready`
+        Ready ready;
         std::unordered_set<std::string> busy_addresses;
     };
     struct InFlight {
         int mailbox;
+        std::string target;
+        std::string address;
     };
 
-    void make_ready(Target& target, const Conversation& conversation, bool first);
+    void make_ready(const Conversation& conversation);
+    void judge(const std::string& name, Target& target,
+               const std::optional<exchange::Failure>& trouble, Clock::time_point now);
     void target_succeeded(const std::string& name, Target& target);
     void target_failed(const std::string& name, Target& target, const exchange::Failure& failure,
                        Clock::time_point now);
+    void drop(Conversation& conversation, const exchange::Failure& failure);
     void collect(Conversation& conversation);
 
     std::map<std::string, Target> targets_;

@@ -24,6 +24,8 @@ struct Desired {
     std::string stamp;
     std::vector<record::Value> values;  // in the order of the link's layout
     record::Fields all;                 // the fields of a new item
+    record::Fields
+        absent{};  // what an item found to be there already must not hold (see decision.h)
 };
 
 enum class Action { create, update, remove, unlink };
@@ -36,7 +38,8 @@ struct Task {
     record::Fields fields;                   // update: what to write
     record::Values before;                   // update: what the fields held, for the history
     bool fresh = false;                      // changed just now: before any backlog
-    int attempts = 0;
+    bool was_there = false;                  // a create that became an update of what it met
+    int attempts = 0;                        // that failed because of this item
 };
 
 enum class Result {
@@ -82,7 +85,7 @@ struct MailboxChange {
     int mailbox;
     std::string folder_id;  // empty: forget it
     std::optional<exchange::Failure> failure;
-    int attempts = 0;
+    int attempts = 0;                                      // failures in a row
     std::optional<std::chrono::milliseconds> retry_after;  // with a failure: nullopt = disabled
 };
 

@@ -1,0 +1,60 @@
+// The stamped items of one folder, read page by page. Only a complete list says that an item is not
+// there, so that it may be created.
+//
+// Pages are asked for by offset, and a user may delete items between two of them, which moves the
+// rest forward. So every page begins with a few items of the page before: where none of them is met
+// again, something may have been skipped, and the list is read anew. (A page of one item cannot do
+// so; servers send hundreds.)
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "exchange/operation.h"
+
+namespace crmsync::sync {
+
+class StampList {
+  public:
+    // Read to the end, and nothing has made it doubtful since.
+    bool complete() const { return complete_; }
+
+    // Something may be there that was not seen: read it again from the beginning.
+    void doubt();
+
+    // Drops what was read of a list that is not complete.
+    void restart();
+
+    exchange::ListStamps next_page(const std::string& folder_id) const;
+
+    enum class Page {
+        taken,     // see complete()
+        unwanted,  // of a list that was given up meanwhile
+        moved,     // the folder changed while it was listed: restarted
+        stuck      // the server does not say where the list goes on: restarted
+    };
+    // prefix: how the stamps that matter begin.
+    Page take(const exchange::ListStamps& asked, const exchange::Answer& answer,
+              const std::string& prefix);
+
+    // The item with this stamp, of a complete list; it is not returned a second time.
+    std::optional<exchange::ItemReference> claim(const std::string& stamp);
+
+    // A listed stamp was cut (see exchange::ItemAnswer::stamp) and may be this one.
+    bool may_hold_cut(const std::string& stamp) const;
+
+    // What nobody has claimed, with whole stamps.
+    std::vector<exchange::ItemAnswer> take_unclaimed();
+
+  private:
+    bool complete_ = false;
+    int offset_ = 0;                     // of the next page
+    int furthest_ = 0;                   // where the server said that the list goes on
+    std::vector<std::string> expected_;  // ids of which the next page should hold one
+    std::map<std::string, exchange::ItemReference> items_;  // by stamp
+    std::vector<std::string> cut_;                          // beginnings of stamps
+};
+
+}  // namespace crmsync::sync

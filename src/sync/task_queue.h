@@ -1,0 +1,41 @@
+// Tasks that wait, first come first served; the fresh ones before all others.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "sync/task.h"
+
+namespace crmsync::sync {
+
+class TaskQueue {
+  public:
+    void push_back(Task task) { tier(task).push_back(std::move(task)); }
+    void push_front(Task task) { tier(task).push_front(std::move(task)); }
+
+    // Takes up to `limit` tasks.
+    std::vector<Task> take(std::size_t limit) {
+        std::vector<Task> tasks;
+        for (std::deque<Task>* from : {&fresh_, &backlog_}) {
+            while (!from->empty() && tasks.size() < limit) {
+                tasks.push_back(std::move(from->front()));
+                from->pop_front();
+            }
+        }
+        return tasks;
+    }
+
+    std::size_t size() const { return fresh_.size() + backlog_.size(); }
+    bool empty() const { return fresh_.empty() && backlog_.empty(); }
+    bool has_fresh() const { return !fresh_.empty(); }
+
+  private:
+    std::deque<Task>& tier(const Task& task) { return task.fresh ? fresh_ : backlog_; }
+
+    std::deque<Task> fresh_;
+    std::deque<Task> backlog_;
+};
+
+}  // namespace crmsync::sync

@@ -1,0 +1,714 @@
+// One mailbox, request by request.
+#include "sync/conversation.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "sync_exchange.h"
+
+namespace crmsync::sync {
+namespace {
+
+using exchange::Disposition;
+using exchange::Failure;
+using exchange::Operation;
+using exchange::Scope;
+using test::create_task;
+using test::item_failure;
+using test::item_task;
+using test::prefix;
+using test::update_task;
+using namespace std::chrono_literals;
+
+Failure lost_answer() {
+    return {.disposition = Disposition::back_off,
+            .code = "CONNECTION",
+            .message = "the connection broke off",
+            .may_have_happened = true,
+            .scope = Scope::request};
+}
+
+exchange::Answer failed(Failure failure) {
+    exchange::Answer answer;
+    answer.failure = std::move(failure);
+    return answer;
+}
+
+class OneMailbox : public testing::Test {
+  protected:
+    OneMailbox() : conversation(description()) {}
+
+    static MailboxDescription description() {
+        return test::mailbox_description(1, "exchange", "a@example.com");
+    }
+
+    template <typename Kind>
+    Kind next(std::size_t limit = 50) {
+        operation = conversation.next(limit);
+        EXPECT_TRUE(std::holds_alternative<Kind>(operation)) << operation.index();
+        return std::get<Kind>(operation);
+    }
+
+    exchange::Answer execute() { return server.execute(conversation.mailbox().account, operation); }
+
+    std::optional<Failure> answer(exchange::Answer what) {
+        now = std::max(now, conversation.not_before());
+        return conversation.answer(std::move(what), now);
+    }
+
+    // Lets the server do all there is to do; returns how many requests that took.
+    int run(std::size_t limit = 50) {
+        int requests = 0;
+        while (conversation.has_work() && requests < 1000) {
+            now = std::max(now, conversation.not_before());
+            operation = conversation.next(limit);
+            ++requests;
+            conversation.answer(answer_of(execute()), now);
+        }
+        EXPECT_LT(requests, 1000);
+        return requests;
+    }
+    virtual exchange::Answer answer_of(exchange::Answer answer) { return answer; }
+
+    std::vector<Outcome> outcomes() { return std::exchange(conversation.outcomes(), {}); }
+
+    // An item that is known to be there.
+    exchange::ItemReference stored(const std::string& key, const std::string& value = "Acme") {
+        test::StoredItem& item = folder().items.emplace_back();
+        item.id = server.new_id("item");
+        item.stamp = prefix + key;
+        item.values["company"] = value;
+        return {item.id, item.change_key()};
+    }
+    test::StoredFolder& folder() { return server.mailbox("a@example.com").folders.at(""); }
+
+    test::FakeExchange server;
+    Conversation conversation;
+    Operation operation;
+    Clock::time_point now{1h};
+};
+
+TEST_F(OneMailbox, ListsEveryPageBeforeTheFirstCreate) {
+    for (int i = 0; i < 7; ++i) {
+        stored("old" + std::to_string(i));
+    }
+    conversation.add(create_task(prefix, "new"));
+    next<exchange::FindFolder>();
+    answer(execute());
+    for (int page = 0; page < 3; ++page) {
+        next<exchange::ListStamps>();
+        answer(execute());
+    }
+    EXPECT_EQ(next<exchange::CreateItems>().items.size(), 1u);
+    answer(execute());
+    const auto all = outcomes();
+    EXPECT_EQ(std::count_if(all.begin(), all.end(),
+                            [](const Outcome& o) { return o.result == Result::found; }),
+              7);
+    EXPECT_EQ(all.back().result, Result::written);
+    EXPECT_FALSE(conversation.has_work());
+}
+
+TEST_F(OneMailbox, DoesNotListForUpdatesAndDeletes) {
+    const auto a = stored("a");
+    const auto b = stored("b");
+    const auto c = stored("c");
+    conversation.add(item_task(Action::remove, "a", a));
+    conversation.add(item_task(Action::unlink, "b", b));
+    conversation.add(update_task(prefix, "c", c, "Other"));
+    next<exchange::UpdateItems>();
+    answer(execute());
+    next<exchange::RemoveStamps>();
+    answer(execute());
+    next<exchange::DeleteItems>();
+    answer(execute());
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 3u);
+    EXPECT_EQ(all[0].result, Result::written);
+    EXPECT_EQ(all[0].item.change_key, "v2");
+    EXPECT_EQ(all[1].result, Result::unlinked);
+    EXPECT_EQ(all[2].result, Result::removed);
+}
+
+TEST_F(OneMailbox, ACreateWhoseAnswerWasLostIsFoundByItsStamp) {
+    conversation.add(create_task(prefix, "a", "Old"));
+    next<exchange::FindFolder>();
+    answer(execute());
+    next<exchange::ListStamps>();
+    answer(execute());
+    next<exchange::CreateItems>();
+    execute();
+    EXPECT_TRUE(answer(failed(lost_answer())));
+    EXPECT_GT(conversation.not_before(), now);
+    next<exchange::ListStamps>();
+    answer(execute());
+    const auto update = next<exchange::UpdateItems>();
+    ASSERT_EQ(update.items.size(), 1u);
+    ASSERT_EQ(update.items[0].fields.size(), 2u);
+    EXPECT_FALSE(update.items[0].fields[1].value) << "what the record lacks is removed";
+    answer(execute());
+    EXPECT_EQ(folder().items.size(), 1u);
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].result, Result::written);
+    EXPECT_EQ(all[0].item.id, folder().items[0].id);
+    EXPECT_TRUE(all[0].before.empty());
+}
+
+TEST_F(OneMailbox, AnItemThatFailedInDoubtIsLookedForBeforeItIsCreatedAgain) {
+    conversation.add(create_task(prefix, "a"));
+    next<exchange::FindFolder>();
+    answer(execute());
+    next<exchange::ListStamps>();
+    answer(execute());
+    next<exchange::CreateItems>();
+    exchange::Answer doubtful = execute();
+    doubtful.items[0].failure =
+        item_failure(Disposition::item_failed, "ErrorInternalServerError", true);
+    answer(doubtful);
+    EXPECT_EQ(outcomes().at(0).result, Result::failed);
+    conversation.add(create_task(prefix, "a"));
+    run();
+    EXPECT_EQ(folder().items.size(), 1u);
+}
+
+TEST_F(OneMailbox, OneDoubtfulItemAmongCertainOnesIsNotOverlooked) {
+    for (const char* key : {"a", "b"}) {
+        conversation.add(create_task(prefix, key));
+    }
+    next<exchange::FindFolder>();
+    answer(execute());
+    next<exchange::ListStamps>();
+    answer(execute());
+    next<exchange::CreateItems>();
+    exchange::Answer mixed = execute();
+    mixed.items[0].failure = item_failure(Disposition::back_off, "ErrorMailboxFailover", true);
+    mixed.items[1].failure = item_failure(Disposition::back_off, "ErrorInsufficientResources");
+    folder().items.pop_back();
+    EXPECT_TRUE(answer(mixed));
+    run();
+    EXPECT_EQ(folder().items.size(), 2u);
+    EXPECT_TRUE(server.duplicates().empty());
+}
+
+TEST_F(OneMailbox, AnAnswerForFewerItemsBelongsToNone) {
+    for (const char* key : {"a", "b", "c"}) {
+        conversation.add(create_task(prefix, key));
+    }
+    next<exchange::FindFolder>();
+    answer(execute());
+    next<exchange::ListStamps>();
+    answer(execute());
+    next<exchange::CreateItems>();
+    exchange::Answer less = execute();
+    less.items.pop_back();
+    EXPECT_TRUE(answer(less));
+    EXPECT_TRUE(outcomes().empty());
+    run();
+    EXPECT_EQ(outcomes().size(), 3u);
+    EXPECT_EQ(folder().items.size(), 3u);
+    EXPECT_TRUE(server.duplicates().empty());
+}
+
+TEST_F(OneMailbox, StampsThatListsCutAreLookedUpOneByOne) {
+    const std::string common(300, 'k');
+    stored(common + "1", "Old");
+    stored(common + "2", "Old");
+    for (const char* end : {"1", "3"}) {
+        conversation.add(create_task(prefix, common + end));
+    }
+    run();
+    EXPECT_EQ(folder().items.size(), 3u);
+    EXPECT_TRUE(server.duplicates().empty());
+    EXPECT_EQ(folder().items[0].values["company"], "Acme");
+    EXPECT_EQ(folder().items[1].values["company"], "Old");
+}
+
+TEST_F(OneMailbox, FreshChangesGoBeforeABacklogInTheirOrder) {
+    for (int i = 0; i < 10; ++i) {
+        conversation.add(create_task(prefix, "backlog" + std::to_string(i)));
+    }
+    Task update = update_task(prefix, "u", stored("u"), "Other");
+    update.fresh = true;
+    conversation.add(update);
+    next<exchange::UpdateItems>();
+    answer(execute());
+    for (const char* key : {"f1", "f2"}) {
+        conversation.add(create_task(prefix, key, "Acme", true));
+    }
+    next<exchange::FindFolder>();
+    answer(execute());
+    next<exchange::ListStamps>();
+    answer(execute());
+    const auto create = next<exchange::CreateItems>(3);
+    ASSERT_EQ(create.items.size(), 3u);
+    EXPECT_EQ(create.items[0].stamp, std::string(prefix) + "f1");
+    EXPECT_EQ(create.items[1].stamp, std::string(prefix) + "f2");
+    EXPECT_EQ(create.items[2].stamp, std::string(prefix) + "backlog0");
+}
+
+TEST_F(OneMailbox, AStaleChangeKeyIsReadAgainAndTheUpdateRepeated) {
+    const auto reference = stored("a");
+    server.change(folder().items[0]);
+    conversation.add(update_task(prefix, "a", reference, "Other"));
+    next<exchange::UpdateItems>();
+    answer(execute());
+    EXPECT_EQ(next<exchange::GetItems>().ids, std::vector{reference.id});
+    answer(execute());
+    EXPECT_EQ(next<exchange::UpdateItems>().items[0].item.change_key, "v2");
+    answer(execute());
+    EXPECT_EQ(folder().items[0].values["company"], "Other");
+    EXPECT_EQ(outcomes().at(0).result, Result::written);
+}
+
+TEST_F(OneMailbox, RereadsAreBounded) {
+    conversation.add(update_task(prefix, "a", stored("a"), "Other"));
+    int requests = 0;
+    while (conversation.has_work()) {
+        ASSERT_LT(++requests, 20);
+        operation = conversation.next(50);
+        server.change(folder().items[0]);
+        answer(execute());
+    }
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].result, Result::failed);
+    EXPECT_EQ(all[0].failure.code, "ErrorIrresolvableConflict");
+}
+
+TEST_F(OneMailbox, ARereadThatIsLostIsAskedForAgain) {
+    const auto reference = stored("a");
+    server.change(folder().items[0]);
+    conversation.add(update_task(prefix, "a", reference, "Other"));
+    next<exchange::UpdateItems>();
+    answer(execute());
+    next<exchange::GetItems>();
+    answer(failed(lost_answer()));
+    next<exchange::GetItems>();
+    answer(execute());
+    run();
+    EXPECT_EQ(outcomes().at(0).result, Result::written);
+}
+
+TEST_F(OneMailbox, AnItemThatIsGoneIsCreatedAgainOrNeverAsThePolicySays) {
+    for (const auto policy :
+         {OnTargetDelete::ignore, OnTargetDelete::recreate, OnTargetDelete::unlink}) {
+        MailboxDescription changed = description();
+        changed.policy.on_target_delete = policy;
+        conversation.redescribe(changed);
+        conversation.add(update_task(prefix, "a", {"nowhere", "v1"}, "Other"));
+        folder().items.clear();
+        run();
+        const auto all = outcomes();
+        ASSERT_EQ(all.size(), 1u);
+        if (policy == OnTargetDelete::unlink) {
+            EXPECT_EQ(all[0].result, Result::vanished);
+            EXPECT_TRUE(folder().items.empty());
+        } else {
+            EXPECT_EQ(all[0].result, Result::written);
+            EXPECT_EQ(all[0].action, Action::create);
+            ASSERT_EQ(folder().items.size(), 1u);
+            EXPECT_EQ(all[0].item.id, folder().items[0].id);
+        }
+    }
+}
+
+TEST_F(OneMailbox, AnItemThatOnlyMovedIsNotCreatedASecondTime) {
+    const auto reference = stored("a");
+    server.move(folder(), 0);
+    conversation.add(update_task(prefix, "a", reference, "Other"));
+    run();
+    ASSERT_EQ(folder().items.size(), 1u);
+    EXPECT_EQ(folder().items[0].values["company"], "Other");
+    EXPECT_EQ(outcomes().at(0).item.id, folder().items[0].id);
+}
+
+TEST_F(OneMailbox, DeletingWhatMovedAwayDoesNotLeadToATwin) {
+    const auto reference = stored("a");
+    conversation.add(create_task(prefix, "b"));
+    run();  // the list is complete now
+    server.move(folder(), 0);
+    conversation.add(item_task(Action::remove, "a", reference));
+    run();
+    conversation.add(create_task(prefix, "a"));
+    run();
+    EXPECT_TRUE(server.duplicates().empty());
+}
+
+TEST_F(OneMailbox, WhatIsGoneAlreadyCountsAsRemoved) {
+    conversation.add(item_task(Action::remove, "a", {"nowhere", "v1"}));
+    conversation.add(item_task(Action::unlink, "b", {"nowhere else", "v1"}));
+    run();
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 2u);
+    EXPECT_EQ(all[0].result, Result::unlinked);
+    EXPECT_EQ(all[1].result, Result::removed);
+}
+
+TEST_F(OneMailbox, AnUpdateWithNothingToWriteNeedsNoRequest) {
+    Task task = update_task(prefix, "a", {"id", "v1"});
+    task.fields.clear();
+    task.before.clear();
+    conversation.add(task);
+    EXPECT_FALSE(conversation.has_work());
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].result, Result::written);
+    EXPECT_EQ(all[0].item.id, "id");
+}
+
+TEST_F(OneMailbox, AnItemFailureParksThatItemOnly) {
+    for (const char* key : {"a", "b", "c"}) {
+        conversation.add(create_task(prefix, key));
+    }
+    next<exchange::FindFolder>();
+    answer(execute());
+    next<exchange::ListStamps>();
+    answer(execute());
+    next<exchange::CreateItems>();
+    exchange::Answer mixed = execute();
+    mixed.items[1].failure = item_failure(Disposition::item_failed, "ErrorPropertyUpdate");
+    EXPECT_FALSE(answer(mixed)) << "the target is well";
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 3u);
+    EXPECT_EQ(all[0].result, Result::written);
+    EXPECT_EQ(all[1].result, Result::failed);
+    EXPECT_EQ(all[1].failure.code, "ErrorPropertyUpdate");
+    EXPECT_EQ(all[2].result, Result::written);
+    EXPECT_LE(conversation.not_before(), now);
+}
+
+// A server that refuses a whole batch because of what some items hold.
+class Refusing : public OneMailbox {
+  protected:
+    exchange::Answer answer_of(exchange::Answer good) override {
+        const auto* create = std::get_if<exchange::CreateItems>(&operation);
+        if (create == nullptr) {
+            return good;
+        }
+        const bool refused =
+            std::any_of(create->items.begin(), create->items.end(),
+                        [](const auto& item) { return item.fields[0].value == "poison"; });
+        if (!refused) {
+            return good;
+        }
+        // Nothing was done.
+        std::erase_if(folder().items, [&](const test::StoredItem& item) {
+            return std::any_of(create->items.begin(), create->items.end(),
+                               [&](const auto& one) { return one.stamp == item.stamp; });
+        });
+        return failed(refusal);
+    }
+
+    void expect_culprits(std::size_t count, const std::vector<int>& culprits) {
+        for (std::size_t i = 0; i < count; ++i) {
+            const bool bad = std::count(culprits.begin(), culprits.end(), static_cast<int>(i)) > 0;
+            conversation.add(create_task(prefix, std::to_string(i), bad ? "poison" : "Acme"));
+        }
+        run();
+        std::vector<int> failed_ones;
+        std::size_t written = 0;
+        for (const Outcome& outcome : outcomes()) {
+            if (outcome.result == Result::failed) {
+                failed_ones.push_back(std::stoi(outcome.record));
+            } else if (outcome.result != Result::found) {
+                EXPECT_EQ(outcome.result, Result::written);
+                ++written;
+            }
+        }
+        std::sort(failed_ones.begin(), failed_ones.end());
+        EXPECT_EQ(failed_ones, culprits);
+        EXPECT_EQ(written, count - culprits.size());
+        EXPECT_EQ(folder().items.size(), written);
+        EXPECT_TRUE(server.duplicates().empty());
+    }
+
+    Failure refusal = item_failure(Disposition::bisect, "ErrorSchemaValidation");
+};
+
+TEST_F(Refusing, OneCulpritIsFound) {
+    expect_culprits(50, {17});
+}
+
+TEST_F(Refusing, ManyCulpritsAreFound) {
+    expect_culprits(50, {0, 1, 24, 48, 49});
+}
+
+TEST_F(Refusing, NothingButCulprits) {
+    expect_culprits(7, {0, 1, 2, 3, 4, 5, 6});
+}
+
+TEST_F(Refusing, TheBatchGrowsBackAfterwards) {
+    expect_culprits(50, {3});
+    int requests = 0;
+    for (int i = 100; i < 300; ++i) {
+        conversation.add(create_task(prefix, std::to_string(i)));
+    }
+    requests = run();
+    EXPECT_LT(requests, 12);
+}
+
+TEST_F(Refusing, ACulpritThatBreaksTheConnectionIsFoundToo) {
+    refusal = lost_answer();
+    expect_culprits(12, {5});
+}
+
+TEST_F(Refusing, ACulpritThatMakesTheServerTooSlowIsFoundToo) {
+    refusal = lost_answer();
+    refusal.disposition = Disposition::shrink_batch;
+    expect_culprits(12, {5});
+    EXPECT_TRUE(conversation.take_shrink());
+    EXPECT_FALSE(conversation.take_shrink());
+}
+
+TEST_F(OneMailbox, AMailboxThatIsDownParksNoRecord) {
+    conversation.add(create_task(prefix, "a"));
+    int requests = 0;
+    while (conversation.has_work()) {
+        ASSERT_LT(++requests, 20);
+        operation = conversation.next(50);
+        EXPECT_TRUE(answer(failed(lost_answer())));
+    }
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].result, Result::postponed);
+    ASSERT_EQ(conversation.changes().size(), 1u);
+    EXPECT_GT(conversation.changes()[0].retry_after, 15s);
+    EXPECT_GT(conversation.changes()[0].attempts, 3);
+    EXPECT_GT(conversation.not_before(), now);
+}
+
+TEST_F(OneMailbox, PausesGrow) {
+    conversation.add(create_task(prefix, "a"));
+    for (int attempt = 0; attempt < 5; ++attempt) {
+        operation = conversation.next(50);
+        conversation.answer(failed(item_failure(Disposition::back_off, "ErrorADUnavailable")), now);
+        const auto pause = conversation.not_before() - now;
+        EXPECT_GE(pause, 500ms * (1 << attempt));
+        EXPECT_LE(pause, 1s * (1 << attempt));
+        now = conversation.not_before();
+    }
+}
+
+TEST_F(OneMailbox, AskedPausesAreKeptAndLongOnesHandTheTasksBack) {
+    conversation.add(create_task(prefix, "a"));
+    operation = conversation.next(50);
+    Failure busy = item_failure(Disposition::retry_later, "ErrorServerBusy");
+    busy.retry_after = 10s;
+    conversation.answer(failed(busy), now);
+    EXPECT_GE(conversation.not_before(), now + 10s);
+    EXPECT_TRUE(conversation.has_work());
+    operation = conversation.next(50);
+    busy.retry_after = 5min;
+    conversation.answer(failed(busy), now);
+    EXPECT_FALSE(conversation.has_work());
+    EXPECT_EQ(outcomes().at(0).result, Result::postponed);
+    EXPECT_GE(conversation.changes().at(0).retry_after, 5min);
+    EXPECT_GE(conversation.not_before(), now + 5min) << "for tasks that come meanwhile";
+}
+
+TEST_F(OneMailbox, WhoeverSaysThatItWorksEndsThePause) {
+    conversation.add(create_task(prefix, "a"));
+    operation = conversation.next(50);
+    Failure busy = item_failure(Disposition::retry_later, "ErrorServerBusy");
+    busy.retry_after = 5min;
+    conversation.answer(failed(busy), now);
+    MailboxDescription known = description();
+    known.troubled = true;
+    conversation.redescribe(known);
+    EXPECT_GT(conversation.not_before(), now);
+    known.troubled = false;
+    conversation.redescribe(known);
+    EXPECT_LE(conversation.not_before(), now);
+}
+
+TEST_F(OneMailbox, ADisabledMailboxHandsItsTasksBackAndSaysWhenItIsWellAgain) {
+    conversation.add(create_task(prefix, "a"));
+    operation = conversation.next(50);
+    EXPECT_FALSE(
+        answer(failed(item_failure(Disposition::mailbox_disabled, "ErrorNonExistentMailbox"))));
+    EXPECT_EQ(outcomes().at(0).result, Result::postponed);
+    ASSERT_EQ(conversation.changes().size(), 1u);
+    EXPECT_TRUE(conversation.changes()[0].failure);
+    EXPECT_FALSE(conversation.changes()[0].retry_after);
+    conversation.changes().clear();
+    conversation.add(create_task(prefix, "a"));
+    run();
+    ASSERT_FALSE(conversation.changes().empty());
+    EXPECT_FALSE(conversation.changes()[0].failure);
+}
+
+TEST_F(OneMailbox, AFolderThatIsMissingIsCreatedAndOneThatGoesIsCreatedAgain) {
+    MailboxDescription named = description();
+    named.folder_name = "CRM";
+    conversation.redescribe(named);
+    conversation.add(create_task(prefix, "a"));
+    EXPECT_EQ(next<exchange::FindFolder>().name, "CRM");
+    answer(execute());
+    next<exchange::CreateFolder>();
+    answer(execute());
+    run();
+    EXPECT_FALSE(conversation.changes().at(0).folder_id.empty());
+    server.remove_folder("a@example.com", "CRM");
+    conversation.changes().clear();
+    conversation.add(create_task(prefix, "b"));
+    run();
+    EXPECT_EQ(server.mailbox("a@example.com").folders.at("CRM").items.size(), 1u);
+    ASSERT_GE(conversation.changes().size(), 2u);
+    EXPECT_TRUE(conversation.changes().front().folder_id.empty());
+    EXPECT_FALSE(conversation.changes().back().folder_id.empty());
+}
+
+TEST_F(OneMailbox, AFolderThatGoesWhileItIsListedLeavesNothingBehind) {
+    MailboxDescription named = description();
+    named.folder_name = "CRM";
+    conversation.redescribe(named);
+    auto& crm = server.mailbox("a@example.com").folders["CRM"];
+    crm.id = "first";
+    for (int i = 0; i < 5; ++i) {
+        crm.items.push_back({"item" + std::to_string(i), 1, prefix + std::to_string(i), {}});
+    }
+    conversation.add(create_task(prefix, "0"));
+    next<exchange::FindFolder>();
+    answer(execute());
+    next<exchange::ListStamps>();
+    answer(execute());
+    server.remove_folder("a@example.com", "CRM");
+    run();
+    for (const Outcome& outcome : outcomes()) {
+        EXPECT_NE(outcome.result, Result::found) << outcome.record;
+    }
+    EXPECT_EQ(server.mailbox("a@example.com").folders.at("CRM").items.size(), 1u);
+}
+
+TEST_F(OneMailbox, AFolderThatCanNeitherBeFoundNorCreatedIsNotHammeredAt) {
+    MailboxDescription named = description();
+    named.folder_name = "CRM";
+    conversation.redescribe(named);
+    conversation.add(create_task(prefix, "a"));
+    int requests = 0;
+    while (conversation.has_work()) {
+        ASSERT_LT(++requests, 50);
+        now = std::max(now, conversation.not_before());
+        operation = conversation.next(50);
+        const bool find = std::holds_alternative<exchange::FindFolder>(operation);
+        conversation.answer(
+            find ? exchange::Answer{}
+                 : failed(item_failure(Disposition::folder_gone, "ErrorFolderExists")),
+            now);
+    }
+    EXPECT_EQ(outcomes().at(0).result, Result::postponed);
+}
+
+TEST_F(OneMailbox, AFolderThatNeverTakesItemsIsNotHammeredAt) {
+    conversation.add(create_task(prefix, "a"));
+    int requests = 0;
+    while (conversation.has_work()) {
+        ASSERT_LT(++requests, 60);
+        now = std::max(now, conversation.not_before());
+        operation = conversation.next(50);
+        if (std::holds_alternative<exchange::CreateItems>(operation)) {
+            conversation.answer(
+                failed(item_failure(Disposition::folder_gone, "ErrorFolderNotFound")), now);
+        } else {
+            conversation.answer(execute(), now);
+        }
+    }
+    EXPECT_EQ(outcomes().at(0).result, Result::postponed);
+}
+
+TEST_F(OneMailbox, AnotherFolderNameIsLookedForAndItsPagesAreNotMixedUp) {
+    for (int i = 0; i < 5; ++i) {
+        stored(std::to_string(i));
+    }
+    conversation.add(create_task(prefix, "0"));
+    next<exchange::FindFolder>();
+    answer(execute());
+    next<exchange::ListStamps>();
+    exchange::Answer late = execute();
+    MailboxDescription named = description();
+    named.folder_name = "CRM";
+    conversation.redescribe(named);
+    answer(late);
+    EXPECT_EQ(next<exchange::FindFolder>().name, "CRM");
+    answer(execute());
+    run();
+    EXPECT_EQ(server.mailbox("a@example.com").folders.at("CRM").items.size(), 1u);
+}
+
+TEST_F(OneMailbox, AFoundItemNobodyAskedForIsReportedOnceWithItsKey) {
+    stored("with%20blank%2Fslash");
+    folder().items.push_back({"foreign", 1, "instance/other/1", {}});
+    conversation.add(create_task(prefix, "a"));
+    run();
+    conversation.add(create_task(prefix, "b"));
+    run();
+    const auto all = outcomes();
+    EXPECT_EQ(std::count_if(all.begin(), all.end(),
+                            [](const Outcome& o) { return o.result == Result::found; }),
+              1);
+    EXPECT_EQ(all[0].record, "with blank/slash");
+    EXPECT_EQ(all[0].item.id, folder().items[0].id);
+}
+
+TEST_F(OneMailbox, OneItemThatAlwaysMeetsTroubleIsParkedAndTheOthersGoOn) {
+    int parked = 0;
+    for (int round = 0; round < 5; ++round) {
+        conversation.add(create_task(prefix, "good" + std::to_string(round)));
+    }
+    conversation.add(create_task(prefix, "bad"));
+    int requests = 0;
+    while (conversation.has_work()) {
+        ASSERT_LT(++requests, 50);
+        now = std::max(now, conversation.not_before());
+        operation = conversation.next(2);
+        exchange::Answer reply;
+        if (const auto* create = std::get_if<exchange::CreateItems>(&operation)) {
+            reply = execute();
+            for (std::size_t i = 0; i < create->items.size(); ++i) {
+                if (create->items[i].stamp.ends_with("bad")) {
+                    std::erase_if(folder().items,
+                                  [](const auto& item) { return item.stamp.ends_with("bad"); });
+                    reply.items[i].failure =
+                        item_failure(Disposition::back_off, "ErrorDataSourceOperation", true);
+                    reply.items[i].failure->scope = Scope::request;
+                }
+            }
+        } else {
+            reply = execute();
+        }
+        conversation.answer(std::move(reply), now);
+    }
+    for (const Outcome& outcome : outcomes()) {
+        if (outcome.record == "bad") {
+            EXPECT_EQ(outcome.result, Result::failed);
+            ++parked;
+        } else if (outcome.result != Result::found) {
+            EXPECT_EQ(outcome.result, Result::written);
+        }
+    }
+    EXPECT_EQ(parked, 1);
+}
+
+TEST_F(OneMailbox, TargetWideFailuresArePassedOnWithoutAPauseOfTheMailbox) {
+    for (const Failure& failure :
+         {Failure{.disposition = Disposition::credentials, .code = "HTTP-401", .message = ""},
+          Failure{.disposition = Disposition::target_broken, .code = "TLS", .message = ""},
+          Failure{.disposition = Disposition::back_off,
+          .code = "DNS",
+          .message = "",
+          .scope = Scope::target}}) {
+        conversation.add(create_task(prefix, "a"));
+        operation = conversation.next(50);
+        const auto passed_on = conversation.answer(failed(failure), now);
+        ASSERT_TRUE(passed_on);
+        EXPECT_TRUE(exchange::concerns_target(*passed_on));
+        EXPECT_LE(conversation.not_before(), now);
+        EXPECT_TRUE(conversation.has_work());
+        EXPECT_TRUE(outcomes().empty());
+    }
+}
+
+}  // namespace
+}  // namespace crmsync::sync

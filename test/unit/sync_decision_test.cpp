@@ -1,0 +1,133 @@
+#include "sync/decision.h"
+
+#include <gtest/gtest.h>
+
+namespace crmsync::sync {
+namespace {
+
+const record::Property* property(const char* name) {
+    return record::find_property(name, record::Object::contact);
+}
+
+class Decide : public testing::Test {
+  protected:
+    Decide() {
+        rules.layout = {property("company"), property("job_title")};
+        rules.fields.resize(2);
+        wish.exists = true;
+        wish.in_audience = true;
+        wish.values = &values;
+        item.reference = {"id", "v1"};
+        item.shadow = values;
+    }
+
+    Verdict verdict() { return decide(rules, wish, &item).verdict; }
+
+    Rules rules;
+    record::Values values{"Acme", "Clerk"};
+    Wish wish;
+    KnownItem item;
+};
+
+TEST_F(Decide, CreatesWhatIsMissing) {
+    const Decision decision = decide(rules, wish, nullptr);
+    EXPECT_EQ(decision.verdict, Verdict::create);
+    EXPECT_EQ(decision.fields.size(), 3u) << "both and file_as, made from them";
+}
+
+TEST_F(Decide, LeavesAloneWhatIsAlike) {
+    EXPECT_EQ(verdict(), Verdict::nothing);
+}
+
+TEST_F(Decide, WritesOnlyWhatTheCrmChanged) {
+    values[1] = "Boss";
+    const Decision decision = decide(rules, wish, &item);
+    EXPECT_EQ(decision.verdict, Verdict::update);
+    ASSERT_EQ(decision.fields.size(), 1u);
+    EXPECT_EQ(decision.fields[0].property, property("job_title"));
+    EXPECT_EQ(decision.fields[0].value, "Boss");
+    ASSERT_EQ(decision.before.size(), 1u);
+    EXPECT_EQ(decision.before[0], "Clerk");
+}
+
+TEST_F(Decide, RepairsAnItemOfUnknownContentAndRemovesWhatTheCrmLacks) {
+    values[1] = std::nullopt;
+    item.shadow.reset();
+    const Decision decision = decide(rules, wish, &item);
+    EXPECT_EQ(decision.verdict, Verdict::update);
+    ASSERT_EQ(decision.fields.size(), 3u);
+    EXPECT_EQ(decision.fields[0].value, "Acme");
+    EXPECT_EQ(decision.fields[1].property, property("file_as"));
+    EXPECT_EQ(decision.fields[2].property, property("job_title"));
+    EXPECT_FALSE(decision.fields[2].value);
+    EXPECT_TRUE(decision.before.empty());
+}
+
+TEST_F(Decide, RemovesOfAnUnknownItemOnlyWhatItMay) {
+    rules.layout = {property("company"), property("job_title"), property("file_as"),
+                    property("department")};
+    rules.fields.resize(4);
+    rules.fields[1].access = record::Access::inbound;
+    rules.fields[3].write = record::Write::if_empty;
+    EXPECT_TRUE(absent_fields(rules, {"Acme", std::nullopt, std::nullopt, std::nullopt}).empty());
+}
+
+TEST_F(Decide, DeletesWhatLeavesTheAudience) {
+    wish.in_audience = false;
+    EXPECT_EQ(verdict(), Verdict::leave);
+    item.leaving = true;
+    EXPECT_EQ(verdict(), Verdict::nothing) << "it waits already";
+    EXPECT_EQ(decide(rules, wish, nullptr).verdict, Verdict::nothing);
+}
+
+TEST_F(Decide, NeverDeletesWhatAUserMadeBecauseOfTheAudience) {
+    wish.in_audience = false;
+    for (const Origin origin : {Origin::adopted, Origin::mailbox}) {
+        item.origin = origin;
+        for (const bool leaving : {false, true}) {
+            item.leaving = leaving;
+            EXPECT_EQ(verdict(), Verdict::unlink);
+        }
+    }
+}
+
+TEST_F(Decide, UnlinksWhereThePolicySaysSo) {
+    wish.in_audience = false;
+    rules.policy.on_audience_loss = OnAudienceLoss::unlink;
+    EXPECT_EQ(verdict(), Verdict::unlink);
+}
+
+TEST_F(Decide, ADeleteInTheCrmDeletesWhateverTheOriginUnlessKept) {
+    wish = {};
+    for (const Origin origin : {Origin::crm, Origin::adopted, Origin::mailbox}) {
+        item.origin = origin;
+        rules.policy.on_crm_delete = OnCrmDelete::remove;
+        EXPECT_EQ(verdict(), Verdict::leave);
+        rules.policy.on_crm_delete = OnCrmDelete::keep;
+        EXPECT_EQ(verdict(), Verdict::unlink);
+    }
+    // on_audience_loss has no say.
+    rules.policy.on_crm_delete = OnCrmDelete::remove;
+    rules.policy.on_audience_loss = OnAudienceLoss::unlink;
+    EXPECT_EQ(verdict(), Verdict::leave);
+}
+
+TEST_F(Decide, WhatIsWantedAgainStays) {
+    item.leaving = true;
+    EXPECT_EQ(verdict(), Verdict::stay);
+    values[0] = "Other";
+    EXPECT_EQ(verdict(), Verdict::update);
+}
+
+TEST_F(Decide, WhatIsGoneNeverComesAgain) {
+    item.gone = true;
+    values[0] = "Other";
+    EXPECT_EQ(verdict(), Verdict::nothing);
+    wish.in_audience = false;
+    EXPECT_EQ(verdict(), Verdict::nothing);
+    wish.exists = false;
+    EXPECT_EQ(verdict(), Verdict::forget);
+}
+
+}  // namespace
+}  // namespace crmsync::sync

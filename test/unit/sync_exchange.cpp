@@ -1,0 +1,305 @@
+#include "sync_exchange.h"
+
+#include <algorithm>
+#include <set>
+
+#include "sync/stamp.h"
+
+namespace crmsync::test {
+
+using exchange::Answer;
+using exchange::Disposition;
+using exchange::Failure;
+using exchange::ItemAnswer;
+
+Failure item_failure(Disposition disposition, const char* code, bool may_have_happened) {
+    return {.disposition = disposition,
+            .code = code,
+            .message = "the server's words",
+            .may_have_happened = may_have_happened};
+}
+
+StoredMailbox& FakeExchange::mailbox(const std::string& address) {
+    StoredMailbox& mailbox = mailboxes_[address];
+    if (mailbox.folders.empty()) {
+        mailbox.folders[""].id = new_id("folder");
+    }
+    return mailbox;
+}
+
+StoredFolder* FakeExchange::folder_by_id(const std::string& address, const std::string& id) {
+    for (auto& [name, folder] : mailbox(address).folders) {
+        if (folder.id == id) {
+            return &folder;
+        }
+    }
+    return nullptr;
+}
+
+StoredItem* FakeExchange::item_by_id(const std::string& address, const std::string& id) {
+    for (auto& [name, folder] : mailbox(address).folders) {
+        for (StoredItem& item : folder.items) {
+            if (item.id == id) {
+                return &item;
+            }
+        }
+    }
+    return nullptr;
+}
+
+void FakeExchange::move(StoredFolder& folder, std::size_t place) {
+    StoredItem item = folder.items.at(place);
+    item.id = new_id("item");
+    folder.items.erase(folder.items.begin() + static_cast<std::ptrdiff_t>(place));
+    folder.items.push_back(std::move(item));
+}
+
+void FakeExchange::remove_folder(const std::string& address, const std::string& name) {
+    mailbox(address).folders.erase(name);
+}
+
+std::vector<std::string> FakeExchange::duplicates() const {
+    std::vector<std::string> twice;
+    for (const auto& [address, mailbox] : mailboxes_) {
+        for (const auto& [name, folder] : mailbox.folders) {
+            std::set<std::string> seen;
+            for (const StoredItem& item : folder.items) {
+                if (!item.stamp.empty() && !seen.insert(item.stamp).second) {
+                    twice.push_back(address + ": " + item.stamp);
+                }
+            }
+        }
+    }
+    return twice;
+}
+
+std::size_t FakeExchange::count(const std::string& address) {
+    std::size_t count = 0;
+    for (const auto& [name, folder] : mailbox(address).folders) {
+        count += folder.items.size();
+    }
+    return count;
+}
+
+namespace {
+
+Answer failed(Failure failure) {
+    Answer answer;
+    answer.failure = std::move(failure);
+    return answer;
+}
+
+Failure not_found() {
+    return item_failure(Disposition::item_gone, "ErrorItemNotFound");
+}
+
+struct Executor {
+    FakeExchange& server;
+    const std::string& address;
+
+    Answer operator()(const exchange::FindFolder& find) {
+        Answer answer;
+        const auto folder = server.mailbox(address).folders.find(find.name);
+        if (folder != server.mailbox(address).folders.end()) {
+            answer.folder_id = folder->second.id;
+        }
+        return answer;
+    }
+    Answer operator()(const exchange::CreateFolder& create) {
+        auto& folders = server.mailbox(address).folders;
+        if (folders.contains(create.name)) {
+            return failed(item_failure(Disposition::folder_gone, "ErrorFolderExists"));
+        }
+        Answer answer;
+        answer.folder_id = folders[create.name].id = server.new_id("folder");
+        return answer;
+    }
+    Answer operator()(const exchange::DeleteFolder&) { return {}; }
+    Answer operator()(const exchange::ListStamps& list) {
+        const StoredFolder* folder = server.folder_by_id(address, list.folder_id);
+        if (folder == nullptr) {
+            return failed(item_failure(Disposition::folder_gone, "ErrorFolderNotFound"));
+        }
+        Answer answer;
+        int place = 0;
+        for (const StoredItem& item : folder->items) {
+            if (item.stamp.empty()) {
+                continue;
+            }
+            if (place >= list.offset && place < list.offset + server.page_size) {
+                answer.items.push_back(
+                    {{item.id, item.change_key()}, {}, item.stamp.substr(0, 255), {}});
+            }
+            ++place;
+        }
+        answer.next_offset = list.offset + static_cast<int>(answer.items.size());
+        answer.complete = answer.next_offset >= place;
+        return answer;
+    }
+    Answer operator()(const exchange::FindStamps& find) {
+        const StoredFolder* folder = server.folder_by_id(address, find.folder_id);
+        if (folder == nullptr) {
+            return failed(item_failure(Disposition::folder_gone, "ErrorFolderNotFound"));
+        }
+        Answer answer;
+        for (const StoredItem& item : folder->items) {
+            if (std::count(find.stamps.begin(), find.stamps.end(), item.stamp) > 0) {
+                answer.items.push_back({{item.id, item.change_key()}, {}, item.stamp, {}});
+            }
+        }
+        return answer;
+    }
+    Answer operator()(const exchange::CreateItems& create) {
+        StoredFolder* folder = server.folder_by_id(address, create.folder_id);
+        Answer answer;
+        for (const exchange::NewItem& wanted : create.items) {
+            ItemAnswer& item = answer.items.emplace_back();
+            if (folder == nullptr) {
+                item.failure = item_failure(Disposition::folder_gone, "ErrorFolderNotFound");
+                continue;
+            }
+            StoredItem& stored = folder->items.emplace_back();
+            stored.id = server.new_id("item");
+            stored.stamp = wanted.stamp;
+            write(stored, wanted.fields);
+            item.item = {stored.id, stored.change_key()};
+        }
+        return answer;
+    }
+    Answer operator()(const exchange::UpdateItems& update) {
+        Answer answer;
+        for (const exchange::ItemChange& change : update.items) {
+            ItemAnswer& item = answer.items.emplace_back();
+            StoredItem* stored = server.item_by_id(address, change.item.id);
+            if (stored == nullptr) {
+                item.failure = not_found();
+            } else if (stored->change_key() != change.item.change_key) {
+                item.failure = item_failure(Disposition::reread, "ErrorIrresolvableConflict");
+            } else {
+                write(*stored, change.fields);
+                ++stored->version;
+                item.item = {stored->id, stored->change_key()};
+            }
+        }
+        return answer;
+    }
+    Answer operator()(const exchange::DeleteItems& remove) {
+        Answer answer;
+        for (const exchange::ItemReference& reference : remove.items) {
+            ItemAnswer& item = answer.items.emplace_back();
+            item.failure = not_found();
+            for (auto& [name, folder] : server.mailbox(address).folders) {
+                if (std::erase_if(folder.items,
+                                  [&](const auto& one) { return one.id == reference.id; }) > 0) {
+                    item.failure.reset();
+                }
+            }
+        }
+        return answer;
+    }
+    Answer operator()(const exchange::GetItems& get) {
+        Answer answer;
+        for (const std::string& id : get.ids) {
+            ItemAnswer& item = answer.items.emplace_back();
+            if (const StoredItem* stored = server.item_by_id(address, id)) {
+                item.item = {stored->id, stored->change_key()};
+            } else {
+                item.failure = not_found();
+            }
+        }
+        return answer;
+    }
+    Answer operator()(const exchange::RemoveStamps& remove) {
+        Answer answer;
+        for (const exchange::ItemReference& reference : remove.items) {
+            ItemAnswer& item = answer.items.emplace_back();
+            if (StoredItem* stored = server.item_by_id(address, reference.id)) {
+                stored->stamp.clear();
+                ++stored->version;
+                item.item = {stored->id, stored->change_key()};
+            } else {
+                item.failure = not_found();
+            }
+        }
+        return answer;
+    }
+
+    static void write(StoredItem& stored, const record::Fields& fields) {
+        for (const record::Field& field : fields) {
+            if (field.value) {
+                stored.values[std::string(field.property->name)] = *field.value;
+            } else {
+                stored.values.erase(std::string(field.property->name));
+            }
+        }
+    }
+};
+
+}  // namespace
+
+Answer FakeExchange::execute(const exchange::Account& account,
+                             const exchange::Operation& operation) {
+    return std::visit(Executor{*this, account.mailbox}, operation);
+}
+
+const record::Property* company() {
+    return record::find_property("company", record::Object::contact);
+}
+
+const record::Property* given_name() {
+    return record::find_property("given_name", record::Object::contact);
+}
+
+std::shared_ptr<const sync::Desired> desired(const std::string& prefix, const std::string& key,
+                                             const std::string& value) {
+    auto wanted = std::make_shared<sync::Desired>();
+    wanted->key = key;
+    wanted->stamp = prefix + sync::make_stamp("", "", key).substr(2);
+    wanted->values = {value};
+    wanted->all = {{company(), value}};
+    wanted->absent = {{given_name(), std::nullopt}};
+    return wanted;
+}
+
+sync::Task create_task(const std::string& prefix, const std::string& key, const std::string& value,
+                       bool fresh) {
+    sync::Task task{};
+    task.action = sync::Action::create;
+    task.record = key;
+    task.desired = desired(prefix, key, value);
+    task.fields = task.desired->all;
+    task.fresh = fresh;
+    return task;
+}
+
+sync::Task update_task(const std::string& prefix, const std::string& key,
+                       exchange::ItemReference item, const std::string& value) {
+    sync::Task task = create_task(prefix, key, value);
+    task.action = sync::Action::update;
+    task.item = std::move(item);
+    task.before = {std::nullopt};
+    return task;
+}
+
+sync::Task item_task(sync::Action action, const std::string& key, exchange::ItemReference item) {
+    sync::Task task{};
+    task.action = action;
+    task.record = key;
+    task.item = std::move(item);
+    return task;
+}
+
+sync::MailboxDescription mailbox_description(int id, const std::string& target,
+                                             const std::string& address) {
+    return {.id = id,
+            .link = 1,
+            .target = target,
+            .account = {.mailbox = address},
+            .object = record::Object::contact,
+            .folder_name = {},
+            .folder_id = {},
+            .stamp_prefix = prefix,
+            .policy = {}};
+}
+
+}  // namespace crmsync::test
