@@ -85,9 +85,11 @@ void request_comparisons(std::string_view since) {
 
 // The records that a watched value leads to, by the query that the link's owner wrote.
 void look_up(int link, Oid owner, const std::string& lookup, const pg::TextArray& values) {
+    // Keys of any type, in the text form that the change log and items have them in.
+    const std::string keys = "SELECT found.key::text FROM (" + lookup + "\n) AS found (key)";
     pg::TextArray records;
     for (const std::string& value : values) {
-        const pg::Rows rows = pg::query_as(owner, lookup, std::string_view(value));
+        const pg::Rows rows = pg::query_as(owner, keys, std::string_view(value));
         for (std::uint64_t row = 0; row < rows.size(); ++row) {
             if (!rows.is_null(row, 0)) {
                 records.push_back(rows.string(row, 0));
