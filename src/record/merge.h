@@ -9,6 +9,7 @@
 //   - a file_as that is not mapped is made from the names
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "record/record.h"

@@ -1,6 +1,7 @@
 // What administrators configured, as the worker uses it: read when it has changed, not every cycle.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>

@@ -3,6 +3,7 @@
 // confirms them. Creates and updates go on meanwhile.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -2,6 +2,7 @@
 // has them, decides, and returns tasks for the engine. One transaction, without the network.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>

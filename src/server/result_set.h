@@ -1,6 +1,7 @@
 // The rows that an SQL function returns, for functions declared RETURNS SETOF.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>

@@ -11,6 +11,7 @@
 // meet trouble and none goes well in between, it is taken to be the target's.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>

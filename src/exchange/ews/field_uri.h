@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pugixml.hpp>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
