@@ -72,6 +72,11 @@ CREATE FUNCTION crmsync.check_expression(expression text) RETURNS void
     SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crmsync.check_expression(text) IS 'refuses what is not one SQL expression, and sub-queries with unqualified columns';
 
+CREATE FUNCTION crmsync.compile(query text) RETURNS void
+    AS 'MODULE_PATHNAME', 'crmsync_compile' LANGUAGE c STRICT
+    SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION crmsync.compile(text) IS 'makes the temporary view crmsync_compiled of a query without letting anything of it run';
+
 CREATE FUNCTION crmsync.check_target(
         name text, mailbox text DEFAULT NULL, write boolean DEFAULT false,
         OUT step text, OUT ok boolean, OUT detail text, OUT hint text)

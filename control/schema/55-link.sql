@@ -176,6 +176,20 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.find_owner(regrole, oid) IS 'whom a link runs as: the role named, of which the caller must be a member; else the caller, or for a superuser the source''s owner';
 
+-- Who gives a link something to run has it run as the link's owner.
+CREATE FUNCTION crmsync.check_may_run_as_owner(this crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT coalesce(pg_has_role(crmsync.caller(), to_regrole(this.owner), 'MEMBER'), crmsync.is_owner(crmsync.caller())) THEN
+        RAISE EXCEPTION 'must be a member of role % to give link "%" an expression, a query or a relation', this.owner, this.name
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'They run with the rights of the link''s owner. Plain columns can be mapped.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_may_run_as_owner(crmsync.link) IS 'refuses a caller who is no member of the role that the link runs as';
+
 CREATE FUNCTION crmsync.create_link(
     name text, target text, object text, source regclass, key text DEFAULT NULL,
     audience regclass DEFAULT NULL, mailboxes regclass DEFAULT NULL, preset text DEFAULT NULL,
@@ -291,6 +305,9 @@ BEGIN
     END IF;
     changed := ARRAY(SELECT c FROM unnest('{target,source,key,audience,mailboxes,owner,folder}'::text[]) c
                      WHERE to_jsonb(new) -> c <> to_jsonb(old) -> c);
+    IF changed && '{source,audience,mailboxes}' THEN
+        PERFORM crmsync.check_may_run_as_owner(new);
+    END IF;
     IF old.enabled AND changed <> '{}' THEN
         RAISE EXCEPTION 'the % of an enabled link cannot be changed', array_to_string(changed, ', ')
             USING ERRCODE = 'object_not_in_prerequisite_state',

@@ -1,36 +1,15 @@
 -- What a query reads. A temporary view is made of it and rolled back at once; in between, the
 -- catalogs know which relations, columns and functions it needs, through nested views as well.
 
--- The text comes from an administrator who need not be a superuser, and is compiled by one. Compiling
--- runs nothing of it, as long as it is one statement: a cursor refuses to be opened for several
--- statements, and, when there is only one, for CREATE VIEW, before either is run.
-CREATE FUNCTION crmsync.is_single_statement(statement text) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lc_messages = 'C'
-AS $$
-DECLARE
-    attempt refcursor;
-BEGIN
-    OPEN attempt FOR EXECUTE statement;
-    RETURN false;
-EXCEPTION WHEN invalid_cursor_definition THEN
-    RETURN sqlerrm ~ '^cannot open CREATE VIEW query as cursor';
-END;
-$$;
-COMMENT ON FUNCTION crmsync.is_single_statement(text) IS 'whether a CREATE VIEW is followed by nothing';
-
 CREATE FUNCTION crmsync.read_by(query text)
 RETURNS TABLE (object oid, class text, column_name text, direct boolean, times integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
-    statement text := format(E'CREATE TEMPORARY VIEW crmsync_compiled AS %s\n', query);
     found jsonb;
 BEGIN
-    IF NOT crmsync.is_single_statement(statement) THEN
-        RAISE EXCEPTION 'not a single query' USING ERRCODE = 'syntax_error';
-    END IF;
     BEGIN
-        EXECUTE statement;
+        PERFORM crmsync.compile(query);
         SELECT jsonb_agg(d) INTO found FROM crmsync.read_by_view('pg_temp.crmsync_compiled'::regclass) d;
         RAISE EXCEPTION USING ERRCODE = 'CY000', MESSAGE = 'the view is not kept';
     EXCEPTION WHEN SQLSTATE 'CY000' THEN
@@ -66,7 +45,7 @@ BEGIN ATOMIC
     SELECT n.object, CASE c.relkind WHEN 'v' THEN 'view' ELSE 'relation' END,
            CASE WHEN n.tree ~ ':varattno 0 ' THEN '*' ELSE a.attname::text END,
            n.relation = read_by_view.view,
-           (SELECT count(*)::integer FROM regexp_matches(n.tree, format(':relid %s ', n.object), 'g'))
+           (SELECT count(*)::integer FROM regexp_matches(n.tree, format(':rtekind 0 :relid %s ', n.object), 'g'))
     FROM needed n
     JOIN pg_class c ON c.oid = n.object AND n.class = 'pg_class'::regclass
     LEFT JOIN pg_attribute a ON a.attrelid = n.object AND a.attnum = n.attribute AND n.attribute > 0

@@ -170,6 +170,9 @@ DECLARE
     works text := crmsync.check_mapping_direction(this, crm, direction);
     other text;
 BEGIN
+    IF crm LIKE '(%' OR inbound IS NOT NULL THEN
+        PERFORM crmsync.check_may_run_as_owner(this);
+    END IF;
     PERFORM crmsync.check_crm_side(this, crm);
     PERFORM crmsync.check_options('mapping', kind, options);
     PERFORM crmsync.check_value_map(value_map);
@@ -238,6 +241,7 @@ BEGIN
     ELSIF coalesce(ldap_group, '') = '' OR coalesce(crm_group, '') = '' THEN
         RAISE EXCEPTION 'map_group needs a group on both sides' USING ERRCODE = 'invalid_parameter_value';
     ELSIF crm_group LIKE '(%)' THEN
+        PERFORM crmsync.check_may_run_as_owner(this);
         PERFORM crmsync.check_expression(crm_group);
         PERFORM crmsync.check_query(format('the expression %s', crm_group), format(E'SELECT %s\n AS value', crm_group));
     END IF;
@@ -339,6 +343,7 @@ BEGIN
     END IF;
     PERFORM crmsync.check_column(relation, c) FROM unnest(columns) c;
     IF lookup IS NOT NULL THEN
+        PERFORM crmsync.check_may_run_as_owner(this);
         PERFORM crmsync.check_lookup(lookup);
     END IF;
     INSERT INTO crmsync.watched AS w (link, relation, column_name, lookup, columns)

@@ -29,6 +29,13 @@ BEGIN
                        WHEN r.column_name = '*' THEN has_table_privilege(owner, c.oid, 'SELECT')
                        ELSE has_column_privilege(owner, c.oid, r.column_name, 'SELECT') END
         UNION ALL
+        -- What is watched is seen, too: lookups get its values.
+        SELECT DISTINCT 'SELECT', c.relnamespace, 'TABLE ' || crmsync.relation_name(c.oid), c.oid, w.name
+        FROM (SELECT to_regclass(w.relation)::oid AS relation, unnest(w.columns || w.column_name) AS name
+              FROM crmsync.watched w WHERE w.link = this.id) w
+        JOIN pg_class c ON c.oid = w.relation
+        WHERE NOT has_column_privilege(owner, c.oid, w.name, 'SELECT')
+        UNION ALL
         SELECT DISTINCT 'EXECUTE', p.pronamespace, 'FUNCTION ' || p.oid::regprocedure::text, NULL::oid, NULL
         FROM crmsync.link_reads(this) r JOIN pg_proc p ON p.oid = r.object
         WHERE r.direct AND r.class = 'function' AND NOT has_function_privilege(owner, p.oid, 'EXECUTE')

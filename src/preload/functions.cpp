@@ -50,6 +50,13 @@ extern "C" {
 PG_FUNCTION_INFO_V1(crmsync_caller);
 PGDLLEXPORT Datum crmsync_caller(PG_FUNCTION_ARGS) {
     (void)fcinfo;
+    // The worker reading as a link's owner, REFRESH MATERIALIZED VIEW, an index expression: what
+    // runs is somebody else's code, and the outermost role is not the one that wants this.
+    if (InSecurityRestrictedOperation())
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("crmsync cannot be called by code that runs for somebody else"),
+                        errdetail("A link's queries, materialized views and index expressions "
+                                  "run with restricted rights.")));
     PG_RETURN_OID(GetOuterUserId());
 }
 

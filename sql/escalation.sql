@@ -1,0 +1,71 @@
+-- An administrator who is no superuser cannot have anything run as one.
+\set SHOW_CONTEXT never
+CREATE EXTENSION crmsync;
+SET client_min_messages = warning;
+CREATE ROLE regress_crmsync_mallory;
+CREATE ROLE regress_crmsync_owner;
+SELECT crmsync.grant_role('regress_crmsync_mallory', 'admin');
+SELECT crmsync.create_target('exchange', 'ews', 'http://127.0.0.1:9/EWS/Exchange.asmx', auth => 'basic', username => 'service', secret => 'secret');
+CREATE SCHEMA mallory AUTHORIZATION regress_crmsync_mallory;
+SET ROLE regress_crmsync_mallory;
+CREATE TABLE mallory.person (id integer PRIMARY KEY, name text);
+CREATE TABLE mallory.audience (record integer, mailbox text);
+CREATE FUNCTION mallory.spell() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE WARNING 'runs as %', current_user;
+    RETURN true;
+END;
+$$;
+-- Constants are converted to their types when a query is compiled.
+CREATE DOMAIN mallory.trap AS integer CHECK (mallory.spell());
+CREATE DOMAIN mallory.plain_trap AS integer CHECK (VALUE > 0);
+CREATE TYPE mallory.row_of_trap AS (value mallory.trap);
+SELECT crmsync.create_link('l', 'exchange', 'contact', 'mallory.person', audience => 'mallory.audience');
+SELECT crmsync.map('l', $$(('{5}'::mallory.trap[])::text)$$, 'notes');
+SELECT crmsync.map('l', $$(('(5)'::mallory.row_of_trap)::text)$$, 'notes');
+SELECT crmsync.map('l', $$(('{5}'::mallory.plain_trap[])::text)$$, 'notes');
+SELECT crmsync.map('l', $$(('5'::mallory.trap)::text)$$, 'notes');    -- one value is checked only when it is read
+SELECT crmsync.unmap('l', 'notes');
+SELECT crmsync.map('l', $$(r.name || ' ' || '2030-01-01'::date || '{1,2}'::integer[]::text)$$, 'notes');
+SELECT crmsync.watch('l', 'mallory.person', 'id', $$SELECT 1 WHERE $1 <> '' AND '{5}'::mallory.trap[] IS NULL$$);
+SELECT crmsync.watch('l', 'mallory.person', 'id', $$SELECT 1 WHERE $1 <> ''; SELECT '{5}'::mallory.trap[]$$);
+
+-- Where code runs as its owner in the session of somebody mightier, crmsync is not for it.
+CREATE FUNCTION mallory.escalate() RETURNS integer LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM crmsync.grant_role('regress_crmsync_mallory', 'admin', 'l');
+    RETURN 1;
+END;
+$$;
+SELECT mallory.escalate();
+CREATE MATERIALIZED VIEW mallory.later AS SELECT mallory.escalate() WITH NO DATA;
+RESET ROLE;
+REFRESH MATERIALIZED VIEW mallory.later;
+SELECT * FROM crmsync.query_as_owner((SELECT id FROM crmsync.links), 'SELECT mallory.escalate()::text', NULL);
+
+-- Nor does an administrator become the owner of a link by giving it something to run.
+CREATE SCHEMA crm AUTHORIZATION regress_crmsync_owner;
+SET ROLE regress_crmsync_owner;
+CREATE TABLE crm.person (id integer PRIMARY KEY, name text);
+CREATE TABLE crm.audience (record integer, mailbox text);
+CREATE TABLE crm.salary (person integer, amount integer);
+RESET ROLE;
+GRANT USAGE ON SCHEMA crm TO regress_crmsync_mallory;
+SELECT crmsync.create_link('theirs', 'exchange', 'contact', 'crm.person', audience => 'crm.audience');
+SELECT crmsync.map('theirs', '(upper(r.name))', 'surname');
+SET ROLE regress_crmsync_mallory;
+SELECT crmsync.map('theirs', 'name', 'given_name');
+SELECT crmsync.map('theirs', '(mallory.spell()::text)', 'notes');
+SELECT crmsync.watch('theirs', 'crm.salary', 'person');
+SELECT crmsync.watch('theirs', 'crm.salary', 'person', 'SELECT mallory.escalate() WHERE $1 IS NOT NULL');
+SELECT crmsync.alter_link('theirs', audience => 'mallory.audience');
+SELECT crmsync.alter_link('theirs', audience => 'mallory.audience', owner => 'regress_crmsync_mallory');
+-- What the owner of a link may not read, it cannot watch.
+SELECT crmsync.watch('l', 'crm.salary', 'amount', 'SELECT mallory.escalate() WHERE $1 IS NOT NULL');
+SELECT * FROM crmsync.enable_link('l');
+RESET ROLE;
+
+DROP EXTENSION crmsync;
+DROP SCHEMA mallory CASCADE;
+DROP SCHEMA crm CASCADE;
+DROP ROLE regress_crmsync_mallory, regress_crmsync_owner;
