@@ -173,6 +173,9 @@ void DirectoryMerge::compare() {
     {
         pg::Transaction transaction("comparing entries of link " + link_.name, read_committed);
         pg::query("ANALYZE pg_temp.crmsync_entry (key)", {}, {.once = true});
+        had_items_ =
+            !pg::query("SELECT FROM crmsync.item WHERE mailbox = $1 LIMIT 1", link_.mailbox)
+                 .empty();
         pg::query(
             "INSERT INTO pg_temp.crmsync_change (entry, key, record, old_key) "
             "SELECT e.ctid, coalesce(e.key, i.remote_id), i.record, CASE WHEN NOT $3 AND i.state = "
@@ -394,14 +397,18 @@ void DirectoryMerge::insert_rows(const std::string& within, const std::string& e
         link_.mailbox);
     check_foreign_keys(false);
     const pg::Parameter parameters[] = {link_.id, link_.mailbox};
+    if (had_items_) {
+        // A key can come back after its row was deleted in the CRM.
+        pg::query(
+            "DELETE FROM crmsync.item i USING pg_temp.crmsync_created d "
+            "WHERE i.link = $1 AND i.mailbox = $2 AND i.record = d.record",
+            parameters, {.once = true});
+    }
     const pg::Rows items = pg::query(
         "INSERT INTO crmsync.item (link, record, mailbox, remote_id, change_key, origin) "
         "SELECT $1, d.record, $2, e.key, e.change_key, 'mailbox' FROM pg_temp.crmsync_created d "
         "JOIN pg_temp.crmsync_entry e ON e.ctid = d.entry WHERE true" +
-            entries +
-            " ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-            "change_key = excluded.change_key, state = 'linked', confirmed = false, "
-            "since = pg_catalog.now()",
+            entries,
         parameters, {.once = true});
     check_foreign_keys(true);
     outcome_.created += static_cast<std::int64_t>(items.size());

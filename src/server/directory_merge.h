@@ -80,6 +80,7 @@ class DirectoryMerge {
     std::string key_statement_;
     std::string insert_statement_;
     std::string update_statement_;
+    bool had_items_ = false;  // before this run
     std::int64_t done_ = 0;
     std::int64_t total_ = 0;
     std::vector<std::string> failed_records_;
