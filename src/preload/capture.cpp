@@ -69,6 +69,14 @@ AttrNumber find_column(TupleDesc columns, const char* name) {
     return InvalidAttrNumber;
 }
 
+// A virtual generated column has no value in a trigger: as good as gone where a value is needed.
+AttrNumber find_readable_column(TupleDesc columns, const char* name) {
+    const AttrNumber column = find_column(columns, name);
+    if (column == InvalidAttrNumber || !is_computed_when_read(columns, column))
+        return column;
+    return InvalidAttrNumber;
+}
+
 bool is_named(const Trigger* definition, int first, const char* name) {
     for (int i = first; i < definition->tgnargs; i++)
         if (strcmp(definition->tgargs[i], name) == 0)
@@ -78,25 +86,38 @@ bool is_named(const Trigger* definition, int first, const char* name) {
 
 // Columns are matched by name here. One that is gone makes all relevant: an expression or view that
 // read it may now read anything else.
-void find_relevant(CapturedTrigger* trigger, const Trigger* definition, TupleDesc columns) {
+Bitmapset* relevant_columns(const CapturedTrigger* trigger, const Trigger* definition,
+                            TupleDesc columns) {
     const bool column_is_gone = definition->tgnargs > 1 && definition->tgargs[1][0] != '\0' &&
                                 trigger->column == InvalidAttrNumber;
     bool all = column_is_gone || is_named(definition, 2, "*");
     for (int i = 2; i < definition->tgnargs && !all; i++)
         all = find_column(columns, definition->tgargs[i]) == InvalidAttrNumber;
 
-    trigger->relevant = static_cast<AttrNumber*>(
-        MemoryContextAlloc(trigger->memory, Max(columns->natts, 1) * sizeof(AttrNumber)));
-    trigger->count = 0;
+    Bitmapset* relevant = nullptr;
     for (int i = 0; i < columns->natts; i++) {
         const Form_pg_attribute column = TupleDescAttr(columns, i);
         if (column->attisdropped)
             continue;
         if (all || column->attnum == trigger->column ||
-            is_named(definition, 2, NameStr(column->attname)))
-            trigger->relevant[trigger->count++] = column->attnum;
+            is_named(definition, 2, NameStr(column->attname))) {
+            relevant =
+                bms_add_member(relevant, column->attnum - FirstLowInvalidHeapAttributeNumber);
+            relevant = bms_join(relevant, computed_from(columns, column->attnum));
+        }
     }
+    return relevant;
+}
+
+void find_relevant(CapturedTrigger* trigger, const Trigger* definition, TupleDesc columns) {
+    Bitmapset* relevant = relevant_columns(trigger, definition, columns);
+    trigger->relevant = static_cast<AttrNumber*>(
+        MemoryContextAlloc(trigger->memory, Max(columns->natts, 1) * sizeof(AttrNumber)));
+    trigger->count = 0;
+    for (int member = -1; (member = bms_next_member(relevant, member)) >= 0;)
+        trigger->relevant[trigger->count++] = member + FirstLowInvalidHeapAttributeNumber;
     trigger->last = trigger->count > 0 ? trigger->relevant[trigger->count - 1] : 0;
+    bms_free(relevant);
 }
 
 // How column::text comes about: that is the form in which records are known everywhere else.
@@ -143,7 +164,7 @@ void understand(CapturedTrigger* trigger, const TriggerData* data, Oid function)
     trigger->capture = capture_id(definition);
     trigger->column = InvalidAttrNumber;
     if (definition->tgnargs > 1)
-        trigger->column = find_column(columns, definition->tgargs[1]);
+        trigger->column = find_readable_column(columns, definition->tgargs[1]);
     if (trigger->column != InvalidAttrNumber)
         find_text_form(trigger, columns);
     find_relevant(trigger, definition, columns);

@@ -38,6 +38,7 @@ extern "C" {
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -114,6 +115,32 @@ inline uint32 wait_event(uint32* cached, const char* name) {
     (void)name;
     return PG_WAIT_EXTENSION;
 #endif
+}
+
+// Virtual generated columns, which version 18 brought, are computed when they are read; triggers
+// see NULL in their place.
+inline bool is_computed_when_read(TupleDesc columns, AttrNumber column) {
+#if PG_VERSION_NUM >= 180000
+    return TupleDescAttr(columns, column - 1)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL;
+#else
+    (void)columns;
+    (void)column;
+    return false;
+#endif
+}
+
+// The columns from which such a column is computed, numbered as pull_varattnos does; none for
+// every other column.
+inline Bitmapset* computed_from(TupleDesc columns, AttrNumber column) {
+    Bitmapset* read = nullptr;
+#if PG_VERSION_NUM >= 180000
+    if (is_computed_when_read(columns, column))
+        pull_varattnos(TupleDescGetDefault(columns, column), 1, &read);
+#else
+    (void)columns;
+    (void)column;
+#endif
+    return read;
 }
 
 }  // namespace crmsync

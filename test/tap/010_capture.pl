@@ -85,6 +85,27 @@ $node->safe_psql('postgres', 'CREATE TRIGGER zzz BEFORE UPDATE ON later FOR EACH
 marks("UPDATE later SET a = 'y'", '2:1', 'a BEFORE trigger that sorts later is seen');
 marks("UPDATE later SET a = 'z'", 'none', 'also when it undoes the change');
 
+SKIP:
+{
+	skip 'virtual generated columns came with PostgreSQL 18', 5 if $node->pg_version < 18;
+	$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE computed (id int PRIMARY KEY, given text, family text, note text, code text GENERATED ALWAYS AS (note) VIRTUAL,
+                       name text GENERATED ALWAYS AS (given || ' ' || family) VIRTUAL);
+CALL watch(6, 'computed', 'id', 'name');
+INSERT INTO computed VALUES (1, 'Ann', 'Abel', 'x'), (2, 'Ben', 'Berg', 'y');
+SELECT markers();
+SQL
+	marks("UPDATE computed SET family = 'Acker' WHERE id = 1", '6:1',
+		'what a virtual generated column is computed from is relevant');
+	marks("UPDATE computed SET note = 'z'", 'none', 'and nothing else');
+	$node->safe_psql('postgres', "CALL watch(7, 'computed', 'code', 'given')");
+	marks("UPDATE computed SET note = 'a' WHERE id = 2", '7:*',
+		'a virtual generated column cannot name the record: everything');
+	marks("INSERT INTO computed VALUES (3, 'Cid', 'Carl', 'z')", '6:3 7:*', 'nor of a new row');
+	$node->safe_psql('postgres', 'DROP TRIGGER crmsync_7 ON computed');
+	marks("DELETE FROM computed WHERE id = 3", '6:3', 'delete');
+}
+
 # ---- keys
 my @keys = (
 	[ 'smallint', "7", '7' ], [ 'bigint', "-9007199254740993", '-9007199254740993' ],
