@@ -94,7 +94,8 @@ BEGIN
         SELECT r.* FROM crmsync.link_reads(this) r
     ), read_columns AS (
         SELECT r.object, crmsync.merge_columns(array_agg(r.column_name)) AS columns,
-               bool_or(r.purpose = 'values') AS for_values
+               -- A mailbox that takes part again has missed changes of values.
+               bool_or(r.purpose IN ('values', 'mailboxes')) AS for_values
         FROM reads r JOIN pg_class c ON c.oid = r.object AND c.relkind IN ('r', 'p')
         WHERE r.class = 'relation' AND c.relnamespace <> 'pg_catalog'::regnamespace
         GROUP BY r.object

@@ -1,0 +1,126 @@
+# What makes a record belong in a mailbox: relations that are watched, or only read; partitions; rows
+# that logical replication applies; mailboxes that take part; a folder by name; and the guard.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use Test::More;
+
+my $stage = CrmSync::EndToEnd->new('relations', init => { allows_streaming => 'logical' }, conf => 'crmsync.environment = test');
+my $exchange = $stage->exchange;
+my ($one, $two) = ('user1@example.test', 'user2@example.test');
+$stage->make_tables;
+$stage->make_target;
+$stage->sql(<<"SQL");
+SET ROLE crm_owner;
+CREATE TABLE crm.number (id integer PRIMARY KEY, person integer, value text, note text);
+CREATE TABLE crm.team (id integer PRIMARY KEY, mailbox text, note text);
+CREATE TABLE crm.membership (person integer, team integer, PRIMARY KEY (person, team));
+CREATE TABLE crm.company (id integer PRIMARY KEY, name text, note text);
+CREATE TABLE crm.participant (mailbox text PRIMARY KEY, enabled boolean);
+ALTER TABLE crm.person ADD COLUMN company integer;
+CREATE VIEW crm.wanted AS SELECT m.person AS record, t.mailbox FROM crm.membership m JOIN crm.team t ON t.id = m.team;
+INSERT INTO crm.participant VALUES ('$one', true), ('$two', true);
+INSERT INTO crm.team VALUES (1, '$one'), (2, '$two');
+INSERT INTO crm.company VALUES (1, 'Acme');
+INSERT INTO crm.person (id, first_name, last_name, company) SELECT i, 'First' || i, 'Last', 1 FROM generate_series(1, 3) i;
+INSERT INTO crm.membership VALUES (1, 1), (2, 1), (3, 2);
+INSERT INTO crm.number VALUES (1, 1, '111');
+SQL
+$stage->sql(<<'SQL');
+SET client_min_messages = error;
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.wanted', mailboxes => 'crm.participant', folder => 'CRM');
+SELECT crmsync.map('people', 'first_name', 'given_name');
+SELECT crmsync.map('people', '((SELECT n.value FROM crm.number n WHERE n.person = r.id))', 'business_phone');
+SELECT crmsync.map('people', '((SELECT c.name FROM crm.company c WHERE c.id = r.company))', 'company');
+SELECT crmsync.watch('people', 'crm.number', 'person');
+SELECT crmsync.watch('people', 'crm.membership', 'person');
+SELECT crmsync.watch('people', 'crm.team', 'id', lookup => 'SELECT m.person FROM crm.membership m WHERE m.team = $1::integer');
+SELECT crmsync.enable_link('people');
+SQL
+
+sub gives
+{
+	my ($statements, $expected, $name, $property) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$stage->change($statements);
+	is(join(' / ', map { $exchange->show($_, $property, 'CRM') } $one, $two), $expected, $name);
+	return;
+}
+
+# ---- the folder
+$stage->settles('the first comparison');
+is($exchange->show($one, undef, 'CRM') . ' / ' . $exchange->show($two, undef, 'CRM'), '1:First1 2:First2 / 3:First3', 'a folder that was missing is created');
+is(scalar($exchange->items($one)), 0, 'and the default folder stays as it is');
+
+# ---- watched, with the key in a column
+my $phone = 'contacts:PhoneNumber/BusinessPhone';
+gives("UPDATE crm.number SET value = '222' WHERE id = 1", '1:222 2: / 3:', 'a child changes', $phone);
+gives("UPDATE crm.number SET person = 3 WHERE id = 1", '1: 2: / 3:222', 'a child moves: both records are looked at', $phone);
+gives("DELETE FROM crm.number", '1: 2: / 3:', 'a child goes', $phone);
+gives("INSERT INTO crm.number VALUES (2, 2, '333')", '1: 2:333 / 3:', 'a child comes', $phone);
+gives("INSERT INTO crm.membership VALUES (1, 2)", '1:First1 2:First2 / 1:First1 3:First3', 'a membership comes');
+gives("DELETE FROM crm.membership WHERE person = 1 AND team = 1", '2:First2 / 1:First1 3:First3', 'one goes: only that mailbox loses the record');
+gives("TRUNCATE crm.number", '2: / 1: 3:', 'TRUNCATE of a watched relation', $phone);
+
+# ---- watched, with a lookup
+gives("UPDATE crm.team SET mailbox = '$one' WHERE id = 2", '1:First1 2:First2 3:First3 / ', 'a change in a lookup moves all that it finds');
+gives("UPDATE crm.team SET mailbox = '$two' WHERE id = 2", '2:First2 / 1:First1 3:First3', 'and back');
+
+# ---- read, but watched by nobody
+my $company = 'contacts:CompanyName';
+gives("UPDATE crm.company SET name = 'Apex'", '2:Apex / 1:Apex 3:Apex', 'a relation that nobody watches: everything is compared', $company);
+$exchange->forget_journal;
+gives("UPDATE crm.company SET note = 'x'; UPDATE crm.team SET note = 'x'; ", '2:Apex / 1:Apex 3:Apex', 'a column that nobody reads', $company);
+is(scalar($exchange->journal), 0, 'causes no request');
+
+# ---- mailboxes that take part
+gives("UPDATE crm.participant SET enabled = false WHERE mailbox = '$two'", '2:First2 / 1:First1 3:First3', 'a mailbox that does not take part any more keeps its items');
+gives("UPDATE crm.person SET first_name = 'New' || id; DELETE FROM crm.membership WHERE person = 3", '2:New2 / 1:First1 3:First3', 'untouched');
+gives("UPDATE crm.participant SET enabled = true", '2:New2 / 1:New1', 'until it takes part again');
+gives("INSERT INTO crm.team VALUES (3, 'user3\@example.test'); INSERT INTO crm.membership VALUES (1, 3)", '2:New2 / 1:New1', 'a mailbox that is not in the relation');
+is(join(' ', map { $_->{name} } grep { $_->{name} eq 'CRM' } @{ $exchange->get('mailbox?address=user3@example.test')->{folders} }), '', 'is not touched');
+
+# ---- rows that logical replication applies
+$stage->sql('CREATE DATABASE upstream');
+my $node = $stage->node;
+$node->safe_psql('upstream', <<'SQL');
+CREATE SCHEMA crm;
+CREATE TABLE crm.membership (person integer, team integer, PRIMARY KEY (person, team));
+CREATE TABLE crm.company (id integer PRIMARY KEY, name text, note text);
+CREATE PUBLICATION everything FOR ALL TABLES;
+SELECT pg_create_logical_replication_slot('downstream', 'pgoutput');
+SQL
+my $connection = $node->connstr('upstream') =~ s/'//gr;
+$stage->sql("CREATE SUBSCRIPTION downstream CONNECTION '$connection' PUBLICATION everything WITH (create_slot = false, slot_name = 'downstream', copy_data = false)");
+$node->safe_psql('upstream', "INSERT INTO crm.membership VALUES (3, 1)");
+$node->wait_for_catchup('downstream');
+$stage->sync;
+is($exchange->show($one, undef, 'CRM'), '2:New2 3:New3', 'a replicated row of a watched relation is carried out');
+$stage->sql('DELETE FROM crm.company');
+$node->safe_psql('upstream', "INSERT INTO crm.company VALUES (1, 'Old'); UPDATE crm.company SET name = 'Far'");
+$stage->until_true(sub { $stage->sync; $exchange->show($one, $company, 'CRM') eq '2:Far 3:Far' }, 'and one of a relation that nobody watches');
+$stage->sql('ALTER SUBSCRIPTION downstream DISABLE; ALTER SUBSCRIPTION downstream SET (slot_name = NONE); DROP SUBSCRIPTION downstream');
+
+# ---- the guard
+$stage->sql("INSERT INTO crm.person (id, first_name) SELECT i, 'Many' FROM generate_series(100, 199) i; INSERT INTO crm.membership SELECT i, 1 FROM generate_series(100, 199) i");
+$stage->settles('a hundred more');
+$stage->sql('DELETE FROM crm.person WHERE id BETWEEN 100 AND 159');
+my ($pending, $failed) = $stage->sync('people', '10 s');
+is($stage->status('state'), 'held', 'a mass delete is held');
+is("$pending $failed", '60 0', 'and waits');
+like($stage->status('last_error'), qr/60 deletes/, 'with its number');
+is(scalar(keys %{ $exchange->records($one, 'CRM') }), 102, 'nothing is deleted');
+$stage->change("UPDATE crm.person SET first_name = 'Meanwhile' WHERE id = 160");
+is($exchange->records($one, 'CRM')->{160}{'contacts:GivenName'}, 'Meanwhile', 'what else changes goes out');
+like($stage->error("SELECT crmsync.confirm_deletes('people', expected => 5)"), qr/60 deletes wait, not 5/, 'they are confirmed by number');
+$stage->sql("INSERT INTO crm.person (id, first_name) VALUES (100, 'Back')");
+$stage->sync('people', '3 s');
+is($stage->sql("SELECT crmsync.confirm_deletes('people', expected => 59)"), '59', 'one came back before');
+$stage->settles('confirmed');
+is(join(' ', scalar(keys %{ $exchange->records($one, 'CRM') }), $exchange->records($one, 'CRM')->{100}{'contacts:GivenName'}), '43 Back', 'they are deleted, the one that came back is not');
+is($stage->status('state'), 'idle', 'and all is well');
+
+$stage->done;
