@@ -410,9 +410,11 @@ void Conversation::item_succeeded(Task task, exchange::ItemReference item) {
             finish(std::move(task), Result::written, std::move(item));
             break;
         case Action::remove:
+            stamps_.forget(task.item.id);
             finish(std::move(task), Result::removed, {});
             break;
         case Action::unlink:
+            stamps_.forget(task.item.id);
             finish(std::move(task), Result::unlinked, {});
             break;
     }

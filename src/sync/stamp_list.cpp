@@ -87,6 +87,10 @@ std::optional<exchange::ItemReference> StampList::claim(const std::string& stamp
     return std::move(item.mapped());
 }
 
+void StampList::forget(const std::string& id) {
+    std::erase_if(items_, [&](const auto& entry) { return entry.second.id == id; });
+}
+
 bool StampList::may_hold_cut(const std::string& stamp) const {
     return std::any_of(cut_.begin(), cut_.end(),
                        [&](const std::string& listed) { return stamp.starts_with(listed); });

@@ -42,6 +42,9 @@ class StampList {
     // The item with this stamp, of a complete list; it is not returned a second time.
     std::optional<exchange::ItemReference> claim(const std::string& stamp);
 
+    // This item is not ours any more, whatever was listed.
+    void forget(const std::string& id);
+
     // A listed stamp was cut (see exchange::ItemAnswer::stamp) and may be this one.
     bool may_hold_cut(const std::string& stamp) const;
 

@@ -652,6 +652,27 @@ TEST_F(OneMailbox, AFoundItemNobodyAskedForIsReportedOnceWithItsKey) {
     EXPECT_EQ(all[0].item.id, folder().items[0].id);
 }
 
+TEST_F(OneMailbox, WhatIsUnlinkedBetweenTwoPagesIsNotMetAgain) {
+    const auto reference = stored("mine");
+    for (int i = 0; i < 5; ++i) {
+        stored(std::to_string(i));
+    }
+    conversation.add(create_task(prefix, "0"));
+    next<exchange::FindFolder>();
+    answer(execute());
+    next<exchange::ListStamps>();
+    answer(execute());
+    Task unlink = item_task(Action::unlink, "mine", reference);
+    unlink.fresh = true;
+    conversation.add(unlink);
+    next<exchange::RemoveStamps>();
+    answer(execute());
+    run();
+    for (const Outcome& outcome : outcomes()) {
+        EXPECT_FALSE(outcome.result == Result::found && outcome.record == "mine");
+    }
+}
+
 TEST_F(OneMailbox, OneItemThatAlwaysMeetsTroubleIsParkedAndTheOthersGoOn) {
     int parked = 0;
     for (int round = 0; round < 5; ++round) {
