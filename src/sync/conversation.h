@@ -65,6 +65,9 @@ class Conversation {
     using Tasks = std::vector<Task>;
     using Trouble = std::optional<exchange::Failure>;
 
+    // How often one item may be in the way before it is given up.
+    static constexpr int most_attempts = 3;
+
     TaskQueue& queue_of(Action action);
     TaskQueue& origin_of(const Task& sent);
 

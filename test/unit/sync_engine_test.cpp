@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "exchange/ews/failures.h"
 #include "sync_exchange.h"
 
 namespace crmsync::sync {
@@ -418,6 +419,43 @@ TEST_F(Engines, AMailboxThatMovesToAnotherTargetTakesItsPlaceThere) {
     run();
     EXPECT_EQ(engine.queued("one"), 0u);
     EXPECT_EQ(engine.queued("two"), 0u);
+}
+
+// What EWS makes of trouble is what the engine divides by.
+TEST(Scopes, OfTransportErrors) {
+    using net::TransportErrorKind;
+    net::Response response;
+    const auto fails = [&](TransportErrorKind kind, bool sent) {
+        response.error = net::TransportError{kind, "words"};
+        response.request_was_sent = sent;
+        return exchange::ews::transport_failure(response, true);
+    };
+    for (const auto kind : {TransportErrorKind::resolve, TransportErrorKind::connect,
+                            TransportErrorKind::tls, TransportErrorKind::credentials,
+                            TransportErrorKind::configuration, TransportErrorKind::timeout}) {
+        EXPECT_TRUE(exchange::concerns_target(fails(kind, false))) << static_cast<int>(kind);
+    }
+    for (const auto kind :
+         {TransportErrorKind::timeout, TransportErrorKind::too_large, TransportErrorKind::broken}) {
+        EXPECT_EQ(fails(kind, true).scope, Scope::request) << static_cast<int>(kind);
+    }
+}
+
+TEST(Scopes, OfHttpStatuses) {
+    const auto fails = [](int status) {
+        net::Response response;
+        response.status = status;
+        return exchange::ews::http_failure(response, true);
+    };
+    for (const int status : {301, 401, 404, 440}) {
+        EXPECT_TRUE(exchange::concerns_target(fails(status))) << status;
+    }
+    for (const int status : {403, 429, 502, 503}) {
+        EXPECT_EQ(fails(status).scope, Scope::mailbox) << status;
+    }
+    for (const int status : {400, 408, 413, 500, 504}) {
+        EXPECT_EQ(fails(status).scope, Scope::request) << status;
+    }
 }
 
 TEST_F(Engines, HealthKnownFromBeforeIsHeeded) {

@@ -518,7 +518,7 @@ unsigned from_environment(const char* name, unsigned otherwise) {
 
 TEST(Histories, KeepEveryPromise) {
     const unsigned only = from_environment("CRMSYNC_SEED", 0);
-    const unsigned count = only > 0 ? 1 : from_environment("CRMSYNC_HISTORIES", 3000);
+    const unsigned count = only > 0 ? 1 : from_environment("CRMSYNC_HISTORIES", 2000);
     for (unsigned i = 0; i < count; ++i) {
         const unsigned seed = only > 0 ? only : i + 1;
         History(seed).run();

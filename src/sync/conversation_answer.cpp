@@ -1,0 +1,301 @@
+// The half of Conversation that takes answers to requests that were carried out.
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "sync/conversation.h"
+#include "sync/stamp.h"
+
+namespace crmsync::sync {
+
+using exchange::Answer;
+using exchange::Disposition;
+using exchange::Failure;
+using exchange::Scope;
+
+namespace {
+
+// From this size on a batch is no longer the rest of one that was divided.
+constexpr std::size_t undivided = 64;
+
+bool concerns_one_item(Disposition disposition) {
+    return disposition == Disposition::item_failed || disposition == Disposition::item_gone ||
+           disposition == Disposition::reread || disposition == Disposition::bisect ||
+           disposition == Disposition::resync;
+}
+
+// The answer is of no use; the request may have been carried out.
+Failure useless_answer(const char* code, const char* words) {
+    return {.disposition = Disposition::back_off,
+            .code = code,
+            .message = words,
+            .may_have_happened = true,
+            .scope = Scope::request};
+}
+
+}  // namespace
+
+std::optional<Failure> Conversation::answer(Answer answer, Clock::time_point now) {
+    if (answer.failure) {
+        return request_failed(*answer.failure, now);
+    }
+    const bool prepares = sent_.empty() || std::holds_alternative<exchange::FindStamps>(operation_);
+    if (elsewhere_ && prepares) {
+        requeue_sent();
+        return std::nullopt;
+    }
+    if (std::holds_alternative<exchange::FindFolder>(operation_) ||
+        std::holds_alternative<exchange::CreateFolder>(operation_)) {
+        return folder_answer(answer, now);
+    }
+    if (std::holds_alternative<exchange::ListStamps>(operation_)) {
+        return list_answer(answer, now);
+    }
+    if (std::holds_alternative<exchange::FindStamps>(operation_)) {
+        look_up_answer(answer);
+        return std::nullopt;
+    }
+    if (answer.items.size() != sent_.size()) {
+        return request_failed(
+            useless_answer("ANSWER-COUNT", "the server did not answer for every item"), now);
+    }
+    return items_answer(answer, now);
+}
+
+void Conversation::answered() {
+    answered_since_failure_ = true;
+    if (troubled_) {
+        troubled_ = false;
+        changes_.push_back({mailbox_.id, mailbox_.folder_id, std::nullopt, 0, std::nullopt});
+    }
+}
+
+void Conversation::progressed() {
+    attempts_ = 0;
+    if (own_limit_ > 0) {
+        own_limit_ = cautious_ ? own_limit_ + 1 : own_limit_ * 2;
+        if (own_limit_ > undivided) {
+            own_limit_ = 0;
+            cautious_ = false;
+        }
+    }
+}
+
+std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::time_point now) {
+    const auto* find = std::get_if<exchange::FindFolder>(&operation_);
+    const auto& name =
+        find != nullptr ? find->name : std::get<exchange::CreateFolder>(operation_).name;
+    if (answer.folder_id.empty()) {
+        if (find == nullptr || name.empty()) {
+            return request_failed(useless_answer("NO-FOLDER-ID", "the server names no folder"),
+                                  now);
+        }
+        answered();
+        folder_missing_ = true;
+        return std::nullopt;
+    }
+    folder_missing_ = false;
+    mailbox_.folder_id = answer.folder_id;
+    stamps_.doubt();
+    answered();
+    changes_.push_back({mailbox_.id, answer.folder_id, std::nullopt, 0, std::nullopt});
+    return std::nullopt;
+}
+
+std::optional<Failure> Conversation::list_answer(const Answer& answer, Clock::time_point now) {
+    const auto& asked = std::get<exchange::ListStamps>(operation_);
+    switch (stamps_.take(asked, answer, mailbox_.stamp_prefix)) {
+        case StampList::Page::moved:
+            return request_failed(
+                useless_answer("LIST-MOVED", "the folder changed while it was listed"), now);
+        case StampList::Page::stuck:
+            return request_failed(
+                useless_answer("PAGE-STUCK", "the server's next page is not after this one"), now);
+        case StampList::Page::unwanted:
+        case StampList::Page::taken:
+            break;
+    }
+    answered();
+    if (stamps_.complete()) {
+        use_list();
+    }
+    return std::nullopt;
+}
+
+void Conversation::use_list() {
+    // What was to be created but is there already is brought up to date instead.
+    Tasks creates = creates_.take(creates_.size());
+    Tasks lookups = lookups_.take(lookups_.size());
+    std::move(lookups.begin(), lookups.end(), std::back_inserter(creates));
+    for (Task& task : creates) {
+        const std::string& stamp = task.desired->stamp;
+        if (auto item = stamps_.claim(stamp)) {
+            there_already(std::move(task), std::move(*item));
+        } else if (stamps_.may_hold_cut(stamp)) {
+            lookups_.push_back(std::move(task));
+        } else {
+            creates_.push_back(std::move(task));
+        }
+    }
+    for (exchange::ItemAnswer& item : stamps_.take_unclaimed()) {
+        if (auto key = key_of_stamp(item.stamp, mailbox_.stamp_prefix)) {
+            outcomes_.push_back({mailbox_.id,
+                                 Result::found,
+                                 Action::create,
+                                 std::move(*key),
+                                 nullptr,
+                                 std::move(item.item),
+                                 {},
+                                 {}});
+        }
+    }
+}
+
+void Conversation::there_already(Task task, exchange::ItemReference item) {
+    // What it holds is not known, so everything is written.
+    task.action = Action::update;
+    task.was_there = true;
+    task.item = std::move(item);
+    task.fields = task.desired->all;
+    task.fields.insert(task.fields.end(), task.desired->absent.begin(), task.desired->absent.end());
+    task.before.clear();
+    add(std::move(task));
+}
+
+void Conversation::look_up_answer(const Answer& answer) {
+    answered();
+    Tasks sent = ::std::exchange(sent_, {});
+    for (Task& task : sent) {
+        const auto there =
+            std::find_if(answer.items.begin(), answer.items.end(),
+                         [&](const auto& item) { return item.stamp == task.desired->stamp; });
+        if (there != answer.items.end()) {
+            there_already(std::move(task), there->item);
+        } else {
+            creates_.push_back(std::move(task));
+        }
+    }
+}
+
+// ---- item by item ---------------------------------------------------------------------------
+
+std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::time_point now) {
+    const bool creating = std::holds_alternative<exchange::CreateItems>(operation_);
+    Tasks sent = ::std::exchange(sent_, {});
+    std::optional<Failure> common;
+    for (std::size_t i = 0; i < sent.size(); ++i) {
+        const exchange::ItemAnswer& item = answer.items[i];
+        if (creating && item.failure && item.failure->may_have_happened) {
+            stamps_.doubt();
+        }
+        if (!item.failure) {
+            item_succeeded(std::move(sent[i]), item.item);
+        } else if (concerns_one_item(item.failure->disposition)) {
+            item_failed(std::move(sent[i]), *item.failure);
+        } else {
+            // The item met what the whole mailbox may meet.
+            common = item.failure;
+            sent_.push_back(std::move(sent[i]));
+        }
+    }
+    const bool others_went_well = sent_.size() < sent.size();
+    if (others_went_well) {
+        answered();
+        progressed();
+        for (Task& task : ::std::exchange(sent_, {})) {
+            if (++task.attempts > most_attempts) {
+                finish(std::move(task), Result::failed, {}, *common);
+            } else {
+                sent_.push_back(std::move(task));
+            }
+        }
+    }
+    if (sent_.empty()) {
+        return std::nullopt;
+    }
+    auto trouble = request_failed(*common, now);
+    if (trouble && others_went_well && !exchange::concerns_target(*trouble)) {
+        return std::nullopt;
+    }
+    return trouble;
+}
+
+void Conversation::item_succeeded(Task task, exchange::ItemReference item) {
+    if (std::holds_alternative<exchange::GetItems>(operation_)) {
+        task.item = std::move(item);
+        queue_of(task.action).push_front(std::move(task));
+        return;
+    }
+    // Some servers answer an update with the change key only.
+    if (item.id.empty()) {
+        item.id = task.item.id;
+    }
+    switch (task.action) {
+        case Action::create:
+        case Action::update:
+            finish(std::move(task), Result::written, std::move(item));
+            break;
+        case Action::remove:
+            stamps_.forget(task.item.id);
+            finish(std::move(task), Result::removed, {});
+            break;
+        case Action::unlink:
+            stamps_.forget(task.item.id);
+            finish(std::move(task), Result::unlinked, {});
+            break;
+    }
+}
+
+void Conversation::item_failed(Task task, const Failure& failure) {
+    if (failure.disposition == Disposition::item_gone) {
+        gone(std::move(task));
+    } else if (failure.disposition == Disposition::reread && task.action != Action::create &&
+               ++task.attempts <= most_attempts) {
+        rereads_.push_back(std::move(task));
+    } else {
+        finish(std::move(task), Result::failed, {}, failure);
+    }
+}
+
+void Conversation::gone(Task task) {
+    // It may only have moved, and then bears another id: look for stamps before the next create.
+    stamps_.doubt();
+    switch (task.action) {
+        case Action::remove:
+            finish(std::move(task), Result::removed, {});
+            return;
+        case Action::unlink:
+            finish(std::move(task), Result::unlinked, {});
+            return;
+        case Action::create:
+            // The folder went while we wrote into it.
+            forget_folder();
+            recreate(std::move(task));
+            return;
+        case Action::update:
+            break;
+    }
+    if (mailbox_.policy.on_target_delete == OnTargetDelete::unlink) {
+        finish(std::move(task), Result::vanished, {});
+    } else {
+        recreate(std::move(task));
+    }
+}
+
+void Conversation::recreate(Task task) {
+    if (++task.attempts > most_attempts) {
+        finish(std::move(task), Result::failed, {},
+               {.disposition = Disposition::item_failed,
+                .code = "ErrorItemNotFound",
+                .message = "the item disappears again whenever it is created"});
+        return;
+    }
+    task.action = Action::create;
+    task.was_there = false;
+    task.item = {};
+    task.fields = task.desired->all;
+    task.before.clear();
+    creates_.push_back(std::move(task));
+}
+
+}  // namespace crmsync::sync

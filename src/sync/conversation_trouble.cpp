@@ -1,0 +1,143 @@
+// The half of Conversation that takes requests that failed as a whole: who is to blame, and how
+// long to wait.
+#include <algorithm>
+#include <utility>
+
+#include "net/back_off.h"
+#include "sync/conversation.h"
+#include "sync/jitter.h"
+
+namespace crmsync::sync {
+
+using exchange::Disposition;
+using exchange::Failure;
+using exchange::Scope;
+
+namespace {
+
+// Longer pauses than this hand the tasks back, to be looked at anew when the mailbox is well again.
+constexpr std::chrono::seconds longest_wait_in_memory{30};
+
+}  // namespace
+
+std::optional<Failure> Conversation::request_failed(const Failure& failure, Clock::time_point now) {
+    if (std::holds_alternative<exchange::CreateItems>(operation_) && failure.may_have_happened) {
+        stamps_.doubt();
+    }
+    if (exchange::concerns_target(failure)) {
+        requeue_sent();
+        return failure;
+    }
+    switch (failure.disposition) {
+        case Disposition::mailbox_disabled:
+            ++attempts_;
+            suspend(failure, std::nullopt, now);
+            return std::nullopt;
+        case Disposition::folder_gone:
+            folder_gone(failure, now);
+            return std::nullopt;
+        case Disposition::bisect:
+        case Disposition::item_failed:
+        case Disposition::item_gone:
+        case Disposition::reread:
+            bisect(failure, now);
+            return std::nullopt;
+        case Disposition::resync:
+            stamps_.doubt();
+            break;
+        case Disposition::credentials:
+        case Disposition::target_broken:
+        case Disposition::retry_later:
+        case Disposition::back_off:
+        case Disposition::shrink_batch:
+            break;
+    }
+    divide(failure);
+    back_off(failure, now);
+    return failure;
+}
+
+// What was in a request may be the reason for its failure: the next ones are smaller, and an item
+// that fails alone while the mailbox works is given up.
+void Conversation::divide(const Failure& failure) {
+    const bool too_much = failure.disposition == Disposition::shrink_batch;
+    if (!too_much && failure.scope != Scope::request) {
+        return;
+    }
+    if (sent_.size() > 1) {
+        // The first time others should be asked for less too; then it is this mailbox's matter.
+        shrink_ |= too_much && own_limit_ == 0;
+        cautious_ |= too_much;
+        own_limit_ = sent_.size() / 2;
+    } else if (sent_.size() == 1) {
+        own_limit_ = 1;
+        Task task = std::move(sent_.front());
+        sent_.clear();
+        if (answered_since_failure_ && ++task.attempts > most_attempts) {
+            finish(std::move(task), Result::failed, {}, failure);
+        } else {
+            TaskQueue& queue = origin_of(task);
+            queue.push_back(std::move(task));
+        }
+    }
+    answered_since_failure_ = false;
+}
+
+void Conversation::bisect(const Failure& failure, Clock::time_point now) {
+    if (sent_.empty()) {
+        // Not about items: the folder cannot be found or listed.
+        back_off(failure, now);
+    } else if (sent_.size() == 1) {
+        Task task = std::move(sent_.front());
+        sent_.clear();
+        item_failed(std::move(task), failure);
+    } else {
+        own_limit_ = sent_.size() / 2;
+        requeue_sent();
+    }
+}
+
+void Conversation::folder_gone(const Failure& failure, Clock::time_point now) {
+    requeue_sent();
+    forget_folder();
+    if (attempts_ >= most_attempts) {
+        back_off(failure, now);
+    } else {
+        ++attempts_;
+    }
+}
+
+void Conversation::forget_folder() {
+    mailbox_.folder_id.clear();
+    folder_missing_ = false;
+    stamps_.doubt();
+    troubled_ = false;  // whoever takes the change takes it so
+    changes_.push_back({mailbox_.id, {}, std::nullopt, 0, std::nullopt});
+}
+
+void Conversation::back_off(const Failure& failure, Clock::time_point now) {
+    requeue_sent();
+    ++attempts_;
+    std::optional<std::chrono::milliseconds> asked;
+    if (failure.retry_after.count() > 0) {
+        asked = failure.retry_after;
+    }
+    const auto pause = net::pause_after(attempts_, {}, jitter(), asked);
+    if (pause > longest_wait_in_memory) {
+        suspend(failure, pause, now);
+    } else {
+        not_before_ = now + pause;
+    }
+}
+
+void Conversation::suspend(const Failure& failure,
+                           std::optional<std::chrono::milliseconds> retry_after,
+                           Clock::time_point now) {
+    requeue_sent();
+    troubled_ = true;
+    not_before_ = now + retry_after.value_or(std::chrono::milliseconds(0));
+    changes_.push_back({mailbox_.id, mailbox_.folder_id, failure, attempts_, retry_after});
+    drop(Result::postponed, failure);
+}
+
+}  // namespace crmsync::sync
