@@ -42,7 +42,8 @@ class Sent {
     // Names of the children of the first node at `path`, in order.
     std::string names(const char* path) const {
         std::string text;
-        for (pugi::xml_node child : document_.select_node(path).node()) {
+        const pugi::xml_node parent = document_.select_node(path).node();
+        for (pugi::xml_node child : parent) {
             text += (text.empty() ? "" : " ") + std::string(child.name()).substr(2);
         }
         return text;
