@@ -117,6 +117,7 @@ void DirectoryMembership::find_wanted() {
         {}, {.once = true});
     pg::query("ANALYZE pg_temp.crmsync_member", {}, {.once = true});
     pg::query("ANALYZE pg_temp.crmsync_entry (key, name, login)", {}, {.once = true});
+    NoNestedLoops planning;
     pg::query(
         "INSERT INTO pg_temp.crmsync_wanted (record, crm_group) "
         "SELECT i.record, m.crm_group FROM pg_temp.crmsync_member m "
@@ -129,6 +130,8 @@ void DirectoryMembership::find_wanted() {
         "JOIN crmsync.item i ON i.mailbox = $1 AND i.remote_id = e.key "
         "AND i.state = 'linked' WHERE m.form = 'login'",
         link_.mailbox);
+    planning.end();
+    pg::query("ANALYZE pg_temp.crmsync_wanted", {}, {.once = true});
     const std::string role = pg::query(
                                  "SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles "
                                  "WHERE oid = $1::oid",
@@ -164,6 +167,7 @@ void DirectoryMembership::delete_superfluous() {
                   " ON g.name = w.crm_group WHERE g.value = t." + to.group_column +
                   " AND w.record = t." + to.user_column + "::text)",
               {}, {.owner = link_.owner, .once = true});
+    NoNestedLoops planning;
     pg::query(link_.exclusive
                   ? "DELETE FROM pg_temp.crmsync_superfluous s USING crmsync.item i WHERE "
                     "i.link = $1 AND i.mailbox = $2 AND i.record = s.record AND i.state = 'leaving'"
@@ -171,6 +175,8 @@ void DirectoryMembership::delete_superfluous() {
                     "crmsync.item i WHERE i.link = $1 AND i.mailbox = $2 AND i.record = s.record "
                     "AND i.state IN ('linked', 'gone'))",
               link_.id, link_.mailbox);
+    planning.end();
+    pg::query("ANALYZE pg_temp.crmsync_superfluous", {}, {.once = true});
     const std::int64_t count =
         pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_superfluous").integer(0, 0);
     const std::int64_t wanted =

@@ -29,6 +29,20 @@ struct DirectoryOutcome {
 bool deletes_may_pass(const DirectoryLink& link, std::int64_t count, std::int64_t of,
                       const std::string& what, DirectoryOutcome& outcome);
 
+// For as long as it lives, statements are planned without nested loops: for joins of the staged
+// entries with crmsync.item, whose statistics know nothing of the rows that the run itself writes.
+// A nested loop would be taken for cheap and never end. Not around statements of the link's owner,
+// whose triggers are not ours to plan.
+class NoNestedLoops {
+  public:
+    NoNestedLoops();
+    NoNestedLoops(const NoNestedLoops&) = delete;
+    NoNestedLoops& operator=(const NoNestedLoops&) = delete;
+
+    // Not in a destructor: after an error the end of the transaction does the same.
+    void end();
+};
+
 class DirectoryMerge {
   public:
     // All must outlive the merge.
