@@ -105,7 +105,7 @@ sub hits
 {
 	my ($self) = @_;
 	my $sum = 0;
-	$sum += $_->{hits} // 0 for @{ $self->get('faults') };
+	$sum += $_->{hit} for @{ $self->get('faults') };
 	return $sum;
 }
 
