@@ -290,6 +290,26 @@ TEST_F(Engines, ATargetThatWorkedIsTriedAgainAfterARefusalButNotForEver) {
     EXPECT_EQ(engine.queued("one"), 0u);
 }
 
+TEST_F(Engines, WhatIsUnderWayWhenATargetIsStoppedDoesNotStayBehind) {
+    const auto ids = mailboxes("one", 4);
+    run();
+    engine.take_outcomes();
+    for (const int id : ids) {
+        engine.add(id, create_task(prefix, "x"), now);
+    }
+    const auto all = take_all();
+    ASSERT_EQ(all.size(), 4u);
+    for (int i = 0; i < 3; ++i) {
+        engine.answer(all[static_cast<std::size_t>(i)].id, failed(refused()), now);
+        now += 1min;
+    }
+    EXPECT_FALSE(engine.available("one", now + 24h));
+    ASSERT_EQ(engine.queued("one"), 1u) << "only what is under way";
+    engine.answer(all[3].id, failed(unreachable()), now);
+    EXPECT_EQ(engine.queued("one"), 0u);
+    EXPECT_EQ(count(engine.take_outcomes(), Result::released), 4u);
+}
+
 TEST_F(Engines, OtherFailuresDoNotMakeOneRefusalTheLast) {
     mailboxes("one", 1);
     run();
