@@ -56,7 +56,9 @@ Survey take_survey(bool retries) {
         enabled_links_of +
         "AND t.kind <> 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL "
         "OR EXISTS (SELECT FROM crmsync.pending p WHERE p.link = l.id) "
-        "OR EXISTS (SELECT FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving'))");
+        "OR EXISTS (SELECT FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving')" +
+        // Changes of a link without its triggers would otherwise be missed without a word.
+        (retries ? " OR crmsync.capture_problem(l.id) IS NOT NULL)" : ")"));
     survey.due_runs = link_ids(
         enabled_links_of +
         "AND t.kind = 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL "
