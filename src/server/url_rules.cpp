@@ -17,11 +17,14 @@ namespace crmsync {
 
 namespace {
 
+constexpr const char* url_forms =
+    "For Exchange https://HOST/EWS/Exchange.asmx, for a directory ldaps://HOST.";
+
 net::Url parse(const std::string& url) {
     try {
         return net::parse_url(url);
     } catch (const std::invalid_argument& error) {
-        throw pg::UserError(ERRCODE_INVALID_PARAMETER_VALUE, error.what());
+        throw pg::UserError(ERRCODE_INVALID_PARAMETER_VALUE, error.what(), {}, url_forms);
     }
 }
 
@@ -77,7 +80,7 @@ Datum check_url(FunctionCallInfo call) {
         }
     }
     if (!any) {
-        throw pg::UserError(ERRCODE_INVALID_PARAMETER_VALUE, "the URL is empty");
+        throw pg::UserError(ERRCODE_INVALID_PARAMETER_VALUE, "the URL is empty", {}, url_forms);
     }
     return Datum(0);
 }

@@ -49,6 +49,11 @@ int serve(const Options& options) {
     server.set_payload_max_length(256u << 20);
     server.Post("/EWS/Exchange.asmx",
                 [](const auto& request, auto& response) { service.ews(request, response); });
+    // Whoever looks without credentials is asked for them, whatever the method.
+    server.Get("/EWS/Exchange.asmx", [](const auto&, auto& response) {
+        response.status = 401;
+        response.set_header("WWW-Authenticate", "Basic realm=\"127.0.0.1\"");
+    });
     server.Post(R"(/[^/]+/oauth2/v2\.0/token)",
                 [](const auto& request, auto& response) { service.token(request, response); });
     register_control(server, service);

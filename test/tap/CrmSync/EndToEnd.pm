@@ -200,8 +200,7 @@ sub until_true
 	$limit //= 20;
 	my $holds;
 	sleep 0.05 while !($holds = $condition->()) && time - $started < $limit;
-	ok($holds, sprintf('%s (%.2f s)', $name, time - $started));
-	return;
+	return ok($holds, sprintf('%s (%.2f s)', $name, time - $started));
 }
 
 # ---- looking

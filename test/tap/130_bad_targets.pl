@@ -1,0 +1,129 @@
+# What is wrong with a target: its URL, port, name, password, certificate or a mailbox. Each is refused
+# at once or shown with a reason, and nothing is lost until it is right. And nothing shows a secret.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use IO::Socket::INET;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $password = 'pa55-w0rd-of-nobody-else';
+my $stage = CrmSync::EndToEnd->new('targets', conf => "log_statement = none\nlog_min_messages = debug1",
+	exchange => [ '--mailboxes', 3, '--password', $password ]);
+my $exchange = $stage->exchange;
+my $node = $stage->node;
+my ($one, $two) = ('user1@example.test', 'user2@example.test');
+my $secret = $stage->secret('password', $password);
+my $wrong = $stage->secret('wrong', 'wr0ng-but-secret');
+$stage->make_tables;
+
+# ---- refused when they are defined
+sub refused
+{
+	my ($arguments, $reason, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $said = $stage->error("SELECT crmsync.create_target('bad', $arguments)");
+	like($said, $reason, $name);
+	like($said, qr/HINT:/, '... with a hint');
+	return;
+}
+refused("'exchange', 'https://mail.example.com/EWS/Exchange.asmx', 'basic', 'u', 'file:password'", qr/kind/, 'an unknown kind');
+refused("'ews', 'mail.example.com', 'basic', 'u', 'file:password'", qr/URL|url/, 'a URL without scheme');
+refused("'ews', 'ftp://mail.example.com/EWS', 'basic', 'u', 'file:password'", qr/ftp|scheme|https/, 'a wrong scheme');
+refused("'ews', 'http://mail.example.com/EWS/Exchange.asmx', 'basic', 'u', 'file:password'", qr/http/, 'plain http to another host');
+refused("'ews', 'https://mail.example.com:99999/EWS', 'basic', 'u', 'file:password'", qr/port|URL|url/, 'a port that cannot be');
+refused("'ews', 'https://mail.example.com/EWS', 'password', 'u', 'file:password'", qr/auth/, 'an unknown way to log on');
+refused("'ews', 'https://mail.example.com/EWS', 'basic', 'u', 'file:../password'", qr/secret|file/, 'a secret outside the directory');
+refused("'ews', 'https://mail.example.com/EWS', 'basic', 'u', 'file:password', '{\"time_out\": 5}'", qr/unknown option "time_out"/, 'an unknown option');
+
+# ---- wrong, but only to be found by trying
+my $free = do { my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1'); $s->sockport };
+$stage->make_target(secret => $secret, url => "http://127.0.0.1:$free/EWS/Exchange.asmx");
+$stage->make_link;
+$stage->add_people(1, 3, $one);
+
+# The steps of check_target that fail, and what they say.
+sub failing_steps
+{
+	my ($mailbox) = @_;
+	return $stage->sql("SELECT string_agg(step || ': ' || detail || ' HINT: ' || coalesce(hint, 'none'), ' | ') FROM crmsync.check_target('exchange', '$mailbox') WHERE NOT ok");
+}
+
+sub is_wrong
+{
+	my ($settings, $step, $code, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$stage->sql("SELECT crmsync.alter_target('exchange', $settings)") if $settings;
+	my $said = failing_steps($one);
+	like($said, $step, "$name: check_target says so");
+	unlike($said, qr/HINT: none/, '... with a hint');
+	$stage->sql("SELECT crmsync.resume_target('exchange'); SELECT crmsync.sync('people')");
+	$stage->until_true(sub { $stage->target('code') =~ $code }, '... and so does the target') or diag($stage->target('code || message'));
+	is($stage->status('state'), 'waiting', '... the link waits');
+	isnt($stage->status('pending'), '0', '... and nothing is lost');
+	return;
+}
+
+my $path = '/EWS/Exchange.asmx';
+(my $address = $exchange->url) =~ s/\Q$path\E//;
+is_wrong('', qr/^tcp.*connect/is, qr/^CONNECT/, 'a wrong port');
+is_wrong("url => 'https://no-such-host.invalid$path', secret => '$secret'", qr/^dns/i, qr/^DNS/, 'a wrong name');
+is_wrong("url => 'https://" . ($address =~ s{http://}{}r) . "$path', secret => '$secret'", qr/^tls/i, qr/^TLS/, 'https to a server without TLS');
+is_wrong("url => '$address/wrong/path', secret => '$secret'", qr/404.*path/i, qr/HTTP-404/, 'a wrong path');
+$exchange->forget_journal;
+is_wrong("url => '$address$path', secret => '$wrong'", qr/^mailbox: HTTP-401/, qr/HTTP-401/, 'a wrong password');
+$exchange->forget_journal;
+$stage->sync('people', '1 s');
+is(scalar($exchange->journal), 0, 'a wrong password is tried no more');
+is($stage->target('next_attempt IS NULL'), 't', 'the target is stopped: no account is locked by trying');
+is_wrong("secret => 'file:missing'", qr/^configuration:.*missing/, qr/^configuration/, 'a secret file that is not there');
+$stage->sql("SELECT crmsync.alter_target('exchange', secret => '$secret')");
+$stage->until_true(sub { ($stage->sync)[0] == 0 }, 'the right password is enough');
+is($exchange->show($one), '1:First1 2:First2 3:First3', 'and all that waited arrives');
+is($stage->target('code IS NULL'), 't', 'the target is well');
+is(failing_steps($one), '', 'and check_target has nothing to say');
+
+# ---- mailboxes
+like(failing_steps('nobody@example.test'), qr/ErrorNonExistentMailbox|mailbox/i, 'a mailbox that does not exist: check_target says so');
+$stage->change("INSERT INTO crm.audience VALUES (1, 'nobody\@example.test'), (1, '$two')");
+is($exchange->show($two), '1:First1', 'a mailbox that does not exist does not hold up the others');
+is($stage->sql("SELECT state || ' ' || code FROM crmsync.mailboxes WHERE mailbox = 'nobody\@example.test'"), 'stopped ErrorNonExistentMailbox', 'it is stopped, with the reason');
+like($stage->sql("SELECT hint FROM crmsync.alerts WHERE name = 'nobody\@example.test'"), qr/crmsync\.retry/, 'and a hint');
+$exchange->post('mailboxes', address => 'nobody@example.test');
+$stage->sql("SELECT crmsync.retry('people', mailbox => 'nobody\@example.test')");
+$stage->settles('made and tried again');
+is($exchange->show('nobody@example.test'), '1:First1', 'it gets what it missed');
+$exchange->post('mailbox', address => $two, deny_impersonation => JSON::PP::true());
+$stage->change("UPDATE crm.person SET first_name = 'Ann' WHERE id = 1");
+is($exchange->show($one), '1:Ann 2:First2 3:First3', 'impersonation is denied for one mailbox: the others go on');
+is($stage->sql("SELECT state || ' ' || code FROM crmsync.mailboxes WHERE mailbox = '$two'"), 'stopped ErrorImpersonateUserDenied', 'that one is stopped');
+$exchange->post('mailbox', address => $two, deny_impersonation => JSON::PP::false());
+$stage->sql("SELECT crmsync.retry('people')");
+$stage->settles('allowed and tried again');
+is($exchange->show($two), '1:Ann', 'it gets what it missed');
+
+# ---- hosts that are not allowed
+$stage->sql("ALTER SYSTEM SET crmsync.allowed_hosts = 'mail.example.com'; SELECT pg_reload_conf()");
+$stage->until_true(sub { $stage->error("SELECT crmsync.create_target('other', 'ews', '$address$path', 'basic', 'u', '$secret')") =~ /allowed_hosts/ }, 'a host that is not allowed is refused');
+$stage->sql("ALTER SYSTEM RESET crmsync.allowed_hosts; SELECT pg_reload_conf()");
+
+# ---- secrets
+my $literal = 'l1teral-s3cret';
+$stage->sql("SELECT crmsync.create_target('literal', 'ews', 'https://mail.example.com$path', 'basic', 'u', '$literal')");
+my $views = '';
+for my $view (split /\n/, $stage->sql("SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'crmsync'::regnamespace AND relkind = 'v'"))
+{
+	$views .= $stage->sql("SELECT * FROM $view");
+}
+my $all = join '|', map { quotemeta } $password, 'wr0ng-but-secret', $literal;
+unlike($views, qr/$all/, 'no view shows a secret');
+unlike(slurp_file($node->logfile), qr/$all/, 'nor the server log');
+$node->command_ok([ 'pg_dump', '-d', $node->connstr('postgres'), '-f', $node->basedir . '/dump.sql' ], 'pg_dump');
+unlike(slurp_file($node->basedir . '/dump.sql'), qr/$all/, 'nor a dump');
+$stage->sql("CREATE ROLE reader LOGIN; SELECT crmsync.grant_role('reader', 'admin')");
+like($stage->error('SET ROLE reader; SELECT * FROM crmsync.target_secret'), qr/permission denied/, 'an administrator of crmsync cannot read them');
+
+$stage->done;
