@@ -23,7 +23,7 @@ class Psql:
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def ask(self, sql):
-        self.process.stdin.write(sql + "\n\\echo END\n")
+        self.process.stdin.write(sql + ";\n\\echo END\n")
         return list(iter(lambda: self.process.stdout.readline().rstrip("\n"), "END"))
 
 
@@ -54,7 +54,7 @@ for number, person in enumerate(people):
     goal = exchange.updates() + int(copies)
     time.sleep(0.02)
     started = time.perf_counter()
-    psql.ask(f"UPDATE crm.person SET position = 'Position {number} {started}' WHERE id = {person};")
+    psql.ask(f"UPDATE crm.person SET position = 'Position {number} {started}' WHERE id = {person}")
     while exchange.updates() < goal:
         if time.perf_counter() - started > 10:
             sys.exit(f"the change of person {person} did not arrive within 10 seconds")
