@@ -133,10 +133,14 @@ $(LAYER_ARCHIVE): $(LAYER_OBJECTS)
 	rm -f $@ && $(AR) rcs $@ $^
 
 UNIT_TESTS := $(patsubst test/unit/%.cpp,$(BUILD)/unit/%,$(wildcard test/unit/*_test.cpp))
-UNIT_SHARED := $(call objects_of,$(filter-out %_test.cpp,$(wildcard test/unit/*.cpp)))
-$(BUILD)/unit/%: $(BUILD)/test/unit/%.o $(UNIT_SHARED) $(LAYER_ARCHIVE)
+# What several tests share is an archive, too: each takes of it what it needs.
+UNIT_ARCHIVE := $(BUILD)/unit.a
+$(UNIT_ARCHIVE): $(call objects_of,$(filter-out %_test.cpp,$(wildcard test/unit/*.cpp)))
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/unit/%: $(BUILD)/test/unit/%.o $(UNIT_ARCHIVE) $(LAYER_ARCHIVE)
 	@mkdir -p $(@D)
-	$(CXX) $(if $(SANITIZE),$(SANITIZERS)) $^ -lgtest_main -lgtest $(ENGINE_LIBS) -pthread -o $@
+	$(CXX) $(if $(SANITIZE),$(SANITIZERS)) $^ -lgtest_main -lgtest $(ENGINE_LIBS) -lssl -lcrypto -lz -pthread -o $@
 
 .PHONY: unit unit-build fuzz fuzz-build
 unit-build: $(UNIT_TESTS)
