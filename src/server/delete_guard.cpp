@@ -1,7 +1,10 @@
 #include "server/delete_guard.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <set>
+#include <string>
 
 namespace crmsync {
 
@@ -13,11 +16,20 @@ struct Count {
     std::int64_t deletes() const { return unconfirmed + recent; }
 };
 
+pg::IntegerArray mailboxes_of(const std::map<int, Count>& counts) {
+    pg::IntegerArray ids;
+    for (const auto& [mailbox, count] : counts) {
+        ids.push_back(mailbox);
+    }
+    return ids;
+}
+
 std::map<int, Count> count_by_mailbox(int link) {
     std::map<int, Count> counts;
     const pg::Rows meant = pg::query(
         "SELECT mailbox, pg_catalog.count(*) FILTER (WHERE NOT confirmed) FROM crmsync.item "
-        "WHERE link = $1 AND state = 'leaving' GROUP BY mailbox", link);
+        "WHERE link = $1 AND state = 'leaving' GROUP BY mailbox",
+        link);
     for (std::uint64_t row = 0; row < meant.size(); ++row) {
         counts[static_cast<int>(meant.integer(row, 0))].unconfirmed = meant.integer(row, 1);
     }
@@ -26,23 +38,60 @@ std::map<int, Count> count_by_mailbox(int link) {
     }
     const pg::Rows done = pg::query(
         "SELECT mailbox, pg_catalog.sum(count)::bigint FROM crmsync.deletion WHERE link = $1 "
-        "AND minute > pg_catalog.now() - interval '1 hour' GROUP BY mailbox", link);
+        "AND minute > pg_catalog.now() - interval '1 hour' GROUP BY mailbox",
+        link);
     for (std::uint64_t row = 0; row < done.size(); ++row) {
         counts[static_cast<int>(done.integer(row, 0))].recent = done.integer(row, 1);
     }
     return counts;
 }
 
-// Counting a million items takes a while: only when it can make a difference.
+// Counting a million items takes a while: not further than it can make a difference.
 std::int64_t items_of(const LinkConfiguration& link, const Count& count, int mailbox) {
-    if (count.deletes() <= link.guard.min_deletes) {
+    const GuardLimits& limits = link.guard;
+    if (count.deletes() <= limits.min_deletes || count.deletes() > limits.max_deletes ||
+        limits.max_delete_percent == 0) {
         return 0;
     }
-    const pg::Rows rows =
-        mailbox == 0
-            ? pg::query("SELECT pg_catalog.count(*) FROM crmsync.item WHERE link = $1", link.id)
-            : pg::query("SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1", mailbox);
+    const std::int64_t enough = count.deletes() * 100 / limits.max_delete_percent + 1;
+    const pg::Rows rows = mailbox == 0
+                              ? pg::query(
+                                    "SELECT pg_catalog.count(*) FROM (SELECT FROM crmsync.item "
+                                    "WHERE link = $1 AND state <> 'gone' LIMIT $2) AS first",
+                                    link.id, enough)
+                              : pg::query(
+                                    "SELECT pg_catalog.count(*) FROM (SELECT FROM crmsync.item "
+                                    "WHERE mailbox = $1 AND state <> 'gone' LIMIT $2) AS first",
+                                    mailbox, enough);
     return rows.integer(0, 0) + count.recent;
+}
+
+// Nothing is deleted in mailboxes that do not take part: returns those that do, and leaves out what
+// is meant in the others.
+pg::IntegerArray taking_part(const LinkConfiguration& link, std::map<int, Count>& counts) {
+    if (link.mailboxes_query.empty() || counts.empty()) {
+        return mailboxes_of(counts);
+    }
+    std::set<std::string, std::less<>> participants;
+    const pg::Rows given = pg::query_as(link.owner, link.mailboxes_query);
+    for (std::uint64_t row = 0; row < given.size(); ++row) {
+        if (given.boolean(row, 1)) {
+            participants.insert(given.string(row, 0));
+        }
+    }
+    const pg::IntegerArray ids = mailboxes_of(counts);
+    const pg::Rows known =
+        pg::query("SELECT id, address FROM crmsync.mailbox WHERE id = ANY ($1)", &ids);
+    pg::IntegerArray taking;
+    for (std::uint64_t row = 0; row < known.size(); ++row) {
+        const int mailbox = static_cast<int>(known.integer(row, 0));
+        if (participants.contains(known.text(row, 1))) {
+            taking.push_back(mailbox);
+        } else {
+            counts[mailbox].unconfirmed = 0;
+        }
+    }
+    return taking;
 }
 
 bool waits(const LinkConfiguration& link, const Count& count, int mailbox) {
@@ -66,9 +115,10 @@ std::string held_text(const pg::IntegerArray& mailboxes, bool whole_link,
 }
 
 void report_held(int link, const std::string& text) {
-    pg::query("UPDATE crmsync.link_state SET held = nullif($2, '') "
-              "WHERE link = $1 AND coalesce(held, '') <> $2",
-              link, std::string_view(text));
+    pg::query(
+        "UPDATE crmsync.link_state SET held = nullif($2, '') "
+        "WHERE link = $1 AND coalesce(held, '') <> $2",
+        link, std::string_view(text));
 }
 
 }  // namespace
@@ -79,7 +129,8 @@ bool exceeds(const GuardLimits& limits, std::int64_t deletes, std::int64_t items
 }
 
 std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
-    const std::map<int, Count> counts = count_by_mailbox(link.id);
+    std::map<int, Count> counts = count_by_mailbox(link.id);
+    const pg::IntegerArray taking = taking_part(link, counts);
     pg::IntegerArray held;
     Count sum;
     for (const auto& [mailbox, count] : counts) {
@@ -98,29 +149,31 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
         "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
         "FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox "
         "WHERE i.link = $1 AND i.state = 'leaving' "
-        "AND (i.confirmed OR NOT ($2 OR i.mailbox = ANY ($3))) "
+        "AND i.mailbox = ANY ($5) AND (i.confirmed OR NOT ($2 OR i.mailbox = ANY ($3))) "
         "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
         "AND NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "
         "AND p.tier IN (0, 1) AND p.record = i.record) "
         "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
         "AND f.mailbox = i.mailbox AND f.record = i.record "
         "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $4",
-        link.id, whole_link, &held, static_cast<std::int32_t>(most_deletes_at_once));
+        link.id, whole_link, &held, static_cast<std::int32_t>(most_deletes_at_once), &taking);
     std::vector<LeavingItem> items;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        items.push_back({rows.string(row, 0), static_cast<int>(rows.integer(row, 1)),
+        items.push_back({rows.string(row, 0),
+                         static_cast<int>(rows.integer(row, 1)),
                          {rows.string(row, 2), rows.string(row, 3)}});
     }
     return items;
 }
 
 void count_deletes(int link, const std::vector<int>& mailboxes) {
-    pg::query("INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
-              "SELECT $1, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
-              "pg_catalog.count(*) FROM unnest($2::integer[]) AS u(mailbox) "
-              "GROUP BY mailbox "
-              "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
-              link, &mailboxes);
+    pg::query(
+        "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
+        "SELECT $1, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
+        "pg_catalog.count(*) FROM unnest($2::integer[]) AS u(mailbox) "
+        "GROUP BY mailbox "
+        "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
+        link, &mailboxes);
 }
 
 }  // namespace crmsync
