@@ -259,6 +259,41 @@ std::unordered_map<std::string, SPIPlanPtr>& plans() {
     return *map;
 }
 
+// Queries under way: what one runs may call functions of ours, which run others.
+int queries_under_way = 0;
+
+struct Depth {
+    Depth() { ++queries_under_way; }
+    ~Depth() { --queries_under_way; }
+    Depth(const Depth&) = delete;
+    Depth& operator=(const Depth&) = delete;
+};
+
+// Links come and go with their own texts: start over rather than grow for ever.
+void forget_plans() {
+    auto& all = plans();
+    for (auto it = all.begin(); it != all.end(); it = all.erase(it)) {
+        SPIPlanPtr plan = it->second;
+        guard([&] { SPI_freeplan(plan); });
+    }
+}
+
+SPIPlanPtr kept_plan(const std::string& text) {
+    if (plans().size() > 1000 && queries_under_way == 1) {
+        forget_plans();
+    }
+    const auto kept = plans().find(text);
+    return kept == plans().end() ? nullptr : kept->second;
+}
+
+// plan: nullptr when there is none to keep.
+void keep(const std::string& text, SPIPlanPtr plan) {
+    if (plan != nullptr && !plans().emplace(text, plan).second && plans().at(text) != plan) {
+        // A query within this one has come first.
+        guard_cleanup([&] { SPI_freeplan(plan); });
+    }
+}
+
 struct Unit {
     const char* sql;
     std::span<const Parameter> parameters;
@@ -268,6 +303,7 @@ struct Unit {
     Rows::Cell* cells;
     int columns;
     std::uint64_t processed;
+    bool timed;  // a timeout runs
 };
 
 // The whole statement, in PostgreSQL's own way: nothing here has a destructor.
@@ -294,6 +330,7 @@ void run(Unit* unit) {
     const int timeout = restricted && MyBgworkerEntry != nullptr ? preload().query_timeout() : 0;
     if (timeout > 0) {
         enable_timeout_after(STATEMENT_TIMEOUT, timeout);
+        unit->timed = true;
     }
     // Functions are called with a snapshot in place; a worker has none until it takes one.
     const bool own_snapshot = !ActiveSnapshotSet();
@@ -301,18 +338,20 @@ void run(Unit* unit) {
         PushActiveSnapshot(GetTransactionSnapshot());
     }
     SPI_connect();
-    if (unit->plan == nullptr) {
-        unit->plan = SPI_prepare(unit->sql, parameters.count, parameters.types);
-        if (unit->plan == nullptr) {
+    SPIPlanPtr plan = unit->plan;
+    if (plan == nullptr) {
+        plan = SPI_prepare(unit->sql, parameters.count, parameters.types);
+        if (plan == nullptr) {
             ereport(ERROR,
                     (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not prepare a statement: %s",
                                                              SPI_result_code_string(SPI_result))));
         }
         if (!unit->options.once) {
-            SPI_keepplan(unit->plan);
+            SPI_keepplan(plan);
+            unit->plan = plan;
         }
     }
-    const int result = SPI_execute_plan(unit->plan, parameters.values, parameters.nulls, false, 0);
+    const int result = SPI_execute_plan(plan, parameters.values, parameters.nulls, false, 0);
     if (result < 0) {
         ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
                         errmsg("could not run a statement: %s", SPI_result_code_string(result))));
@@ -340,30 +379,25 @@ void run(Unit* unit) {
 
 Rows query(std::string_view sql, std::span<const Parameter> parameters, QueryOptions options) {
     std::string text(sql);
-    SPIPlanPtr* kept = nullptr;
-    if (!options.once) {
-        // Links come and go with their own texts: start over rather than grow for ever.
-        if (plans().size() > 1000) {
-            auto& all = plans();
-            for (auto it = all.begin(); it != all.end(); it = all.erase(it)) {
-                SPIPlanPtr plan = it->second;
-                if (plan != nullptr) {
-                    guard([&] { SPI_freeplan(plan); });
-                }
-            }
-        }
-        kept = &plans()[text];
-    }
     Rows rows;
     rows.context_ = guard([] {
         return AllocSetContextCreate(TopMemoryContext, "crmsync rows", ALLOCSET_DEFAULT_SIZES);
     });
-    Unit unit{text.c_str(),  parameters, options, kept == nullptr ? nullptr : *kept,
-              rows.context_, nullptr,    0,       0};
-    guard([&] { run(&unit); });
-    if (kept != nullptr) {
-        *kept = unit.plan;
+    const Depth depth;
+    Unit unit{text.c_str(),  parameters, options, options.once ? nullptr : kept_plan(text),
+              rows.context_, nullptr,    0,       0,
+              false};
+    try {
+        guard([&] { run(&unit); });
+    } catch (...) {
+        // What follows in a subtransaction's place has its own time.
+        if (unit.timed) {
+            guard_cleanup([] { disable_timeout(STATEMENT_TIMEOUT, false); });
+        }
+        keep(text, unit.plan);
+        throw;
     }
+    keep(text, unit.plan);
     rows.cells_ = unit.cells;
     rows.columns_ = unit.columns;
     rows.processed_ = unit.processed;
