@@ -33,15 +33,15 @@ CREATE TABLE crmsync.pending (
     link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
     tier        smallint NOT NULL,
     record      text NOT NULL COLLATE "C",
-    version     bigint NOT NULL DEFAULT 0,
+    version     bigint NOT NULL DEFAULT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint,
     since       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (link, tier, record)
 );
-COMMENT ON TABLE crmsync.pending IS 'records to look at; version counts how often a record was named again meanwhile';
+COMMENT ON TABLE crmsync.pending IS 'records to look at; version tells whether a record was named again meanwhile';
 COMMENT ON COLUMN crmsync.pending.link IS 'the link to look with';
 COMMENT ON COLUMN crmsync.pending.tier IS '0: changed just now; 1: from a comparison, after all of tier 0';
 COMMENT ON COLUMN crmsync.pending.record IS 'key of the record as text';
-COMMENT ON COLUMN crmsync.pending.version IS 'counts how often the record was named again meanwhile';
+COMMENT ON COLUMN crmsync.pending.version IS 'another one whenever the record is named again; begins with the time, so that a row which went and came back is told from the one before';
 COMMENT ON COLUMN crmsync.pending.since IS 'when it was first named';
 
 CREATE TABLE crmsync.link_state (
@@ -151,6 +151,7 @@ CREATE TABLE crmsync.failure (
     since           timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (link, mailbox, record)
 );
+CREATE INDEX failure_record ON crmsync.failure (link, record);
 COMMENT ON TABLE crmsync.failure IS 'what could not be done for a record in a mailbox; next_attempt NULL: parked until the record changes or retry; code postponed: the mailbox itself cannot be reached';
 COMMENT ON COLUMN crmsync.failure.link IS 'the link';
 COMMENT ON COLUMN crmsync.failure.mailbox IS 'the mailbox';

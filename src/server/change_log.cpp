@@ -70,6 +70,16 @@ void mark_named_records(std::string_view since) {
               "WHERE c.lookup IS NULL AND m.value IS NOT NULL) AS named "
               "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
               since, largest_fresh_change);
+    // What was given up is given up no more: the record has changed.
+    if (!pg::query("SELECT FROM crmsync.failure LIMIT 1").empty()) {
+        pg::query("UPDATE crmsync.failure f SET next_attempt = pg_catalog.now() "
+                  "FROM (SELECT c.link, m.value FROM " + new_markers + "AS m "
+                  "JOIN crmsync.capture_link c USING (capture) "
+                  "WHERE c.lookup IS NULL AND m.value IS NOT NULL) AS named "
+                  "WHERE f.link = named.link AND f.record = named.value "
+                  "AND f.code <> 'postponed' "
+                  "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())", since);
+    }
 }
 
 void request_comparisons(std::string_view since) {

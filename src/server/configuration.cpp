@@ -59,6 +59,13 @@ net::Endpoint endpoint_of(const pg::Rows& rows, std::uint64_t row) {
     endpoint.auth = auth_from_name(rows.text(row, 3));
     endpoint.username = rows.string(row, 4);
     endpoint.secret = resolve_secret(rows.text(row, 6));
+    const bool by_password = endpoint.auth == net::Auth::basic || endpoint.auth == net::Auth::ntlm;
+    if (by_password && endpoint.secret.empty()) {
+        // Not tried: every attempt without the password brings the account nearer to being locked.
+        throw pg::UserError(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                            "the target has no secret (a dump holds none): give it with "
+                            "crmsync.alter_target");
+    }
     endpoint.timeout = std::chrono::seconds(number_or(rows, row, 7, 120));
     endpoint.max_connections = number_or(rows, row, 8, 8);
     endpoint.proxy = rows.string(row, 9);
@@ -156,6 +163,7 @@ void read_layout(LinkConfiguration& link) {
             }
         }
     }
+    link.layout = std::make_shared<const record::Layout>(link.rules.layout);
 }
 
 // An unknown role breaks this link only.

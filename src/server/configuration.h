@@ -40,6 +40,7 @@ struct LinkConfiguration {
     std::string object_name;
     Oid owner = InvalidOid;
     sync::Rules rules;
+    std::shared_ptr<const record::Layout> layout;  // that of the rules, for values that outlive it
     std::string folder;
     bool hard_delete = false;
     GuardLimits guard;

@@ -11,6 +11,7 @@
 #include "server/delete_guard.h"
 #include "server/jsonb_fields.h"
 #include "server/query.h"
+#include "server/subtransaction.h"
 #include "sync/stamp.h"
 
 namespace crmsync {
@@ -36,16 +37,18 @@ struct Copy {
     Mailbox* mailbox;
     bool in_audience = false;
     std::optional<sync::KnownItem> item;
-    bool held_back = false;  // failed before, and not to be tried again yet
 };
 
 struct RecordWork {
     std::vector<PendingRow> rows;
     bool fresh = false;
     bool exists = false;
+    bool unreadable = false;  // whether it exists is not known: its expressions fail
+    std::string code = "value";
     std::string problem;  // why its values cannot be sent
     std::shared_ptr<sync::Desired> desired;
     std::vector<Copy> copies;
+    std::map<int, bool> failures;  // mailbox: whether it is not to be tried again yet
 
     Copy& copy_in(Mailbox* mailbox) {
         for (Copy& copy : copies) {
@@ -53,7 +56,7 @@ struct RecordWork {
                 return copy;
             }
         }
-        copies.push_back({mailbox, false, std::nullopt, false});
+        copies.push_back({mailbox, false, std::nullopt});
         return copies.back();
     }
 };
@@ -64,7 +67,7 @@ class Reader {
         : configuration_(configuration), link_(link) {}
 
     void take(const std::vector<std::string>& keys);
-    bool read_pending(const WorkInFlight& in_flight, PendingPosition& position, int limit);
+    bool read_pending(WorkInFlight& in_flight, PendingPosition& position, int limit);
     Work read_and_decide();
 
     std::map<std::string, RecordWork>& records() { return records_; }
@@ -72,7 +75,10 @@ class Reader {
   private:
     void read_audience();
     void read_items();
-    void read_source();
+    template <class Read>
+    void divide(const pg::TextArray& keys, const Read& read);
+    void read_source(const pg::TextArray& keys);
+    void read_audience(const pg::TextArray& keys, pg::TextArray& addresses);
     void read_failures();
     Work decide();
     Mailbox* mailbox_by_address(const std::string& address);
@@ -80,8 +86,10 @@ class Reader {
     void create_mailboxes();
     void set_values(RecordWork& record, const std::string& key, const pg::Rows& rows,
                     std::uint64_t row);
-    void decide_copy(RecordWork& record, const std::string& key, Copy& copy, Work& work,
+    bool decide_copy(RecordWork& record, const std::string& key, Copy& copy, Work& work,
                      int& outcomes);
+    void settle_failures(const RecordWork& record, const std::string& key,
+                         const std::vector<int>& failing);
     void write_verdicts();
 
     const Configuration& configuration_;
@@ -103,13 +111,18 @@ class Reader {
     Verdicts leave_;
     Verdicts stay_;
     Verdicts forget_;
+    Verdicts well_;  // has failed before, and needs nothing any more
 };
 
-bool Reader::read_pending(const WorkInFlight& in_flight, PendingPosition& position, int limit) {
-    bool more = false;
+// Returns true when it has not been all round yet, or has taken something on a round that took more
+// than one call: what is pending may then have changed behind it.
+bool Reader::read_pending(WorkInFlight& in_flight, PendingPosition& position, int limit) {
+    const bool from_start = position.after[0].empty() && position.after[1].empty();
+    position.took = position.took && !from_start;
     for (int tier = 0; tier < 2; ++tier) {
         const int wanted = limit - static_cast<int>(keys_.size());
         if (wanted <= 0) {
+            position.took = true;
             return true;
         }
         const pg::Rows rows = pg::query(
@@ -117,23 +130,23 @@ bool Reader::read_pending(const WorkInFlight& in_flight, PendingPosition& positi
             "WHERE link = $1 AND tier = $2 AND record > $3 ORDER BY record LIMIT $4",
             link_.id, tier, std::string_view(position.after[tier]), wanted);
         for (std::uint64_t row = 0; row < rows.size(); ++row) {
-            const std::string key = rows.string(row, 0);
-            if (in_flight.contains(link_.id, key)) {
+            PendingRow pending{link_.id, tier, rows.string(row, 0), rows.integer(row, 1)};
+            if (in_flight.occupies(pending)) {
                 continue;
             }
-            RecordWork& record = records_[key];
+            RecordWork& record = records_[pending.record];
             if (record.rows.empty()) {
-                keys_.push_back(key);
+                keys_.push_back(pending.record);
             }
             record.fresh |= tier == 0;
-            record.rows.push_back({link_.id, tier, key, rows.integer(row, 1)});
+            record.rows.push_back(std::move(pending));
         }
         const bool whole = rows.size() == static_cast<std::uint64_t>(wanted);
-        const bool from_the_middle = !position.after[tier].empty();
         position.after[tier] = whole ? rows.string(rows.size() - 1, 0) : std::string();
-        more |= whole || from_the_middle;
     }
-    return more;
+    position.took |= !keys_.empty();
+    const bool at_end = position.after[0].empty() && position.after[1].empty();
+    return !at_end || (!from_start && position.took);
 }
 
 void Reader::take(const std::vector<std::string>& keys) {
@@ -150,9 +163,45 @@ Mailbox* Reader::mailbox_by_address(const std::string& address) {
     return &mailbox;
 }
 
+// The error is of the values that a query has met, not of the query: other records may do better.
+bool concerns_values(const pg::Error& error) {
+    const std::string code = error.code();
+    return code.starts_with("22") || code.starts_with("21") || code.starts_with("P0") ||
+           code.starts_with("38") || code.starts_with("39");
+}
+
+// Reads what can be read: where values make a query fail, its records are divided until those stand
+// alone that are to blame.
+template <class Read>
+void Reader::divide(const pg::TextArray& keys, const Read& read) {
+    const std::optional<pg::Error> error = pg::subtransaction([&] { read(keys); });
+    if (!error) {
+        return;
+    }
+    pg::check_interrupts();
+    if (!concerns_values(*error)) {
+        throw pg::Error(*error);
+    }
+    if (keys.size() == 1) {
+        RecordWork& record = records_.at(keys.front());
+        record.unreadable = true;
+        record.code = error->code();
+        record.problem = error->message;
+        return;
+    }
+    const auto middle = keys.begin() + static_cast<std::ptrdiff_t>(keys.size() / 2);
+    divide({keys.begin(), middle}, read);
+    divide({middle, keys.end()}, read);
+}
+
 void Reader::read_audience() {
-    const pg::Rows rows = pg::query_as(link_.owner, link_.audience_query, &keys_);
     pg::TextArray addresses;
+    divide(keys_, [&](const pg::TextArray& keys) { read_audience(keys, addresses); });
+    read_mailboxes(addresses, {});
+}
+
+void Reader::read_audience(const pg::TextArray& keys, pg::TextArray& addresses) {
+    const pg::Rows rows = pg::query_as(link_.owner, link_.audience_query, &keys);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const auto record = records_.find(rows.string(row, 0));
         if (record == records_.end()) {
@@ -164,7 +213,6 @@ void Reader::read_audience() {
         }
         record->second.copy_in(mailbox_by_address(address)).in_audience = true;
     }
-    read_mailboxes(addresses, {});
 }
 
 void Reader::read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids) {
@@ -250,8 +298,8 @@ void Reader::create_mailboxes() {
     }
 }
 
-void Reader::read_source() {
-    const pg::Rows rows = pg::query_as(link_.owner, link_.source_query, &keys_);
+void Reader::read_source(const pg::TextArray& keys) {
+    const pg::Rows rows = pg::query_as(link_.owner, link_.source_query, &keys);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const std::string key = rows.string(row, 0);
         const auto record = records_.find(key);
@@ -269,6 +317,7 @@ void Reader::set_values(RecordWork& record, const std::string& key, const pg::Ro
     record.desired->key = key;
     record.desired->stamp = sync::make_stamp(configuration_.instance, link_.name, key);
     record.desired->values.resize(layout.size());
+    record.desired->layout = link_.layout;
     for (std::size_t i = 0; i < layout.size(); ++i) {
         const int column = static_cast<int>(i) + 1;
         if (rows.is_null(row, column)) {
@@ -294,20 +343,19 @@ void Reader::set_values(RecordWork& record, const std::string& key, const pg::Ro
     }
     record.desired->all = record::fields_to_create(link_.rules.object, layout, link_.rules.fields,
                                                    record.desired->values);
+    record.desired->absent = sync::absent_fields(link_.rules, record.desired->values);
 }
 
 void Reader::read_failures() {
     const pg::Rows rows = pg::query(
-        "SELECT record, mailbox FROM crmsync.failure WHERE link = $1 AND record = ANY ($2) "
-        "AND (next_attempt IS NULL OR next_attempt > pg_catalog.now()) AND code <> 'postponed'",
+        "SELECT record, mailbox, (next_attempt IS NULL OR next_attempt > pg_catalog.now()) "
+        "AND code <> 'postponed' FROM crmsync.failure WHERE link = $1 AND record = ANY ($2)",
         link_.id, &keys_);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        const auto mailbox = mailboxes_by_id_.find(static_cast<int>(rows.integer(row, 1)));
         RecordWork& record = records_.at(rows.string(row, 0));
         // What the CRM has changed since is tried again at once.
-        if (mailbox != mailboxes_by_id_.end() && mailbox->second != nullptr && !record.fresh) {
-            record.copy_in(mailbox->second).held_back = true;
-        }
+        record.failures[static_cast<int>(rows.integer(row, 1))] =
+            rows.boolean(row, 2) && !record.fresh;
     }
 }
 
@@ -322,40 +370,45 @@ sync::Outcome without_network(sync::Result result, const Mailbox& mailbox, const
     return outcome;
 }
 
-void Reader::decide_copy(RecordWork& record, const std::string& key, Copy& copy, Work& work,
+// Returns true when something is to be done there, now or later: a failure of before stays noted.
+bool Reader::decide_copy(RecordWork& record, const std::string& key, Copy& copy, Work& work,
                          int& outcomes) {
     const Mailbox& mailbox = *copy.mailbox;
-    if (!mailbox.takes_part || copy.held_back) {
-        return;
+    if (!mailbox.takes_part) {
+        return false;
+    }
+    const auto failure = record.failures.find(mailbox.id);
+    const bool held_back = failure != record.failures.end() && failure->second;
+    const bool has_problem = record.unreadable || (record.exists && copy.in_audience);
+    if (!record.problem.empty() && has_problem) {
+        if (!held_back) {
+            ++outcomes;
+            work.outcomes.push_back(
+                without_network(sync::Result::failed, mailbox, key,
+                                {exchange::Disposition::item_failed, record.code, record.problem}));
+        }
+        return true;
     }
     sync::Wish wish;
     wish.exists = record.exists;
     wish.in_audience = copy.in_audience;
-    if (record.exists && copy.in_audience && !record.problem.empty()) {
-        ++outcomes;
-        work.outcomes.push_back(without_network(
-            sync::Result::failed, mailbox, key,
-            {exchange::Disposition::item_failed, "value", record.problem}));
-        return;
-    }
     wish.values = record.exists ? &record.desired->values : nullptr;
-    sync::Decision decision =
-        sync::decide(link_.rules, wish, copy.item ? &*copy.item : nullptr);
+    sync::Decision decision = sync::decide(link_.rules, wish, copy.item ? &*copy.item : nullptr);
 
     sync::Task task{};
     switch (decision.verdict) {
         case sync::Verdict::nothing:
-            return;
+            return copy.item && copy.item->leaving;
         case sync::Verdict::leave:
             leave_.add(key, mailbox.id);
             work.leaving.push_back({key, mailbox.id});
-            return;
+            return false;
         case sync::Verdict::stay:
             stay_.add(key, mailbox.id);
-            return;
+            return false;
         case sync::Verdict::forget:
             forget_.add(key, mailbox.id);
-            return;
+            return false;
         case sync::Verdict::create:
             task.action = sync::Action::create;
             break;
@@ -369,13 +422,15 @@ void Reader::decide_copy(RecordWork& record, const std::string& key, Copy& copy,
             task.action = sync::Action::unlink;
             break;
     }
+    if (held_back) {
+        return true;
+    }
     ++outcomes;
     if (!mailbox.available) {
-        work.outcomes.push_back(
-            without_network(sync::Result::postponed, mailbox, key,
-                            {exchange::Disposition::mailbox_disabled, mailbox.code,
-                             mailbox.message}));
-        return;
+        work.outcomes.push_back(without_network(
+            sync::Result::postponed, mailbox, key,
+            {exchange::Disposition::mailbox_disabled, mailbox.code, mailbox.message}));
+        return true;
     }
     task.record = key;
     task.desired = record.desired;
@@ -386,35 +441,55 @@ void Reader::decide_copy(RecordWork& record, const std::string& key, Copy& copy,
         task.item = copy.item->reference;
     }
     work.tasks.emplace_back(mailbox.id, std::move(task));
+    return true;
+}
+
+void Reader::settle_failures(const RecordWork& record, const std::string& key,
+                             const std::vector<int>& failing) {
+    for (const auto& [mailbox, held_back] : record.failures) {
+        if (std::find(failing.begin(), failing.end(), mailbox) == failing.end()) {
+            well_.add(key, mailbox);
+        }
+    }
 }
 
 void Reader::write_verdicts() {
+    if (!well_.records.empty()) {
+        pg::query(
+            "DELETE FROM crmsync.failure f "
+            "USING unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "WHERE f.link = $1 AND f.record = u.record AND f.mailbox = u.mailbox",
+            link_.id, &well_.records, &well_.mailboxes);
+    }
     if (!leave_.records.empty()) {
-        pg::query("UPDATE crmsync.item i SET state = 'leaving', confirmed = false, "
-                  "since = pg_catalog.now() FROM unnest($2::text[], $3::integer[]) "
-                  "AS u(record, mailbox) WHERE i.link = $1 AND i.record = u.record "
-                  "AND i.mailbox = u.mailbox AND i.state = 'linked'",
-                  link_.id, &leave_.records, &leave_.mailboxes);
+        pg::query(
+            "UPDATE crmsync.item i SET state = 'leaving', confirmed = false, "
+            "since = pg_catalog.now() FROM unnest($2::text[], $3::integer[]) "
+            "AS u(record, mailbox) WHERE i.link = $1 AND i.record = u.record "
+            "AND i.mailbox = u.mailbox AND i.state = 'linked'",
+            link_.id, &leave_.records, &leave_.mailboxes);
     }
     if (!stay_.records.empty()) {
-        pg::query("UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "
-                  "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
-                  "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
-                  "AND i.state = 'leaving'",
-                  link_.id, &stay_.records, &stay_.mailboxes);
+        pg::query(
+            "UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "
+            "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
+            "AND i.state = 'leaving'",
+            link_.id, &stay_.records, &stay_.mailboxes);
     }
     if (!forget_.records.empty()) {
-        pg::query("DELETE FROM crmsync.item i "
-                  "USING unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
-                  "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox",
-                  link_.id, &forget_.records, &forget_.mailboxes);
+        pg::query(
+            "DELETE FROM crmsync.item i "
+            "USING unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox",
+            link_.id, &forget_.records, &forget_.mailboxes);
     }
 }
 
 Work Reader::read_and_decide() {
     read_audience();
     read_items();
-    read_source();
+    divide(keys_, [&](const pg::TextArray& keys) { read_source(keys); });
     read_failures();
     return decide();
 }
@@ -425,9 +500,13 @@ Work Reader::decide() {
     for (auto& [key, record] : records_) {
         int outcomes = 0;
         work.pairs += record.copies.size();
+        std::vector<int> failing;
         for (Copy& copy : record.copies) {
-            decide_copy(record, key, copy, work, outcomes);
+            if (decide_copy(record, key, copy, work, outcomes)) {
+                failing.push_back(copy.mailbox->id);
+            }
         }
+        settle_failures(record, key, failing);
         if (outcomes > 0) {
             work.begun.push_back({key, record.rows, outcomes});
         } else {
@@ -462,23 +541,24 @@ void settle_pending(const std::vector<PendingRow>& rows) {
         versions.push_back(row.version);
     }
     // A row that was named again meanwhile has another version, and stays.
-    pg::query("DELETE FROM crmsync.pending p "
-              "USING unnest($1::integer[], $2::integer[], $3::text[], $4::bigint[]) "
-              "AS u(link, tier, record, version) "
-              "WHERE p.link = u.link AND p.tier = u.tier AND p.record = u.record "
-              "AND p.version = u.version",
-              &links, &tiers, &records, &versions);
+    pg::query(
+        "DELETE FROM crmsync.pending p "
+        "USING unnest($1::integer[], $2::integer[], $3::text[], $4::bigint[]) "
+        "AS u(link, tier, record, version) "
+        "WHERE p.link = u.link AND p.tier = u.tier AND p.record = u.record "
+        "AND p.version = u.version",
+        &links, &tiers, &records, &versions);
 }
 
 namespace {
 
 // Deletes that the guard lets pass, of records that nothing else is going on for. Returns true when
 // there may be more of them.
-bool add_deletes(const LinkConfiguration& link, const WorkInFlight& in_flight, Work& work) {
+bool add_deletes(const LinkConfiguration& link, WorkInFlight& in_flight, Work& work) {
     const std::vector<LeavingItem> items = deletable_items(link);
     std::map<std::string, int> outcomes;
     for (const LeavingItem& item : items) {
-        if (in_flight.contains(link.id, item.record)) {
+        if (in_flight.occupies(link.id, item.record)) {
             continue;
         }
         sync::Task task{};
@@ -498,7 +578,7 @@ bool add_deletes(const LinkConfiguration& link, const WorkInFlight& in_flight, W
             work.begun.push_back({record, {}, count});
         }
     }
-    return items.size() == most_deletes_at_once;
+    return !outcomes.empty() && items.size() == most_deletes_at_once;
 }
 
 // What the engine has to know of the mailboxes that the tasks go to.
@@ -543,22 +623,21 @@ Work work_for(const Configuration& configuration, const LinkConfiguration& link,
 }
 
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
-               const WorkInFlight& in_flight, PendingPosition& position) {
-    const int limit = std::clamp(static_cast<int>(wanted_pairs / position.pairs_per_record), 1,
-                                 most_records);
+               WorkInFlight& in_flight, PendingPosition& position) {
+    const int limit =
+        std::clamp(static_cast<int>(wanted_pairs / position.pairs_per_record), 1, most_records);
     Reader reader(configuration, link);
     const bool more = reader.read_pending(in_flight, position, limit);
     Work work;
     if (!reader.records().empty()) {
         work = reader.read_and_decide();
-        position.pairs_per_record =
-            std::max(0.5, static_cast<double>(work.pairs) /
-                              static_cast<double>(reader.records().size()));
+        position.pairs_per_record = std::max(
+            0.5, static_cast<double>(work.pairs) / static_cast<double>(reader.records().size()));
     }
     work.more = more;
     if (!more) {
         // Only when all that is pending has been looked at is the number of deletes known.
-        work.more = add_deletes(link, in_flight, work);
+        work.more_deletes = add_deletes(link, in_flight, work);
     }
     if (!work.tasks.empty()) {
         describe_mailboxes(configuration, link, work);

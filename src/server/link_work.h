@@ -1,5 +1,5 @@
-// The next piece of work of a link: reads the records that are pending, who should have them and who
-// has them, decides, and returns tasks for the engine. One transaction, without the network.
+// The next piece of work of a link: reads the records that are pending, who should have them and
+// who has them, decides, and returns tasks for the engine. One transaction, without the network.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +30,7 @@ struct Work {
     };
     std::vector<Leaving> leaving;  // items that were marked to be deleted
     bool more = false;             // there is more pending than was read
+    bool more_deletes = false;     // there are more deletes than were taken
     std::size_t pairs = 0;
     std::int64_t unchanged = 0;  // records that needed nothing
 };
@@ -37,16 +38,17 @@ struct Work {
 // Where in `pending` the worker is: it goes round, so that records in flight at the head are not
 // read again and again.
 struct PendingPosition {
-    std::string after[2];     // by tier
+    std::string after[2];  // by tier
+    bool took = false;     // something, in this round
     double pairs_per_record = 20;
 };
 
 // Reads and decides in the current transaction, which the caller commits before it uses the result.
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
-               const WorkInFlight& in_flight, PendingPosition& position);
+               WorkInFlight& in_flight, PendingPosition& position);
 
-// What would be done for these records, by the same decisions; for plan(), which rolls back what this
-// writes to our own tables.
+// What would be done for these records, by the same decisions; for plan(), which rolls back what
+// this writes to our own tables.
 Work work_for(const Configuration& configuration, const LinkConfiguration& link,
               const std::vector<std::string>& records);
 

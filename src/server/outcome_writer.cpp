@@ -30,37 +30,32 @@ struct Pairs {
     bool empty() const { return records.empty(); }
 };
 
-void write_items(const std::vector<const Outcome*>& written, const Configuration& configuration,
-                 const std::map<int, int>& link_of) {
+void write_items(const std::vector<const Outcome*>& written) {
     Pairs pairs;
     pg::TextArray ids;
     pg::TextArray change_keys;
     pg::JsonbArray shadows;
     for (const Outcome* outcome : written) {
-        const auto link = configuration.links.find(link_of.at(outcome->mailbox));
-        if (link == configuration.links.end()) {
-            continue;
-        }
         pairs.add(*outcome);
         ids.push_back(outcome->item.id);
         change_keys.push_back(outcome->item.change_key);
+        // By the layout that it was decided with: the link may be enabled with another one by now,
+        // or not at all, and the item is there all the same.
         shadows.documents.push_back(
-            document_of(link->second.rules.layout, outcome->desired->values));
-    }
-    if (pairs.empty()) {
-        return;
+            document_of(*outcome->desired->layout, outcome->desired->values));
     }
     // Joined with mailbox: a link that was dropped meanwhile takes its outcomes with it.
-    pg::query("INSERT INTO crmsync.item AS i "
-              "(link, record, mailbox, remote_id, change_key, shadow) "
-              "SELECT m.link, u.record, m.id, u.remote_id, u.change_key, u.shadow "
-              "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], "
-              "$5::jsonb[]) AS u(record, mailbox, remote_id, change_key, shadow) "
-              "JOIN crmsync.mailbox m ON m.id = u.mailbox "
-              "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-              "change_key = excluded.change_key, shadow = excluded.shadow, "
-              "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END",
-              &pairs.records, &pairs.mailboxes, &ids, &change_keys, &shadows);
+    pg::query(
+        "INSERT INTO crmsync.item AS i "
+        "(link, record, mailbox, remote_id, change_key, shadow) "
+        "SELECT m.link, u.record, m.id, u.remote_id, u.change_key, u.shadow "
+        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], "
+        "$5::jsonb[]) AS u(record, mailbox, remote_id, change_key, shadow) "
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+        "change_key = excluded.change_key, shadow = excluded.shadow, "
+        "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END",
+        &pairs.records, &pairs.mailboxes, &ids, &change_keys, &shadows);
 }
 
 // Items of ours that were met in a mailbox without being asked for: known from now on, and looked
@@ -74,17 +69,18 @@ void write_found(const std::vector<const Outcome*>& found) {
         ids.push_back(outcome->item.id);
         change_keys.push_back(outcome->item.change_key);
     }
-    pg::query("WITH known AS (INSERT INTO crmsync.item "
-              "(link, record, mailbox, remote_id, change_key) "
-              "SELECT m.link, u.record, m.id, u.remote_id, u.change_key "
-              "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
-              "AS u(record, mailbox, remote_id, change_key) "
-              "JOIN crmsync.mailbox m ON m.id = u.mailbox "
-              "ON CONFLICT (link, record, mailbox) DO NOTHING RETURNING link, record) "
-              "INSERT INTO crmsync.pending AS p (link, tier, record) "
-              "SELECT DISTINCT link, 1, record FROM known "
-              "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
-              &pairs.records, &pairs.mailboxes, &ids, &change_keys);
+    pg::query(
+        "WITH known AS (INSERT INTO crmsync.item "
+        "(link, record, mailbox, remote_id, change_key) "
+        "SELECT m.link, u.record, m.id, u.remote_id, u.change_key "
+        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
+        "AS u(record, mailbox, remote_id, change_key) "
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+        "ON CONFLICT (link, record, mailbox) DO NOTHING RETURNING link, record) "
+        "INSERT INTO crmsync.pending AS p (link, tier, record) "
+        "SELECT DISTINCT link, 1, record FROM known "
+        "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        &pairs.records, &pairs.mailboxes, &ids, &change_keys);
 }
 
 void remove_items(const std::vector<const Outcome*>& removed) {
@@ -92,11 +88,12 @@ void remove_items(const std::vector<const Outcome*>& removed) {
     for (const Outcome* outcome : removed) {
         pairs.add(*outcome);
     }
-    pg::query("DELETE FROM crmsync.item i "
-              "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
-              "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
-              "AND i.record = u.record AND i.mailbox = u.mailbox",
-              &pairs.records, &pairs.mailboxes);
+    pg::query(
+        "DELETE FROM crmsync.item i "
+        "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
+        "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
+        "AND i.record = u.record AND i.mailbox = u.mailbox",
+        &pairs.records, &pairs.mailboxes);
 }
 
 void mark_gone(const std::vector<const Outcome*>& vanished) {
@@ -104,11 +101,12 @@ void mark_gone(const std::vector<const Outcome*>& vanished) {
     for (const Outcome* outcome : vanished) {
         pairs.add(*outcome);
     }
-    pg::query("UPDATE crmsync.item i SET state = 'gone', since = pg_catalog.now() "
-              "FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
-              "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
-              "AND i.record = u.record AND i.mailbox = u.mailbox",
-              &pairs.records, &pairs.mailboxes);
+    pg::query(
+        "UPDATE crmsync.item i SET state = 'gone', since = pg_catalog.now() "
+        "FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
+        "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
+        "AND i.record = u.record AND i.mailbox = u.mailbox",
+        &pairs.records, &pairs.mailboxes);
 }
 
 void write_failures(const std::vector<const Outcome*>& failed) {
@@ -117,23 +115,24 @@ void write_failures(const std::vector<const Outcome*>& failed) {
     pg::TextArray messages;
     for (const Outcome* outcome : failed) {
         pairs.add(*outcome);
-        codes.push_back(outcome->result == Result::postponed ? "postponed"
-                                                             : outcome->failure.code);
+        codes.push_back(outcome->result == Result::postponed ? "postponed" : outcome->failure.code);
         messages.push_back(outcome->failure.message);
     }
-    pg::query("INSERT INTO crmsync.failure AS f "
-              "(link, mailbox, record, code, message, next_attempt) "
-              "SELECT m.link, m.id, u.record, u.code, u.message, "
-              "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + (" +
-                  std::string(retry_pauses) + ")[1] END "
-              "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
-              "AS u(record, mailbox, code, message) "
-              "JOIN crmsync.mailbox m ON m.id = u.mailbox "
-              "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
-              "code = excluded.code, message = excluded.message, "
-              "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + (" +
-                  std::string(retry_pauses) + ")[f.attempts + 1] END",
-              &pairs.records, &pairs.mailboxes, &codes, &messages);
+    pg::query(
+        "INSERT INTO crmsync.failure AS f "
+        "(link, mailbox, record, code, message, next_attempt) "
+        "SELECT m.link, m.id, u.record, u.code, u.message, "
+        "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + (" +
+            std::string(retry_pauses) +
+            ")[1] END "
+            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
+            "AS u(record, mailbox, code, message) "
+            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
+            "code = excluded.code, message = excluded.message, "
+            "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + (" +
+            std::string(retry_pauses) + ")[f.attempts + 1] END",
+        &pairs.records, &pairs.mailboxes, &codes, &messages);
 }
 
 void clear_failures(const std::vector<Outcome>& outcomes) {
@@ -147,26 +146,28 @@ void clear_failures(const std::vector<Outcome>& outcomes) {
     if (pairs.empty() || pg::query("SELECT FROM crmsync.failure LIMIT 1").empty()) {
         return;
     }
-    pg::query("DELETE FROM crmsync.failure f "
-              "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
-              "crmsync.mailbox m WHERE m.id = u.mailbox AND f.link = m.link "
-              "AND f.mailbox = m.id AND f.record = u.record",
-              &pairs.records, &pairs.mailboxes);
+    pg::query(
+        "DELETE FROM crmsync.failure f "
+        "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
+        "crmsync.mailbox m WHERE m.id = u.mailbox AND f.link = m.link "
+        "AND f.mailbox = m.id AND f.record = u.record",
+        &pairs.records, &pairs.mailboxes);
 }
 
 void write_mailboxes(const std::vector<sync::MailboxChange>& changes) {
     for (const sync::MailboxChange& change : changes) {
         const bool bad = change.failure.has_value();
         const std::int64_t pause = change.retry_after ? change.retry_after->count() : -1;
-        pg::query("UPDATE crmsync.mailbox SET folder_id = nullif($2, ''), attempts = $3, "
-                  "code = nullif($4, ''), message = nullif($5, ''), "
-                  "next_attempt = CASE WHEN $6 >= 0 THEN pg_catalog.now() "
-                  "+ $6 * interval '1 millisecond' END, "
-                  "since = CASE WHEN $4 = '' THEN NULL ELSE coalesce(since, pg_catalog.now()) END "
-                  "WHERE id = $1",
-                  change.mailbox, std::string_view(change.folder_id), change.attempts,
-                  std::string_view(bad ? change.failure->code : std::string()),
-                  std::string_view(bad ? change.failure->message : std::string()), pause);
+        pg::query(
+            "UPDATE crmsync.mailbox SET folder_id = nullif($2, ''), attempts = $3, "
+            "code = nullif($4, ''), message = nullif($5, ''), "
+            "next_attempt = CASE WHEN $6 >= 0 THEN pg_catalog.now() "
+            "+ $6 * interval '1 millisecond' END, "
+            "since = CASE WHEN $4 = '' THEN NULL ELSE coalesce(since, pg_catalog.now()) END "
+            "WHERE id = $1",
+            change.mailbox, std::string_view(change.folder_id), change.attempts,
+            std::string_view(bad ? change.failure->code : std::string()),
+            std::string_view(bad ? change.failure->message : std::string()), pause);
     }
 }
 
@@ -174,20 +175,21 @@ void write_targets(const std::vector<sync::TargetChange>& changes) {
     for (const sync::TargetChange& change : changes) {
         const bool bad = change.failure.has_value();
         const std::int64_t pause = change.retry_after ? change.retry_after->count() : -1;
-        pg::query("INSERT INTO crmsync.target_state AS s "
-                  "(target, attempts, code, message, next_attempt, since) "
-                  "SELECT t.name, $2, nullif($3, ''), nullif($4, ''), "
-                  "CASE WHEN $5 >= 0 THEN pg_catalog.now() + $5 * interval '1 millisecond' END, "
-                  "CASE WHEN $3 <> '' THEN pg_catalog.now() END "
-                  "FROM crmsync.target t WHERE t.name = $1 "
-                  "ON CONFLICT (target) DO UPDATE SET attempts = excluded.attempts, "
-                  "code = excluded.code, message = excluded.message, "
-                  "next_attempt = excluded.next_attempt, "
-                  "since = CASE WHEN excluded.code IS NOT NULL "
-                  "THEN coalesce(s.since, excluded.since) END",
-                  std::string_view(change.target), change.attempts,
-                  std::string_view(bad ? change.failure->code : std::string()),
-                  std::string_view(bad ? change.failure->message : std::string()), pause);
+        pg::query(
+            "INSERT INTO crmsync.target_state AS s "
+            "(target, attempts, code, message, next_attempt, since) "
+            "SELECT t.name, $2, nullif($3, ''), nullif($4, ''), "
+            "CASE WHEN $5 >= 0 THEN pg_catalog.now() + $5 * interval '1 millisecond' END, "
+            "CASE WHEN $3 <> '' THEN pg_catalog.now() END "
+            "FROM crmsync.target t WHERE t.name = $1 "
+            "ON CONFLICT (target) DO UPDATE SET attempts = excluded.attempts, "
+            "code = excluded.code, message = excluded.message, "
+            "next_attempt = excluded.next_attempt, "
+            "since = CASE WHEN excluded.code IS NOT NULL "
+            "THEN coalesce(s.since, excluded.since) END",
+            std::string_view(change.target), change.attempts,
+            std::string_view(bad ? change.failure->code : std::string()),
+            std::string_view(bad ? change.failure->message : std::string()), pause);
     }
 }
 
@@ -208,7 +210,7 @@ std::map<int, int> links_of_mailboxes(const std::vector<Outcome>& outcomes) {
     return links;
 }
 
-void write_outcomes(const std::vector<Outcome>& outcomes, const Configuration& configuration) {
+void write_outcomes(const std::vector<Outcome>& outcomes) {
     const std::map<int, int> link_of = links_of_mailboxes(outcomes);
     std::map<Result, std::vector<const Outcome*>> by_result;
     std::map<int, std::vector<int>> deletes;
@@ -224,14 +226,25 @@ void write_outcomes(const std::vector<Outcome>& outcomes, const Configuration& c
     }
     for (const auto& [result, list] : by_result) {
         switch (result) {
-            case Result::written: write_items(list, configuration, link_of); break;
-            case Result::found: write_found(list); break;
+            case Result::written:
+                write_items(list);
+                break;
+            case Result::found:
+                write_found(list);
+                break;
             case Result::removed:
-            case Result::unlinked: remove_items(list); break;
-            case Result::vanished: mark_gone(list); break;
+            case Result::unlinked:
+                remove_items(list);
+                break;
+            case Result::vanished:
+                mark_gone(list);
+                break;
             case Result::failed:
-            case Result::postponed: write_failures(list); break;
-            case Result::released: break;
+            case Result::postponed:
+                write_failures(list);
+                break;
+            case Result::released:
+                break;
         }
     }
     for (const auto& [link, mailboxes] : deletes) {
@@ -249,18 +262,20 @@ void write_outcomes(const std::vector<Outcome>& outcomes, const Configuration& c
         return list;
     }();
     if (by_result.contains(Result::written) || by_result.contains(Result::removed)) {
-        pg::query("UPDATE crmsync.link_state SET last_success = pg_catalog.now() "
-                  "WHERE link = ANY ($1) AND (last_success IS NULL "
-                  "OR last_success < pg_catalog.now() - interval '1 second')", &links);
+        pg::query(
+            "UPDATE crmsync.link_state SET last_success = pg_catalog.now() "
+            "WHERE link = ANY ($1) AND (last_success IS NULL "
+            "OR last_success < pg_catalog.now() - interval '1 second')",
+            &links);
     }
 }
 
 }  // namespace
 
-void write_results(const Results& results, const Configuration& configuration) {
+void write_results(const Results& results) {
     pg::Transaction transaction("recording results", pg::Transaction::Isolation::read_committed);
     if (!results.outcomes.empty()) {
-        write_outcomes(results.outcomes, configuration);
+        write_outcomes(results.outcomes);
     }
     write_mailboxes(results.mailboxes);
     write_targets(results.targets);

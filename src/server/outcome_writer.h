@@ -4,7 +4,6 @@
 
 #include <vector>
 
-#include "server/configuration.h"
 #include "server/work_in_flight.h"
 #include "sync/task.h"
 
@@ -23,6 +22,6 @@ struct Results {
 
 // Commits lazily: after a crash the stamps are listed again, an
 // update is repeated and a delete finds nothing, so what is lost is found out again.
-void write_results(const Results& results, const Configuration& configuration);
+void write_results(const Results& results);
 
 }  // namespace crmsync

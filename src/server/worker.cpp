@@ -19,6 +19,7 @@ extern "C" {
 
 #include "exchange/ews/protocol.h"
 #include "server/comparison.h"
+#include "server/delete_guard.h"
 #include "server/history.h"
 #include "server/preload.h"
 #include "server/transaction.h"
@@ -51,7 +52,7 @@ void Worker::run() {
     bool look = true;
     for (;;) {
         pg::report_idle(client_.in_flight() > 0 ? "waiting for targets" : "waiting for changes");
-        const auto woken = events_.wait(look ? 0ms : next_wait(next_poll));
+        const auto woken = events_.wait(look || wants_more() ? 0ms : next_wait(next_poll));
         if (events_.take_reloaded()) {
             fingerprint_.clear();
         }
@@ -64,19 +65,13 @@ void Worker::run() {
         if (poll) {
             next_poll = now + poll_interval;
         }
-        const bool more = std::any_of(
-            configuration_.links.begin(), configuration_.links.end(), [&](const auto& entry) {
-                const auto runtime = runtimes_.find(entry.first);
-                return runtime != runtimes_.end() && runtime->second.more &&
-                       wants_work(entry.second);
-            });
-        if (preload().enabled() && (look || poll || more)) {
-            look = false;
+        look |= std::exchange(again_, false);
+        if (preload().enabled() && (look || poll || wants_more())) {
             pass(poll);
             send();
             record_results();
         }
-        look = false;
+        look = std::exchange(again_, false);
         if (now >= next_housekeeping) {
             next_housekeeping = now + 1min;
             rotate_history();
@@ -103,8 +98,7 @@ void Worker::receive() {
         if (sent == sent_.end()) {
             continue;
         }
-        exchange::Answer answer =
-            exchange::ews::read(sent->second.operation, completion.response);
+        exchange::Answer answer = exchange::ews::read(sent->second.operation, completion.response);
         engine_.answer(sent->second.id, std::move(answer), Clock::now());
         sent_.erase(sent);
     }
@@ -121,8 +115,7 @@ void Worker::send() {
                                    : target->second.problem};
         } else {
             try {
-                net::Request request =
-                    exchange::ews::render(sending->operation, sending->account);
+                net::Request request = exchange::ews::render(sending->operation, sending->account);
                 request.session = sending->account.mailbox;
                 request.repeatable = exchange::only_reads(sending->operation);
                 const net::Ticket ticket =
@@ -145,14 +138,15 @@ void Worker::count(const sync::Outcome& outcome) {
     if (link == link_of_mailbox_.end()) {
         return;
     }
-    auto settled = in_flight_.end_one(link->second, outcome.record,
-                                      outcome.result == sync::Result::released);
+    auto ended =
+        in_flight_.end_one(link->second, outcome.record, outcome.result == sync::Result::released);
+    again_ |= ended.awaited;
     LinkRuntime& runtime = runtimes_[link->second];
-    if (!settled.empty() && runtime.total > 0) {
+    if (!ended.settled.empty() && runtime.total > 0) {
         ++runtime.done;
         report_progress(link->second, runtime);
     }
-    std::move(settled.begin(), settled.end(), std::back_inserter(results_.settled));
+    std::move(ended.settled.begin(), ended.settled.end(), std::back_inserter(results_.settled));
 }
 
 void Worker::record_results() {
@@ -168,12 +162,15 @@ void Worker::record_results() {
     if (results_.empty()) {
         return;
     }
-    write_results(results_, configuration_);
+    write_results(results_);
     results_ = Results{};
 }
 
 void Worker::log_targets(const std::vector<sync::TargetChange>& changes) {
     for (const sync::TargetChange& change : changes) {
+        if (change.failure) {
+            fingerprint_.clear();  // a file that its configuration names may be another one by now
+        }
         if (!change.failure) {
             log_line("target \"" + change.target + "\" works again");
         } else if (change.attempts == 1 || !change.retry_after) {
@@ -201,26 +198,33 @@ void Worker::pass(bool everything) {
     log_.consume(position_requested_);
     position_requested_ = false;
     const Survey survey = take_survey(everything);
+    for (auto& [id, runtime] : runtimes_) {
+        const auto& busy = survey.busy_links;
+        if (std::find(busy.begin(), busy.end(), id) == busy.end()) {
+            runtime.more = runtime.more_deletes = false;
+        }
+    }
+    note_targets(survey);
     reconfigure(survey.fingerprint);
+    if (everything) {
+        log_.rotate();
+    }
     if (!configuration_.identity_confirmed && !configuration_.links.empty()) {
         if (!identity_reported_) {
             identity_reported_ = true;
-            log_line("this database is not the one that was confirmed: nothing is written until "
-                     "crmsync.confirm_identity()");
+            log_line(
+                "this database is not the one that was confirmed: nothing is written until "
+                "crmsync.confirm_identity()");
         }
         return;
     }
     identity_reported_ = false;
-    note_targets(survey);
     start_runs(survey.due_runs);
     for (const int id : survey.busy_links) {
         const auto link = configuration_.links.find(id);
         if (link != configuration_.links.end() && wants_work(link->second)) {
             work_on(link->second);
         }
-    }
-    if (everything) {
-        log_.rotate();
     }
 }
 
@@ -244,6 +248,7 @@ void Worker::note_targets(const Survey& survey) {
         } else if (!health.troubled && engine_.failing(health.target)) {
             // Somebody said that it works: resume_target, retry or alter_target.
             engine_.retry(health.target);
+            fingerprint_.clear();
         }
     }
 }
@@ -267,8 +272,21 @@ void Worker::start_runs(const std::vector<int>& due) {
 }
 
 bool Worker::wants_work(const LinkConfiguration& link) const {
-    return engine_.available(link.target, Clock::now()) &&
-           engine_.queued(link.target) < low_water;
+    return engine_.available(link.target, Clock::now()) && engine_.queued(link.target) < low_water;
+}
+
+bool Worker::wants_more() const {
+    return preload().enabled() && configuration_.identity_confirmed &&
+           std::any_of(configuration_.links.begin(), configuration_.links.end(),
+                       [&](const auto& entry) {
+                           const auto runtime = runtimes_.find(entry.first);
+                           if (runtime == runtimes_.end() || !wants_work(entry.second)) {
+                               return false;
+                           }
+                           return runtime->second.more ||
+                                  (runtime->second.more_deletes &&
+                                   engine_.queued(entry.second.target) < most_deletes_at_once / 2);
+                       });
 }
 
 void Worker::work_on(const LinkConfiguration& link) {
@@ -297,6 +315,7 @@ void Worker::work_on(const LinkConfiguration& link) {
         Work work = next_work(configuration_, link, in_flight_, runtime.position);
         transaction.commit();
         runtime.more = work.more;
+        runtime.more_deletes = work.more_deletes;
         runtime.done += work.unchanged;
         begin(link, std::move(work));
         report_progress(link.id, runtime);
@@ -306,6 +325,7 @@ void Worker::work_on(const LinkConfiguration& link) {
     } catch (const pg::Error& error) {
         pg::check_interrupts();
         runtime.more = false;
+        runtime.more_deletes = false;
         // Two writers of our tables met: simply again.
         if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE) {
             runtime.more = true;
@@ -314,6 +334,7 @@ void Worker::work_on(const LinkConfiguration& link) {
         if (!std::exchange(runtime.in_trouble, true)) {
             log_line("link \"" + link.name + "\" cannot work: " + error.message);
         }
+        fingerprint_.clear();  // its relations may be others than when its queries were made
         note_link_error(link.id, error);
     }
 }
@@ -371,8 +392,8 @@ void configure_session() {
     });
 }
 
-// Request and answer bodies come and go: giving their memory back to the system each time and taking
-// it again costs more than to handle it.
+// Request and answer bodies come and go: giving their memory back to the system each time and
+// taking it again costs more than to handle it.
 void keep_freed_memory() {
     mallopt(M_MMAP_THRESHOLD, 4 << 20);
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
@@ -383,14 +404,14 @@ void keep_freed_memory() {
 // and is recorded when it goes again.
 bool passes_by_itself(const pg::Error& error) {
     return error.code().starts_with("40") || error.code().starts_with("53") ||
-           error.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+           error.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
+           error.sqlstate == ERRCODE_FOREIGN_KEY_VIOLATION;
 }
 
 void rest(std::chrono::milliseconds pause) {
     const long milliseconds = static_cast<long>(pause.count());
     pg::guard([&] {
-        (void)WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
-                        PG_WAIT_EXTENSION);
+        (void)WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, PG_WAIT_EXTENSION);
     });
     pg::check_interrupts();
 }

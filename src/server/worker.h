@@ -36,6 +36,7 @@ class Worker {
     struct LinkRuntime {
         PendingPosition position;
         bool more = false;
+        bool more_deletes = false;
         bool in_trouble = false;
         Clock::time_point triggers_checked{};
         std::int64_t done = 0;   // records of the pass under way
@@ -55,6 +56,7 @@ class Worker {
     void count(const sync::Outcome& outcome);
     void report_progress(int link, LinkRuntime& runtime);
     bool wants_work(const LinkConfiguration& link) const;
+    bool wants_more() const;
     void log_targets(const std::vector<sync::TargetChange>& changes);
     std::optional<std::chrono::milliseconds> next_wait(Clock::time_point next_poll) const;
 
@@ -69,6 +71,7 @@ class Worker {
     std::map<net::Ticket, sync::Sending> sent_;
     DirectorySchedule runs_;
     std::set<int> requested_;
+    bool again_ = false;  // what was waited for has ended: there is something to look at
     bool everything_requested_ = false;
     bool position_requested_ = false;
     bool identity_reported_ = false;

@@ -26,6 +26,8 @@ struct Desired {
     record::Fields all;                 // the fields of a new item
     record::Fields
         absent{};  // what an item found to be there already must not hold (see decision.h)
+    std::shared_ptr<const record::Layout>
+        layout{};  // what the values are of; the link's may change
 };
 
 enum class Action { create, update, remove, unlink };
