@@ -247,7 +247,8 @@ BEGIN
     SELECT n.relation, n.column_name, n.columns
     FROM jsonb_to_recordset(needed) AS n (relation text, column_name text, columns text[])
     WHERE NOT EXISTS (SELECT FROM crmsync.capture o
-                      WHERE o.relation = n.relation AND o.column_name IS NOT DISTINCT FROM n.column_name);
+                      WHERE o.relation = n.relation AND o.column_name IS NOT DISTINCT FROM n.column_name)
+    ORDER BY n.relation COLLATE "C", n.column_name COLLATE "C";
 
     DELETE FROM crmsync.capture_link cl WHERE cl.link = this.id;
     INSERT INTO crmsync.capture_link (capture, link, lookup, columns, comparison)
