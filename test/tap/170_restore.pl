@@ -1,0 +1,99 @@
+# pg_dump and restore: configuration and items are kept; secrets, the log, the queue and the history are
+# not; a restored copy writes nothing until somebody confirms it, and doubles nothing then.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+my $stage = CrmSync::EndToEnd->new('restore');
+my $exchange = $stage->exchange;
+my $node = $stage->node;
+my ($one, $two) = ('user1@example.test', 'user2@example.test');
+$stage->make_crm(more => "folder => 'CRM', options => '{\"max_deletes\": 90}'",
+	before => "SELECT crmsync.watch('people', 'crm.audience', 'record'); CREATE ROLE clerk; SELECT crmsync.grant_role('clerk', 'reader', 'people');");
+$stage->add_people(1, 30, $one, $two);
+$stage->settles('thirty people');
+$stage->change("UPDATE crm.person SET email = repeat('a', 290) || '\@example.com' WHERE id = 30");
+is($stage->failures, '30 ErrorInvalidPropertySet, 30 ErrorInvalidPropertySet', 'one is parked');
+
+# What is in the queue when the dump is taken.
+$stage->sql("SELECT crmsync.pause_target('exchange'); UPDATE crm.person SET first_name = 'Queued' WHERE id = 1");
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.pending") ne '0' }, 'something waits');
+my $dump = $node->basedir . '/dump';
+$node->command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('postgres'), '-f', $dump ], 'pg_dump');
+$stage->sql("SELECT crmsync.resume_target('exchange')");
+$stage->sync;
+my $folder_items = sub { join ' ', map { scalar(() = $exchange->items($_, 'CRM')) } $one, $two };
+is($folder_items->(), '30 30', 'sixty items in Exchange');
+
+# The original is lost, the copy takes its place.
+$stage->sql("SELECT crmsync.pause_target('exchange')");
+$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE template0');
+$exchange->forget_journal;
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'), $dump ], 'pg_restore');
+
+sub copy { return $node->safe_psql('copy', $_[0]) }
+
+is(copy("SELECT name || target || source || coalesce(folder, '') || options::text || enabled FROM crmsync.links"),
+	'peopleexchangecrm.personCRM{"max_deletes": 90}true', 'the link is restored');
+is(copy('SELECT count(*) FROM crmsync.mappings') . copy('SELECT count(*) FROM crmsync.watches') . copy('SELECT count(*) FROM crmsync.role_grant'), '411', 'mapping, watch and grant');
+is(copy("SELECT count(*) FROM crmsync.items WHERE remote_id <> '' AND values <> '{}'"), '60', 'items with their shadows');
+is(copy("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'crmsync%' AND tgenabled = 'A'"), $stage->sql("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'crmsync%' AND tgenabled = 'A'"), 'triggers, always enabled');
+for my $table (qw(target_secret pending failure history_0 history_1 history_2))
+{
+	is(copy("SELECT count(*) FROM crmsync.$table"), '0', "$table is not");
+}
+
+# ---- held
+copy("SELECT crmsync.resume_target('exchange')");
+sleep 6;    # longer than a poll
+copy("UPDATE crm.person SET first_name = 'Changed in the copy' WHERE id = 2");
+sleep 1;
+is(scalar($exchange->journal), 0, 'the copy asks Exchange nothing');
+is(copy('SELECT state FROM crmsync.status'), 'held', 'it is held');
+like(copy('SELECT last_error FROM crmsync.status'), qr/confirm_identity/, 'and says what to do');
+like(copy('SELECT message || hint FROM crmsync.alerts'), qr/not the one that was confirmed.*confirm_identity/s, 'as an alert, too');
+is($stage->sql('SELECT state FROM crmsync.status'), 'paused', 'the original is not');
+
+# ---- confirmed
+copy("SELECT crmsync.confirm_identity()");
+$stage->until_true(sub { copy('SELECT message FROM crmsync.targets') =~ /no secret.*alter_target/ }, 'confirmed, it asks for the secret');
+is(scalar(grep { $_->{status} == 401 } $exchange->journal), 0, 'before it tries to log on');
+copy("SELECT crmsync.alter_target('exchange', secret => 'file:exchange'); SELECT crmsync.resume_target('exchange')");
+my $limit = time + 20;
+sleep 0.2 until copy("SELECT pending FROM crmsync.sync('people', wait => '5 s')") eq '0' || time > $limit;
+is($folder_items->(), '30 30', 'the secret given, it doubles nothing');
+is($exchange->records($one, 'CRM')->{2}{'contacts:GivenName'}, 'Changed in the copy', 'what changed is carried out');
+is($exchange->records($one, 'CRM')->{1}{'contacts:GivenName'}, 'Queued', 'what waited, too');
+is(copy('SELECT state FROM crmsync.status'), 'idle', 'and all is well');
+
+# ---- a restore from before the latest creates: they are found again by their stamps
+$node->command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('copy'), '-f', "$dump.later" ], 'a dump of the copy');
+my $more = "INSERT INTO crm.person (id, first_name) SELECT i, 'New' || i FROM generate_series(100, 119) i; INSERT INTO crm.audience SELECT i, '$one' FROM generate_series(100, 119) i";
+copy($more);
+copy("SELECT crmsync.sync('people', wait => '20 s')");
+is($folder_items->(), '50 30', 'twenty more');
+$node->safe_psql('postgres', 'DROP DATABASE copy');
+$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE template0');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'), "$dump.later" ], 'restored from before');
+copy("$more; UPDATE crm.person SET last_name = 'Known' WHERE id >= 100");
+copy("SELECT crmsync.confirm_identity(); SELECT crmsync.alter_target('exchange', secret => 'file:exchange')");
+$limit = time + 20;
+sleep 0.2 until copy("SELECT pending FROM crmsync.sync('people', wait => '5 s')") eq '0' || time > $limit;
+is($folder_items->(), '50 30', 'items that the restored database does not know are not doubled');
+is($exchange->records($one, 'CRM')->{119}{'contacts:Surname'}, 'Known', 'but found, and brought up to date');
+
+# ---- a table of the CRM is missing
+$node->safe_psql('postgres', 'CREATE DATABASE partial TEMPLATE template0');
+$node->command_ok([ 'sh', '-c', "pg_restore -l $dump | grep -v ' crm audience ' > $dump.list" ], 'a list without the audience');
+PostgreSQL::Test::Utils::run_log([ 'pg_restore', '-d', $node->connstr('partial'), '-L', "$dump.list", $dump ]);
+is($node->safe_psql('partial', 'SELECT count(*) FROM crmsync.links'), '1', 'a restore without one of its tables keeps the configuration');
+$node->safe_psql('partial', "SELECT crmsync.alter_target('exchange', secret => 'file:exchange'); SELECT crmsync.resume_target('exchange'); SELECT crmsync.confirm_identity()");
+$stage->until_true(sub { $node->safe_psql('partial', 'SELECT state FROM crmsync.status') eq 'broken' }, 'and breaks that link', 20);
+
+$stage->done;
