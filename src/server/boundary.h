@@ -67,8 +67,8 @@ struct UserError : std::runtime_error {
 // True when PostgreSQL has a signal to process. Never raises.
 bool interrupt_pending() noexcept;
 
-// Lets PostgreSQL process its signals: every C++ loop that may take long calls it. Throws Error when
-// the statement was cancelled; a termination ends the process here.
+// Lets PostgreSQL process its signals: every C++ loop that may take long calls it. Throws Error
+// when the statement was cancelled; a termination ends the process here.
 void check_interrupts();
 
 namespace detail {
@@ -148,12 +148,12 @@ void enter(void (*body)());
 }  // namespace crmsync::pg
 
 // Defines the SQL-callable C function `name`, which runs body(FunctionCallInfo) through enter().
-#define CRMSYNC_SQL_FUNCTION(name, body)                     \
-    extern "C" {                                             \
-    PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                \
-    PG_FUNCTION_INFO_V1(name);                               \
-    Datum name(PG_FUNCTION_ARGS) {                           \
-        return crmsync::pg::enter(fcinfo, body);             \
-    }                                                        \
-    }                                                        \
+#define CRMSYNC_SQL_FUNCTION(name, body)         \
+    extern "C" {                                 \
+    PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);    \
+    PG_FUNCTION_INFO_V1(name);                   \
+    Datum name(PG_FUNCTION_ARGS) {               \
+        return crmsync::pg::enter(fcinfo, body); \
+    }                                            \
+    }                                            \
     static_assert(true)

@@ -42,10 +42,10 @@ const std::string new_markers =
     "WHERE NOT pg_catalog.pg_visible_in_snapshot(transaction, $1::pg_catalog.pg_snapshot)) ";
 
 void compare_everything(std::string_view condition) {
-    pg::query("INSERT INTO crmsync.link_state AS s (link, comparison) "
-              "SELECT id, 'everything' FROM crmsync.link WHERE enabled AND " +
-              std::string(condition) +
-              " ON CONFLICT (link) DO UPDATE SET comparison = 'everything'");
+    pg::query(
+        "INSERT INTO crmsync.link_state AS s (link, comparison) "
+        "SELECT id, 'everything' FROM crmsync.link WHERE enabled AND " +
+        std::string(condition) + " ON CONFLICT (link) DO UPDATE SET comparison = 'everything'");
 }
 
 // The position up to which the log is consumed, as text; empty when there is none.
@@ -55,42 +55,53 @@ std::string position() {
 }
 
 void store_position() {
-    pg::query("INSERT INTO crmsync.log_position (snapshot) "
-              "VALUES (pg_catalog.pg_current_snapshot()) "
-              "ON CONFLICT (only_row) DO UPDATE SET snapshot = excluded.snapshot");
+    pg::query(
+        "INSERT INTO crmsync.log_position (snapshot) "
+        "VALUES (pg_catalog.pg_current_snapshot()) "
+        "ON CONFLICT (only_row) DO UPDATE SET snapshot = excluded.snapshot");
 }
 
 void mark_named_records(std::string_view since) {
-    pg::query("INSERT INTO crmsync.pending AS p (link, tier, record) "
-              "SELECT link, CASE WHEN pg_catalog.count(*) OVER (PARTITION BY link) > $2 "
-              "THEN 1 ELSE 0 END, value "
-              "FROM (SELECT DISTINCT c.link, m.value FROM " + new_markers + "AS m "
-              "JOIN crmsync.capture_link c USING (capture) "
-              "JOIN crmsync.link l ON l.id = c.link AND l.enabled "
-              "WHERE c.lookup IS NULL AND m.value IS NOT NULL) AS named "
-              "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
-              since, largest_fresh_change);
+    pg::query(
+        "INSERT INTO crmsync.pending AS p (link, tier, record) "
+        "SELECT link, CASE WHEN pg_catalog.count(*) OVER (PARTITION BY link) > $2 "
+        "THEN 1 ELSE 0 END, value "
+        "FROM (SELECT DISTINCT c.link, m.value FROM " +
+            new_markers +
+            "AS m "
+            "JOIN crmsync.capture_link c USING (capture) "
+            "JOIN crmsync.link l ON l.id = c.link AND l.enabled "
+            "WHERE c.lookup IS NULL AND m.value IS NOT NULL) AS named "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        since, largest_fresh_change);
     // What was given up is given up no more: the record has changed.
     if (!pg::query("SELECT FROM crmsync.failure LIMIT 1").empty()) {
-        pg::query("UPDATE crmsync.failure f SET next_attempt = pg_catalog.now() "
-                  "FROM (SELECT c.link, m.value FROM " + new_markers + "AS m "
-                  "JOIN crmsync.capture_link c USING (capture) "
-                  "WHERE c.lookup IS NULL AND m.value IS NOT NULL) AS named "
-                  "WHERE f.link = named.link AND f.record = named.value "
-                  "AND f.code <> 'postponed' "
-                  "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())", since);
+        pg::query(
+            "UPDATE crmsync.failure f SET next_attempt = pg_catalog.now() "
+            "FROM (SELECT c.link, m.value FROM " +
+                new_markers +
+                "AS m "
+                "JOIN crmsync.capture_link c USING (capture) "
+                "WHERE c.lookup IS NULL AND m.value IS NOT NULL) AS named "
+                "WHERE f.link = named.link AND f.record = named.value "
+                "AND f.code <> 'postponed' "
+                "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())",
+            since);
     }
 }
 
 void request_comparisons(std::string_view since) {
-    pg::query("INSERT INTO crmsync.link_state AS s (link, comparison) "
-              "SELECT c.link, pg_catalog.max(c.comparison) FROM " + new_markers + "AS m "
-              "JOIN crmsync.capture_link c USING (capture) "
-              "JOIN crmsync.link l ON l.id = c.link AND l.enabled "
-              "WHERE m.value IS NULL GROUP BY c.link "
-              "ON CONFLICT (link) DO UPDATE SET comparison = "
-              "CASE WHEN s.comparison = 'everything' THEN s.comparison ELSE excluded.comparison END",
-              since);
+    pg::query(
+        "INSERT INTO crmsync.link_state AS s (link, comparison) "
+        "SELECT c.link, pg_catalog.max(c.comparison) FROM " +
+            new_markers +
+            "AS m "
+            "JOIN crmsync.capture_link c USING (capture) "
+            "JOIN crmsync.link l ON l.id = c.link AND l.enabled "
+            "WHERE m.value IS NULL GROUP BY c.link "
+            "ON CONFLICT (link) DO UPDATE SET comparison = "
+            "CASE WHEN s.comparison = 'everything' THEN s.comparison ELSE excluded.comparison END",
+        since);
 }
 
 // The records that a watched value leads to, by the query that the link's owner wrote.
@@ -107,21 +118,25 @@ void look_up(int link, Oid owner, const std::string& lookup, const pg::TextArray
         }
         pg::check_interrupts();
     }
-    pg::query("INSERT INTO crmsync.pending AS p (link, tier, record) "
-              "SELECT DISTINCT $1::integer, CASE WHEN $3 > $4 THEN 1 ELSE 0 END, record "
-              "FROM unnest($2::text[]) AS u(record) "
-              "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
-              link, &records, static_cast<std::int32_t>(records.size()), largest_fresh_change);
+    pg::query(
+        "INSERT INTO crmsync.pending AS p (link, tier, record) "
+        "SELECT DISTINCT $1::integer, CASE WHEN $3 > $4 THEN 1 ELSE 0 END, record "
+        "FROM unnest($2::text[]) AS u(record) "
+        "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        link, &records, static_cast<std::int32_t>(records.size()), largest_fresh_change);
 }
 
 void mark_looked_up_records(std::string_view since) {
     const pg::Rows lookups = pg::query(
         "SELECT c.link, c.lookup, pg_catalog.to_regrole(l.owner)::oid, pg_catalog.count(*), "
-        "c.capture FROM " + new_markers + "AS m "
-        "JOIN crmsync.capture_link c USING (capture) "
-        "JOIN crmsync.link l ON l.id = c.link AND l.enabled "
-        "WHERE c.lookup IS NOT NULL AND m.value IS NOT NULL "
-        "GROUP BY c.link, c.capture, c.lookup, l.owner", since);
+        "c.capture FROM " +
+            new_markers +
+            "AS m "
+            "JOIN crmsync.capture_link c USING (capture) "
+            "JOIN crmsync.link l ON l.id = c.link AND l.enabled "
+            "WHERE c.lookup IS NOT NULL AND m.value IS NOT NULL "
+            "GROUP BY c.link, c.capture, c.lookup, l.owner",
+        since);
     for (std::uint64_t row = 0; row < lookups.size(); ++row) {
         const int link = static_cast<int>(lookups.integer(row, 0));
         const auto owner = static_cast<Oid>(lookups.integer(row, 2));
@@ -131,9 +146,10 @@ void mark_looked_up_records(std::string_view since) {
             continue;
         }
         const auto capture = static_cast<std::int32_t>(lookups.integer(row, 4));
-        const pg::Rows rows = pg::query(
-            "SELECT m.value FROM " + new_markers + "AS m "
-            "WHERE m.capture = $2 AND m.value IS NOT NULL", since, capture);
+        const pg::Rows rows = pg::query("SELECT m.value FROM " + new_markers +
+                                            "AS m "
+                                            "WHERE m.capture = $2 AND m.value IS NOT NULL",
+                                        since, capture);
         pg::TextArray values;
         for (std::uint64_t i = 0; i < rows.size(); ++i) {
             values.push_back(rows.string(i, 0));
@@ -175,9 +191,10 @@ bool consume_here() {
         store_position();
         return true;
     }
-    const pg::Rows seen = pg::query(
-        "SELECT pg_catalog.bool_or(true), pg_catalog.bool_or(value IS NULL) FROM " + new_markers +
-        "AS m", std::string_view(since));
+    const pg::Rows seen =
+        pg::query("SELECT pg_catalog.bool_or(true), pg_catalog.bool_or(value IS NULL) FROM " +
+                      new_markers + "AS m",
+                  std::string_view(since));
     if (!seen.boolean(0, 0)) {
         return false;
     }

@@ -101,19 +101,27 @@ bool add_step(Steps& steps, const std::string& name, const exchange::Answer& ans
 // A value that is unlikely to be there by itself.
 record::Value sample_value(const record::Property& property) {
     switch (property.type) {
-        case record::Type::email: return "check." + std::string(property.name) + "@example.com";
-        case record::Type::date: return "1980-02-29";
-        case record::Type::timestamp: return "2030-01-02T03:04:05Z";
-        case record::Type::boolean: return "true";
-        case record::Type::integer: return "15";
+        case record::Type::email:
+            return "check." + std::string(property.name) + "@example.com";
+        case record::Type::date:
+            return "1980-02-29";
+        case record::Type::timestamp:
+            return "2030-01-02T03:04:05Z";
+        case record::Type::boolean:
+            return "true";
+        case record::Type::integer:
+            return "15";
         case record::Type::choice: {
             const auto comma = property.choices.rfind(',');
-            return std::string(property.choices.substr(
-                comma == std::string_view::npos ? 0 : comma + 1));
+            return std::string(
+                property.choices.substr(comma == std::string_view::npos ? 0 : comma + 1));
         }
-        case record::Type::text_list: return R"(["crmsync check"])";
-        case record::Type::binary: return std::nullopt;
-        case record::Type::text: break;
+        case record::Type::text_list:
+            return R"(["crmsync check"])";
+        case record::Type::binary:
+            return std::nullopt;
+        case record::Type::text:
+            break;
     }
     return "Check " + std::string(property.name);
 }
@@ -121,8 +129,8 @@ record::Value sample_value(const record::Property& property) {
 record::Fields sample_fields(Object object) {
     record::Fields fields;
     for (const record::Property& property : record::properties()) {
-        if (record::belongs_to(property, object) &&
-            property.access != record::Access::inbound && exchange::ews::carried(property)) {
+        if (record::belongs_to(property, object) && property.access != record::Access::inbound &&
+            exchange::ews::carried(property)) {
             const record::Value value = sample_value(property);
             if (value) {
                 fields.push_back({&property, value});
@@ -138,7 +146,8 @@ void compare_back(Steps& steps, const record::Fields& fields,
         const record::Property& property = *fields[i].property;
         const bool same =
             !property.compared || record::same_value(property, fields[i].value, values[i]);
-        steps.push_back({"write " + std::string(property.name), same,
+        steps.push_back({"write " + std::string(property.name),
+                         same,
                          same ? std::string("written and read back")
                               : "wrote \"" + fields[i].value.value_or("") + "\", read \"" +
                                     values[i].value_or("") + "\"",
@@ -156,15 +165,16 @@ void check_writing(Steps& steps, Session& session) {
     for (const record::Field& field : fields) {
         layout.push_back(field.property);
     }
-    exchange::CreateItems create{Object::contact, folder.folder_id, {{"check/check/check", fields}}};
+    exchange::CreateItems create{
+        Object::contact, folder.folder_id, {{"check/check/check", fields}}};
     exchange::Answer created = session.run(create);
     if (!created.failure && !created.items.empty() && created.items[0].failure) {
         created.failure = created.items[0].failure;
     }
     if (add_step(steps, "create", created, "a contact with every property") &&
         !created.items.empty()) {
-        const auto read = session.run(
-            exchange::GetItems{Object::contact, {created.items[0].item.id}, layout});
+        const auto read =
+            session.run(exchange::GetItems{Object::contact, {created.items[0].item.id}, layout});
         if (add_step(steps, "read back", read, "the contact") && !read.items.empty()) {
             compare_back(steps, fields, read.items[0].values);
         }
@@ -209,7 +219,8 @@ void check_exchange(Steps& steps, const TargetConfiguration& target,
 void check_directory(Steps& steps, const std::string& name) {
     const pg::Rows link = pg::query(
         "SELECT coalesce(options->>'base', ''), coalesce(options->>'filter', '') "
-        "FROM crmsync.link WHERE target = $1 ORDER BY id LIMIT 1", std::string_view(name));
+        "FROM crmsync.link WHERE target = $1 ORDER BY id LIMIT 1",
+        std::string_view(name));
     const std::string base = link.empty() ? std::string() : link.string(0, 0);
     const std::string filter = link.empty() ? std::string() : link.string(0, 1);
     for (const directory::Step& step :
@@ -234,8 +245,8 @@ Datum check_target(FunctionCallInfo call) {
                        !call->args[2].isnull && DatumGetBool(call->args[2].value));
     }
     for (const Step& step : steps) {
-        result.add({step.name, step.ok, pg::text_or_null(step.detail),
-                    pg::text_or_null(step.hint)});
+        result.add(
+            {step.name, step.ok, pg::text_or_null(step.detail), pg::text_or_null(step.hint)});
     }
     return Datum(0);
 }

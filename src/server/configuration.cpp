@@ -2,7 +2,6 @@
 
 #include <charconv>
 
-
 #include "server/secret.h"
 #include "server/url_rules.h"
 
@@ -168,8 +167,8 @@ void read_layout(LinkConfiguration& link) {
 
 // An unknown role breaks this link only.
 Oid role_oid(const std::string& quoted_name) {
-    const pg::Rows rows = pg::query("SELECT pg_catalog.to_regrole($1)::oid",
-                                    std::string_view(quoted_name));
+    const pg::Rows rows =
+        pg::query("SELECT pg_catalog.to_regrole($1)::oid", std::string_view(quoted_name));
     return static_cast<Oid>(rows.integer(0, 0));
 }
 
@@ -212,8 +211,8 @@ std::string role_name(Oid role) {
 }
 
 TargetConfiguration read_target(const std::string& name) {
-    const pg::Rows rows = pg::query(std::string(target_columns) + "WHERE t.name = $1",
-                                    std::string_view(name));
+    const pg::Rows rows =
+        pg::query(std::string(target_columns) + "WHERE t.name = $1", std::string_view(name));
     if (rows.empty()) {
         throw pg::UserError(ERRCODE_UNDEFINED_OBJECT, "target \"" + name + "\" does not exist");
     }
@@ -262,7 +261,8 @@ Configuration read_configuration(const std::string& link_name) {
         if (!OidIsValid(link.owner)) {
             link.problem = "role " + links.string(row, 4) + " does not exist";
         } else if (configuration.targets.at(link.target).kind != "ldap") {
-            link.rules.object = record::object_from_name(link.object_name).value_or(link.rules.object);
+            link.rules.object =
+                record::object_from_name(link.object_name).value_or(link.rules.object);
             read_layout(link);
             read_queries(link);
         }

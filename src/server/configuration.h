@@ -44,7 +44,7 @@ struct LinkConfiguration {
     std::string folder;
     bool hard_delete = false;
     GuardLimits guard;
-    std::optional<std::chrono::seconds> interval;  // LDAP: between runs
+    std::optional<std::chrono::seconds> interval;     // LDAP: between runs
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout
     std::string source_query;
     std::string audience_query;
@@ -54,7 +54,7 @@ struct LinkConfiguration {
 };
 
 struct Configuration {
-    std::string instance;     // first part of every stamp
+    std::string instance;  // first part of every stamp
     bool identity_confirmed = false;
     std::map<std::string, TargetConfiguration> targets;
     std::map<int, LinkConfiguration> links;  // enabled ones

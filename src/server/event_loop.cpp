@@ -44,11 +44,13 @@ EventLoop::Woken EventLoop::wait(std::optional<std::chrono::milliseconds> longes
         });
         reloaded_ = true;
     }
-    return what == 0                       ? Woken::by_time
+    return what == 0                    ? Woken::by_time
            : (what & WL_LATCH_SET) != 0 ? Woken::by_latch
-                                           : Woken::by_network;
+                                        : Woken::by_network;
 }
 
-bool EventLoop::take_reloaded() { return std::exchange(reloaded_, false); }
+bool EventLoop::take_reloaded() {
+    return std::exchange(reloaded_, false);
+}
 
 }  // namespace crmsync

@@ -1,5 +1,5 @@
-// Waits for whatever may concern the worker: its latch (a commit, a signal, somebody's request), the
-// network, the death of the postmaster, or a point in time.
+// Waits for whatever may concern the worker: its latch (a commit, a signal, somebody's request),
+// the network, the death of the postmaster, or a point in time.
 #pragma once
 
 #include <chrono>

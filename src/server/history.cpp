@@ -22,10 +22,14 @@ const char* action_name(const Outcome& outcome) {
         return "vanished";
     }
     switch (outcome.action) {
-        case Action::create: return "create";
-        case Action::update: return "update";
-        case Action::remove: return "delete";
-        case Action::unlink: return "unlink";
+        case Action::create:
+            return "create";
+        case Action::update:
+            return "update";
+        case Action::remove:
+            return "delete";
+        case Action::unlink:
+            return "unlink";
     }
     return "";
 }
@@ -40,8 +44,8 @@ std::int64_t turn_seconds() {
 }
 
 int current_table(std::int64_t turn) {
-    const pg::Rows rows = pg::query(
-        "SELECT (extract(epoch FROM pg_catalog.now())::bigint / $1 % 3)::integer", turn);
+    const pg::Rows rows =
+        pg::query("SELECT (extract(epoch FROM pg_catalog.now())::bigint / $1 % 3)::integer", turn);
     return static_cast<int>(rows.integer(0, 0));
 }
 
@@ -106,8 +110,7 @@ std::string current_history_table() {
 }
 
 void rotate_history() {
-    pg::Transaction transaction("rotating the history",
-                                pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction("rotating the history", pg::Transaction::Isolation::read_committed);
     const std::int64_t turn = turn_seconds();
     const int next = (current_table(turn) + 1) % 3;
     const std::string table = "crmsync.history_" + std::to_string(next);

@@ -33,8 +33,7 @@ Datum identity_row(FunctionCallInfo call) {
                            ObjectIdGetDatum(identity.database),
                            CStringGetTextDatum(identity.environment.c_str())};
         bool nulls[3] = {false, false, false};
-        return HeapTupleGetDatum(
-            heap_form_tuple(BlessTupleDesc(description), values, nulls));
+        return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
     });
 }
 

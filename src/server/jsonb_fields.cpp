@@ -70,9 +70,9 @@ pg::JsonbArray::Document document_of(const record::Fields& fields) {
     pg::JsonbArray::Document document;
     document.reserve(fields.size());
     for (const record::Field& field : fields) {
-        document.emplace_back(field.property->name,
-                              field.value ? std::optional<std::string_view>(*field.value)
-                                          : std::nullopt);
+        document.emplace_back(
+            field.property->name,
+            field.value ? std::optional<std::string_view>(*field.value) : std::nullopt);
     }
     return document;
 }

@@ -46,16 +46,16 @@ Datum query_as_owner(FunctionCallInfo call) {
     const std::string query = pg::text_argument(call, 1);
     const pg::TextArray records =
         call->args[2].isnull ? pg::TextArray() : text_array_argument(call, 2);
-    const pg::Rows owner = pg::query(
-        "SELECT pg_catalog.to_regrole(owner)::oid FROM crmsync.link WHERE id = $1", link);
+    const pg::Rows owner =
+        pg::query("SELECT pg_catalog.to_regrole(owner)::oid FROM crmsync.link WHERE id = $1", link);
     if (owner.empty() || !OidIsValid(static_cast<Oid>(owner.integer(0, 0)))) {
         throw pg::UserError(ERRCODE_UNDEFINED_OBJECT, "the link's owner does not exist");
     }
     const pg::Parameter parameters[] = {&records};
     const bool takes_records = query.find("$1") != std::string::npos;
-    const pg::Rows rows = pg::query(
-        query, std::span<const pg::Parameter>(parameters, takes_records ? 1 : 0),
-        {.owner = static_cast<Oid>(owner.integer(0, 0)), .once = true});
+    const pg::Rows rows =
+        pg::query(query, std::span<const pg::Parameter>(parameters, takes_records ? 1 : 0),
+                  {.owner = static_cast<Oid>(owner.integer(0, 0)), .once = true});
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         std::vector<std::string> values;
         for (int column = 0; column < rows.columns(); ++column) {

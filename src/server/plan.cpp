@@ -34,15 +34,16 @@ const LinkConfiguration& find_link(const Configuration& configuration, const std
 // Every record that somebody should have or has.
 pg::TextArray all_records(const LinkConfiguration& link) {
     pg::TextArray records;
-    const pg::Rows wanted = pg::query_as(
-        link.owner, "SELECT DISTINCT a.record FROM (" + link.audience_all_query + ") AS a "
-                    "(record, mailbox)");
+    const pg::Rows wanted =
+        pg::query_as(link.owner, "SELECT DISTINCT a.record FROM (" + link.audience_all_query +
+                                     ") AS a "
+                                     "(record, mailbox)");
     for (std::uint64_t row = 0; row < wanted.size(); ++row) {
         records.push_back(wanted.string(row, 0));
     }
-    const pg::Rows rest = pg::query(
-        "SELECT DISTINCT record FROM crmsync.item WHERE link = $1 AND record <> ALL ($2)", link.id,
-        &records);
+    const pg::Rows rest =
+        pg::query("SELECT DISTINCT record FROM crmsync.item WHERE link = $1 AND record <> ALL ($2)",
+                  link.id, &records);
     for (std::uint64_t row = 0; row < rest.size(); ++row) {
         records.push_back(rest.string(row, 0));
     }
@@ -116,8 +117,8 @@ class Plan {
         const auto value = [](const record::Value& text) {
             return text ? pg::ResultValue(*text) : pg::ResultValue();
         };
-        rows_.add({address, record, action, pg::text_or_null(property), value(before),
-                   value(after), reason});
+        rows_.add({address, record, action, pg::text_or_null(property), value(before), value(after),
+                   reason});
     }
 
     pg::ResultSet& rows_;

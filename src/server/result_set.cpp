@@ -23,18 +23,24 @@ Datum text_array_datum(const std::vector<std::string>& list) {
     for (std::size_t i = 0; i < list.size(); ++i) {
         values[i] = text_datum(list[i]);
     }
-    return PointerGetDatum(construct_array(values, static_cast<int>(list.size()), TEXTOID, -1,
-                                           false, TYPALIGN_INT));
+    return PointerGetDatum(
+        construct_array(values, static_cast<int>(list.size()), TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 Datum datum_of(const ResultValue& value) {
     switch (value.index()) {
-        case 1: return BoolGetDatum(*std::get_if<1>(&value));
-        case 2: return Int32GetDatum(*std::get_if<2>(&value));
-        case 3: return Int64GetDatum(*std::get_if<3>(&value));
-        case 4: return text_datum(*std::get_if<4>(&value));
-        case 5: return text_array_datum(*std::get_if<5>(&value));
-        default: return Datum(0);
+        case 1:
+            return BoolGetDatum(*std::get_if<1>(&value));
+        case 2:
+            return Int32GetDatum(*std::get_if<2>(&value));
+        case 3:
+            return Int64GetDatum(*std::get_if<3>(&value));
+        case 4:
+            return text_datum(*std::get_if<4>(&value));
+        case 5:
+            return text_array_datum(*std::get_if<5>(&value));
+        default:
+            return Datum(0);
     }
 }
 

@@ -12,9 +12,8 @@
 namespace crmsync::pg {
 
 // std::monostate is NULL; a vector becomes text[].
-using ResultValue =
-    std::variant<std::monostate, bool, std::int32_t, std::int64_t, std::string,
-                 std::vector<std::string>>;
+using ResultValue = std::variant<std::monostate, bool, std::int32_t, std::int64_t, std::string,
+                                 std::vector<std::string>>;
 
 class ResultSet {
   public:

@@ -50,8 +50,7 @@ std::string resolve_secret(std::string_view stored) {
     std::string secret(longest_secret, '\0');
     file.read(secret.data(), static_cast<std::streamsize>(secret.size()));
     if (file.bad() || (file.fail() && !file.eof()) || !file.is_open()) {
-        throw pg::UserError(ERRCODE_UNDEFINED_FILE,
-                            "could not read secret file \"" + path + "\"",
+        throw pg::UserError(ERRCODE_UNDEFINED_FILE, "could not read secret file \"" + path + "\"",
                             pg_strerror(errno),
                             "The server's operating system user needs to be able to read it.");
     }

@@ -8,23 +8,25 @@ namespace {
 
 // Records whose own pause is over, and those that waited for a mailbox that is well again.
 void put_back_due_failures() {
-    pg::query("INSERT INTO crmsync.pending (link, tier, record) "
-              "SELECT DISTINCT f.link, 1, f.record FROM crmsync.failure f "
-              "JOIN crmsync.mailbox m ON m.id = f.mailbox "
-              "JOIN crmsync.link l ON l.id = f.link AND l.enabled WHERE "
-              "CASE WHEN f.code = 'postponed' "
-              "THEN m.code IS NULL OR m.next_attempt <= pg_catalog.now() "
-              "ELSE f.next_attempt <= pg_catalog.now() END "
-              "ON CONFLICT (link, tier, record) DO NOTHING");
+    pg::query(
+        "INSERT INTO crmsync.pending (link, tier, record) "
+        "SELECT DISTINCT f.link, 1, f.record FROM crmsync.failure f "
+        "JOIN crmsync.mailbox m ON m.id = f.mailbox "
+        "JOIN crmsync.link l ON l.id = f.link AND l.enabled WHERE "
+        "CASE WHEN f.code = 'postponed' "
+        "THEN m.code IS NULL OR m.next_attempt <= pg_catalog.now() "
+        "ELSE f.next_attempt <= pg_catalog.now() END "
+        "ON CONFLICT (link, tier, record) DO NOTHING");
 }
 
 // The option compare_interval: a full comparison now and then, for links that ask for it.
 void request_periodic_comparisons() {
-    pg::query("UPDATE crmsync.link_state s SET comparison = 'everything' "
-              "FROM crmsync.link l WHERE l.id = s.link AND l.enabled AND s.comparison IS NULL "
-              "AND coalesce((l.options->>'compare_interval')::interval, '1 day') > '0' "
-              "AND s.compared + coalesce((l.options->>'compare_interval')::interval, '1 day') "
-              "<= pg_catalog.now()");
+    pg::query(
+        "UPDATE crmsync.link_state s SET comparison = 'everything' "
+        "FROM crmsync.link l WHERE l.id = s.link AND l.enabled AND s.comparison IS NULL "
+        "AND coalesce((l.options->>'compare_interval')::interval, '1 day') > '0' "
+        "AND s.compared + coalesce((l.options->>'compare_interval')::interval, '1 day') "
+        "<= pg_catalog.now()");
 }
 
 std::vector<int> link_ids(const std::string& sql) {
@@ -59,20 +61,19 @@ Survey take_survey(bool retries) {
         "OR EXISTS (SELECT FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving')" +
         // Changes of a link without its triggers would otherwise be missed without a word.
         (retries ? " OR crmsync.capture_problem(l.id) IS NOT NULL)" : ")"));
-    survey.due_runs = link_ids(
-        enabled_links_of +
-        "AND t.kind = 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL "
-        "OR s.last_started IS NULL "
-        "OR s.last_started + l.inbound_interval <= pg_catalog.now() "
-        "OR (l.daily_at IS NOT NULL AND s.last_started < current_date + l.daily_at "
-        "AND current_date + l.daily_at <= pg_catalog.now()))");
+    survey.due_runs =
+        link_ids(enabled_links_of +
+                 "AND t.kind = 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL "
+                 "OR s.last_started IS NULL "
+                 "OR s.last_started + l.inbound_interval <= pg_catalog.now() "
+                 "OR (l.daily_at IS NOT NULL AND s.last_started < current_date + l.daily_at "
+                 "AND current_date + l.daily_at <= pg_catalog.now()))");
     const pg::Rows targets = pg::query(
         "SELECT t.name, coalesce(s.attempts, 0), s.code IS NOT NULL, "
         "s.code IS NOT NULL AND s.next_attempt IS NULL "
         "FROM crmsync.target t LEFT JOIN crmsync.target_state s ON s.target = t.name");
     for (std::uint64_t row = 0; row < targets.size(); ++row) {
-        survey.targets.push_back({targets.string(row, 0),
-                                  static_cast<int>(targets.integer(row, 1)),
+        survey.targets.push_back({targets.string(row, 0), static_cast<int>(targets.integer(row, 1)),
                                   targets.boolean(row, 2), targets.boolean(row, 3)});
     }
     transaction.commit_lazily();
@@ -87,22 +88,25 @@ void note_link_error(int link, const pg::Error& error) {
 
 void note_link_error(int link, const std::string& broken, const std::string& message) {
     pg::Transaction transaction("recording an error", pg::Transaction::Isolation::read_committed);
-    pg::query("INSERT INTO crmsync.link_state AS s "
-              "(link, comparison, broken, last_error, last_error_at, attempts, next_attempt) "
-              "SELECT id, 'everything', nullif($2, ''), $3, pg_catalog.now(), 1, "
-              "pg_catalog.now() + interval '1 second' FROM crmsync.link WHERE id = $1 "
-              "ON CONFLICT (link) DO UPDATE SET broken = nullif($2, ''), last_error = $3, "
-              "comparison = CASE WHEN $2 <> '' THEN 'everything' ELSE s.comparison END, "
-              "last_error_at = pg_catalog.now(), attempts = s.attempts + 1, "
-              "next_attempt = pg_catalog.now() "
-              "+ LEAST(300, 2 ^ LEAST(s.attempts, 9)) * interval '1 second'",
-              link, std::string_view(broken), std::string_view(message));
+    pg::query(
+        "INSERT INTO crmsync.link_state AS s "
+        "(link, comparison, broken, last_error, last_error_at, attempts, next_attempt) "
+        "SELECT id, 'everything', nullif($2, ''), $3, pg_catalog.now(), 1, "
+        "pg_catalog.now() + interval '1 second' FROM crmsync.link WHERE id = $1 "
+        "ON CONFLICT (link) DO UPDATE SET broken = nullif($2, ''), last_error = $3, "
+        "comparison = CASE WHEN $2 <> '' THEN 'everything' ELSE s.comparison END, "
+        "last_error_at = pg_catalog.now(), attempts = s.attempts + 1, "
+        "next_attempt = pg_catalog.now() "
+        "+ LEAST(300, 2 ^ LEAST(s.attempts, 9)) * interval '1 second'",
+        link, std::string_view(broken), std::string_view(message));
     transaction.commit();
 }
 
 void note_link_works(int link) {
-    pg::query("UPDATE crmsync.link_state SET broken = NULL, attempts = 0, next_attempt = NULL "
-              "WHERE link = $1 AND (broken IS NOT NULL OR attempts > 0)", link);
+    pg::query(
+        "UPDATE crmsync.link_state SET broken = NULL, attempts = 0, next_attempt = NULL "
+        "WHERE link = $1 AND (broken IS NOT NULL OR attempts > 0)",
+        link);
 }
 
 }  // namespace crmsync

@@ -16,9 +16,9 @@ struct TargetHealth {
 };
 
 struct Survey {
-    std::string fingerprint;       // of the configuration
-    std::vector<int> busy_links;   // Exchange links that have something to do
-    std::vector<int> due_runs;     // LDAP links that are due
+    std::string fingerprint;      // of the configuration
+    std::vector<int> busy_links;  // Exchange links that have something to do
+    std::vector<int> due_runs;    // LDAP links that are due
     std::vector<TargetHealth> targets;
 };
 

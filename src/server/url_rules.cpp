@@ -48,15 +48,15 @@ Datum check_url(FunctionCallInfo call) {
         bool has_password;
     };
     const std::string json = [&] {
-        const char* text = pg::guard([&] {
-            return DatumGetCString(DirectFunctionCall1(jsonb_out, options));
-        });
+        const char* text =
+            pg::guard([&] { return DatumGetCString(DirectFunctionCall1(jsonb_out, options)); });
         return std::string(text);
     }();
     const pg::Rows rows = pg::query(
         "SELECT coalesce((o->>'allow_plaintext')::boolean, false), "
         "coalesce(o->>'auth', '') NOT IN ('', 'none'), coalesce((o->>'start_tls')::boolean, false) "
-        "FROM (SELECT $1::jsonb) AS given(o)", std::string_view(json));
+        "FROM (SELECT $1::jsonb) AS given(o)",
+        std::string_view(json));
     const Options given{rows.boolean(0, 0), rows.boolean(0, 1) && !rows.boolean(0, 2)};
 
     std::string text;
