@@ -82,7 +82,7 @@ void Worker::run() {
 std::optional<std::chrono::milliseconds> Worker::next_wait(Clock::time_point next_poll) const {
     const auto now = Clock::now();
     auto until = next_poll;
-    if (const auto engine = engine_.next_time()) {
+    if (const auto engine = may_send() ? engine_.next_time() : std::nullopt) {
         until = std::min(until, std::max(*engine, now));
     }
     auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - now);
@@ -104,7 +104,14 @@ void Worker::receive() {
     }
 }
 
+bool Worker::may_send() const {
+    return preload().enabled() && configuration_.identity_confirmed;
+}
+
 void Worker::send() {
+    if (!may_send()) {
+        return;
+    }
     while (auto sending = engine_.next(Clock::now())) {
         const auto target = configuration_.targets.find(sending->target);
         exchange::Answer refused;
@@ -122,7 +129,7 @@ void Worker::send() {
                     client_.submit(target->second.endpoint, std::move(request));
                 sent_.emplace(ticket, std::move(*sending));
                 continue;
-            } catch (const std::invalid_argument& error) {
+            } catch (const std::exception& error) {
                 refused.failure = {exchange::Disposition::bisect, "request", error.what()};
             }
         }
@@ -238,6 +245,9 @@ void Worker::reconfigure(const std::string& fingerprint) {
     fingerprint_ = fingerprint;
     for (const auto& [name, target] : configuration_.targets) {
         engine_.set_target(name, target.endpoint ? target.endpoint->max_connections : 1);
+        if (target.paused) {
+            engine_.release(name, {exchange::Disposition::back_off, "paused", "paused"});
+        }
     }
 }
 
@@ -263,7 +273,9 @@ void Worker::start_runs(const std::vector<int>& due) {
     }
     std::set<int> waiting;
     for (const int link : links) {
-        if (!runs_.start(link)) {
+        // Who asks while a run is under way wants one that begins now; its end wakes us.
+        const bool asked = everything_requested_ || requested_.contains(link);
+        if ((asked && runs_.running(link)) || !runs_.start(link)) {
             waiting.insert(link);
         }
     }
@@ -276,7 +288,7 @@ bool Worker::wants_work(const LinkConfiguration& link) const {
 }
 
 bool Worker::wants_more() const {
-    return preload().enabled() && configuration_.identity_confirmed &&
+    return may_send() &&
            std::any_of(configuration_.links.begin(), configuration_.links.end(),
                        [&](const auto& entry) {
                            const auto runtime = runtimes_.find(entry.first);

@@ -44,6 +44,7 @@ class Worker {
     };
 
     void receive();
+    bool may_send() const;
     void send();
     void record_results();
     void pass(bool everything);
