@@ -36,7 +36,7 @@ CREATE TABLE crmsync.pending (
     version     bigint NOT NULL DEFAULT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint,
     since       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (link, tier, record)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 COMMENT ON TABLE crmsync.pending IS 'records to look at; version tells whether a record was named again meanwhile';
 COMMENT ON COLUMN crmsync.pending.link IS 'the link to look with';
 COMMENT ON COLUMN crmsync.pending.tier IS '0: changed just now; 1: from a comparison, after all of tier 0';

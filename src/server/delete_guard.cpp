@@ -12,6 +12,7 @@ namespace {
 
 struct Count {
     std::int64_t unconfirmed = 0;  // meant and not confirmed
+    std::int64_t confirmed = 0;    // meant and confirmed
     std::int64_t recent = 0;       // done in the last hour
     std::int64_t deletes() const { return unconfirmed + recent; }
 };
@@ -27,11 +28,14 @@ pg::IntegerArray mailboxes_of(const std::map<int, Count>& counts) {
 std::map<int, Count> count_by_mailbox(int link) {
     std::map<int, Count> counts;
     const pg::Rows meant = pg::query(
-        "SELECT mailbox, pg_catalog.count(*) FILTER (WHERE NOT confirmed) FROM crmsync.item "
+        "SELECT mailbox, pg_catalog.count(*) FILTER (WHERE NOT confirmed), "
+        "pg_catalog.count(*) FILTER (WHERE confirmed) FROM crmsync.item "
         "WHERE link = $1 AND state = 'leaving' GROUP BY mailbox",
         link);
     for (std::uint64_t row = 0; row < meant.size(); ++row) {
-        counts[static_cast<int>(meant.integer(row, 0))].unconfirmed = meant.integer(row, 1);
+        Count& count = counts[static_cast<int>(meant.integer(row, 0))];
+        count.unconfirmed = meant.integer(row, 1);
+        count.confirmed = meant.integer(row, 2);
     }
     if (counts.empty()) {
         return counts;
@@ -135,6 +139,7 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
     Count sum;
     for (const auto& [mailbox, count] : counts) {
         sum.unconfirmed += count.unconfirmed;
+        sum.confirmed += count.confirmed;
         sum.recent += count.recent;
         if (waits(link, count, mailbox)) {
             held.push_back(mailbox);
@@ -142,7 +147,7 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
     }
     const bool whole_link = waits(link, sum, 0);
     report_held(link.id, held_text(held, whole_link, counts));
-    if (counts.empty()) {
+    if (counts.empty() || (whole_link && sum.confirmed == 0)) {
         return {};
     }
     const pg::Rows rows = pg::query(
