@@ -1,0 +1,133 @@
+# A worker that waits for a server that hangs holds nothing, and stands in nobody's way: everything
+# that wants it gone gets that within two seconds, and nothing of its work is lost.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $stage = CrmSync::EndToEnd->new('giving_way');
+my ($node, $exchange) = ($stage->node, $stage->exchange);
+my $mailbox = 'user1@example.test';
+$stage->make_crm;
+$stage->add_people(1, 20, $mailbox);
+$stage->settles('before');
+
+my $people = 20;
+
+# One request is under way, and gets no answer, when this returns.
+sub hang
+{
+	my ($database) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$database //= 'postgres';
+	$people++;
+	$node->safe_psql($database, "INSERT INTO crm.person (id, first_name) VALUES ($people, 'New'); INSERT INTO crm.audience VALUES ($people, '$mailbox')");
+	my $waits = "SELECT query = 'waiting for targets' AND state_change < clock_timestamp() - interval '0.2 s' FROM pg_stat_activity WHERE backend_type = 'crmsync worker' AND datname = '$database'";
+	$stage->until_true(sub { $exchange->hits > 0 && $node->safe_psql('template1', $waits) eq 't' }, 'a request hangs', 15);
+	return;
+}
+
+sub workers
+{
+	return $node->safe_psql('template1', "SELECT coalesce(string_agg(datname, ' ' ORDER BY datname), 'none') FROM pg_stat_activity WHERE backend_type = 'crmsync worker'");
+}
+
+sub running { my ($database) = @_; my ($status, $out) = $node->psql($database, 'SELECT crmsync.worker_state()'); return defined $out && $out eq 'running' }
+
+sub quick
+{
+	my ($statement, $database, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $started = time;
+	my ($status, undef, $error) = $node->psql($database, $statement);
+	my $took = time - $started;
+	ok($status == 0 && $took < 2, sprintf('%s (%.2f s)', $name, $took)) or diag($error);
+	return;
+}
+
+# ---- what it holds while it waits
+$exchange->inject('silence', count => 0);
+hang();
+sleep 1;
+is($stage->sql("SELECT wait_event_type, backend_xmin IS NULL, xact_start IS NULL, state FROM pg_stat_activity WHERE backend_type = 'crmsync worker'"),
+	'Extension|t|t|idle', 'no snapshot and no transaction while a server hangs');
+is($stage->sql("SELECT count(*) FROM pg_locks WHERE pid = " . $stage->worker_pid), '0', 'and no lock');
+is($stage->sql("SELECT query FROM pg_stat_activity WHERE backend_type = 'crmsync worker'"), 'waiting for targets', 'pg_stat_activity says what it does');
+$stage->sql('CREATE TABLE vacuumed (i int); INSERT INTO vacuumed SELECT generate_series(1, 100); DELETE FROM vacuumed');
+my ($status, undef, $said) = $node->psql('postgres', 'VACUUM VERBOSE vacuumed');
+like($said, qr/100 removed|tuples: 100 removed/, 'VACUUM removes what was deleted meanwhile');
+
+# ---- statements that want it gone
+quick('ALTER EXTENSION crmsync UPDATE', 'postgres', 'ALTER EXTENSION UPDATE');
+$stage->until_true(sub { running('postgres') }, 'and the worker is back', 5);
+hang();
+quick('CREATE DATABASE copied TEMPLATE postgres', 'template1', 'CREATE DATABASE TEMPLATE while a server hangs');
+$stage->until_true(sub { workers() eq 'copied postgres' }, 'both have a worker', 5);
+is($node->safe_psql('copied', "SELECT state FROM crmsync.status"), 'held', 'the copy is held: it is not the database that was confirmed');
+quick('DROP DATABASE copied', 'template1', 'DROP DATABASE');
+hang();
+quick('ALTER DATABASE postgres RENAME TO renamed', 'template1', 'ALTER DATABASE RENAME while a server hangs');
+$stage->until_true(sub { workers() eq 'renamed' && running('renamed') }, 'the renamed one goes on', 5);
+hang('renamed');
+quick('ALTER DATABASE renamed RENAME TO postgres', 'template1', 'and back');
+$stage->until_true(sub { running('postgres') }, 'with its worker', 5);
+hang();
+$node->safe_psql('template1', 'CREATE DATABASE other');
+quick('DROP DATABASE other', 'template1', 'DROP DATABASE of another database while a server hangs');
+
+# ---- shutdown, reload
+hang();
+my $started = time;
+$node->stop('fast');
+cmp_ok(time - $started, '<', 2, 'fast shutdown while a server hangs');
+$node->start;
+hang();
+$started = time;
+$stage->sql('ALTER SYSTEM SET crmsync.enabled = off; SELECT pg_reload_conf()');
+$stage->until_true(sub { workers() eq 'none' }, 'crmsync.enabled = off stops it while a server hangs', 2);
+is($stage->status('state'), 'paused', 'and the status says so');
+$exchange->calm;
+$stage->sql('ALTER SYSTEM RESET crmsync.enabled; SELECT pg_reload_conf()');
+$stage->until_true(sub { running('postgres') }, 'on again', 3);
+
+# ---- busy
+$stage->settles('nothing was lost', 'people', '60 s');
+is(join(' ', sort { $a <=> $b } keys %{ $exchange->records($mailbox) }), join(' ', 1 .. $people), 'nor done twice');
+$exchange->post('server', request_ms => 5, item_ms => 5);
+$stage->add_people(1000, 1400, map { "user$_\@example.test" } 1 .. 4);
+sleep 0.3;
+quick('CREATE DATABASE copied TEMPLATE postgres', 'template1', 'CREATE DATABASE TEMPLATE while it is busy');
+quick('DROP DATABASE copied', 'template1', 'DROP DATABASE of the copy');
+$started = time;
+$node->stop('fast');
+cmp_ok(time - $started, '<', 2, 'fast shutdown while it is busy');
+$node->start;
+$stage->settles('all arrives', 'people', '60 s');
+is(scalar(keys %{ $exchange->records($mailbox) }), $people + 401, 'once');
+
+# ---- a password that changes
+$exchange->post('server', password => 'another');
+$stage->sql("UPDATE crm.person SET first_name = 'Late' WHERE id = 1");
+$stage->until_true(sub { $stage->target('code') ne '' }, 'a password that is wrong is noticed', 10);
+open(my $file, '>', "$stage->{secrets}/exchange") or die;
+print $file "another\n";
+close $file;
+$stage->sql("SELECT pg_reload_conf(); SELECT crmsync.resume_target('exchange')");
+$stage->settles('the new one is read from its file', 'people', '20 s');
+is($exchange->records($mailbox)->{1}{'contacts:GivenName'}, 'Late', 'and serves');
+
+# ---- DROP EXTENSION
+$exchange->inject('silence', count => 0);
+hang();
+quick('DROP EXTENSION crmsync', 'postgres', 'DROP EXTENSION while a server hangs');
+sleep 0.5;
+is(workers(), 'none', 'and no worker comes back');
+is($stage->sql("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'crmsync%'"), '0', 'nor is a trigger left');
+$stage->sql("UPDATE crm.person SET first_name = 'free' WHERE id = 1");
+$exchange->calm;
+
+$stage->done;
