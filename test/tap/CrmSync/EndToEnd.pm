@@ -5,6 +5,8 @@ package CrmSync::EndToEnd;
 use strict;
 use warnings;
 
+use Cwd qw(abs_path);
+
 use CrmSync::StandIn;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils ();
@@ -20,8 +22,8 @@ sub new
 	my ($class, $name, %given) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init(allows_streaming => 1, %{ $given{init} // {} });
-	my $secrets = $node->basedir . '/secrets';
-	mkdir $secrets, 0700;
+	mkdir $node->basedir . '/secrets', 0700;
+	my $secrets = abs_path($node->basedir . '/secrets');
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'crmsync'
 crmsync.secret_directory = '$secrets'
