@@ -3,6 +3,8 @@
 # Nothing is lost and nothing is done twice.
 use strict;
 use warnings;
+
+use Cwd qw(abs_path);
 use FindBin;
 use lib $FindBin::RealBin;
 
@@ -13,7 +15,7 @@ use Time::HiRes qw(sleep);
 
 # A disk that is full for whatever file has a path as the flag says, whoever runs the test: no file of
 # that path can become longer.
-my $place = PostgreSQL::Test::Utils::tempdir();
+my $place = abs_path(PostgreSQL::Test::Utils::tempdir());
 my ($source, $library, $flag) = map { "$place/$_" } qw(full_disk.c full_disk.so full);
 append_to_file($source, <<'C');
 #define _GNU_SOURCE
