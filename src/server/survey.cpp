@@ -54,16 +54,17 @@ Survey take_survey(bool retries) {
         put_back_due_failures();
         request_periodic_comparisons();
     }
-    survey.busy_links = link_ids(
-        enabled_links_of +
-        "AND t.kind <> 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL "
-        // In the order of an index: what is not there would otherwise be looked for in whole tables.
-        "OR (SELECT true FROM crmsync.pending p WHERE p.link = l.id "
-        "ORDER BY p.tier, p.record LIMIT 1) "
-        "OR (SELECT true FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving' "
-        "ORDER BY i.mailbox LIMIT 1)" +
-        // Changes of a link without its triggers would otherwise be missed without a word.
-        (retries ? " OR crmsync.capture_problem(l.id) IS NOT NULL)" : ")"));
+    survey.busy_links =
+        link_ids(enabled_links_of +
+                 "AND t.kind <> 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL "
+                 // In the order of an index: what is not there would otherwise be looked for in
+                 // whole tables.
+                 "OR (SELECT true FROM crmsync.pending p WHERE p.link = l.id "
+                 "ORDER BY p.tier, p.record LIMIT 1) "
+                 "OR (SELECT true FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving' "
+                 "ORDER BY i.mailbox LIMIT 1)" +
+                 // Changes of a link without its triggers would otherwise be missed without a word.
+                 (retries ? " OR crmsync.capture_problem(l.id) IS NOT NULL)" : ")"));
     survey.due_runs =
         link_ids(enabled_links_of +
                  "AND t.kind = 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL "
