@@ -133,6 +133,9 @@ $(LAYER_ARCHIVE): $(LAYER_OBJECTS)
 	rm -f $@ && $(AR) rcs $@ $^
 
 UNIT_TESTS := $(patsubst test/unit/%.cpp,$(BUILD)/unit/%,$(wildcard test/unit/*_test.cpp))
+# A test may put a function of its own in the place of a library's: its symbols are visible.
+$(BUILD)/test/%.o: EXTRA_FLAGS = -fvisibility=default
+
 # What several tests share is an archive, too: each takes of it what it needs.
 UNIT_ARCHIVE := $(BUILD)/unit.a
 $(UNIT_ARCHIVE): $(call objects_of,$(filter-out %_test.cpp,$(wildcard test/unit/*.cpp)))
