@@ -84,7 +84,8 @@ marks('INSERT INTO target VALUES (2)', '1:2', 'a change made by a deferred trigg
 # ---- two-phase commit
 $node->safe_psql('postgres', "BEGIN; UPDATE person SET name = 'prepared' WHERE id = 1; PREPARE TRANSACTION 'p1'");
 is($node->safe_psql('postgres', "SELECT count(*) FROM $log l"), '0', 'prepared: not visible yet');
-$node->restart('immediate');
+$node->stop('immediate');
+$node->start;
 $node->safe_psql('postgres', "COMMIT PREPARED 'p1'");
 is(markers(), '1:1', 'and there after a crash and COMMIT PREPARED');
 $node->safe_psql('postgres', "BEGIN; UPDATE person SET name = 'again' WHERE id = 1; PREPARE TRANSACTION 'p2'");

@@ -163,7 +163,7 @@ sleep 6;
 is(log_lines(qr/WARNING:  no free worker slot for crmsync in database "three"/), 1, 'and the log once');
 like(slurp_file($node->logfile), qr/HINT:  Increase max_worker_processes/, 'with a hint');
 $node->append_conf('postgresql.conf', 'max_worker_processes = 8');
-$node->restart('fast');
+$node->restart;
 
 # ---- standbys do nothing until they are promoted
 $node->backup('copy');

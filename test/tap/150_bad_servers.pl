@@ -138,7 +138,7 @@ cmp_ok(time - $started, '<', 2, 'a server that is away costs the CRM nothing');
 $stage->until_true(sub { $stage->target('code') ne '' }, 'the target says so');
 is($stage->status('state'), 'waiting', 'the link waits');
 
-$stage->{node}->restart('fast');
+$stage->{node}->restart;
 $stage->until_true(sub { $stage->status('pending') ne '0' }, 'what waits survives a restart of the database');
 ok(1, 'and ' . $stage->status('pending') . ' records wait');
 
