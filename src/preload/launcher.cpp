@@ -1,9 +1,9 @@
 // It looks at pg_database now and then and whenever somebody says that something changed, and asks
 // each database by starting a worker there: a worker that finds no extension ends at once, with
 // exit code 0, and is not started again until CREATE EXTENSION, or rarely. One that fails is
-// started again after a pause that doubles. Between two looks the launcher holds no lock, no
-// snapshot and no transaction. An error ends it; the postmaster starts it anew and it adopts the
-// workers that run.
+// started again after a pause that doubles, or when the configuration is reloaded. Between two
+// looks the launcher holds no lock, no snapshot and no transaction. An error ends it; the
+// postmaster starts it anew and it adopts the workers that run.
 #include "preload/launcher.h"
 
 #include "preload/database_list.h"
@@ -285,8 +285,19 @@ bool scan_requested() {
     return requested;
 }
 
+// What made workers fail may be mended now: they need not wait until their pause is over.
+void end_pauses() {
+    for (Database& database : databases) {
+        if (database.state != DatabaseState::failed)
+            continue;
+        database.failures = 0;
+        database.next = 0;
+    }
+}
+
 void reload() {
     ProcessConfigFile(PGC_SIGHUP);
+    end_pauses();
     if (enabled() == was_enabled)
         return;
     was_enabled = enabled();
