@@ -15,12 +15,13 @@ use Time::HiRes qw(sleep time);
 
 my $user = 'service@example.test';
 
-# new($name, conf => settings, init => [for the cluster's init], exchange => [options of the stand-in])
+# new($name, conf => settings, init => {for the cluster's init}, exchange => [options of the stand-in],
+#     cluster => {for the cluster's new}, environment => {of the server when it is started here})
 # The mailboxes are user1@example.test .. user4@example.test unless the options say otherwise.
 sub new
 {
 	my ($class, $name, %given) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, %{ $given{cluster} // {} });
 	$node->init(allows_streaming => 1, %{ $given{init} // {} });
 	mkdir $node->basedir . '/secrets', 0700;
 	my $secrets = abs_path($node->basedir . '/secrets');
@@ -30,7 +31,11 @@ crmsync.secret_directory = '$secrets'
 max_prepared_transactions = 5
 @{[ $given{conf} // '' ]}
 CONF
-	$node->start;
+	my $environment = $given{environment} // {};
+	{
+		local @ENV{ keys %$environment } = values %$environment;
+		$node->start;
+	}
 	my $exchange = CrmSync::StandIn->new($node->basedir . '/exchange', @{ $given{exchange} // [ '--mailboxes', 4 ] });
 	my $self = bless { node => $node, exchange => $exchange, secrets => $secrets }, $class;
 	$self->secret('exchange', 'secret');

@@ -1,0 +1,80 @@
+# A PostgreSQL whose crmsync was built with SANITIZE=1, run under AddressSanitizer and LeakSanitizer.
+package CrmSync::Sanitizer;
+
+use strict;
+use warnings;
+
+use File::Basename qw(dirname);
+use File::Copy qw(copy);
+use IPC::Run ();
+use PostgreSQL::Test::Utils qw(slurp_file);
+
+# AddressSanitizer asks for this symbol when it starts; glibc, which would translate the answer that
+# there is none, cannot unlock yet what it locks for that, and hangs later. So there is one.
+my $no_swift = 'char *swift_demangle(void); char *swift_demangle(void) { return 0; }';
+
+# Where the sanitized libraries are, or undef when they were not built.
+sub build
+{
+	my $build = $ENV{CRMSYNC_BUILD} // return;
+	return -r "$build-sanitize/crmsync_engine.so" ? "$build-sanitize" : undef;
+}
+
+sub output_of { IPC::Run::run([@_], '>', \my $said) or die "@_ failed\n"; chomp $said; return $said }
+
+# new($directory): everything goes below the directory.
+sub new
+{
+	my ($class, $directory) = @_;
+	my $self = bless { directory => $directory, reports => "$directory/report" }, $class;
+	mkdir $directory;
+	my $config = output_of('scripts/private-postgres', "$directory/postgresql", $ENV{PG_CONFIG} // 'pg_config');
+	$self->{prefix} = dirname(dirname($config));
+	my $library = output_of($config, '--pkglibdir');
+	my $extension = output_of($config, '--sharedir') . '/extension';
+	my $installed = output_of($ENV{PG_CONFIG} // 'pg_config', '--sharedir') . '/extension';
+	unlink glob("$library/crmsync*.so"), glob("$extension/crmsync*");
+	copy($_, $library) or die "$_: $!\n" for glob build() . '/crmsync*.so';
+	chmod 0755, glob "$library/crmsync*.so";
+	copy($_, $extension) or die "$_: $!\n" for glob "$installed/crmsync*";
+	IPC::Run::run([ 'cc', '-shared', '-fPIC', '-x', 'c', '-', '-o', "$directory/no_swift.so" ], '<', \$no_swift) or die "no C compiler\n";
+	return $self;
+}
+
+# For CrmSync::EndToEnd->new.
+sub cluster { my ($self) = @_; return { install_path => $self->{prefix} } }
+
+# Of the server. What AddressSanitizer finds crashes the process; a leak only leaves a report.
+sub environment
+{
+	my ($self, %given) = @_;
+	my $runtime = output_of('cc', '-print-file-name=libasan.so');
+	return {
+		LD_PRELOAD => "$runtime $self->{directory}/no_swift.so",
+		ASAN_OPTIONS => "verify_asan_link_order=0:abort_on_error=1:detect_leaks=$given{leaks}:log_path=$self->{reports}",
+		LSAN_OPTIONS => 'exitcode=0',
+		UBSAN_OPTIONS => 'print_stacktrace=1:abort_on_error=1',
+	};
+}
+
+# Reports that concern crmsync. PostgreSQL itself leaks on purpose what lives as long as the process.
+sub reports
+{
+	my ($self) = @_;
+	my @reports;
+	for my $report (map { slurp_file($_) } glob "$self->{reports}.*")
+	{
+		push @reports, grep { /crmsync/ || /AddressSanitizer(?!: \d+ byte\(s\) leaked)/ } split /\n\n/, $report;
+	}
+	return @reports;
+}
+
+# Whether LeakSanitizer works here (it must be allowed to trace its own process): then it has found what
+# every process of PostgreSQL leaks.
+sub finds_leaks
+{
+	my ($self) = @_;
+	return scalar grep { slurp_file($_) =~ /LeakSanitizer: detected memory leaks/ } glob "$self->{reports}.*";
+}
+
+1;
