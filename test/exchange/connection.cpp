@@ -17,15 +17,42 @@ namespace {
 thread_local Connection* current_connection = nullptr;
 
 constexpr int kIdleSeconds = 600;
+constexpr std::string_view kNotHttp =
+    "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// A request that tells no length has no body (RFC 9112, section 6.3). Some releases of the library
+/// would read one until the client closes the connection.
+void settle_length(httplib::Request& request) {
+    if (!request.has_header("Content-Length") && !request.has_header("Transfer-Encoding"))
+        request.set_header("Content-Length", "0");
+}
 
 /// A thread for each connection, so that none waits for another's end.
 class ThreadPerConnection : public httplib::TaskQueue {
+    // Nothing, or whether there was room, depending on the library's release.
+    using Accepted = decltype(std::declval<httplib::TaskQueue&>().enqueue(nullptr));
+
   public:
-    void enqueue(std::function<void()> serve) override { std::thread(std::move(serve)).detach(); }
+    Accepted enqueue(std::function<void()> serve) override {
+        std::thread(std::move(serve)).detach();
+        return Accepted(true);
+    }
     void shutdown() override {}
 };
 
-class SocketConnection final : public httplib::Stream, public Connection {
+/// A stream answers the questions of all releases of the library, each of which declares only some
+/// of them: therefore none says "override".
+class AnyStream : public httplib::Stream {
+  public:
+    virtual bool usable() const = 0;
+    virtual bool is_readable() const { return usable(); }
+    virtual bool is_writable() const { return usable(); }
+    virtual bool wait_readable() const { return usable(); }
+    virtual bool wait_writable() const { return usable(); }
+    virtual time_t duration() const { return 0; }
+};
+
+class SocketConnection final : public AnyStream, public Connection {
   public:
     SocketConnection(int socket, SSL* tls) : socket_(socket), tls_(tls) {
         current_connection = this;
@@ -56,8 +83,11 @@ class SocketConnection final : public httplib::Stream, public Connection {
         return poll(&ready, 1, kIdleSeconds * 1000) == 1 && fill();
     }
 
-    bool is_readable() const override { return !dead_; }
-    bool is_writable() const override { return !dead_; }
+    /// Does the next request begin a TLS handshake, where plain HTTP is spoken? The library may
+    /// wait for ever for the end of its first line.
+    bool begins_tls() const { return !tls_ && begin_ < end_ && input_[begin_] == '\x16'; }
+
+    bool usable() const override { return !dead_; }
     socket_t socket() const override { return socket_; }
 
     ssize_t read(char* to, std::size_t size) override {
@@ -122,6 +152,13 @@ class SocketConnection final : public httplib::Stream, public Connection {
     std::string output_;
 };
 
+/// Exchange keeps the connection after an error; a log-on in several steps lives of that. Some
+/// releases of the library announce its end.
+void keep_open(const httplib::Request& request, httplib::Response& response) {
+    if (request.get_header_value("Connection") != "close")
+        response.headers.erase("Connection");
+}
+
 }  // namespace
 
 Connection& Connection::current() {
@@ -138,6 +175,7 @@ void Connection::reset() {
 
 ConnectionServer::ConnectionServer() {
     new_task_queue = [] { return new ThreadPerConnection; };
+    set_post_routing_handler(keep_open);
     set_tcp_nodelay(true);
     set_keep_alive_max_count(1'000'000'000);
     set_keep_alive_timeout(kIdleSeconds);
@@ -163,14 +201,28 @@ bool ConnectionServer::process_and_close_socket(socket_t socket) {
             return false;
         }
     }
+    // Releases of the library differ in whether they want the addresses.
+    const auto answer = [this](auto& stream, bool& close_after) {
+        if constexpr (requires { process_request(stream, false, close_after, settle_length); }) {
+            return process_request(stream, false, close_after, settle_length);
+        } else {
+            const std::string here = "127.0.0.1";
+            return process_request(stream, here, 0, here, 0, false, close_after, settle_length);
+        }
+    };
     ++open_;
     {
         SocketConnection connection(socket, tls);
         connection.number = ++accepted_;
         bool closing = false;
         while (!closing && connection.wait()) {
+            if (connection.begins_tls()) {
+                connection.write(kNotHttp.data(), kNotHttp.size());
+                connection.flush();
+                break;
+            }
             bool close_after = false;
-            if (!process_request(connection, false, close_after, nullptr))
+            if (!answer(connection, close_after))
                 break;
             connection.flush();
             closing = close_after;

@@ -21,7 +21,9 @@ struct Freer {
     }
 };
 
-void remember_first(void* to, xmlErrorPtr error) {
+/// An error is const or not, depending on the library's release.
+template <class Error>
+void remember_first(void* to, Error* error) {
     auto& violation = *static_cast<std::optional<SchemaViolation>*>(to);
     if (violation)
         return;
@@ -53,7 +55,7 @@ std::optional<SchemaViolation> Schema::validate(const std::string& text) const {
         xmlCtxtReadMemory(reader.get(), text.data(), static_cast<int>(text.size()), nullptr,
                           nullptr, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_HUGE));
     if (!document) {
-        remember_first(&violation, &reader->lastError);
+        remember_first(&violation, xmlCtxtGetLastError(reader.get()));
         return violation;
     }
     std::unique_ptr<xmlSchemaValidCtxt, Freer<xmlSchemaFreeValidCtxt>> validator(
