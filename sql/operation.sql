@@ -46,18 +46,25 @@ SELECT link, record, mailbox, remote_id, origin, state, confirmed FROM crmsync.i
 SELECT kind, name, message, hint FROM crmsync.alerts WHERE kind <> 'server' ORDER BY 1, 2, 3;
 SELECT link, target, object, direction, enabled, state, failed, conflicts FROM crmsync.status;
 
+-- What is asked for is carried out by the worker, after the commit; here by hand.
 SELECT crmsync.confirm_deletes('people', expected => 3);
 SELECT count(*) FROM crmsync.items WHERE confirmed;
 SELECT crmsync.confirm_deletes('people', 'A@example.com', 1);
+SELECT crmsync.carry_out_requests();
 SELECT record, confirmed FROM crmsync.items WHERE state = 'leaving' ORDER BY record;
 SELECT crmsync.confirm_deletes('people', 'nobody@example.com');
 SELECT crmsync.confirm_deletes('people');
+SELECT crmsync.carry_out_requests();
 SELECT crmsync.retry('people', '7');
+SELECT count(*) FROM crmsync.failures WHERE record = '7';
+SELECT crmsync.carry_out_requests();
 SELECT crmsync.retry('people', '7');
 SELECT code FROM crmsync.mailboxes WHERE mailbox = 'b@example.com';
 SELECT crmsync.retry('people', mailbox => 'b@example.com');
+SELECT crmsync.carry_out_requests();
 SELECT code FROM crmsync.mailboxes WHERE mailbox = 'b@example.com';
 SELECT crmsync.retry('people');
+SELECT crmsync.carry_out_requests();
 SELECT count(*) FROM crmsync.failures;
 
 -- forget: not while copies are there; then without a trace, in the history, too.

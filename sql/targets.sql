@@ -57,6 +57,7 @@ SELECT paused FROM crmsync.targets WHERE name = 'exchange';
 -- resume_target also goes on after failures that stopped the target.
 INSERT INTO crmsync.target_state (target, attempts, code, message, since) VALUES ('exchange', 9, 'HTTP_401', 'unauthorized', now());
 SELECT crmsync.resume_target('exchange');
+SELECT crmsync.carry_out_requests();
 SELECT paused, code FROM crmsync.targets WHERE name = 'exchange';
 
 SELECT crmsync.drop_target('nowhere');

@@ -178,8 +178,7 @@ COMMENT ON FUNCTION crmsync.alter_target(text, text, text, text, text, jsonb, te
 CREATE FUNCTION crmsync.try_target_again(name text) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    UPDATE crmsync.target_state SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
-    WHERE target = name;
+    INSERT INTO crmsync.request (action, target) VALUES ('resume', name);
     SELECT crmsync.wake();
 END;
 COMMENT ON FUNCTION crmsync.try_target_again(text) IS 'forgets a target''s failures, so that it is tried at once';

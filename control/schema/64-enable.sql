@@ -193,12 +193,21 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.establish_identity() IS 'the first identity is confirmed by enabling the first link';
 
+CREATE FUNCTION crmsync.request_comparison(link integer, comparison text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO crmsync.link_state AS s (link, comparison) VALUES (request_comparison.link, request_comparison.comparison)
+    ON CONFLICT ON CONSTRAINT link_state_pkey DO UPDATE
+    SET comparison = CASE WHEN s.comparison = 'everything' THEN s.comparison ELSE excluded.comparison END,
+        comparison_asked = s.comparison_asked + 1;
+END;
+COMMENT ON FUNCTION crmsync.request_comparison(integer, text) IS 'a comparison becomes due: of the audience, or of everything';
+
 CREATE FUNCTION crmsync.compare_everything(link integer) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    INSERT INTO crmsync.link_state AS s (link, comparison) VALUES (compare_everything.link, 'everything')
-    ON CONFLICT ON CONSTRAINT link_state_pkey DO UPDATE
-    SET comparison = 'everything', broken = NULL, attempts = 0, next_attempt = NULL;
+    SELECT crmsync.request_comparison(compare_everything.link, 'everything');
+    UPDATE crmsync.link_state s SET broken = NULL, attempts = 0, next_attempt = NULL WHERE s.link = compare_everything.link;
 END;
 COMMENT ON FUNCTION crmsync.compare_everything(integer) IS 'the worker compares all records of the link with the shadows, as soon as it can';
 

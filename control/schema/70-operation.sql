@@ -28,6 +28,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT NOT EXISTS (SELECT FROM crmsync.pending p
                        WHERE p.link = is_settled.link AND p.since <= is_settled.since)
+       AND NOT EXISTS (SELECT FROM crmsync.request r
+                       WHERE r.link = is_settled.link AND r.at <= is_settled.since)
        AND NOT EXISTS (
             SELECT FROM crmsync.item i
             JOIN crmsync.mailbox m ON m.id = i.mailbox
@@ -149,30 +151,11 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator');
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
-    retried bigint;
+    retried bigint := (SELECT count(*) FROM crmsync.failure f
+                       WHERE f.link = this.id AND f.mailbox = coalesce(only_mailbox, f.mailbox)
+                         AND f.record = coalesce(retry.record, f.record));
 BEGIN
-    UPDATE crmsync.link_state s SET attempts = 0, next_attempt = NULL WHERE s.link = this.id;
-    IF this.direction = 'inbound' THEN
-        SELECT count(*) INTO retried FROM crmsync.failure f
-        WHERE f.link = this.id AND f.record = coalesce(retry.record, f.record);
-    ELSE
-        IF record IS NULL THEN
-            UPDATE crmsync.mailbox m
-            SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
-            WHERE m.link = this.id AND m.id = coalesce(only_mailbox, m.id) AND m.code IS NOT NULL;
-        END IF;
-        WITH removed AS (
-            DELETE FROM crmsync.failure f
-            WHERE f.link = this.id AND f.mailbox = coalesce(only_mailbox, f.mailbox)
-              AND f.record = coalesce(retry.record, f.record)
-            RETURNING f.record
-        ), again AS (
-            INSERT INTO crmsync.pending AS p (link, tier, record)
-            SELECT DISTINCT this.id, 1, r.record FROM removed r
-            ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1
-        )
-        SELECT count(*) INTO retried FROM removed;
-    END IF;
+    INSERT INTO crmsync.request (action, link, mailbox, record) VALUES ('retry', this.id, only_mailbox, retry.record);
     PERFORM crmsync.request_sync(this.id);
     PERFORM crmsync.wake();
     RETURN retried;
@@ -186,27 +169,82 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator');
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
-    confirmed bigint;
+    waiting bigint := (SELECT count(*) FROM crmsync.item i
+                       WHERE i.link = this.id AND i.mailbox = coalesce(only_mailbox, i.mailbox)
+                         AND i.state = 'leaving' AND NOT i.confirmed);
 BEGIN
-    WITH passed AS (
-        UPDATE crmsync.item i SET confirmed = true
-        WHERE i.link = this.id AND i.mailbox = coalesce(only_mailbox, i.mailbox)
-          AND i.state = 'leaving' AND NOT i.confirmed
-        RETURNING 1)
-    SELECT count(*) INTO confirmed FROM passed;
-    IF confirmed <> expected THEN
-        RAISE EXCEPTION '% deletes wait, not %', confirmed, expected
+    IF waiting <> expected THEN
+        RAISE EXCEPTION '% deletes wait, not %', waiting, expected
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Something has changed since you looked; see the views crmsync.alerts and crmsync.items.';
     END IF;
-    UPDATE crmsync.mailbox m SET deletes_confirmed = now()
-    WHERE m.link = this.id AND m.id = coalesce(only_mailbox, m.id);
+    INSERT INTO crmsync.request (action, link, mailbox, items) VALUES ('confirm_deletes', this.id, only_mailbox, waiting);
     PERFORM crmsync.request_sync(this.id);
     PERFORM crmsync.wake();
-    RETURN confirmed;
+    RETURN waiting;
 END;
 $$;
 COMMENT ON FUNCTION crmsync.confirm_deletes(text, text, integer) IS 'lets the deletes that wait now pass the guard, of a link or one mailbox; expected: only if there are just so many; returns how many';
+
+-- What the worker does of all this. Set-based, since the requests are many only when they are the same.
+
+CREATE FUNCTION crmsync.carry_out_retries(requests crmsync.request[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    UPDATE crmsync.link_state s SET attempts = 0, next_attempt = NULL
+    FROM unnest(requests) r WHERE s.link = r.link;
+
+    UPDATE crmsync.mailbox m SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
+    FROM unnest(requests) r
+    WHERE r.record IS NULL AND m.link = r.link AND m.id = coalesce(r.mailbox, m.id) AND m.code IS NOT NULL;
+
+    -- What could not be imported is noted until an import has met it again.
+    WITH removed AS (
+        DELETE FROM crmsync.failure f USING unnest(requests) r, crmsync.link l
+        WHERE l.id = r.link AND l.direction <> 'inbound'
+          AND f.link = r.link AND f.mailbox = coalesce(r.mailbox, f.mailbox) AND f.record = coalesce(r.record, f.record)
+        RETURNING f.link, f.record)
+    INSERT INTO crmsync.pending AS p (link, tier, record)
+    SELECT DISTINCT d.link, 1, d.record FROM removed d
+    ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1;
+END;
+COMMENT ON FUNCTION crmsync.carry_out_retries(crmsync.request[]) IS 'what has failed is pending again';
+
+-- A delete that nobody could see when it was confirmed has since <= at when its transaction was under
+-- way then: more than were counted means that there are such, and then none passes.
+CREATE FUNCTION crmsync.carry_out_confirmations(requests crmsync.request[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    UPDATE crmsync.item i SET confirmed = true
+    FROM unnest(requests) r
+    WHERE i.link = r.link AND i.mailbox = coalesce(r.mailbox, i.mailbox)
+      AND i.state = 'leaving' AND NOT i.confirmed AND i.since <= r.at
+      AND r.items >= (SELECT count(*) FROM crmsync.item o
+                      WHERE o.link = r.link AND o.mailbox = coalesce(r.mailbox, o.mailbox)
+                        AND o.state = 'leaving' AND NOT o.confirmed AND o.since <= r.at);
+
+    -- Of an import, what waits is known to its next run only.
+    UPDATE crmsync.mailbox m SET deletes_confirmed = r.at
+    FROM unnest(requests) r WHERE m.link = r.link AND m.id = coalesce(r.mailbox, m.id);
+END;
+COMMENT ON FUNCTION crmsync.carry_out_confirmations(crmsync.request[]) IS 'the deletes that waited then pass the guard';
+
+CREATE FUNCTION crmsync.carry_out_requests() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    requests crmsync.request[];
+BEGIN
+    WITH taken AS (DELETE FROM crmsync.request r RETURNING r)
+    SELECT array_agg(t.r ORDER BY (t.r).id) INTO requests FROM taken t;
+    PERFORM crmsync.carry_out_retries(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'retry' HAVING count(*) > 0;
+    PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
+    UPDATE crmsync.target_state s SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
+    FROM unnest(requests) r WHERE r.action = 'resume' AND s.target = r.target;
+    PERFORM crmsync.request_sync(r.link) FROM unnest(requests) r WHERE r.link IS NOT NULL;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.carry_out_requests() IS 'what operators have asked for is done; by the worker';
 
 CREATE FUNCTION crmsync.confirm_identity(environment text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

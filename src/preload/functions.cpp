@@ -3,6 +3,7 @@
 #include "preload/progress.h"
 #include "preload/settings.h"
 #include "preload/shared_state.h"
+#include "preload/transaction.h"
 
 namespace crmsync {
 
@@ -63,6 +64,7 @@ PGDLLEXPORT Datum crmsync_caller(PG_FUNCTION_ARGS) {
 PG_FUNCTION_INFO_V1(crmsync_wake);
 PGDLLEXPORT Datum crmsync_wake(PG_FUNCTION_ARGS) {
     (void)fcinfo;
+    crmsync::wake_at_commit();
     PG_RETURN_BOOL(crmsync::wake_worker());
 }
 

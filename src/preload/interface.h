@@ -55,5 +55,7 @@ typedef struct CrmsyncPreload {
     void (*set_active_log)(int which);
 
     int64 (*max_log_size)(void);  // bytes
-    int (*query_timeout)(void);   // milliseconds; 0 = none
+    // Milliseconds; 0 = none: in the resident worker, and in a worker for one run of one link.
+    int (*query_timeout)(void);
+    int (*long_query_timeout)(void);
 } CrmsyncPreload;

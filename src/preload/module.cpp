@@ -32,6 +32,7 @@ const CrmsyncPreload interface = {
     .set_active_log = set_active_log,
     .max_log_size = max_log_size,
     .query_timeout = query_timeout,
+    .long_query_timeout = long_query_timeout,
 };
 
 }  // namespace

@@ -12,7 +12,8 @@ char* environment_setting = nullptr;
 char* secret_directory_setting = nullptr;
 char* allowed_hosts_setting = nullptr;
 int max_log_size_setting = 1024;  // MB
-int query_timeout_setting = 60000;
+int query_timeout_setting = 10000;
+int long_query_timeout_setting = 1800000;
 int fail_guarded_call_setting = 0;
 
 constexpr int administrator_only = GUC_SUPERUSER_ONLY;
@@ -68,9 +69,14 @@ void define_settings() {
         &max_log_size_setting, 1024, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr,
         nullptr);
     DefineCustomIntVariable("crmsync.query_timeout",
-                            "Longest time that one query of a link may take in a worker.",
-                            "0: no limit.", &query_timeout_setting, 60000, 0, INT_MAX, PGC_SIGHUP,
+                            "Longest time that one query of a link may take where others wait.",
+                            "0: no limit.", &query_timeout_setting, 10000, 0, INT_MAX, PGC_SIGHUP,
                             GUC_UNIT_MS, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable(
+        "crmsync.long_query_timeout",
+        "Longest time that one query of a link may take in a comparison or an import.",
+        "0: no limit.", &long_query_timeout_setting, 1800000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
+        nullptr, nullptr, nullptr);
     DefineCustomIntVariable("crmsync.fail_guarded_call",
                             "Makes the n-th guarded call from C++ into PostgreSQL fail, for tests.",
                             "0: none.", &fail_guarded_call_setting, 0, 0, INT_MAX, PGC_SUSET,
@@ -101,6 +107,10 @@ int64 max_log_size() {
 
 int query_timeout() {
     return query_timeout_setting;
+}
+
+int long_query_timeout() {
+    return long_query_timeout_setting;
 }
 
 int fail_guarded_call() {

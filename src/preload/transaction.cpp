@@ -26,8 +26,8 @@ struct State {
     Oid schema;
     int lowest_level;  // no marker in the buffer comes from a level below
     Risk* risks;       // in TopTransactionContext
-    bool appended;
-    bool closing;  // the append before commit is done
+    bool wakes;        // the worker, after commit
+    bool closing;      // the append before commit is done
 };
 
 constinit State state = {};
@@ -57,7 +57,7 @@ void append_markers() {
     if (state.lowest_level < nest_level)
         remember_risks(nest_level);
     if (append_to_change_log(state.schema, state.markers))
-        state.appended = true;
+        state.wakes = true;
     state.markers.clear();
 }
 
@@ -81,7 +81,7 @@ void append_before_commit() {
 void forget_transaction() {
     state.markers.clear();
     state.risks = nullptr;
-    state.appended = false;
+    state.wakes = false;
     state.closing = false;
 }
 
@@ -92,7 +92,7 @@ void on_transaction_event(XactEvent event, void*) {
             append_before_commit();
             break;
         case XACT_EVENT_COMMIT:
-            if (state.appended)
+            if (state.wakes)
                 wake_worker();
             forget_transaction();
             break;
@@ -133,6 +133,10 @@ void mark_change(Oid schema, int32 capture, const char* value, int32 length) {
     // A row written by another library's callback after ours: there is no later moment.
     if (state.closing)
         append_markers();
+}
+
+void wake_at_commit() {
+    state.wakes = true;
 }
 
 void register_transaction_callbacks() {

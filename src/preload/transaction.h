@@ -11,6 +11,9 @@ namespace crmsync {
 // value, length: the record's key, or nullptr and a negative length: everything changed.
 void mark_change(Oid schema, int32 capture, const char* value, int32 length);
 
+// Wakes the worker after this transaction's commit, as a change of a record does.
+void wake_at_commit();
+
 void register_transaction_callbacks();
 
 }  // namespace crmsync

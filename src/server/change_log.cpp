@@ -1,5 +1,7 @@
 #include "server/change_log.h"
 
+#include <chrono>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,8 @@ namespace crmsync {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 // A half this large is emptied as soon as it can be; smaller ones cost less to read than to empty.
 constexpr std::int64_t rotation_bytes = 1 << 20;
 
@@ -33,19 +37,17 @@ constexpr std::int64_t rotation_bytes = 1 << 20;
 constexpr int largest_fresh_change = 1000;
 
 // More values than this are not looked up one by one: the link is compared as a whole.
-constexpr std::int64_t most_lookups = 20'000;
+constexpr std::size_t most_lookups = 20'000;
 
-const std::string new_markers =
-    "(SELECT capture, value FROM crmsync.change_log_0 "
-    "WHERE NOT pg_catalog.pg_visible_in_snapshot(transaction, $1::pg_catalog.pg_snapshot) "
-    "UNION SELECT capture, value FROM crmsync.change_log_1 "
-    "WHERE NOT pg_catalog.pg_visible_in_snapshot(transaction, $1::pg_catalog.pg_snapshot)) ";
+// No link's lookups may keep the others waiting for longer than this: then the link is compared.
+constexpr auto longest_lookups = 2s;
+
+using Clock = std::chrono::steady_clock;
 
 void compare_everything(std::string_view condition) {
     pg::query(
-        "INSERT INTO crmsync.link_state AS s (link, comparison) "
-        "SELECT id, 'everything' FROM crmsync.link WHERE enabled AND " +
-        std::string(condition) + " ON CONFLICT (link) DO UPDATE SET comparison = 'everything'");
+        "SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link WHERE enabled AND " +
+        std::string(condition));
 }
 
 // The position up to which the log is consumed, as text; empty when there is none.
@@ -61,56 +63,78 @@ void store_position() {
         "ON CONFLICT (only_row) DO UPDATE SET snapshot = excluded.snapshot");
 }
 
-void mark_named_records(std::string_view since) {
-    pg::query(
-        "INSERT INTO crmsync.pending AS p (link, tier, record) "
-        "SELECT link, CASE WHEN pg_catalog.count(*) OVER (PARTITION BY link) > $2 "
-        "THEN 1 ELSE 0 END, value "
-        "FROM (SELECT DISTINCT c.link, m.value FROM " +
-            new_markers +
-            "AS m "
-            "JOIN crmsync.capture_link c USING (capture) "
-            "JOIN crmsync.link l ON l.id = c.link AND l.enabled "
-            "WHERE c.lookup IS NULL AND m.value IS NOT NULL) AS named "
-            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
-        since, largest_fresh_change);
-    // What was given up is given up no more: the record has changed.
-    if (!pg::query("SELECT FROM crmsync.failure LIMIT 1").empty()) {
-        pg::query(
-            "UPDATE crmsync.failure f SET next_attempt = pg_catalog.now() "
-            "FROM (SELECT c.link, m.value FROM " +
-                new_markers +
-                "AS m "
-                "JOIN crmsync.capture_link c USING (capture) "
-                "WHERE c.lookup IS NULL AND m.value IS NOT NULL) AS named "
-                "WHERE f.link = named.link AND f.record = named.value "
-                "AND f.code <> 'postponed' "
-                "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())",
-            since);
+// One scan of the log for all that follows from what is new in it ($1: the position). What a marker
+// names becomes pending; what was given up of it is given up no more; a marker without a value
+// asks for a comparison. Values that lead to records by a lookup are returned, each capture's first
+// $3; the first column says whether anything was new at all.
+const std::string take_new_markers =
+    "WITH marker AS MATERIALIZED ("
+    "SELECT capture, value FROM crmsync.change_log_0 "
+    "WHERE NOT pg_catalog.pg_visible_in_snapshot(transaction, $1::pg_catalog.pg_snapshot) "
+    "UNION SELECT capture, value FROM crmsync.change_log_1 "
+    "WHERE NOT pg_catalog.pg_visible_in_snapshot(transaction, $1::pg_catalog.pg_snapshot)), "
+    "captured AS (SELECT c.link, c.capture, c.lookup, c.comparison, l.owner, m.value FROM marker m "
+    "JOIN crmsync.capture_link c USING (capture) JOIN crmsync.link l ON l.id = c.link AND "
+    "l.enabled), "
+    "named AS (SELECT DISTINCT link, value FROM captured "
+    "WHERE lookup IS NULL AND value IS NOT NULL), "
+    "now_pending AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
+    "SELECT link, CASE WHEN pg_catalog.count(*) OVER (PARTITION BY link) > $2 "
+    "THEN 1 ELSE 0 END, value FROM named ORDER BY 1, 3 "
+    "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1), "
+    "tried_again AS (UPDATE crmsync.failure f SET next_attempt = pg_catalog.now() FROM named n "
+    "WHERE f.link = n.link AND f.record = n.value AND f.code <> 'postponed' "
+    "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())), "
+    "compared AS (SELECT crmsync.request_comparison(link, pg_catalog.max(comparison)) FROM "
+    "captured "
+    "WHERE value IS NULL GROUP BY link), "
+    "found AS (SELECT link, capture, lookup, pg_catalog.to_regrole(owner)::oid AS owner, value, "
+    "pg_catalog.row_number() OVER (PARTITION BY link, capture) AS number FROM captured "
+    "WHERE lookup IS NOT NULL AND value IS NOT NULL) "
+    "SELECT new.seen, f.link, f.lookup, f.owner, f.value, new.compared "
+    "FROM (SELECT EXISTS (SELECT FROM marker) AS seen, "
+    // What nobody reads would not be run.
+    "(SELECT pg_catalog.count(*) FROM compared) AS compared) AS new "
+    "LEFT JOIN (SELECT * FROM found WHERE number <= $3) AS f ON true "
+    "ORDER BY f.link, f.capture";
+
+// Values of one watched column, and the query of the link's owner that leads to records.
+struct Lookup {
+    int link;
+    Oid owner;
+    std::string query;
+    pg::TextArray values;
+};
+
+std::vector<Lookup> lookups_of(const pg::Rows& rows) {
+    std::vector<Lookup> lookups;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        if (rows.is_null(row, 1)) {
+            continue;
+        }
+        const int link = static_cast<int>(rows.integer(row, 1));
+        if (lookups.empty() || lookups.back().link != link ||
+            lookups.back().query != rows.text(row, 2)) {
+            lookups.push_back(
+                {link, static_cast<Oid>(rows.integer(row, 3)), rows.string(row, 2), {}});
+        }
+        lookups.back().values.push_back(rows.string(row, 4));
     }
+    return lookups;
 }
 
-void request_comparisons(std::string_view since) {
-    pg::query(
-        "INSERT INTO crmsync.link_state AS s (link, comparison) "
-        "SELECT c.link, pg_catalog.max(c.comparison) FROM " +
-            new_markers +
-            "AS m "
-            "JOIN crmsync.capture_link c USING (capture) "
-            "JOIN crmsync.link l ON l.id = c.link AND l.enabled "
-            "WHERE m.value IS NULL GROUP BY c.link "
-            "ON CONFLICT (link) DO UPDATE SET comparison = "
-            "CASE WHEN s.comparison = 'everything' THEN s.comparison ELSE excluded.comparison END",
-        since);
-}
-
-// The records that a watched value leads to, by the query that the link's owner wrote.
-void look_up(int link, Oid owner, const std::string& lookup, const pg::TextArray& values) {
+// Returns false when there was no time to look all of them up.
+bool look_up(const Lookup& lookup, Clock::time_point deadline) {
     // Keys of any type, in the text form that the change log and items have them in.
-    const std::string keys = "SELECT found.key::text FROM (" + lookup + "\n) AS found (key)";
+    const std::string keys = "SELECT found.key::text FROM (" + lookup.query + "\n) AS found (key)";
     pg::TextArray records;
-    for (const std::string& value : values) {
-        const pg::Rows rows = pg::query_as(owner, keys, std::string_view(value));
+    for (const std::string& value : lookup.values) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+        if (left <= 0ms) {
+            return false;
+        }
+        const pg::Parameter parameters[] = {std::string_view(value)};
+        const pg::Rows rows = pg::query(keys, parameters, {.owner = lookup.owner, .longest = left});
         for (std::uint64_t row = 0; row < rows.size(); ++row) {
             if (!rows.is_null(row, 0)) {
                 records.push_back(rows.string(row, 0));
@@ -123,40 +147,24 @@ void look_up(int link, Oid owner, const std::string& lookup, const pg::TextArray
         "SELECT DISTINCT $1::integer, CASE WHEN $3 > $4 THEN 1 ELSE 0 END, record "
         "FROM unnest($2::text[]) AS u(record) "
         "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
-        link, &records, static_cast<std::int32_t>(records.size()), largest_fresh_change);
+        lookup.link, &records, static_cast<std::int32_t>(records.size()), largest_fresh_change);
+    return true;
 }
 
-void mark_looked_up_records(std::string_view since) {
-    const pg::Rows lookups = pg::query(
-        "SELECT c.link, c.lookup, pg_catalog.to_regrole(l.owner)::oid, pg_catalog.count(*), "
-        "c.capture FROM " +
-            new_markers +
-            "AS m "
-            "JOIN crmsync.capture_link c USING (capture) "
-            "JOIN crmsync.link l ON l.id = c.link AND l.enabled "
-            "WHERE c.lookup IS NOT NULL AND m.value IS NOT NULL "
-            "GROUP BY c.link, c.capture, c.lookup, l.owner",
-        since);
-    for (std::uint64_t row = 0; row < lookups.size(); ++row) {
-        const int link = static_cast<int>(lookups.integer(row, 0));
-        const auto owner = static_cast<Oid>(lookups.integer(row, 2));
-        const std::string only_this = "id = " + std::to_string(link);
-        if (!OidIsValid(owner) || lookups.integer(row, 3) > most_lookups) {
-            compare_everything(only_this);
-            continue;
+// A lookup that fails, or takes too long, concerns its own link: that one is compared instead.
+void mark_looked_up_records(const std::vector<Lookup>& lookups) {
+    std::map<int, Clock::time_point> deadlines;
+    for (const Lookup& lookup : lookups) {
+        const auto deadline =
+            deadlines.try_emplace(lookup.link, Clock::now() + longest_lookups).first->second;
+        bool done = false;
+        if (OidIsValid(lookup.owner) && lookup.values.size() <= most_lookups) {
+            const auto error = pg::subtransaction([&] { done = look_up(lookup, deadline); });
+            done = done && !error;
+            pg::check_interrupts();
         }
-        const auto capture = static_cast<std::int32_t>(lookups.integer(row, 4));
-        const pg::Rows rows = pg::query("SELECT m.value FROM " + new_markers +
-                                            "AS m "
-                                            "WHERE m.capture = $2 AND m.value IS NOT NULL",
-                                        since, capture);
-        pg::TextArray values;
-        for (std::uint64_t i = 0; i < rows.size(); ++i) {
-            values.push_back(rows.string(i, 0));
-        }
-        // A lookup that fails concerns its own link: that one is compared instead.
-        if (pg::subtransaction([&] { look_up(link, owner, lookups.string(row, 1), values); })) {
-            compare_everything(only_this);
+        if (!done) {
+            compare_everything("id = " + std::to_string(lookup.link));
         }
     }
 }
@@ -191,19 +199,19 @@ bool consume_here() {
         store_position();
         return true;
     }
-    const pg::Rows seen =
-        pg::query("SELECT pg_catalog.bool_or(true), pg_catalog.bool_or(value IS NULL) FROM " +
-                      new_markers + "AS m",
-                  std::string_view(since));
-    if (!seen.boolean(0, 0)) {
-        return false;
-    }
-    mark_named_records(since);
-    mark_looked_up_records(since);
-    if (seen.boolean(0, 1)) {
-        request_comparisons(since);
-    }
-    return true;
+    const pg::Rows news = pg::query(take_new_markers, std::string_view(since), largest_fresh_change,
+                                    static_cast<std::int64_t>(most_lookups) + 1);
+    mark_looked_up_records(lookups_of(news));
+    return news.boolean(0, 0);
+}
+
+// Whether all that is in this half was consumed.
+bool is_consumed(int which) {
+    return pg::query("SELECT FROM crmsync.change_log_" + std::to_string(which) +
+                     " c LEFT JOIN crmsync.log_position p ON true "
+                     "WHERE pg_catalog.pg_visible_in_snapshot(c.transaction, p.snapshot) "
+                     "IS NOT TRUE LIMIT 1")
+        .empty();
 }
 
 }  // namespace
@@ -230,8 +238,8 @@ void ChangeLog::rotate() {
         if (!locked) {
             return;
         }
-        if (consume_here()) {
-            store_position();
+        if (!is_consumed(other)) {
+            return;
         }
         pg::query(other == 0 ? "TRUNCATE crmsync.change_log_0" : "TRUNCATE crmsync.change_log_1");
         transaction.commit();

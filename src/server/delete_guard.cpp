@@ -133,6 +133,12 @@ bool exceeds(const GuardLimits& limits, std::int64_t deletes, std::int64_t items
 }
 
 std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
+    // Only when a comparison is over is the number of deletes known.
+    if (!pg::query("SELECT FROM crmsync.link_state WHERE link = $1 AND comparison IS NOT NULL",
+                   link.id)
+             .empty()) {
+        return {};
+    }
     std::map<int, Count> counts = count_by_mailbox(link.id);
     const pg::IntegerArray taking = taking_part(link, counts);
     pg::IntegerArray held;

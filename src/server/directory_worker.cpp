@@ -22,16 +22,13 @@
 #include "server/history.h"
 #include "server/preload.h"
 #include "server/query.h"
+#include "server/run_schedule.h"
+#include "server/session.h"
 #include "server/transaction.h"
 
 extern "C" {
-#include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
-#include "tcop/tcopprot.h"
-#include "utils/guc.h"
 }
 
 namespace crmsync {
@@ -290,25 +287,11 @@ class DirectoryRun {
     DirectoryOutcome outcome_;
 };
 
-// What every statement of this session goes by.
-void set_session() {
-    const char* settings[][2] = {{"search_path", "pg_catalog, pg_temp"},
-                                 {"client_encoding", "UTF8"},
-                                 {"lock_timeout", "60s"},
-                                 {"default_transaction_read_only", "off"}};
-    pg::guard([&] {
-        for (auto& setting : settings) {
-            SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
-        }
-    });
-}
-
 void run_worker() {
-    std::int32_t link = 0;
-    std::memcpy(&link, MyBgworkerEntry->bgw_extra, sizeof(link));
-    set_session();
+    configure_session("60s");
+    pg::allow_long_queries();
     try {
-        DirectoryRun(link).run();
+        DirectoryRun(run_link()).run();
     } catch (const pg::ExtensionBusy&) {
         // The extension is being dropped or updated: the next run does what this one did not.
     }
@@ -323,10 +306,7 @@ extern "C" {
 PGDLLEXPORT void crmsync_directory_main(Datum database);
 
 void crmsync_directory_main(Datum database) {
-    pqsignal(SIGTERM, die);
-    pqsignal(SIGHUP, SignalHandlerForConfigReload);
-    BackgroundWorkerUnblockSignals();
-    BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+    crmsync::connect_worker(database);
     crmsync::pg::enter(crmsync::run_worker);
 }
 }

@@ -34,7 +34,6 @@ struct Mailbox {
 
 // One record in one mailbox.
 struct Copy {
-    Mailbox* mailbox;
     bool in_audience = false;
     std::optional<sync::KnownItem> item;
 };
@@ -47,18 +46,8 @@ struct RecordWork {
     std::string code = "value";
     std::string problem;  // why its values cannot be sent
     std::shared_ptr<sync::Desired> desired;
-    std::vector<Copy> copies;
+    std::map<const Mailbox*, Copy> copies;
     std::map<int, bool> failures;  // mailbox: whether it is not to be tried again yet
-
-    Copy& copy_in(Mailbox* mailbox) {
-        for (Copy& copy : copies) {
-            if (copy.mailbox == mailbox) {
-                return copy;
-            }
-        }
-        copies.push_back({mailbox, false, std::nullopt});
-        return copies.back();
-    }
 };
 
 class Reader {
@@ -86,8 +75,8 @@ class Reader {
     void create_mailboxes();
     void set_values(RecordWork& record, const std::string& key, const pg::Rows& rows,
                     std::uint64_t row);
-    bool decide_copy(RecordWork& record, const std::string& key, Copy& copy, Work& work,
-                     int& outcomes);
+    bool decide_copy(RecordWork& record, const std::string& key, const Mailbox& mailbox,
+                     const Copy& copy, Work& work, int& outcomes);
     void settle_failures(const RecordWork& record, const std::string& key,
                          const std::vector<int>& failing);
     void write_verdicts();
@@ -117,7 +106,7 @@ class Reader {
 // Returns true when it has not been all round yet, or has taken something on a round that took more
 // than one call: what is pending may then have changed behind it.
 bool Reader::read_pending(WorkInFlight& in_flight, PendingPosition& position, int limit) {
-    const bool from_start = position.after[0].empty() && position.after[1].empty();
+    const bool from_start = position.at_start();
     position.took = position.took && !from_start;
     for (int tier = 0; tier < 2; ++tier) {
         const int wanted = limit - static_cast<int>(keys_.size());
@@ -145,8 +134,7 @@ bool Reader::read_pending(WorkInFlight& in_flight, PendingPosition& position, in
         position.after[tier] = whole ? rows.string(rows.size() - 1, 0) : std::string();
     }
     position.took |= !keys_.empty();
-    const bool at_end = position.after[0].empty() && position.after[1].empty();
-    return !at_end || (!from_start && position.took);
+    return !position.at_start() || (!from_start && position.took);
 }
 
 void Reader::take(const std::vector<std::string>& keys) {
@@ -211,7 +199,7 @@ void Reader::read_audience(const pg::TextArray& keys, pg::TextArray& addresses) 
         if (!mailboxes_.contains(address)) {
             addresses.push_back(address);
         }
-        record->second.copy_in(mailbox_by_address(address)).in_audience = true;
+        record->second.copies[mailbox_by_address(address)].in_audience = true;
     }
 }
 
@@ -260,7 +248,7 @@ void Reader::read_items() {
                                                        : sync::Origin::mailbox;
         item.leaving = rows.text(row, 6) == "leaving";
         item.gone = rows.text(row, 6) == "gone";
-        records_.at(rows.string(row, 0)).copy_in(mailbox).item = std::move(item);
+        records_.at(rows.string(row, 0)).copies[mailbox].item = std::move(item);
     }
     if (!link_.mailboxes_query.empty()) {
         for (auto& [address, mailbox] : mailboxes_) {
@@ -371,9 +359,8 @@ sync::Outcome without_network(sync::Result result, const Mailbox& mailbox, const
 }
 
 // Returns true when something is to be done there, now or later: a failure of before stays noted.
-bool Reader::decide_copy(RecordWork& record, const std::string& key, Copy& copy, Work& work,
-                         int& outcomes) {
-    const Mailbox& mailbox = *copy.mailbox;
+bool Reader::decide_copy(RecordWork& record, const std::string& key, const Mailbox& mailbox,
+                         const Copy& copy, Work& work, int& outcomes) {
     if (!mailbox.takes_part) {
         return false;
     }
@@ -501,9 +488,9 @@ Work Reader::decide() {
         int outcomes = 0;
         work.pairs += record.copies.size();
         std::vector<int> failing;
-        for (Copy& copy : record.copies) {
-            if (decide_copy(record, key, copy, work, outcomes)) {
-                failing.push_back(copy.mailbox->id);
+        for (const auto& [mailbox, copy] : record.copies) {
+            if (decide_copy(record, key, *mailbox, copy, work, outcomes)) {
+                failing.push_back(mailbox->id);
             }
         }
         settle_failures(record, key, failing);
@@ -622,10 +609,18 @@ Work work_for(const Configuration& configuration, const LinkConfiguration& link,
     return reader.read_and_decide();
 }
 
+bool PendingPosition::shrink() {
+    if (divisor >= most_records) {
+        return false;
+    }
+    divisor *= 4;
+    return true;
+}
+
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
                WorkInFlight& in_flight, PendingPosition& position) {
-    const int limit =
-        std::clamp(static_cast<int>(wanted_pairs / position.pairs_per_record), 1, most_records);
+    const int limit = std::clamp(static_cast<int>(wanted_pairs / position.pairs_per_record), 1,
+                                 std::max(1, most_records / position.divisor));
     Reader reader(configuration, link);
     const bool more = reader.read_pending(in_flight, position, limit);
     Work work;
@@ -633,6 +628,7 @@ Work next_work(const Configuration& configuration, const LinkConfiguration& link
         work = reader.read_and_decide();
         position.pairs_per_record = std::max(
             0.5, static_cast<double>(work.pairs) / static_cast<double>(reader.records().size()));
+        position.divisor = std::max(1, position.divisor / 2);
     }
     work.more = more;
     if (!more) {

@@ -41,6 +41,12 @@ struct PendingPosition {
     std::string after[2];  // by tier
     bool took = false;     // something, in this round
     double pairs_per_record = 20;
+    int divisor = 1;  // of how many are read at once, since more took too long
+
+    bool at_start() const { return after[0].empty() && after[1].empty(); }
+
+    // Less at once from now on. False: it is one record already.
+    bool shrink();
 };
 
 // Reads and decides in the current transaction, which the caller commits before it uses the result.

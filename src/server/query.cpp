@@ -306,6 +306,16 @@ struct Unit {
     bool timed;  // a timeout runs
 };
 
+bool long_queries_allowed = false;
+
+// Milliseconds; 0: as long as it takes.
+int longest(const QueryOptions& options) {
+    if (options.longest.count() > 0) {
+        return static_cast<int>(options.longest.count());
+    }
+    return long_queries_allowed ? preload().long_query_timeout() : preload().query_timeout();
+}
+
 // The whole statement, in PostgreSQL's own way: nothing here has a destructor.
 void run(Unit* unit) {
     MemoryContext outside = CurrentMemoryContext;
@@ -327,7 +337,7 @@ void run(Unit* unit) {
                           GUC_ACTION_SAVE, true, 0, false);
     }
     // Nobody waits for a worker's statements, so nobody would cancel what never ends.
-    const int timeout = restricted && MyBgworkerEntry != nullptr ? preload().query_timeout() : 0;
+    const int timeout = restricted && MyBgworkerEntry != nullptr ? longest(unit->options) : 0;
     if (timeout > 0) {
         enable_timeout_after(STATEMENT_TIMEOUT, timeout);
         unit->timed = true;
@@ -376,6 +386,10 @@ void run(Unit* unit) {
 }
 
 }  // namespace
+
+void allow_long_queries() noexcept {
+    long_queries_allowed = true;
+}
 
 Rows query(std::string_view sql, std::span<const Parameter> parameters, QueryOptions options) {
     std::string text(sql);

@@ -2,6 +2,7 @@
 // and its rows are put into a memory context of their own; C++ then reads them from there.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -90,7 +91,13 @@ struct QueryOptions {
     Oid owner = InvalidOid;
     // Do not keep the plan: for statements that run once.
     bool once = false;
+    // As an owner, in a worker: no longer than this. Zero: what the settings say.
+    std::chrono::milliseconds longest{0};
 };
+
+// From now on, in a process that nobody else waits for: an owner's query may take as long as the
+// setting crmsync.long_query_timeout says.
+void allow_long_queries() noexcept;
 
 // Runs one statement in the current transaction. Throws Error.
 Rows query(std::string_view sql, std::span<const Parameter> parameters, QueryOptions options = {});

@@ -1,4 +1,4 @@
-#include "server/directory_schedule.h"
+#include "server/run_schedule.h"
 
 #include <cstdio>
 #include <cstring>
@@ -11,7 +11,7 @@ namespace crmsync {
 
 namespace {
 
-BackgroundWorkerHandle* launch(int link) {
+BackgroundWorkerHandle* launch(const char* function, const char* kind, int link) {
     BackgroundWorker worker;
     std::memset(&worker, 0, sizeof worker);
     worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -20,9 +20,9 @@ BackgroundWorkerHandle* launch(int link) {
     worker.bgw_notify_pid = MyProcPid;
     worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
     strlcpy(worker.bgw_library_name, "crmsync_engine", sizeof worker.bgw_library_name);
-    strlcpy(worker.bgw_function_name, "crmsync_directory_main", sizeof worker.bgw_function_name);
-    strlcpy(worker.bgw_type, "crmsync directory", sizeof worker.bgw_type);
-    snprintf(worker.bgw_name, sizeof worker.bgw_name, "crmsync directory: link %d", link);
+    strlcpy(worker.bgw_function_name, function, sizeof worker.bgw_function_name);
+    strlcpy(worker.bgw_type, kind, sizeof worker.bgw_type);
+    snprintf(worker.bgw_name, sizeof worker.bgw_name, "%s: link %d", kind, link);
     const int32 id = link;
     std::memcpy(worker.bgw_extra, &id, sizeof id);
     BackgroundWorkerHandle* handle = nullptr;
@@ -34,11 +34,11 @@ BackgroundWorkerHandle* launch(int link) {
 
 }  // namespace
 
-bool DirectorySchedule::start(int link) {
+bool RunSchedule::start(int link) {
     if (running(link)) {
         return true;
     }
-    BackgroundWorkerHandle* handle = pg::guard([&] { return launch(link); });
+    BackgroundWorkerHandle* handle = pg::guard([&] { return launch(function_, kind_, link); });
     if (handle == nullptr) {
         return false;
     }
@@ -46,7 +46,7 @@ bool DirectorySchedule::start(int link) {
     return true;
 }
 
-bool DirectorySchedule::running(int link) {
+bool RunSchedule::running(int link) {
     const auto run = runs_.find(link);
     if (run == runs_.end()) {
         return false;
@@ -62,6 +62,12 @@ bool DirectorySchedule::running(int link) {
         runs_.erase(run);
     }
     return !stopped;
+}
+
+int run_link() noexcept {
+    int32 link = 0;
+    std::memcpy(&link, MyBgworkerEntry->bgw_extra, sizeof link);
+    return link;
 }
 
 }  // namespace crmsync

@@ -22,8 +22,8 @@ void put_back_due_failures() {
 // The option compare_interval: a full comparison now and then, for links that ask for it.
 void request_periodic_comparisons() {
     pg::query(
-        "UPDATE crmsync.link_state s SET comparison = 'everything' "
-        "FROM crmsync.link l WHERE l.id = s.link AND l.enabled AND s.comparison IS NULL "
+        "SELECT crmsync.request_comparison(s.link, 'everything') FROM crmsync.link_state s "
+        "JOIN crmsync.link l ON l.id = s.link WHERE l.enabled AND s.comparison IS NULL "
         "AND coalesce((l.options->>'compare_interval')::interval, '1 day') > '0' "
         "AND s.compared + coalesce((l.options->>'compare_interval')::interval, '1 day') "
         "<= pg_catalog.now()");
@@ -65,6 +65,11 @@ Survey take_survey(bool retries) {
                  "ORDER BY i.mailbox LIMIT 1)" +
                  // Changes of a link without its triggers would otherwise be missed without a word.
                  (retries ? " OR crmsync.capture_problem(l.id) IS NOT NULL)" : ")"));
+    for (const int link :
+         link_ids(enabled_links_of + "AND t.kind <> 'ldap' "
+                                     "AND (s.link IS NULL OR s.comparison IS NOT NULL)")) {
+        survey.due_comparisons.insert(link);
+    }
     survey.due_runs =
         link_ids(enabled_links_of +
                  "AND t.kind = 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL "
@@ -84,26 +89,56 @@ Survey take_survey(bool retries) {
     return survey;
 }
 
-void note_link_error(int link, const pg::Error& error) {
-    // A name that no longer resolves, a right that is missing: nothing will change by itself.
-    const bool broken = error.code().starts_with("42");
-    note_link_error(link, broken ? error.message : std::string(), error.message);
+void carry_out_requests() {
+    pg::Transaction transaction("doing what was asked for",
+                                pg::Transaction::Isolation::read_committed);
+    if (!pg::query("SELECT FROM crmsync.request LIMIT 1").empty()) {
+        pg::query("SELECT crmsync.carry_out_requests()");
+        transaction.commit();
+    }
 }
 
-void note_link_error(int link, const std::string& broken, const std::string& message) {
+bool note_link_error(int link, const pg::Error& error) {
     pg::Transaction transaction("recording an error", pg::Transaction::Isolation::read_committed);
+    const bool is_known = pg::query(
+                              "SELECT EXISTS (SELECT FROM crmsync.link_state "
+                              "WHERE link = $1 AND attempts > 0 AND last_error = $2)",
+                              link, std::string_view(error.message))
+                              .boolean(0, 0);
+    // A name that no longer resolves, a right that is missing: nothing will change by itself, and
+    // what was missed until somebody acts must be found then.
+    const bool broken = error.code().starts_with("42");
+    if (broken) {
+        pg::query(
+            "SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link WHERE id = $1",
+            link);
+    }
     pg::query(
         "INSERT INTO crmsync.link_state AS s "
         "(link, comparison, broken, last_error, last_error_at, attempts, next_attempt) "
         "SELECT id, 'everything', nullif($2, ''), $3, pg_catalog.now(), 1, "
         "pg_catalog.now() + interval '1 second' FROM crmsync.link WHERE id = $1 "
         "ON CONFLICT (link) DO UPDATE SET broken = nullif($2, ''), last_error = $3, "
-        "comparison = CASE WHEN $2 <> '' THEN 'everything' ELSE s.comparison END, "
         "last_error_at = pg_catalog.now(), attempts = s.attempts + 1, "
         "next_attempt = pg_catalog.now() "
         "+ LEAST(300, 2 ^ LEAST(s.attempts, 9)) * interval '1 second'",
-        link, std::string_view(broken), std::string_view(message));
+        link, std::string_view(broken ? error.message : std::string()),
+        std::string_view(error.message));
     transaction.commit();
+    return !is_known;
+}
+
+bool note_link_waits(int link, const std::string& reason) {
+    pg::Transaction transaction("recording what is waited for",
+                                pg::Transaction::Isolation::read_committed);
+    const bool is_news =
+        pg::query(
+            "UPDATE crmsync.link_state SET last_error = $2, last_error_at = pg_catalog.now() "
+            "WHERE link = $1 AND last_error IS DISTINCT FROM $2 RETURNING 1",
+            link, std::string_view(reason))
+            .size() > 0;
+    transaction.commit();
+    return is_news;
 }
 
 void note_link_works(int link) {

@@ -1,6 +1,7 @@
 // What there is to do, asked of our own tables in one short transaction before each pass.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,18 +17,28 @@ struct TargetHealth {
 };
 
 struct Survey {
-    std::string fingerprint;      // of the configuration
-    std::vector<int> busy_links;  // Exchange links that have something to do
-    std::vector<int> due_runs;    // LDAP links that are due
+    std::string fingerprint;        // of the configuration
+    std::vector<int> busy_links;    // Exchange links that have something to do
+    std::set<int> due_comparisons;  // those of which a comparison is due
+    std::vector<int> due_runs;      // LDAP links that are due
     std::vector<TargetHealth> targets;
 };
 
 // retries: also put records whose pause is over back into `pending`.
 Survey take_survey(bool retries);
 
-// Notes that a link could not be worked on, and when it is tried again; or that it can again.
-void note_link_error(int link, const pg::Error& error);
-void note_link_error(int link, const std::string& broken, const std::string& message);
+// Does what operators have asked for, if anything.
+void carry_out_requests();
+
+// Notes that a link could not be worked on, and when it is tried again. Returns whether that is
+// news.
+bool note_link_error(int link, const pg::Error& error);
+
+// Notes, in the current transaction, that a link works again.
 void note_link_works(int link);
+
+// Notes what a link waits for, without keeping it from what else it can do. Returns whether that is
+// news.
+bool note_link_waits(int link, const std::string& reason);
 
 }  // namespace crmsync

@@ -6,22 +6,16 @@
 #include <utility>
 
 extern "C" {
-#include "access/xact.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/latch.h"
-#include "tcop/tcopprot.h"
-#include "utils/guc.h"
 }
 
 #include "exchange/ews/protocol.h"
-#include "server/comparison.h"
 #include "server/delete_guard.h"
 #include "server/history.h"
 #include "server/preload.h"
+#include "server/session.h"
 #include "server/transaction.h"
 
 namespace crmsync {
@@ -37,6 +31,9 @@ constexpr auto trigger_check_interval = 5s;
 // New work is read when fewer tasks than this wait for a target.
 constexpr std::size_t low_water = 4000;
 
+// More records pending than this are a pass whose progress somebody may want to see.
+constexpr std::int64_t long_pass = 2000;
+
 void log_line(const std::string& text) {
     const char* line = text.c_str();
     pg::guard([&] { ereport(LOG, (errmsg_internal("crmsync: %s", line))); });
@@ -44,7 +41,10 @@ void log_line(const std::string& text) {
 
 }  // namespace
 
-Worker::Worker() : events_(client_.descriptor()) {}
+Worker::Worker()
+    : events_(client_.descriptor()),
+      imports_("crmsync_directory_main", "crmsync directory"),
+      comparisons_("crmsync_comparison_main", "crmsync comparison") {}
 
 void Worker::run() {
     auto next_poll = Clock::now();
@@ -53,9 +53,7 @@ void Worker::run() {
     for (;;) {
         pg::report_idle(client_.in_flight() > 0 ? "waiting for targets" : "waiting for changes");
         const auto woken = events_.wait(look || wants_more() ? 0ms : next_wait(next_poll));
-        if (events_.take_reloaded()) {
-            fingerprint_.clear();
-        }
+        reread_ |= events_.take_reloaded();
         look |= woken == EventLoop::Woken::by_latch;
         receive();
         send();
@@ -98,8 +96,16 @@ void Worker::receive() {
         if (sent == sent_.end()) {
             continue;
         }
-        exchange::Answer answer = exchange::ews::read(sent->second.operation, completion.response);
-        engine_.answer(sent->second.id, std::move(answer), Clock::now());
+        const sync::Sending& sending = sent->second.sending;
+        exchange::Answer answer = exchange::ews::read(sending.operation, completion.response);
+        const auto target = configuration_.targets.find(sending.target);
+        if (answer.failure && answer.failure->disposition == exchange::Disposition::credentials &&
+            target != configuration_.targets.end() &&
+            target->second.endpoint != sent->second.endpoint) {
+            // Of the credentials that somebody has just replaced: the new ones have their try.
+            answer.failure->disposition = exchange::Disposition::back_off;
+        }
+        engine_.answer(sending.id, std::move(answer), Clock::now());
         sent_.erase(sent);
     }
 }
@@ -127,7 +133,7 @@ void Worker::send() {
                 request.repeatable = exchange::only_reads(sending->operation);
                 const net::Ticket ticket =
                     client_.submit(target->second.endpoint, std::move(request));
-                sent_.emplace(ticket, std::move(*sending));
+                sent_.emplace(ticket, Sent{std::move(*sending), target->second.endpoint});
                 continue;
             } catch (const std::exception& error) {
                 refused.failure = {exchange::Disposition::bisect, "request", error.what()};
@@ -176,7 +182,7 @@ void Worker::record_results() {
 void Worker::log_targets(const std::vector<sync::TargetChange>& changes) {
     for (const sync::TargetChange& change : changes) {
         if (change.failure) {
-            fingerprint_.clear();  // a file that its configuration names may be another one by now
+            reread_ = true;  // a file that its configuration names may be another one by now
         }
         if (!change.failure) {
             log_line("target \"" + change.target + "\" works again");
@@ -201,6 +207,7 @@ void Worker::take_requests() {
 }
 
 void Worker::pass(bool everything) {
+    carry_out_requests();
     take_requests();
     log_.consume(position_requested_);
     position_requested_ = false;
@@ -230,25 +237,50 @@ void Worker::pass(bool everything) {
     for (const int id : survey.busy_links) {
         const auto link = configuration_.links.find(id);
         if (link != configuration_.links.end() && wants_work(link->second)) {
-            work_on(link->second);
+            work_on(link->second, survey.due_comparisons.contains(id));
         }
     }
 }
 
 void Worker::reconfigure(const std::string& fingerprint) {
-    if (fingerprint == fingerprint_) {
+    if (fingerprint == fingerprint_ && !reread_) {
         return;
     }
     pg::Transaction transaction("reading the configuration");
-    configuration_ = read_configuration();
+    Configuration configuration = read_configuration();
     transaction.commit();
-    fingerprint_ = fingerprint;
+    if (configuration.identity_confirmed != configuration_.identity_confirmed) {
+        start_afresh();
+    } else if (fingerprint != fingerprint_) {
+        take_back();
+    }
+    configuration_ = std::move(configuration);
     for (const auto& [name, target] : configuration_.targets) {
         engine_.set_target(name, target.endpoint ? target.endpoint->max_connections : 1);
-        if (target.paused) {
-            engine_.release(name, {exchange::Disposition::back_off, "paused", "paused"});
-        }
     }
+    fingerprint_ = fingerprint;
+    reread_ = false;
+}
+
+// What is queued was decided by what was configured before: it is decided anew.
+void Worker::take_back() {
+    engine_.release(
+        {exchange::Disposition::back_off, "configuration", "the configuration changed"});
+    for (auto& [id, runtime] : runtimes_) {
+        runtime.position = PendingPosition{};
+        runtime.more = true;
+    }
+}
+
+// Under another identity nothing is known of any folder: another database may have written there.
+void Worker::start_afresh() {
+    record_results();
+    engine_ = sync::Engine();
+    sent_.clear();
+    in_flight_ = WorkInFlight();
+    link_of_mailbox_.clear();
+    runtimes_.clear();
+    preload().set_progress(0, "", -1, 0);
 }
 
 void Worker::note_targets(const Survey& survey) {
@@ -258,7 +290,7 @@ void Worker::note_targets(const Survey& survey) {
         } else if (!health.troubled && engine_.failing(health.target)) {
             // Somebody said that it works: resume_target, retry or alter_target.
             engine_.retry(health.target);
-            fingerprint_.clear();
+            reread_ = true;
         }
     }
 }
@@ -275,12 +307,23 @@ void Worker::start_runs(const std::vector<int>& due) {
     for (const int link : links) {
         // Who asks while a run is under way wants one that begins now; its end wakes us.
         const bool asked = everything_requested_ || requested_.contains(link);
-        if ((asked && runs_.running(link)) || !runs_.start(link)) {
+        if ((asked && imports_.running(link)) || !start_run(imports_, link)) {
             waiting.insert(link);
         }
     }
     requested_ = std::move(waiting);
     everything_requested_ = false;
+}
+
+bool Worker::start_run(RunSchedule& schedule, int link) {
+    if (schedule.start(link)) {
+        return true;
+    }
+    if (note_link_waits(link, "no free worker slot: raise max_worker_processes")) {
+        log_line("no free worker slot for link \"" + configuration_.links.at(link).name +
+                 "\": raise max_worker_processes");
+    }
+    return false;
 }
 
 bool Worker::wants_work(const LinkConfiguration& link) const {
@@ -301,7 +344,7 @@ bool Worker::wants_more() const {
                        });
 }
 
-void Worker::work_on(const LinkConfiguration& link) {
+void Worker::work_on(const LinkConfiguration& link, bool comparison_due) {
     LinkRuntime& runtime = runtimes_[link.id];
     try {
         if (!link.problem.empty()) {
@@ -316,21 +359,24 @@ void Worker::work_on(const LinkConfiguration& link) {
             }
             runtime.triggers_checked = Clock::now();
         }
-        if (runtime.in_trouble) {
+        if (runtime.in_trouble || !runtime.trouble_known) {
             note_link_works(link.id);
         }
-        if (compare_if_due(link)) {
-            runtime.position = PendingPosition{};
-            runtime.done = 0;
-            runtime.total = pending_records(link.id);
+        if (runtime.position.at_start()) {
+            const std::int64_t pending = pending_records(link.id);
+            runtime.total = pending < long_pass ? 0 : runtime.done + pending;
         }
         Work work = next_work(configuration_, link, in_flight_, runtime.position);
         transaction.commit();
         runtime.more = work.more;
         runtime.more_deletes = work.more_deletes;
         runtime.done += work.unchanged;
+        runtime.trouble_known = true;
         begin(link, std::move(work));
         report_progress(link.id, runtime);
+        if (comparison_due) {
+            start_run(comparisons_, link.id);
+        }
         if (std::exchange(runtime.in_trouble, false)) {
             log_line("link \"" + link.name + "\" works again");
         }
@@ -338,15 +384,16 @@ void Worker::work_on(const LinkConfiguration& link) {
         pg::check_interrupts();
         runtime.more = false;
         runtime.more_deletes = false;
-        // Two writers of our tables met: simply again.
-        if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE) {
+        // Two writers of our tables met: simply again. Took too long: again, and less of it.
+        if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+            (error.sqlstate == ERRCODE_QUERY_CANCELED && runtime.position.shrink())) {
             runtime.more = true;
             return;
         }
         if (!std::exchange(runtime.in_trouble, true)) {
             log_line("link \"" + link.name + "\" cannot work: " + error.message);
         }
-        fingerprint_.clear();  // its relations may be others than when its queries were made
+        reread_ = true;  // its relations may be others than when its queries were made
         note_link_error(link.id, error);
     }
 }
@@ -388,22 +435,6 @@ namespace {
 
 using namespace crmsync;
 
-void configure_session() {
-    pg::guard([] {
-        // A lock on a CRM table that somebody holds for long must not stop every other link.
-        SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
-        // Many small statements: compiling them, or starting processes for them, costs more.
-        SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-        SetConfigOption("max_parallel_workers_per_gather", "0", PGC_SUSET, PGC_S_OVERRIDE);
-        SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
-        SetConfigOption("datestyle", "ISO, YMD", PGC_SUSET, PGC_S_OVERRIDE);
-        SetConfigOption("intervalstyle", "postgres", PGC_SUSET, PGC_S_OVERRIDE);
-        SetConfigOption("timezone", "UTC", PGC_SUSET, PGC_S_OVERRIDE);
-        SetConfigOption("extra_float_digits", "1", PGC_SUSET, PGC_S_OVERRIDE);
-        SetConfigOption("bytea_output", "hex", PGC_SUSET, PGC_S_OVERRIDE);
-    });
-}
-
 // Request and answer bodies come and go: giving their memory back to the system each time and
 // taking it again costs more than to handle it.
 void keep_freed_memory() {
@@ -429,13 +460,14 @@ void rest(std::chrono::milliseconds pause) {
 }
 
 void work_until_gone() {
-    configure_session();
+    // A lock on a CRM table that somebody holds for long must not stop every other link.
+    configure_session("1s");
     keep_freed_memory();
     if (!pg::extension_exists() || !preload().attach_worker()) {
         return;
     }
     Worker worker;
-    bool resting = false;
+    std::chrono::steady_clock::time_point last_trouble{};
     for (;;) {
         try {
             worker.run();
@@ -448,10 +480,9 @@ void work_until_gone() {
             if (!passes_by_itself(error)) {
                 throw;
             }
-            rest(std::exchange(resting, true) ? 1000ms : 100ms);
-            continue;
+            const auto now = std::chrono::steady_clock::now();
+            rest(now - std::exchange(last_trouble, now) < 5s ? 1000ms : 100ms);
         }
-        resting = false;
     }
 }
 
@@ -460,9 +491,6 @@ void work_until_gone() {
 extern "C" PGDLLEXPORT void crmsync_worker_main(Datum database);
 
 void crmsync_worker_main(Datum database) {
-    pqsignal(SIGTERM, die);
-    pqsignal(SIGHUP, SignalHandlerForConfigReload);
-    BackgroundWorkerUnblockSignals();
-    BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+    connect_worker(database);
     pg::enter(work_until_gone);
 }

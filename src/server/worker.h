@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -13,10 +14,10 @@
 #include "net/client.h"
 #include "server/change_log.h"
 #include "server/configuration.h"
-#include "server/directory_schedule.h"
 #include "server/event_loop.h"
 #include "server/link_work.h"
 #include "server/outcome_writer.h"
+#include "server/run_schedule.h"
 #include "server/survey.h"
 #include "server/work_in_flight.h"
 #include "sync/engine.h"
@@ -38,6 +39,7 @@ class Worker {
         bool more = false;
         bool more_deletes = false;
         bool in_trouble = false;
+        bool trouble_known = false;  // whether what another process noted of it is still true
         Clock::time_point triggers_checked{};
         std::int64_t done = 0;   // records of the pass under way
         std::int64_t total = 0;  // 0: no long pass is under way
@@ -50,9 +52,12 @@ class Worker {
     void pass(bool everything);
     void take_requests();
     void reconfigure(const std::string& fingerprint);
+    void take_back();
+    void start_afresh();
     void note_targets(const Survey& survey);
     void start_runs(const std::vector<int>& due);
-    void work_on(const LinkConfiguration& link);
+    bool start_run(RunSchedule& schedule, int link);
+    void work_on(const LinkConfiguration& link, bool comparison_due);
     void begin(const LinkConfiguration& link, Work work);
     void count(const sync::Outcome& outcome);
     void report_progress(int link, LinkRuntime& runtime);
@@ -67,10 +72,16 @@ class Worker {
     ChangeLog log_;
     Configuration configuration_;
     std::string fingerprint_;
+    bool reread_ = false;  // the configuration, although its fingerprint is the same
     WorkInFlight in_flight_;
     std::map<int, LinkRuntime> runtimes_;
-    std::map<net::Ticket, sync::Sending> sent_;
-    DirectorySchedule runs_;
+    struct Sent {
+        sync::Sending sending;
+        std::shared_ptr<const net::Endpoint> endpoint;
+    };
+    std::map<net::Ticket, Sent> sent_;
+    RunSchedule imports_;
+    RunSchedule comparisons_;
     std::set<int> requested_;
     bool again_ = false;  // what was waited for has ended: there is something to look at
     bool everything_requested_ = false;

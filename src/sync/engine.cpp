@@ -107,7 +107,7 @@ std::optional<Sending> Engine::next(Clock::time_point now) {
         const exchange::Account& account = conversation.mailbox().account;
         target.busy_addresses.insert(account.mailbox);
         ++target.in_flight;
-        in_flight_.emplace(++last_id_, InFlight{*mailbox, name, account.mailbox});
+        in_flight_.emplace(++last_id_, InFlight{*mailbox, name, account.mailbox, target.releases});
         return Sending{last_id_, name, account, conversation.next(target.batch)};
     }
     return std::nullopt;
@@ -228,7 +228,7 @@ void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_
     }
     judge(flight.target, target, trouble, now);
     // What is left to do of a request that was under way when everything else was released.
-    if (target.stopped || (trouble && target.attempts > 1)) {
+    if (target.stopped || flight.releases != target.releases) {
         drop(conversation, trouble.value_or(target.last_failure));
     }
     collect(conversation);
@@ -306,6 +306,13 @@ void Engine::release(const std::string& name, const Failure& failure) {
         }
     }
     target->second.ready.clear();
+    ++target->second.releases;
+}
+
+void Engine::release(const Failure& failure) {
+    for (const auto& [name, target] : targets_) {
+        release(name, failure);
+    }
 }
 
 // ---- outcomes -------------------------------------------------------------------------------

@@ -62,9 +62,10 @@ class Engine {
     // When next() may have something although no answer came: pauses that end.
     std::optional<Clock::time_point> next_time() const;
 
-    // Gives up all that is queued for a target: its tasks come back as released. Answers that are
-    // still under way are taken as usual, and what they leave to do goes on.
+    // Gives up all that is queued for a target, or for all: the tasks come back as released.
+    // Answers that are still under way are taken as usual; what they leave to do comes back, too.
     void release(const std::string& target, const exchange::Failure& failure);
+    void release(const exchange::Failure& failure);
 
     // Forgets pauses: somebody says that it works again.
     void retry(const std::string& target);
@@ -113,6 +114,7 @@ class Engine {
         bool worked = false;
         bool health_known = false;
         bool stopped = false;
+        int releases = 0;  // how often everything queued was given up
         exchange::Failure last_failure{};
         Clock::time_point not_before{};
         Ready ready;
@@ -122,6 +124,7 @@ class Engine {
         int mailbox;
         std::string target;
         std::string address;
+        int releases;  // of the target, when it was sent
     };
 
     void make_ready(const Conversation& conversation);

@@ -1,0 +1,207 @@
+// Compares a whole link, set-based and without the network: who should have what, and who has it.
+// Whatever may differ becomes pending; the resident worker decides it record by record, by what is
+// true then, so it does not matter what changes while a comparison is under way.
+//
+// A comparison has a process of its own, since the queries of the link's owner may take minutes:
+//
+//   transaction    what is asked for; the audience, read as the owner, and the records to look at
+//                  go into temporary tables
+//   transactions   slices of them become pending, which the resident worker begins with at once
+//   transaction    the comparison is done, unless another was asked for meanwhile
+#include <string>
+
+#include "server/configuration.h"
+#include "server/preload.h"
+#include "server/query.h"
+#include "server/run_schedule.h"
+#include "server/session.h"
+#include "server/survey.h"
+#include "server/transaction.h"
+
+namespace crmsync {
+
+namespace {
+
+constexpr std::int32_t lock_space = 0x63726d63;  // of the advisory locks, one for each link
+constexpr std::int64_t blocks_at_once = 100;     // some 20,000 records
+
+constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
+
+void once(const std::string& sql, int link) {
+    const pg::Parameter parameters[] = {link};
+    pg::query(
+        sql,
+        std::span<const pg::Parameter>(parameters, sql.find("$1") != std::string::npos ? 1 : 0),
+        {.once = true});
+}
+
+// The owner's queries must not see our tables, nor ours run as the owner: temporary tables stand
+// between them.
+void materialise(const LinkConfiguration& link, const std::string& table, const char* columns,
+                 const std::string& query) {
+    once("CREATE TEMPORARY TABLE " + table + " (" + columns + ")", link.id);
+    once("GRANT INSERT ON " + table + " TO " + role_name(link.owner), link.id);
+    pg::query("INSERT INTO pg_temp." + table + " " + query, {},
+              {.owner = link.owner, .once = true});
+    once("ANALYZE pg_temp." + table, link.id);
+}
+
+void read_audience(const LinkConfiguration& link) {
+    materialise(link, "crmsync_audience", "record text COLLATE \"C\", mailbox text COLLATE \"C\"",
+                link.audience_all_query);
+    if (!link.mailboxes_query.empty()) {
+        materialise(link, "crmsync_mailboxes", "mailbox text COLLATE \"C\", enabled boolean",
+                    link.mailboxes_query);
+    }
+}
+
+// Items that nobody should have; those in a mailbox that does not take part stay untouched.
+std::string unwanted(const LinkConfiguration& link) {
+    return "SELECT i.record FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox "
+           "WHERE i.link = $1 AND i.state = 'linked' "
+           "AND NOT EXISTS (SELECT FROM pg_temp.crmsync_audience a "
+           "WHERE a.record = i.record AND a.mailbox = m.address)" +
+           std::string(link.mailboxes_query.empty()
+                           ? ""
+                           : " AND EXISTS (SELECT FROM pg_temp.crmsync_mailboxes p "
+                             "WHERE p.mailbox = m.address AND p.enabled)");
+}
+
+const std::string missing =
+    "SELECT a.record FROM pg_temp.crmsync_audience a "
+    "LEFT JOIN crmsync.mailbox m ON m.link = $1 AND m.address = a.mailbox "
+    "LEFT JOIN crmsync.item i ON i.link = $1 AND i.record = a.record AND i.mailbox = m.id "
+    "WHERE i.record IS NULL OR i.state = 'leaving'";
+
+const std::string every =
+    "SELECT record FROM pg_temp.crmsync_audience "
+    "UNION SELECT record FROM crmsync.item WHERE link = $1";
+
+// In one order everywhere, so that nobody who makes records pending meets another in a deadlock.
+void name_records(const LinkConfiguration& link, const std::string& kind) {
+    once("CREATE TEMPORARY TABLE crmsync_named (record text COLLATE \"C\")", link.id);
+    once("INSERT INTO pg_temp.crmsync_named SELECT record FROM (" +
+             (kind == "everything" ? every : unwanted(link) + " UNION " + missing) +
+             ") AS named ORDER BY record",
+         link.id);
+}
+
+std::int64_t blocks_of_named() {
+    return pg::query(
+               "SELECT pg_catalog.pg_relation_size('pg_temp.crmsync_named') "
+               "/ pg_catalog.current_setting('block_size')::bigint")
+        .integer(0, 0);
+}
+
+class Comparison {
+  public:
+    explicit Comparison(int link) : id_(link) {}
+
+    void run() {
+        try {
+            if (begin()) {
+                make_pending();
+                finish();
+            }
+        } catch (const pg::Error& error) {
+            pg::check_interrupts();
+            fail(error);
+        }
+    }
+
+  private:
+    bool begin() {
+        preload().set_progress(id_, "comparing", 0, 0);
+        pg::Transaction transaction("comparing link " + std::to_string(id_));
+        if (!pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", lock_space,
+                       static_cast<std::int32_t>(id_))
+                 .boolean(0, 0)) {
+            return false;  // one that another worker has started is still under way
+        }
+        const Configuration configuration = read_configuration();
+        const auto link = configuration.links.find(id_);
+        if (link == configuration.links.end() || !link->second.problem.empty()) {
+            return false;
+        }
+        name_ = link->second.name;
+        const pg::Rows due = pg::query(
+            "SELECT coalesce(comparison, ''), comparison_asked FROM crmsync.link_state "
+            "WHERE link = $1",
+            id_);
+        // Without a row the database was restored: nothing is known for sure.
+        const std::string kind = due.empty() ? "everything" : due.string(0, 0);
+        asked_ = due.empty() ? -1 : due.integer(0, 1);
+        if (kind.empty()) {
+            return false;
+        }
+        read_audience(link->second);
+        name_records(link->second, kind);
+        blocks_ = blocks_of_named();
+        transaction.commit();
+        return true;
+    }
+
+    void make_pending() {
+        for (std::int64_t block = 0; block < blocks_; block += blocks_at_once) {
+            pg::check_interrupts();
+            pg::Transaction transaction("comparing link " + name_, read_committed);
+            pg::query(
+                "INSERT INTO crmsync.pending AS p (link, tier, record) "
+                "SELECT $1::integer, 1, record FROM pg_temp.crmsync_named "
+                "WHERE ctid >= ('(' || $2::bigint || ',0)')::tid "
+                "AND ctid < ('(' || $3::bigint || ',0)')::tid "
+                "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+                id_, block, block + blocks_at_once);
+            transaction.commit_lazily();
+            preload().wake_worker();
+        }
+    }
+
+    void finish() {
+        pg::Transaction transaction("comparing link " + name_, read_committed);
+        pg::query(
+            "INSERT INTO crmsync.link_state AS s (link, compared) "
+            "VALUES ($1, pg_catalog.now()) "
+            "ON CONFLICT (link) DO UPDATE SET compared = pg_catalog.now(), "
+            "comparison = CASE WHEN s.comparison_asked <> $2 THEN s.comparison END",
+            id_, asked_);
+        note_link_works(id_);
+        transaction.commit();
+        preload().wake_worker();
+    }
+
+    void fail(const pg::Error& error) {
+        if (note_link_error(id_, error)) {
+            const std::string line =
+                "crmsync: link \"" + name_ + "\" cannot be compared: " + error.message;
+            const char* text = line.c_str();
+            pg::guard([&] { ereport(LOG, (errmsg_internal("%s", text))); });
+        }
+    }
+
+    int id_;
+    std::string name_;
+    std::int64_t asked_ = -1;
+    std::int64_t blocks_ = 0;
+};
+
+void run_worker() {
+    configure_session("60s");
+    pg::allow_long_queries();
+    try {
+        Comparison(run_link()).run();
+    } catch (const pg::ExtensionBusy&) {
+        // It is being dropped or updated: what is asked for stays asked for.
+    }
+}
+
+}  // namespace
+
+}  // namespace crmsync
+
+extern "C" PGDLLEXPORT void crmsync_comparison_main(Datum database);
+
+void crmsync_comparison_main(Datum database) {
+    crmsync::connect_worker(database);
+    crmsync::pg::enter(crmsync::run_worker);
+}

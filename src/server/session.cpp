@@ -1,0 +1,43 @@
+#include "server/session.h"
+
+extern "C" {
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+}
+
+namespace crmsync {
+
+void connect_worker(Datum database) {
+    pqsignal(SIGTERM, die);
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    BackgroundWorkerUnblockSignals();
+    BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+}
+
+void configure_session(const char* lock_timeout) {
+    const char* settings[][2] = {
+        {"lock_timeout", lock_timeout},
+        {"search_path", "pg_catalog, pg_temp"},
+        {"client_encoding", "UTF8"},
+        {"datestyle", "ISO, YMD"},
+        {"intervalstyle", "postgres"},
+        {"timezone", "UTC"},
+        {"extra_float_digits", "1"},
+        {"bytea_output", "hex"},
+        {"default_transaction_read_only", "off"},
+        // Many small statements: compiling them, or starting processes for them, costs more.
+        {"jit", "off"},
+        {"max_parallel_workers_per_gather", "0"},
+    };
+    pg::guard([&] {
+        for (auto& setting : settings) {
+            SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
+        }
+    });
+}
+
+}  // namespace crmsync

@@ -1,0 +1,15 @@
+// What every background worker of the engine begins with.
+#pragma once
+
+#include "server/boundary.h"
+
+namespace crmsync {
+
+// Connects to a database; the first thing in a worker's main, outside pg::enter().
+void connect_worker(Datum database);
+
+// What every statement of this process goes by, whatever the database or its roles are set to.
+// lock_timeout: as in SQL.
+void configure_session(const char* lock_timeout);
+
+}  // namespace crmsync
