@@ -125,7 +125,7 @@ BEGIN
     SELECT count(*) INTO failed
     FROM crmsync.failure f JOIN crmsync.mailbox m ON m.id = f.mailbox
     WHERE f.link = this.id AND m.address = coalesce(lower(sync.mailbox), m.address);
-    conflicts := 0;
+    conflicts := (SELECT count(*) FROM crmsync.conflict c WHERE c.link = this.id AND c.winner IS NULL);
 END;
 $$;
 COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link at once; wait: until what the caller could see has been carried out, or so long; returns what is left';
@@ -283,6 +283,7 @@ BEGIN
     END IF;
     DELETE FROM crmsync.item i WHERE i.link = this.id AND i.record = forget.record;
     DELETE FROM crmsync.failure f WHERE f.link = this.id AND f.record = forget.record;
+    DELETE FROM crmsync.conflict c WHERE c.link = this.id AND c.record = forget.record;
     DELETE FROM crmsync.pending p WHERE p.link = this.id AND p.record = forget.record;
     UPDATE crmsync.history_0 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;
     UPDATE crmsync.history_1 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;

@@ -172,7 +172,7 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
        coalesce(b.records, 0)::bigint AS pending,
        b.oldest AS oldest_pending,
        (SELECT pg_catalog.count(*) FROM crmsync.failure f WHERE f.link = l.id) AS failed,
-       0::bigint AS conflicts,
+       (SELECT pg_catalog.count(*) FROM crmsync.conflict c WHERE c.link = l.id AND c.winner IS NULL) AS conflicts,
        coalesce(greatest(pg_catalog.clock_timestamp() - b.oldest, '0'), '0'::interval) AS lag,
        s.last_success,
        CASE WHEN s.broken IS NOT NULL THEN s.broken
@@ -273,6 +273,27 @@ COMMENT ON COLUMN crmsync.history.code IS 'failed: the response code or SQLSTATE
 COMMENT ON COLUMN crmsync.history.message IS 'failed: the reason';
 COMMENT ON COLUMN crmsync.history.old IS 'values before, by property; operators only';
 COMMENT ON COLUMN crmsync.history.new IS 'values after, by property; operators only';
+
+CREATE VIEW crmsync.conflicts WITH (security_barrier) AS
+SELECT c.id, l.name AS link, m.address AS mailbox, c.record, c.kind, c.property,
+       CASE WHEN v.visible THEN c.crm_value END AS crm_value, CASE WHEN v.visible THEN c.target_value END AS target_value,
+       c.winner, c.at
+FROM crmsync.conflict c
+JOIN crmsync.link l ON l.id = c.link
+JOIN crmsync.mailbox m ON m.id = c.mailbox
+CROSS JOIN LATERAL (SELECT l.id IN (SELECT crmsync.allowed_links('operator'))) AS v (visible)
+WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+COMMENT ON VIEW crmsync.conflicts IS 'where both sides changed the same, with both values; forgotten with the history';
+COMMENT ON COLUMN crmsync.conflicts.id IS 'number of the conflict';
+COMMENT ON COLUMN crmsync.conflicts.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.conflicts.mailbox IS 'the mailbox';
+COMMENT ON COLUMN crmsync.conflicts.record IS 'key of the record';
+COMMENT ON COLUMN crmsync.conflicts.kind IS 'field: both sides changed the property';
+COMMENT ON COLUMN crmsync.conflicts.property IS 'the property';
+COMMENT ON COLUMN crmsync.conflicts.crm_value IS 'what the CRM has; operators only';
+COMMENT ON COLUMN crmsync.conflicts.target_value IS 'what the mailbox had; operators only';
+COMMENT ON COLUMN crmsync.conflicts.winner IS 'crm or target, as the policy says; NULL: somebody has to decide';
+COMMENT ON COLUMN crmsync.conflicts.at IS 'when it was found';
 
 CREATE VIEW crmsync.alerts WITH (security_barrier) AS
 SELECT a.kind, a.name, a.message, a.since, a.hint

@@ -162,7 +162,7 @@ void read_layout(LinkConfiguration& link) {
             }
         }
     }
-    link.layout = std::make_shared<const record::Layout>(link.rules.layout);
+    link.kept_rules = std::make_shared<const sync::Rules>(link.rules);
 }
 
 // An unknown role breaks this link only.

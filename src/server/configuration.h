@@ -40,7 +40,7 @@ struct LinkConfiguration {
     std::string object_name;
     Oid owner = InvalidOid;
     sync::Rules rules;
-    std::shared_ptr<const record::Layout> layout;  // that of the rules, for values that outlive it
+    std::shared_ptr<const sync::Rules> kept_rules;  // the same, for values that outlive this
     std::string folder;
     bool hard_delete = false;
     GuardLimits guard;

@@ -177,14 +177,4 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
     return items;
 }
 
-void count_deletes(int link, const std::vector<int>& mailboxes) {
-    pg::query(
-        "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
-        "SELECT $1, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
-        "pg_catalog.count(*) FROM unnest($2::integer[]) AS u(mailbox) "
-        "GROUP BY mailbox "
-        "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
-        link, &mailboxes);
-}
-
 }  // namespace crmsync

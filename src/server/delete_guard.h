@@ -24,9 +24,6 @@ constexpr std::size_t most_deletes_at_once = 2000;
 // link_state.held up to date: which deletes wait, for the view `status`.
 std::vector<LeavingItem> deletable_items(const LinkConfiguration& link);
 
-// Counts deletes that were carried out.
-void count_deletes(int link, const std::vector<int>& mailboxes);
-
 // True when this many deletes are more than the limits allow where there are `items` items; the
 // deletes of the last hour are in both numbers. The rule itself, in one place.
 bool exceeds(const GuardLimits& limits, std::int64_t deletes, std::int64_t items);

@@ -117,6 +117,11 @@ void rotate_history() {
     if (!pg::query("SELECT FROM " + table + " LIMIT 1").empty()) {
         pg::query("TRUNCATE " + table);
     }
+    pg::query(
+        "DELETE FROM crmsync.conflict c USING crmsync.link l WHERE l.id = c.link "
+        "AND c.winner IS NOT NULL AND c.at < pg_catalog.now() "
+        "- coalesce((l.options->>'history_keep')::interval, $1 * interval '1 second')",
+        default_keep_seconds);
     pg::query("DELETE FROM crmsync.deletion WHERE minute < pg_catalog.now() - interval '2 hours'");
     transaction.commit();
 }

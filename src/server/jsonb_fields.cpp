@@ -55,12 +55,14 @@ std::vector<record::Value> read_values(const Jsonb* document, const record::Layo
 }
 
 pg::JsonbArray::Document document_of(const record::Layout& layout,
-                                     const std::vector<record::Value>& values) {
+                                     const std::vector<record::Value>& values, Absent absent) {
     pg::JsonbArray::Document document;
     document.reserve(values.size());
     for (std::size_t i = 0; i < values.size(); ++i) {
         if (values[i]) {
             document.emplace_back(layout[i]->name, std::string_view(*values[i]));
+        } else if (absent == Absent::as_null) {
+            document.emplace_back(layout[i]->name, std::nullopt);
         }
     }
     return document;

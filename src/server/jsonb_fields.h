@@ -9,9 +9,11 @@ namespace crmsync {
 // The values of the layout's properties in a document; absent where it has none.
 std::vector<record::Value> read_values(const Jsonb* document, const record::Layout& layout);
 
-// A document of these values, without the absent ones. Refers to the values, which must outlive it.
+enum class Absent { left_out, as_null };
+
+// A document of these values. Refers to them: they must outlive it.
 pg::JsonbArray::Document document_of(const record::Layout& layout,
-                                     const std::vector<record::Value>& values);
+                                     const std::vector<record::Value>& values, Absent absent);
 
 // A document of these fields; a removed one is null.
 pg::JsonbArray::Document document_of(const record::Fields& fields);

@@ -305,7 +305,7 @@ void Reader::set_values(RecordWork& record, const std::string& key, const pg::Ro
     record.desired->key = key;
     record.desired->stamp = sync::make_stamp(configuration_.instance, link_.name, key);
     record.desired->values.resize(layout.size());
-    record.desired->layout = link_.layout;
+    record.desired->rules = link_.kept_rules;
     for (std::size_t i = 0; i < layout.size(); ++i) {
         const int column = static_cast<int>(i) + 1;
         if (rows.is_null(row, column)) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "server/delete_guard.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
 #include "server/link_work.h"
@@ -30,7 +29,15 @@ struct Pairs {
     bool empty() const { return records.empty(); }
 };
 
-void write_items(const std::vector<const Outcome*>& written) {
+// Of a new item all is known. One that was changed still has what was written while more was
+// mapped: that stays in its shadow, to be compared with when it is mapped again.
+enum class Shadow { replaced, merged };
+
+void write_items(const std::vector<const Outcome*>& written, Shadow shadow) {
+    if (written.empty()) {
+        return;
+    }
+    const bool merge = shadow == Shadow::merged;
     Pairs pairs;
     pg::TextArray ids;
     pg::TextArray change_keys;
@@ -42,7 +49,9 @@ void write_items(const std::vector<const Outcome*>& written) {
         // By the layout that it was decided with: the link may be enabled with another one by now,
         // or not at all, and the item is there all the same.
         shadows.documents.push_back(
-            document_of(*outcome->desired->layout, outcome->desired->values));
+            document_of(outcome->desired->rules->layout,
+                        outcome->agreed ? *outcome->agreed : outcome->desired->values,
+                        merge ? Absent::as_null : Absent::left_out));
     }
     // Joined with mailbox: a link that was dropped meanwhile takes its outcomes with it.
     pg::query(
@@ -53,9 +62,23 @@ void write_items(const std::vector<const Outcome*>& written) {
         "$5::jsonb[]) AS u(record, mailbox, remote_id, change_key, shadow) "
         "JOIN crmsync.mailbox m ON m.id = u.mailbox "
         "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, shadow = excluded.shadow, "
-        "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END",
+        "change_key = excluded.change_key, shadow = " +
+            std::string(
+                merge ? "pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || excluded.shadow)"
+                      : "excluded.shadow") +
+            ", "
+            "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END",
         &pairs.records, &pairs.mailboxes, &ids, &change_keys, &shadows);
+}
+
+void write_by_action(const std::vector<const Outcome*>& written) {
+    std::vector<const Outcome*> created;
+    std::vector<const Outcome*> changed;
+    for (const Outcome* outcome : written) {
+        (outcome->action == sync::Action::create ? created : changed).push_back(outcome);
+    }
+    write_items(created, Shadow::replaced);
+    write_items(changed, Shadow::merged);
 }
 
 // Items of ours that were met in a mailbox without being asked for: known from now on, and looked
@@ -88,11 +111,17 @@ void remove_items(const std::vector<const Outcome*>& removed) {
     for (const Outcome* outcome : removed) {
         pairs.add(*outcome);
     }
+    // The guard counts what went by itself: somebody has looked at what was confirmed.
     pg::query(
-        "DELETE FROM crmsync.item i "
+        "WITH removed AS (DELETE FROM crmsync.item i "
         "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
         "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
-        "AND i.record = u.record AND i.mailbox = u.mailbox",
+        "AND i.record = u.record AND i.mailbox = u.mailbox "
+        "RETURNING i.link, i.mailbox, i.state = 'leaving' AND NOT i.confirmed AS counts) "
+        "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
+        "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
+        "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
+        "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
         &pairs.records, &pairs.mailboxes);
 }
 
@@ -154,6 +183,37 @@ void clear_failures(const std::vector<Outcome>& outcomes) {
         &pairs.records, &pairs.mailboxes);
 }
 
+void write_conflicts(const std::vector<Outcome>& outcomes) {
+    Pairs pairs;
+    pg::TextArray properties;
+    pg::NullableTextArray crm_values;
+    pg::NullableTextArray target_values;
+    pg::TextArray winners;
+    for (const Outcome& outcome : outcomes) {
+        if (outcome.result != Result::written) {
+            continue;  // nothing was decided yet
+        }
+        for (const record::FieldConflict& conflict : outcome.conflicts) {
+            pairs.add(outcome);
+            properties.emplace_back(conflict.property->name);
+            crm_values.push_back(conflict.crm);
+            target_values.push_back(conflict.target);
+            winners.emplace_back(conflict.crm_won ? "crm" : "target");
+        }
+    }
+    if (pairs.empty()) {
+        return;
+    }
+    pg::query(
+        "INSERT INTO crmsync.conflict "
+        "(link, mailbox, record, kind, property, crm_value, target_value, winner) "
+        "SELECT m.link, m.id, u.record, 'field', u.property, u.crm_value, u.target_value, u.winner "
+        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[]) "
+        "AS u(record, mailbox, property, crm_value, target_value, winner) "
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox",
+        &pairs.records, &pairs.mailboxes, &properties, &crm_values, &target_values, &winners);
+}
+
 void write_mailboxes(const std::vector<sync::MailboxChange>& changes) {
     for (const sync::MailboxChange& change : changes) {
         const bool bad = change.failure.has_value();
@@ -213,21 +273,17 @@ std::map<int, int> links_of_mailboxes(const std::vector<Outcome>& outcomes) {
 void write_outcomes(const std::vector<Outcome>& outcomes) {
     const std::map<int, int> link_of = links_of_mailboxes(outcomes);
     std::map<Result, std::vector<const Outcome*>> by_result;
-    std::map<int, std::vector<int>> deletes;
     for (const Outcome& outcome : outcomes) {
         const auto link = link_of.find(outcome.mailbox);
         if (link == link_of.end()) {
             continue;
         }
         by_result[outcome.result].push_back(&outcome);
-        if (outcome.result == Result::removed) {
-            deletes[link->second].push_back(outcome.mailbox);
-        }
     }
     for (const auto& [result, list] : by_result) {
         switch (result) {
             case Result::written:
-                write_items(list);
+                write_by_action(list);
                 break;
             case Result::found:
                 write_found(list);
@@ -247,10 +303,8 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
                 break;
         }
     }
-    for (const auto& [link, mailboxes] : deletes) {
-        count_deletes(link, mailboxes);
-    }
     clear_failures(outcomes);
+    write_conflicts(outcomes);
     write_history(outcomes);
     const pg::IntegerArray links = [&] {
         pg::IntegerArray list;

@@ -32,7 +32,7 @@ constexpr auto trigger_check_interval = 5s;
 constexpr std::size_t low_water = 4000;
 
 // More records pending than this are a pass whose progress somebody may want to see.
-constexpr std::int64_t long_pass = 2000;
+constexpr std::int64_t long_pass = 100;
 
 void log_line(const std::string& text) {
     const char* line = text.c_str();
@@ -364,7 +364,12 @@ void Worker::work_on(const LinkConfiguration& link, bool comparison_due) {
         }
         if (runtime.position.at_start()) {
             const std::int64_t pending = pending_records(link.id);
-            runtime.total = pending < long_pass ? 0 : runtime.done + pending;
+            if (runtime.total > 0) {
+                runtime.total = runtime.done + pending;
+            } else if (pending >= long_pass) {
+                runtime.done = 0;
+                runtime.total = pending;
+            }
         }
         Work work = next_work(configuration_, link, in_flight_, runtime.position);
         transaction.commit();

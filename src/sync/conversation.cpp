@@ -88,7 +88,8 @@ void Conversation::finish(Task task, Result result, exchange::ItemReference item
     }
     outcomes_.push_back({mailbox_.id, result, task.action, std::move(task.record),
                          std::move(task.desired), std::move(item), std::move(task.fields),
-                         std::move(task.before), std::move(failure)});
+                         std::move(task.before), std::move(failure), std::move(task.agreed),
+                         std::move(task.conflicts)});
 }
 
 void Conversation::drop(Result result, const Failure& failure) {
@@ -169,13 +170,34 @@ Operation Conversation::update_items(std::size_t limit) {
     return update;
 }
 
+namespace {
+
+// What has to be known of an item to decide anew what to write to it.
+const record::Layout& layout_of(const Task& task) {
+    static const record::Layout none;
+    return task.action == Action::update ? task.desired->rules->layout : none;
+}
+
+}  // namespace
+
 Operation Conversation::reread_items(std::size_t limit) {
-    sent_ = rereads_.take(limit);
-    // Only the change key is wanted: what we write is what the CRM changed, whatever else the user
-    // changed meanwhile stays.
     exchange::GetItems get{mailbox_.object, {}, {}};
-    for (const Task& task : sent_) {
-        get.ids.push_back(task.item.id);
+    Tasks others;
+    for (Task& task : rereads_.take(limit)) {
+        // One request reads the same properties of all; a link that was enabled anew has others.
+        const record::Layout& layout = layout_of(task);
+        if (sent_.empty()) {
+            get.layout = layout;
+        }
+        if (layout == get.layout) {
+            get.ids.push_back(task.item.id);
+            sent_.push_back(std::move(task));
+        } else {
+            others.push_back(std::move(task));
+        }
+    }
+    for (Task& task : others) {
+        rereads_.push_back(std::move(task));
     }
     return get;
 }

@@ -87,7 +87,8 @@ class Conversation {
 
     void use_list();
     void there_already(Task task, exchange::ItemReference item);
-    void item_succeeded(Task task, exchange::ItemReference item);
+    void item_succeeded(Task task, const exchange::ItemAnswer& answer);
+    void item_read(Task task, const exchange::ItemAnswer& answer);
     void item_failed(Task task, const exchange::Failure& failure);
     void gone(Task task);
     void recreate(Task task);

@@ -33,6 +33,40 @@ Failure useless_answer(const char* code, const char* words) {
             .scope = Scope::request};
 }
 
+// Whether what is to be written was decided by what the item held before.
+bool knows_before(const Task& task) {
+    return task.action == Action::update && task.before.size() == task.fields.size() &&
+           !task.fields.empty();
+}
+
+std::optional<std::size_t> place_of(const record::Layout& layout,
+                                    const record::Property* property) {
+    const auto at = std::find(layout.begin(), layout.end(), property);
+    return at == layout.end() ? std::nullopt
+                              : std::optional(static_cast<std::size_t>(at - layout.begin()));
+}
+
+// Decides the task anew by what the item holds now.
+void merge_with(Task& task, const record::Values& held) {
+    const Rules& rules = *task.desired->rules;
+    record::Values shadow = task.agreed.value_or(task.desired->values);
+    for (std::size_t i = 0; i < task.fields.size(); ++i) {
+        if (const auto place = place_of(rules.layout, task.fields[i].property)) {
+            shadow[*place] = task.before[i];
+        }
+    }
+    record::Merge merge = record::merge({.object = rules.object}, rules.layout, rules.fields,
+                                        shadow, task.desired->values, held);
+    task.fields = std::move(merge.to_target);
+    task.before.clear();
+    for (const record::Field& field : task.fields) {
+        const auto place = place_of(rules.layout, field.property);
+        task.before.push_back(place ? held[*place] : record::Value());
+    }
+    task.agreed = std::move(merge.shadow);
+    std::move(merge.conflicts.begin(), merge.conflicts.end(), std::back_inserter(task.conflicts));
+}
+
 }  // namespace
 
 std::optional<Failure> Conversation::answer(Answer answer, Clock::time_point now) {
@@ -189,7 +223,7 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
             stamps_.doubt();
         }
         if (!item.failure) {
-            item_succeeded(std::move(sent[i]), item.item);
+            item_succeeded(std::move(sent[i]), item);
         } else if (concerns_one_item(item.failure->disposition)) {
             item_failed(std::move(sent[i]), *item.failure);
         } else {
@@ -220,12 +254,25 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
     return trouble;
 }
 
-void Conversation::item_succeeded(Task task, exchange::ItemReference item) {
+// Somebody has changed it since we last knew it: what that means for what we are about to write.
+void Conversation::item_read(Task task, const exchange::ItemAnswer& answer) {
+    task.item = answer.item;
+    if (knows_before(task)) {
+        merge_with(task, answer.values);
+        if (task.fields.empty()) {
+            finish(std::move(task), Result::written, answer.item);
+            return;
+        }
+    }
+    queue_of(task.action).push_front(std::move(task));
+}
+
+void Conversation::item_succeeded(Task task, const exchange::ItemAnswer& answer) {
     if (std::holds_alternative<exchange::GetItems>(operation_)) {
-        task.item = std::move(item);
-        queue_of(task.action).push_front(std::move(task));
+        item_read(std::move(task), answer);
         return;
     }
+    exchange::ItemReference item = answer.item;
     // Some servers answer an update with the change key only.
     if (item.id.empty()) {
         item.id = task.item.id;

@@ -47,14 +47,6 @@ struct Decision {
     record::Values before;  // update: the shadow's values of these fields
 };
 
-// The fixed part of a link's decisions.
-struct Rules {
-    record::Object object = record::Object::contact;
-    Policy policy;
-    record::Layout layout;
-    record::Policies fields;  // parallel to layout
-};
-
 // What a record's item must not hold: the fields that go out and have no value. Written together
 // with the values when it is not known what the item holds.
 record::Fields absent_fields(const Rules& rules, const record::Values& values);

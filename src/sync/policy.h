@@ -1,6 +1,9 @@
 // How a link behaves: the policies of the design, as configured.
 #pragma once
 
+#include "record/merge.h"
+#include "record/record.h"
+
 namespace crmsync::sync {
 
 enum class OnCrmDelete { remove, keep };
@@ -11,6 +14,14 @@ struct Policy {
     OnCrmDelete on_crm_delete = OnCrmDelete::remove;
     OnTargetDelete on_target_delete = OnTargetDelete::ignore;
     OnAudienceLoss on_audience_loss = OnAudienceLoss::remove;
+};
+
+// What a link's decisions go by.
+struct Rules {
+    record::Object object = record::Object::contact;
+    Policy policy;
+    record::Layout layout;
+    record::Policies fields;  // parallel to layout
 };
 
 }  // namespace crmsync::sync

@@ -10,8 +10,6 @@
 #include <vector>
 
 #include "exchange/operation.h"
-#include "record/merge.h"
-#include "record/record.h"
 #include "sync/policy.h"
 
 namespace crmsync::sync {
@@ -26,8 +24,7 @@ struct Desired {
     record::Fields all;                 // the fields of a new item
     record::Fields
         absent{};  // what an item found to be there already must not hold (see decision.h)
-    std::shared_ptr<const record::Layout>
-        layout{};  // what the values are of; the link's may change
+    std::shared_ptr<const Rules> rules{};  // that it was decided by; the link's may change
 };
 
 enum class Action { create, update, remove, unlink };
@@ -38,14 +35,17 @@ struct Task {
     std::shared_ptr<const Desired> desired;  // create, update
     exchange::ItemReference item;            // update, remove, unlink
     record::Fields fields;                   // update: what to write
-    record::Values before;                   // update: what the fields held, for the history
-    bool fresh = false;                      // changed just now: before any backlog
-    bool was_there = false;                  // a create that became an update of what it met
-    int attempts = 0;                        // that failed because of this item
+    record::Values before;  // update: what the fields held, as far as known; empty: unknown
+    std::optional<record::Values> agreed{};  // the shadow once it is written, if not all is
+                                             // as desired
+    std::vector<record::FieldConflict> conflicts{};
+    bool fresh = false;      // changed just now: before any backlog
+    bool was_there = false;  // a create that became an update of what it met
+    int attempts = 0;        // that failed because of this item
 };
 
 enum class Result {
-    written,    // created or updated; the shadow is what was desired
+    written,    // created or updated; the shadow is what was agreed, or else desired
     removed,    // no longer there
     unlinked,   // our stamp is removed, the item is the user's own
     found,      // a stamped item that nobody asked for, seen while listing
@@ -65,6 +65,8 @@ struct Outcome {
     record::Fields fields;  // what was written, and what was there before
     record::Values before;
     exchange::Failure failure{};
+    std::optional<record::Values> agreed{};
+    std::vector<record::FieldConflict> conflicts{};
 };
 
 // A mailbox of one link, as the engine has to know it.

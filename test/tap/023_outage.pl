@@ -34,7 +34,7 @@ my %seen;
 my $limit = time + 30;
 while (time < $limit)
 {
-	my $line = $stage->sql("SELECT done, total, rate IS NOT NULL, time_left IS NOT NULL FROM crmsync.progress WHERE link = 'people'");
+	my $line = $stage->sql("SELECT done, total, rate IS NOT NULL, time_left IS NOT NULL FROM crmsync.progress WHERE link = 'people' AND phase = 'sending'");
 	$seen{$line}++ if $line ne '';
 	last if $line eq '' && %seen;
 	sleep 0.02;

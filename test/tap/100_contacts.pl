@@ -86,4 +86,20 @@ my $median = (sort { $a <=> $b } @took)[5];
 cmp_ok($median, '<', 2, sprintf('a change is in the mailbox after %.2f s, two psql included', $median));
 is($exchange->records($one)->{109}{'contacts:GivenName'}, 'Quick', 'and it is');
 
+sub gives_phone
+{
+	my ($statement, $expected, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$stage->change($statement);
+	is($exchange->records($one)->{100}{'contacts:PhoneNumber/BusinessPhone'}, $expected, $name);
+	return;
+}
+
+# ---- unmapped and mapped again
+gives_phone("UPDATE crm.person SET phone = '+49 1' WHERE id = 100", '+49 1', 'a value');
+$stage->sql("SELECT crmsync.unmap('people', 'business_phone'); SELECT crmsync.enable_link('people')");
+gives_phone("UPDATE crm.person SET first_name = 'Una' WHERE id = 100", '+49 1', 'stays when it is mapped no more');
+$stage->sql("UPDATE crm.person SET phone = NULL WHERE id = 100; SELECT crmsync.map('people', 'phone', 'business_phone'); SELECT crmsync.enable_link('people')");
+gives_phone('SELECT 1', undef, 'and is removed when it is mapped again and the CRM has none by then');
+
 $stage->done;

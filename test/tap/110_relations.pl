@@ -122,5 +122,7 @@ is($stage->sql("SELECT crmsync.confirm_deletes('people', expected => 59)"), '59'
 $stage->settles('confirmed');
 is(join(' ', scalar(keys %{ $exchange->records($one, 'CRM') }), $exchange->records($one, 'CRM')->{100}{'contacts:GivenName'}), '43 Back', 'they are deleted, the one that came back is not');
 is($stage->status('state'), 'idle', 'and all is well');
+$stage->change('DELETE FROM crm.person WHERE id = 161');
+ok(!$exchange->records($one, 'CRM')->{161}, 'what was confirmed does not count: a single delete goes at once');
 
 $stage->done;

@@ -406,6 +406,24 @@ TEST_F(Engines, ReleaseAlsoTakesWhatWaitsBehindARequestUnderWay) {
     EXPECT_FALSE(engine.next(now));
 }
 
+TEST_F(Engines, ReleaseOfAllAlsoTakesBackWhatARequestUnderWayLeaves) {
+    mailboxes("one", 1, 10);
+    mailboxes("two", 1, 10);
+    answer_well(take_all());
+    answer_well(take_all());
+    const auto creates = take_all();
+    ASSERT_EQ(creates.size(), 2u);
+    engine.release(unreachable());
+    for (const Sending& create : creates) {
+        exchange::Answer answer;
+        answer.failure = test::item_failure(exchange::Disposition::back_off, "ErrorServerBusy");
+        engine.answer(create.id, answer, now);
+    }
+    EXPECT_EQ(count(engine.take_outcomes(), Result::released), 20u);
+    EXPECT_EQ(engine.queued(), 0u);
+    EXPECT_FALSE(engine.next(now + std::chrono::hours(1)));
+}
+
 TEST_F(Engines, AReleaseWhileStampsAreListedLeavesNoBlindCreate) {
     server.page_size = 3;
     const int id = mailbox("one", "a@example.com");

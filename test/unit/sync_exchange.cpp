@@ -203,6 +203,12 @@ struct Executor {
             ItemAnswer& item = answer.items.emplace_back();
             if (const StoredItem* stored = server.item_by_id(address, id)) {
                 item.item = {stored->id, stored->change_key()};
+                for (const record::Property* property : get.layout) {
+                    const auto value = stored->values.find(std::string(property->name));
+                    item.values.push_back(value == stored->values.end()
+                                              ? record::Value()
+                                              : record::Value(value->second));
+                }
             } else {
                 item.failure = not_found();
             }
@@ -258,6 +264,9 @@ std::shared_ptr<const sync::Desired> desired(const std::string& prefix, const st
     wanted->values = {value};
     wanted->all = {{company(), value}};
     wanted->absent = {{given_name(), std::nullopt}};
+    static const auto rules = std::make_shared<const sync::Rules>(
+        sync::Rules{record::Object::contact, {}, {company()}, {record::FieldPolicy{}}});
+    wanted->rules = rules;
     return wanted;
 }
 

@@ -1,0 +1,109 @@
+// A stale change key: what the item holds by now is merged with what was about to be written.
+#include <gtest/gtest.h>
+
+#include "sync/conversation.h"
+#include "sync/decision.h"
+#include "sync_exchange.h"
+
+namespace crmsync::sync {
+namespace {
+
+using record::Value;
+using test::prefix;
+
+const record::Property* property(const char* name) {
+    return record::find_property(name, record::Object::contact);
+}
+
+class Conflicts : public testing::Test {
+  protected:
+    Conflicts() : conversation(test::mailbox_description(1, "exchange", "a@example.com")) {
+        rules.layout = {property("company"), property("job_title")};
+        rules.fields.resize(2);
+        item.id = server.new_id("item");
+        item.stamp = std::string(prefix) + "a";
+    }
+
+    // Brings the item from the shadow to what the CRM wants, after the user has made it `held`.
+    Outcome write(const record::Values& shadow, const record::Values& wanted,
+                  const record::Values& held) {
+        for (std::size_t i = 0; i < held.size(); ++i) {
+            if (held[i]) {
+                item.values[std::string(rules.layout[i]->name)] = *held[i];
+            }
+        }
+        const KnownItem known{{item.id, item.change_key()}, shadow};
+        server.change(item);
+        const Decision decision = decide(rules, {true, true, &wanted}, &known);
+        EXPECT_EQ(decision.verdict, Verdict::update);
+
+        auto desired = std::make_shared<Desired>();
+        desired->stamp = item.stamp;
+        desired->values = wanted;
+        desired->rules = std::make_shared<const Rules>(rules);
+        Task task{};
+        task.action = Action::update;
+        task.record = "a";
+        task.desired = desired;
+        task.item = known.reference;
+        task.fields = decision.fields;
+        task.before = decision.before;
+        conversation.add(std::move(task));
+        for (requests = 0; conversation.has_work() && requests < 10; ++requests) {
+            conversation.answer(
+                server.execute(conversation.mailbox().account, conversation.next(50)), {});
+        }
+        auto outcomes = std::exchange(conversation.outcomes(), {});
+        EXPECT_EQ(outcomes.size(), 1u);
+        EXPECT_EQ(outcomes.at(0).result, Result::written);
+        return std::move(outcomes.at(0));
+    }
+
+    Value now(const char* name) const {
+        const auto value = item.values.find(name);
+        return value == item.values.end() ? Value() : Value(value->second);
+    }
+
+    test::FakeExchange server;
+    test::StoredItem& item = server.mailbox("a@example.com").folders[""].items.emplace_back();
+    Rules rules;
+    Conversation conversation;
+    int requests = 0;
+};
+
+TEST_F(Conflicts, WhatTheUserChangedInAnotherFieldStays) {
+    const Outcome outcome = write({"Acme", "Clerk"}, {"Apex", "Clerk"}, {"Acme", "Boss"});
+    EXPECT_EQ(now("company"), "Apex");
+    EXPECT_EQ(now("job_title"), "Boss");
+    EXPECT_TRUE(outcome.conflicts.empty());
+    EXPECT_EQ(outcome.agreed, (record::Values{"Apex", "Clerk"})) << "the CRM has not seen Boss";
+}
+
+TEST_F(Conflicts, TheCrmWinsTheSameFieldAndBothValuesAreKept) {
+    const Outcome outcome = write({"Acme", {}}, {"Apex", {}}, {"Axis", {}});
+    EXPECT_EQ(now("company"), "Apex");
+    ASSERT_EQ(outcome.conflicts.size(), 1u);
+    EXPECT_EQ(outcome.conflicts[0].property, property("company"));
+    EXPECT_EQ(outcome.conflicts[0].crm, "Apex");
+    EXPECT_EQ(outcome.conflicts[0].target, "Axis");
+    EXPECT_TRUE(outcome.conflicts[0].crm_won);
+    EXPECT_EQ(outcome.before.at(0), "Axis") << "the history shows what was overwritten";
+}
+
+TEST_F(Conflicts, WhatTheUserHasDoneAlreadyIsNotDoneAgain) {
+    const Outcome outcome = write({"Acme", {}}, {"Apex", {}}, {"Apex", {}});
+    EXPECT_EQ(requests, 2) << "an update that is refused, and the reading";
+    EXPECT_TRUE(outcome.conflicts.empty());
+    EXPECT_EQ(outcome.agreed, (record::Values{"Apex", {}}));
+}
+
+TEST_F(Conflicts, WhatOnlyFillsAGapLeavesWhatTheUserHasTyped) {
+    rules.fields[0].write = record::Write::if_empty;
+    const Outcome outcome = write({{}, "Clerk"}, {"Apex", "Chief"}, {"Own", "Clerk"});
+    EXPECT_EQ(now("company"), "Own");
+    EXPECT_EQ(now("job_title"), "Chief");
+    EXPECT_EQ(outcome.agreed, (record::Values{"Own", "Chief"}));
+}
+
+}  // namespace
+}  // namespace crmsync::sync
