@@ -60,6 +60,18 @@ SELECT crmsync.watch('theirs', 'crm.salary', 'person');
 SELECT crmsync.watch('theirs', 'crm.salary', 'person', 'SELECT mallory.escalate() WHERE $1 IS NOT NULL');
 SELECT crmsync.alter_link('theirs', audience => 'mallory.audience');
 SELECT crmsync.alter_link('theirs', audience => 'mallory.audience', owner => 'regress_crmsync_mallory');
+-- Nor by having its import write elsewhere.
+RESET ROLE;
+SELECT crmsync.create_target('directory', 'ldap', 'ldap://127.0.0.1:9', auth => 'none');
+CREATE TABLE crm.member (person integer, team integer, PRIMARY KEY (person, team));
+CREATE TABLE crm.administrator (person integer, level integer, PRIMARY KEY (person, level));
+ALTER TABLE crm.member OWNER TO regress_crmsync_owner;
+ALTER TABLE crm.administrator OWNER TO regress_crmsync_owner;
+SELECT crmsync.create_link('staff', 'directory', 'user', 'crm.person', owner => 'regress_crmsync_owner',
+    options => '{"base": "dc=example", "memberships": {"table": "crm.member", "user": "person", "group": "team"}}');
+SET ROLE regress_crmsync_mallory;
+SELECT crmsync.alter_link('staff', options => '{"memberships": {"table": "crm.administrator", "user": "person", "group": "level"}}');
+SELECT crmsync.alter_link('staff', options => '{"filter": "(uid=*)"}');
 -- What the owner of a link may not read, it cannot watch.
 SELECT crmsync.watch('l', 'crm.salary', 'amount', 'SELECT mallory.escalate() WHERE $1 IS NOT NULL');
 SELECT * FROM crmsync.enable_link('l');

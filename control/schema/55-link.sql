@@ -134,6 +134,9 @@ BEGIN
     PERFORM crmsync.check_options('link', target_kind, this.options);
     PERFORM crmsync.check_parameters(target_kind, this);
     PERFORM crmsync.check_interval('inbound_interval', this.inbound_interval);
+    IF this.options ? 'memberships' THEN
+        PERFORM crmsync.membership_relation(this);
+    END IF;
     IF target_kind = 'ldap' AND this.inbound_interval IS NULL AND this.daily_at IS NULL THEN
         this.inbound_interval := interval '1 hour';
     END IF;
@@ -305,7 +308,8 @@ BEGIN
     END IF;
     changed := ARRAY(SELECT c FROM unnest('{target,source,key,audience,mailboxes,owner,folder}'::text[]) c
                      WHERE to_jsonb(new) -> c <> to_jsonb(old) -> c);
-    IF changed && '{source,audience,mailboxes}' THEN
+    IF changed && '{source,audience,mailboxes}'
+       OR new.options -> 'memberships' IS DISTINCT FROM old.options -> 'memberships' THEN
         PERFORM crmsync.check_may_run_as_owner(new);
     END IF;
     IF old.enabled AND changed <> '{}' THEN
