@@ -1,21 +1,12 @@
 #include "server/worker.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <utility>
-
-extern "C" {
-#include "miscadmin.h"
-#include "pgstat.h"
-#include "storage/latch.h"
-}
 
 #include "exchange/ews/protocol.h"
 #include "server/delete_guard.h"
 #include "server/history.h"
 #include "server/preload.h"
-#include "server/session.h"
 #include "server/transaction.h"
 
 namespace crmsync {
@@ -435,67 +426,3 @@ void Worker::report_progress(int link, LinkRuntime& runtime) {
 }
 
 }  // namespace crmsync
-
-namespace {
-
-using namespace crmsync;
-
-// Request and answer bodies come and go: giving their memory back to the system each time and
-// taking it again costs more than to handle it.
-void keep_freed_memory() {
-    mallopt(M_MMAP_THRESHOLD, 4 << 20);
-    mallopt(M_TRIM_THRESHOLD, 16 << 20);
-    mallopt(M_TOP_PAD, 1 << 20);
-}
-
-// Another session was in the way, or the disk is full: what was not recorded yet is still in memory
-// and is recorded when it goes again.
-bool passes_by_itself(const pg::Error& error) {
-    return error.code().starts_with("40") || error.code().starts_with("53") ||
-           error.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
-           error.sqlstate == ERRCODE_FOREIGN_KEY_VIOLATION;
-}
-
-void rest(std::chrono::milliseconds pause) {
-    const long milliseconds = static_cast<long>(pause.count());
-    pg::guard([&] {
-        (void)WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, PG_WAIT_EXTENSION);
-    });
-    pg::check_interrupts();
-}
-
-void work_until_gone() {
-    // A lock on a CRM table that somebody holds for long must not stop every other link.
-    configure_session("1s");
-    keep_freed_memory();
-    if (!pg::extension_exists() || !preload().attach_worker()) {
-        return;
-    }
-    Worker worker;
-    std::chrono::steady_clock::time_point last_trouble{};
-    for (;;) {
-        try {
-            worker.run();
-        } catch (const pg::ExtensionBusy&) {
-            rest(100ms);
-            if (!pg::extension_exists()) {
-                return;
-            }
-        } catch (const pg::Error& error) {
-            if (!passes_by_itself(error)) {
-                throw;
-            }
-            const auto now = std::chrono::steady_clock::now();
-            rest(now - std::exchange(last_trouble, now) < 5s ? 1000ms : 100ms);
-        }
-    }
-}
-
-}  // namespace
-
-extern "C" PGDLLEXPORT void crmsync_worker_main(Datum database);
-
-void crmsync_worker_main(Datum database) {
-    connect_worker(database);
-    pg::enter(work_until_gone);
-}
