@@ -1,5 +1,5 @@
-// The process of the resident worker: from its start to the end of the extension, and what becomes of
-// errors that concern no single link.
+// The process of the resident worker: from its start to the end of the extension, and what becomes
+// of errors that concern no single link.
 #include <malloc.h>
 
 #include <chrono>
