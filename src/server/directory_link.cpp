@@ -277,9 +277,7 @@ directory::Server read_directory_server(const std::string& target) {
     server.key_file = resolve_file(rows.text(0, 8));
     server.timeout = std::chrono::milliseconds(rows.integer(0, 9));
     for (const directory::Endpoint& endpoint : directory::parse_urls(server.url)) {
-        if (endpoint.scheme != "ldapi") {
-            check_allowed_host(endpoint.url());
-        }
+        check_allowed_host(endpoint.url());
     }
     return server;
 }

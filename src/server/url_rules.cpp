@@ -21,6 +21,10 @@ constexpr const char* url_forms =
     "For Exchange https://HOST/EWS/Exchange.asmx, for a directory ldaps://HOST.";
 
 net::Url parse(const std::string& url) {
+    // A socket, whatever its path, is a place on this machine.
+    if (url.starts_with("ldapi://")) {
+        return {"ldapi", "localhost", 0, "/"};
+    }
     try {
         return net::parse_url(url);
     } catch (const std::invalid_argument& error) {
@@ -29,7 +33,7 @@ net::Url parse(const std::string& url) {
 }
 
 void check_scheme(const std::string& kind, const net::Url& url) {
-    const bool ldap = url.scheme == "ldap" || url.scheme == "ldaps";
+    const bool ldap = url.scheme == "ldap" || url.scheme == "ldaps" || url.scheme == "ldapi";
     if (ldap != (kind == "ldap")) {
         throw pg::UserError(ERRCODE_INVALID_PARAMETER_VALUE,
                             "a target of kind " + kind + " cannot have a URL that begins with \"" +
@@ -63,9 +67,6 @@ Datum check_url(FunctionCallInfo call) {
     bool any = false;
     while (urls >> text) {
         any = true;
-        if (kind == "ldap" && text.starts_with("ldapi://")) {
-            continue;  // a socket of this machine
-        }
         const net::Url url = parse(text);
         check_scheme(kind, url);
         check_allowed_host(text);

@@ -108,6 +108,7 @@ is($exchange->show($two), '1:Ann', 'it gets what it missed');
 # ---- hosts that are not allowed
 $stage->sql("ALTER SYSTEM SET crmsync.allowed_hosts = 'mail.example.com'; SELECT pg_reload_conf()");
 $stage->until_true(sub { $stage->error("SELECT crmsync.create_target('other', 'ews', '$address$path', 'basic', 'u', '$secret')") =~ /allowed_hosts/ }, 'a host that is not allowed is refused');
+refused("'ldap', 'ldapi://%2Ftmp%2Fsocket'", qr/"localhost"/, 'a socket is this machine, which is not allowed either');
 $stage->sql("ALTER SYSTEM RESET crmsync.allowed_hosts; SELECT pg_reload_conf()");
 
 # ---- secrets
