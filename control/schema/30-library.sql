@@ -61,6 +61,11 @@ CREATE FUNCTION crmsync.check_url(kind text, url text, options jsonb) RETURNS vo
     SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crmsync.check_url(text, text, jsonb) IS 'refuses a URL that does not fit the kind of target, would send a password in the clear, or leaves crmsync.allowed_hosts; options also has auth and username';
 
+CREATE FUNCTION crmsync.hosts(url text) RETURNS SETOF text
+    AS 'MODULE_PATHNAME', 'crmsync_hosts' LANGUAGE c IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION crmsync.hosts(text) IS 'the hosts of a target''s URL, as crmsync.allowed_hosts compares them; a socket is on localhost';
+
 CREATE FUNCTION crmsync.query_as_owner(link integer, query text, records text[])
     RETURNS SETOF text[]
     AS 'MODULE_PATHNAME', 'crmsync_query_as_owner' LANGUAGE c

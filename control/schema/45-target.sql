@@ -61,6 +61,59 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_target_row(crmsync.target, text) IS 'refuses a target that cannot work as it is described';
 
+-- Files of crmsync.secret_directory: a superuser has put them there, and whoever names one need not
+-- know what is in it. So they go only where a superuser has said that they may.
+CREATE FUNCTION crmsync.secret_files(target crmsync.target, secret text) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY(SELECT DISTINCT regexp_replace(f, '^file:', '')
+             FROM unnest(ARRAY[CASE WHEN secret LIKE 'file:%' THEN secret END, target.options ->> 'cert_file',
+                               target.options ->> 'key_file', target.options ->> 'keytab']) f
+             WHERE f IS NOT NULL ORDER BY 1);
+COMMENT ON FUNCTION crmsync.secret_files(crmsync.target, text) IS 'files that a target logs on with; a certificate''s may hold its key, too, and those of ca_file hold no secret';
+
+CREATE FUNCTION crmsync.secret_hosts(target crmsync.target) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY(SELECT DISTINCT h
+             FROM unnest(ARRAY[target.url, target.options ->> 'proxy', coalesce(target.options ->> 'token_url',
+                               'https://login.microsoftonline.com/' || (target.options ->> 'tenant'))]) u,
+                  crmsync.hosts(u) h ORDER BY 1);
+COMMENT ON FUNCTION crmsync.secret_hosts(crmsync.target) IS 'hosts that what a target logs on with is shown to';
+
+CREATE FUNCTION crmsync.check_secret_files(target crmsync.target, secret text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    files text[] := crmsync.secret_files(target, secret);
+    taken record;
+BEGIN
+    IF files = '{}' OR (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = crmsync.caller()) THEN
+        RETURN;
+    ELSIF coalesce(current_setting('crmsync.allowed_hosts', true), '') !~ '[^, \t\r\n]' THEN
+        RAISE EXCEPTION 'permission denied to use the secret file "%"', files[1]
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'The setting crmsync.allowed_hosts is empty: the file could be sent to any server.',
+                  HINT = 'A superuser can set crmsync.allowed_hosts, or define the target.';
+    ELSIF target.options @> '{"tls_verify": false}' OR target.options @> '{"allow_plaintext": true}' THEN
+        RAISE EXCEPTION 'permission denied to use the secret file "%" with tls_verify false or allow_plaintext', files[1]
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'Whoever answers in the place of an allowed host would get it.',
+                  HINT = 'The option ca_file names certificates to trust; or a superuser can define the target.';
+    END IF;
+    SELECT f AS file, t.name AS target INTO taken
+    FROM crmsync.target t
+    LEFT JOIN crmsync.target_secret s ON s.target = t.name,
+    unnest(crmsync.secret_files(t, s.secret)) f
+    WHERE t.name <> check_secret_files.target.name AND f = ANY (files)
+      AND NOT crmsync.secret_hosts(check_secret_files.target) <@ crmsync.secret_hosts(t)
+    ORDER BY t.name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the secret file "%" belongs to target "%", which is at another host', taken.file, taken.target
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Use another file; or a superuser can define the target.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_secret_files(crmsync.target, text) IS 'refuses a caller who is no superuser and would have a secret file sent where no superuser allows it';
+
 CREATE FUNCTION crmsync.create_target(
     name text, kind text, url text, auth text DEFAULT NULL, username text DEFAULT NULL,
     secret text DEFAULT NULL, options jsonb DEFAULT '{}')
@@ -89,13 +142,14 @@ BEGIN
                coalesce(auth, CASE WHEN kind = 'ews' THEN 'basic' WHEN username IS NULL THEN 'none' ELSE 'simple' END),
                username, options, false);
     PERFORM crmsync.check_target_row(target, secret);
+    PERFORM crmsync.check_secret_files(target, secret);
     INSERT INTO crmsync.target SELECT target.*;
     IF secret IS NOT NULL THEN
         INSERT INTO crmsync.target_secret VALUES (name, secret);
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.create_target(text, text, text, text, text, text, jsonb) IS 'names an external server; kind: ews or ldap; secret: better file:NAME than the value; options: see the view crmsync.options';
+COMMENT ON FUNCTION crmsync.create_target(text, text, text, text, text, text, jsonb) IS 'names an external server; kind: ews or ldap; secret: better file:NAME than the value, which needs a superuser, or crmsync.allowed_hosts; options: see the view crmsync.options';
 
 CREATE FUNCTION crmsync.check_name(what text, name text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -164,6 +218,11 @@ BEGIN
     END IF;
     new_secret := coalesce(secret, CASE WHEN 'secret' = ANY (reset) THEN NULL ELSE old_secret END);
     PERFORM crmsync.check_target_row(new, new_secret);
+    -- Whoever knows a secret can give it again; whoever names a file shows nothing.
+    IF secret LIKE 'file:%' OR options ?| '{cert_file,key_file,keytab}' OR new.auth <> old.auth
+       OR crmsync.secret_depends_on(new) <> crmsync.secret_depends_on(old) THEN
+        PERFORM crmsync.check_secret_files(new, new_secret);
+    END IF;
     UPDATE crmsync.target t SET url = new.url, auth = new.auth, username = new.username, options = new.options
     WHERE t.name = old.name;
     DELETE FROM crmsync.target_secret s WHERE s.target = old.name AND s.secret IS DISTINCT FROM new_secret;

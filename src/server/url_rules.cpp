@@ -86,6 +86,16 @@ Datum check_url(FunctionCallInfo call) {
     return Datum(0);
 }
 
+Datum hosts(FunctionCallInfo call) {
+    pg::ResultSet result(call, pg::ResultSet::Of::scalars);
+    std::istringstream urls(pg::text_argument(call, 0));
+    std::string text;
+    while (urls >> text) {
+        result.add({parse(text).host});
+    }
+    return Datum(0);
+}
+
 }  // namespace
 
 void check_allowed_host(const std::string& text) {
@@ -101,3 +111,4 @@ void check_allowed_host(const std::string& text) {
 }  // namespace crmsync
 
 CRMSYNC_SQL_FUNCTION(crmsync_check_url, crmsync::check_url);
+CRMSYNC_SQL_FUNCTION(crmsync_hosts, crmsync::hosts);
