@@ -19,6 +19,27 @@ SELECT crmsync.create_link(n, 'exchange', 'contact', 'crm.person', audience => '
 INSERT INTO crmsync.mailbox (id, link, address) SELECT 1000 + id, id, name || '@example.com' FROM crmsync.link;
 INSERT INTO crmsync.item (link, record, mailbox, shadow) SELECT id, '1', 1000 + id, '{"given_name": "Ada"}' FROM crmsync.link;
 INSERT INTO crmsync.history_0 (at, link, mailbox, record, action, result, new) SELECT '2026-01-01', id, name || '@example.com', '1', 'create', 'done', '{"given_name": "Ada"}' FROM crmsync.link;
+-- Messages that quote the value, wherever there are some.
+UPDATE crmsync.link SET enabled = true;
+UPDATE crmsync.mailbox SET code = 'ErrorX', message = 'Ada in a mailbox';
+UPDATE crmsync.link_state SET code = '42703', broken = 'Ada breaks it', last_error = 'Ada was last';
+INSERT INTO crmsync.failure (link, mailbox, record, code, message) SELECT id, 1000 + id, '1', '22P02', 'Ada fails' FROM crmsync.link;
+INSERT INTO crmsync.history_1 (at, link, mailbox, record, action, result, code, message) SELECT '2026-01-02', id, name || '@example.com', '1', 'update', 'failed', '22P02', 'Ada failed' FROM crmsync.link;
+INSERT INTO crmsync.conflict (link, mailbox, record, kind, property, crm_value, target_value, winner)
+SELECT id, 1000 + id, '1', 'field', 'given_name', 'Ada', 'Not Ada', 'crm' FROM crmsync.link;
+INSERT INTO crmsync.target_state (target, code, message, since) VALUES ('exchange', 'TLS', 'certificate expired', '2026-01-01');
+-- Rows that show the value to the current role, of whichever view, and whether they are of link two.
+CREATE FUNCTION public.show_values() RETURNS TABLE (view text, of_two boolean, shown bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR view IN SELECT c.relname FROM pg_class c
+                WHERE c.relnamespace = 'crmsync'::regnamespace AND c.relkind = 'v' AND has_table_privilege(c.oid, 'SELECT')
+                ORDER BY c.relname COLLATE "C"
+    LOOP
+        RETURN QUERY EXECUTE format('SELECT %L, v::text LIKE ''%%two%%'', count(*) FROM crmsync.%1$I v
+                                     WHERE v::text LIKE ''%%Ada%%'' GROUP BY 2 ORDER BY 2', view);
+    END LOOP;
+END;
+$$;
 
 SELECT crmsync.grant_role('regress_crmsync_reader', 'owner');
 SELECT crmsync.grant_role('regress_crmsync_reader', 'reader', 'three');
@@ -45,15 +66,27 @@ WHERE c.relnamespace = 'crmsync'::regnamespace AND c.relkind IN ('r', 'v')
 SET ROLE regress_crmsync_nobody;
 SELECT * FROM crmsync.status;
 SET ROLE regress_crmsync_member;     -- through membership
-SELECT link FROM crmsync.status;
+SELECT link, state, last_error, code FROM crmsync.status;
 SELECT link, record, values FROM crmsync.items;
-SELECT link, old, new FROM crmsync.history;
-SELECT name FROM crmsync.targets;
+SELECT link, code, message, old, new FROM crmsync.history ORDER BY at;
+SELECT link, record, code, message FROM crmsync.failures;
+SELECT link, mailbox, state, code, message FROM crmsync.mailboxes;
+SELECT kind, name, message FROM crmsync.alerts ORDER BY 1, 2, 3;
+SELECT name, code, message FROM crmsync.targets;
+SELECT * FROM public.show_values();
 SELECT crmsync.sync('one');
 SELECT * FROM crmsync.target_secret;
 SET ROLE regress_crmsync_operator;   -- reader of all, operator of one
 SELECT link, values FROM crmsync.items ORDER BY link;
-SELECT link, new FROM crmsync.history ORDER BY link;
+SELECT link, message, new FROM crmsync.history ORDER BY link, at;
+SELECT link, last_error, code FROM crmsync.status ORDER BY link;
+SELECT kind, name, message FROM crmsync.alerts ORDER BY 1, 2, 3;
+SELECT * FROM public.show_values();
+RESET ROLE;
+SELECT * FROM public.show_values();
+UPDATE crmsync.link SET enabled = false;
+DROP FUNCTION public.show_values();
+SET ROLE regress_crmsync_operator;
 SELECT crmsync.retry('one');
 SELECT crmsync.retry('two');
 SELECT crmsync.resume_target('exchange');

@@ -51,6 +51,7 @@ CREATE TABLE crmsync.link_state (
     compared        timestamptz,
     last_started    timestamptz,
     last_success    timestamptz,
+    code            text,
     last_error      text,
     last_error_at   timestamptz,
     broken          text,
@@ -65,6 +66,7 @@ COMMENT ON COLUMN crmsync.link_state.comparison_asked IS 'how often one was aske
 COMMENT ON COLUMN crmsync.link_state.compared IS 'when the last comparison was done';
 COMMENT ON COLUMN crmsync.link_state.last_started IS 'when the last pass or import began';
 COMMENT ON COLUMN crmsync.link_state.last_success IS 'when the last pass or import ended well';
+COMMENT ON COLUMN crmsync.link_state.code IS 'what kind of failure the last one was: an SQLSTATE, or a code of the target';
 COMMENT ON COLUMN crmsync.link_state.last_error IS 'what went wrong last';
 COMMENT ON COLUMN crmsync.link_state.last_error_at IS 'when that was';
 COMMENT ON COLUMN crmsync.link_state.broken IS 'why the link cannot work until somebody acts';

@@ -1,14 +1,22 @@
--- What administrators look at. A view shows a role the links that it has been granted; values need
--- the level operator. No view has a secret.
+-- What administrators look at. No view has a secret. A view shows a role the links that it has been
+-- granted: counts, states, codes and names to a reader. Values need the level operator, and so do
+-- messages in the words of whoever has seen values: PostgreSQL, which runs a link's queries, and
+-- Exchange. Targets' messages are of networks and servers, and everybody sees them.
+
+CREATE VIEW crmsync.visible_link AS
+SELECT a.link, a.link IN (SELECT crmsync.allowed_links('operator')) AS shows_values
+FROM crmsync.allowed_links('reader') AS a (link);
+COMMENT ON VIEW crmsync.visible_link IS 'what the views show to whom';
+COMMENT ON COLUMN crmsync.visible_link.link IS 'a link that the caller may read; 0: those that were dropped, and the targets';
+COMMENT ON COLUMN crmsync.visible_link.shows_values IS 'whether the caller may also see values, and messages that may quote them';
 
 CREATE VIEW crmsync.targets WITH (security_barrier) AS
 SELECT t.name, t.kind, t.url, t.auth, t.username, t.options, t.paused, s.code, s.message, s.since,
        s.next_attempt, s.last_success
 FROM crmsync.target t
 LEFT JOIN crmsync.target_state s ON s.target = t.name
-WHERE 0 IN (SELECT crmsync.allowed_links('reader'))
-   OR EXISTS (SELECT FROM crmsync.link l
-              WHERE l.target = t.name AND l.id IN (SELECT crmsync.allowed_links('reader')));
+WHERE EXISTS (SELECT FROM crmsync.visible_link v LEFT JOIN crmsync.link l ON l.id = v.link
+              WHERE v.link = 0 OR l.target = t.name);
 COMMENT ON VIEW crmsync.targets IS 'targets and how they are doing';
 COMMENT ON COLUMN crmsync.targets.name IS 'name of the target';
 COMMENT ON COLUMN crmsync.targets.kind IS 'ews or ldap';
@@ -18,7 +26,7 @@ COMMENT ON COLUMN crmsync.targets.username IS 'who crmsync logs on as';
 COMMENT ON COLUMN crmsync.targets.options IS 'options that differ from their defaults';
 COMMENT ON COLUMN crmsync.targets.paused IS 'by pause_target';
 COMMENT ON COLUMN crmsync.targets.code IS 'what kind of failure; NULL: it works, or was never needed';
-COMMENT ON COLUMN crmsync.targets.message IS 'what the server or the network said';
+COMMENT ON COLUMN crmsync.targets.message IS 'what the server or the network said of the connection';
 COMMENT ON COLUMN crmsync.targets.since IS 'when the failures began';
 COMMENT ON COLUMN crmsync.targets.next_attempt IS 'when it is tried again; NULL with a code: stopped until resume_target';
 COMMENT ON COLUMN crmsync.targets.last_success IS 'when it last answered well';
@@ -29,7 +37,7 @@ SELECT l.name, l.target, l.object, l.source, l.key, l.audience, l.mailboxes, l.p
        l.on_ambiguous, l.match_on, l.folder, l.outbound_interval, l.inbound_interval, l.daily_at,
        l.apply, l.owner, l.options, l.enabled, l.id
 FROM crmsync.link l
-WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.links IS 'links as create_link and alter_link describe them, with all defaults';
 COMMENT ON COLUMN crmsync.links.name IS 'name of the link';
 COMMENT ON COLUMN crmsync.links.target IS 'the target that the objects live on';
@@ -63,7 +71,7 @@ SELECT l.name AS link, m.property, m.crm, coalesce(m.direction, l.direction) AS 
        l.enabled AND coalesce(l.armed_mapping @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(m)), true) AS in_force
 FROM crmsync.mapping m
 JOIN crmsync.link l ON l.id = m.link
-WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.mappings IS 'what map has mapped';
 COMMENT ON COLUMN crmsync.mappings.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.mappings.property IS 'property or attribute of the target';
@@ -79,7 +87,7 @@ CREATE VIEW crmsync.group_mappings WITH (security_barrier) AS
 SELECT l.name AS link, g.ldap_group, g.crm_group
 FROM crmsync.group_mapping g
 JOIN crmsync.link l ON l.id = g.link
-WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.group_mappings IS 'what map_group has mapped';
 COMMENT ON COLUMN crmsync.group_mappings.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.group_mappings.ldap_group IS 'group of the directory';
@@ -89,7 +97,7 @@ CREATE VIEW crmsync.watches WITH (security_barrier) AS
 SELECT l.name AS link, w.relation, w.column_name, w.lookup, w.columns
 FROM crmsync.watched w
 JOIN crmsync.link l ON l.id = w.link
-WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.watches IS 'what watch watches';
 COMMENT ON COLUMN crmsync.watches.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.watches.relation IS 'the watched relation';
@@ -109,7 +117,7 @@ JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS ki
       FROM crmsync.item i LEFT JOIN crmsync.link_state s ON s.link = i.link
       WHERE i.state = 'leaving' GROUP BY 1, 2
      ) b ON b.link = l.id
-WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes';
@@ -118,11 +126,11 @@ COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
 CREATE VIEW crmsync.failures WITH (security_barrier) AS
 SELECT l.name AS link, m.address AS mailbox, f.record, f.attempts, f.next_attempt, f.next_attempt IS NULL AS parked,
-       f.code, f.message, f.since
+       f.code, CASE WHEN v.shows_values THEN f.message END AS message, f.since
 FROM crmsync.failure f
 JOIN crmsync.link l ON l.id = f.link
-JOIN crmsync.mailbox m ON m.id = f.mailbox
-WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+JOIN crmsync.visible_link v ON v.link = l.id
+JOIN crmsync.mailbox m ON m.id = f.mailbox;
 COMMENT ON VIEW crmsync.failures IS 'what could not be done, and why; crmsync.retry tries again';
 COMMENT ON COLUMN crmsync.failures.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.failures.mailbox IS 'mailbox; ldap: empty';
@@ -131,7 +139,7 @@ COMMENT ON COLUMN crmsync.failures.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.failures.next_attempt IS 'when it is tried again';
 COMMENT ON COLUMN crmsync.failures.parked IS 'not tried again until the record changes, or retry';
 COMMENT ON COLUMN crmsync.failures.code IS 'the server''s response code, or an SQLSTATE';
-COMMENT ON COLUMN crmsync.failures.message IS 'the reason, in the words of whoever refused';
+COMMENT ON COLUMN crmsync.failures.message IS 'the reason, in the words of whoever refused; operators only, since it may quote values';
 COMMENT ON COLUMN crmsync.failures.since IS 'when the failures began';
 
 CREATE VIEW crmsync.progress WITH (security_barrier) AS
@@ -140,8 +148,8 @@ SELECT l.name AS link, p.phase, p.done, p.total, r.rate,
        p.started, p.pid
 FROM crmsync.worker_progress() p
 JOIN crmsync.link l ON l.id = p.link
-CROSS JOIN LATERAL (SELECT nullif(p.done, 0) / nullif(extract(epoch FROM pg_catalog.clock_timestamp() - p.started), 0)::double precision) AS r (rate)
-WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+JOIN crmsync.visible_link v ON v.link = l.id
+CROSS JOIN LATERAL (SELECT nullif(p.done, 0) / nullif(extract(epoch FROM pg_catalog.clock_timestamp() - p.started), 0)::double precision) AS r (rate);
 COMMENT ON VIEW crmsync.progress IS 'long passes under way';
 COMMENT ON COLUMN crmsync.progress.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.progress.phase IS 'what the worker is doing';
@@ -175,25 +183,28 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
        (SELECT pg_catalog.count(*) FROM crmsync.conflict c WHERE c.link = l.id AND c.winner IS NULL) AS conflicts,
        coalesce(greatest(pg_catalog.clock_timestamp() - b.oldest, '0'), '0'::interval) AS lag,
        s.last_success,
-       CASE WHEN s.broken IS NOT NULL THEN s.broken
+       coalesce(p.problem, CASE WHEN v.shows_values THEN coalesce(s.broken, s.last_error) END) AS last_error,
+       CASE WHEN p.problem IS NULL THEN s.code ELSE ts.code END AS code
+FROM crmsync.link l
+JOIN crmsync.visible_link v ON v.link = l.id
+JOIN crmsync.target t ON t.name = l.target
+LEFT JOIN crmsync.link_state s ON s.link = l.id
+LEFT JOIN crmsync.target_state ts ON ts.target = l.target
+CROSS JOIN LATERAL (SELECT
+       CASE WHEN s.broken IS NOT NULL THEN NULL
             WHEN s.held IS NOT NULL THEN s.held
             WHEN l.enabled AND NOT (SELECT i.confirmed FROM crmsync.is_confirmed i)
             THEN 'this database is not the one that was confirmed; see crmsync.confirm_identity'
             WHEN ts.code IS NOT NULL THEN pg_catalog.concat_ws(': ', ts.code, ts.message)
             WHEN l.enabled AND (SELECT crmsync.worker_state()) <> 'running' THEN 'worker: ' || (SELECT crmsync.worker_state())
-            ELSE s.last_error END AS last_error
-FROM crmsync.link l
-JOIN crmsync.target t ON t.name = l.target
-LEFT JOIN crmsync.link_state s ON s.link = l.id
-LEFT JOIN crmsync.target_state ts ON ts.target = l.target
+            END) AS p (problem)
 LEFT JOIN (SELECT w.link, pg_catalog.sum(w.records) AS records, pg_catalog.min(w.oldest) AS oldest
            FROM (SELECT p.link, pg_catalog.count(*) AS records, pg_catalog.min(p.since) AS oldest
                  FROM crmsync.pending p GROUP BY p.link
                  UNION ALL
                  SELECT i.link, pg_catalog.count(*), pg_catalog.min(i.since)
                  FROM crmsync.item i WHERE i.state = 'leaving' GROUP BY i.link) w
-           GROUP BY w.link) b ON b.link = l.id
-WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+           GROUP BY w.link) b ON b.link = l.id;
 COMMENT ON VIEW crmsync.status IS 'one line a link: how it is doing';
 COMMENT ON COLUMN crmsync.status.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.status.target IS 'its target';
@@ -207,20 +218,22 @@ COMMENT ON COLUMN crmsync.status.failed IS 'rows in the view failures';
 COMMENT ON COLUMN crmsync.status.conflicts IS 'conflicts to resolve; none are recorded yet';
 COMMENT ON COLUMN crmsync.status.lag IS 'age of the oldest pending record';
 COMMENT ON COLUMN crmsync.status.last_success IS 'when the last pass or import ended well';
-COMMENT ON COLUMN crmsync.status.last_error IS 'what is wrong, or went wrong last';
+COMMENT ON COLUMN crmsync.status.last_error IS 'what is wrong, or went wrong last; in words that may quote values for operators only';
+COMMENT ON COLUMN crmsync.status.code IS 'what kind of failure that is: an SQLSTATE, or a code of the target; NULL: none';
 
 CREATE VIEW crmsync.mailboxes WITH (security_barrier) AS
 SELECT l.name AS link, m.address AS mailbox,
        CASE WHEN m.code IS NULL THEN 'working' WHEN m.next_attempt IS NULL THEN 'stopped' ELSE 'waiting' END AS state,
        coalesce(i.items, 0) AS items, coalesce(i.leaving, 0) AS leaving, coalesce(f.failed, 0) AS failed,
-       m.code, m.message, m.since, m.next_attempt
+       m.code, CASE WHEN v.shows_values THEN m.message END AS message, m.since, m.next_attempt
 FROM crmsync.mailbox m
 JOIN crmsync.link l ON l.id = m.link
+JOIN crmsync.visible_link v ON v.link = l.id
 LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) FILTER (WHERE x.state = 'linked') AS items,
                   pg_catalog.count(*) FILTER (WHERE x.state = 'leaving') AS leaving
            FROM crmsync.item x GROUP BY x.mailbox) i ON i.mailbox = m.id
 LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) AS failed FROM crmsync.failure x GROUP BY x.mailbox) f ON f.mailbox = m.id
-WHERE l.id IN (SELECT crmsync.allowed_links('reader')) AND m.address <> '';
+WHERE m.address <> '';
 COMMENT ON VIEW crmsync.mailboxes IS 'mailboxes that links have written to';
 COMMENT ON COLUMN crmsync.mailboxes.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.mailboxes.mailbox IS 'SMTP address';
@@ -229,17 +242,17 @@ COMMENT ON COLUMN crmsync.mailboxes.items IS 'items in it';
 COMMENT ON COLUMN crmsync.mailboxes.leaving IS 'items to be deleted from it';
 COMMENT ON COLUMN crmsync.mailboxes.failed IS 'rows in the view failures';
 COMMENT ON COLUMN crmsync.mailboxes.code IS 'what kind of failure';
-COMMENT ON COLUMN crmsync.mailboxes.message IS 'what the server said';
+COMMENT ON COLUMN crmsync.mailboxes.message IS 'what the server said; operators only, since it may quote values';
 COMMENT ON COLUMN crmsync.mailboxes.since IS 'when the failures began';
 COMMENT ON COLUMN crmsync.mailboxes.next_attempt IS 'when it is tried again';
 
 CREATE VIEW crmsync.items WITH (security_barrier) AS
 SELECT l.name AS link, i.record, m.address AS mailbox, i.remote_id, i.origin, i.state, i.confirmed, i.since,
-       CASE WHEN l.id IN (SELECT crmsync.allowed_links('operator')) THEN i.shadow END AS values
+       CASE WHEN v.shows_values THEN i.shadow END AS values
 FROM crmsync.item i
 JOIN crmsync.link l ON l.id = i.link
-JOIN crmsync.mailbox m ON m.id = i.mailbox
-WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+JOIN crmsync.visible_link v ON v.link = l.id
+JOIN crmsync.mailbox m ON m.id = i.mailbox;
 COMMENT ON VIEW crmsync.items IS 'copies of records in mailboxes, and directory entries';
 COMMENT ON COLUMN crmsync.items.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.items.record IS 'key of the record';
@@ -252,16 +265,16 @@ COMMENT ON COLUMN crmsync.items.since IS 'when it came to this state';
 COMMENT ON COLUMN crmsync.items.values IS 'values as both sides last agreed on them; operators only';
 
 CREATE VIEW crmsync.history WITH (security_barrier) AS
-SELECT h.at, coalesce(l.name, h.link::text) AS link, h.mailbox, h.record, h.action, h.result, h.code, h.message,
-       CASE WHEN v.visible THEN h.old END AS old, CASE WHEN v.visible THEN h.new END AS new
+SELECT h.at, coalesce(l.name, h.link::text) AS link, h.mailbox, h.record, h.action, h.result, h.code,
+       CASE WHEN v.shows_values THEN h.message END AS message,
+       CASE WHEN v.shows_values THEN h.old END AS old, CASE WHEN v.shows_values THEN h.new END AS new
 FROM (SELECT x.* FROM crmsync.history_0 x
       UNION ALL
       SELECT x.* FROM crmsync.history_1 x
       UNION ALL
       SELECT x.* FROM crmsync.history_2 x) h
 LEFT JOIN crmsync.link l ON l.id = h.link
-CROSS JOIN LATERAL (SELECT coalesce(l.id, 0) IN (SELECT crmsync.allowed_links('operator'))) AS v (visible)
-WHERE coalesce(l.id, 0) IN (SELECT crmsync.allowed_links('reader'));
+JOIN crmsync.visible_link v ON v.link = coalesce(l.id, 0);
 COMMENT ON VIEW crmsync.history IS 'what was done, in no order; the oldest is forgotten when there is much of it';
 COMMENT ON COLUMN crmsync.history.at IS 'when';
 COMMENT ON COLUMN crmsync.history.link IS 'name of the link; its number when it was dropped';
@@ -270,19 +283,19 @@ COMMENT ON COLUMN crmsync.history.record IS 'key of the record';
 COMMENT ON COLUMN crmsync.history.action IS 'create, update, delete, unlink, ...';
 COMMENT ON COLUMN crmsync.history.result IS 'done or failed';
 COMMENT ON COLUMN crmsync.history.code IS 'failed: the response code or SQLSTATE';
-COMMENT ON COLUMN crmsync.history.message IS 'failed: the reason';
+COMMENT ON COLUMN crmsync.history.message IS 'failed: the reason; operators only, since it may quote values';
 COMMENT ON COLUMN crmsync.history.old IS 'values before, by property; operators only';
 COMMENT ON COLUMN crmsync.history.new IS 'values after, by property; operators only';
 
 CREATE VIEW crmsync.conflicts WITH (security_barrier) AS
 SELECT c.id, l.name AS link, m.address AS mailbox, c.record, c.kind, c.property,
-       CASE WHEN v.visible THEN c.crm_value END AS crm_value, CASE WHEN v.visible THEN c.target_value END AS target_value,
+       CASE WHEN v.shows_values THEN c.crm_value END AS crm_value,
+       CASE WHEN v.shows_values THEN c.target_value END AS target_value,
        c.winner, c.at
 FROM crmsync.conflict c
 JOIN crmsync.link l ON l.id = c.link
-JOIN crmsync.mailbox m ON m.id = c.mailbox
-CROSS JOIN LATERAL (SELECT l.id IN (SELECT crmsync.allowed_links('operator'))) AS v (visible)
-WHERE l.id IN (SELECT crmsync.allowed_links('reader'));
+JOIN crmsync.visible_link v ON v.link = l.id
+JOIN crmsync.mailbox m ON m.id = c.mailbox;
 COMMENT ON VIEW crmsync.conflicts IS 'where both sides changed the same, with both values; forgotten with the history';
 COMMENT ON COLUMN crmsync.conflicts.id IS 'number of the conflict';
 COMMENT ON COLUMN crmsync.conflicts.link IS 'name of the link';
@@ -296,9 +309,10 @@ COMMENT ON COLUMN crmsync.conflicts.winner IS 'crm or target, as the policy says
 COMMENT ON COLUMN crmsync.conflicts.at IS 'when it was found';
 
 CREATE VIEW crmsync.alerts WITH (security_barrier) AS
-SELECT a.kind, a.name, a.message, a.since, a.hint
+SELECT a.kind, a.name, pg_catalog.concat_ws(': ', a.problem, CASE WHEN v.shows_values THEN a.message END) AS message,
+       a.since, a.hint
 FROM (
-    SELECT 0 AS link, 'server' AS kind, NULL AS name, 'worker: ' || w.state AS message, NULL::timestamptz AS since,
+    SELECT 0 AS link, 'server' AS kind, NULL AS name, 'worker: ' || w.state AS problem, NULL AS message, NULL::timestamptz AS since,
            CASE w.state WHEN 'not preloaded' THEN 'Add crmsync to shared_preload_libraries and restart the server.'
                         WHEN 'waiting for a worker slot' THEN 'Raise max_worker_processes and restart the server.'
                         WHEN 'disabled' THEN 'Set crmsync.enabled and reload the configuration.'
@@ -306,11 +320,11 @@ FROM (
     FROM (SELECT crmsync.worker_state() AS state) w
     WHERE w.state NOT IN ('running', 'starting') AND EXISTS (SELECT FROM crmsync.link l WHERE l.enabled)
     UNION ALL
-    SELECT 0, 'server', NULL, 'this database is not the one that was confirmed: nothing is written', NULL,
+    SELECT 0, 'server', NULL, 'this database is not the one that was confirmed: nothing is written', NULL, NULL,
            'If no other copy of it is at work: SELECT crmsync.confirm_identity();'
     WHERE EXISTS (SELECT FROM crmsync.link l WHERE l.enabled) AND NOT (SELECT i.confirmed FROM crmsync.is_confirmed i)
     UNION ALL
-    SELECT l.id, 'target', t.name, pg_catalog.concat_ws(': ', s.code, s.message), s.since,
+    SELECT l.id, 'target', t.name, pg_catalog.concat_ws(': ', s.code, s.message), NULL, s.since,
            CASE WHEN s.next_attempt IS NULL
                 THEN pg_catalog.format('SELECT * FROM crmsync.check_target(%L); then SELECT crmsync.resume_target(%1$L);', t.name)
                 ELSE 'It is tried again by itself.' END
@@ -319,32 +333,32 @@ FROM (
     JOIN crmsync.link l ON l.target = t.name AND l.enabled
     WHERE s.code IS NOT NULL AND (s.next_attempt IS NULL OR s.since < pg_catalog.now() - interval '5 minutes')
     UNION ALL
-    SELECT l.id, 'link', l.name, s.broken, s.last_error_at,
+    SELECT l.id, 'link', l.name, pg_catalog.concat_ws(' ', 'broken', s.code), s.broken, s.last_error_at,
            pg_catalog.format('Mend it, then SELECT * FROM crmsync.enable_link(%L);', l.name)
     FROM crmsync.link l JOIN crmsync.link_state s ON s.link = l.id
     WHERE l.enabled AND s.broken IS NOT NULL
     UNION ALL
-    SELECT l.id, 'link', l.name, s.held, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving'),
+    SELECT l.id, 'link', l.name, s.held, NULL, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving'),
            pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L);', l.name)
     FROM crmsync.link l JOIN crmsync.link_state s ON s.link = l.id
     WHERE l.enabled AND s.held IS NOT NULL
     UNION ALL
-    SELECT l.id, 'mailbox', m.address, pg_catalog.concat_ws(': ', m.code, m.message), m.since,
+    SELECT l.id, 'mailbox', m.address, m.code, m.message, m.since,
            pg_catalog.format('Mend it, then SELECT crmsync.retry(%L, mailbox => %L);', l.name, m.address)
     FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
     WHERE l.enabled AND m.code IS NOT NULL AND m.next_attempt IS NULL
     UNION ALL
-    SELECT l.id, 'link', l.name, pg_catalog.format('%s records are parked', pg_catalog.count(*)), pg_catalog.min(f.since),
+    SELECT l.id, 'link', l.name, pg_catalog.format('%s records are parked', pg_catalog.count(*)), NULL, pg_catalog.min(f.since),
            pg_catalog.format('See crmsync.failures; then SELECT crmsync.retry(%L);', l.name)
     FROM crmsync.failure f JOIN crmsync.link l ON l.id = f.link
     WHERE l.enabled AND f.next_attempt IS NULL
     GROUP BY l.id, l.name
 ) a
-WHERE a.link IN (SELECT crmsync.allowed_links('reader'))
-GROUP BY a.kind, a.name, a.message, a.since, a.hint;
+JOIN crmsync.visible_link v ON v.link = a.link
+GROUP BY 1, 2, 3, 4, 5;
 COMMENT ON VIEW crmsync.alerts IS 'what needs a human';
 COMMENT ON COLUMN crmsync.alerts.kind IS 'server, target, link or mailbox';
 COMMENT ON COLUMN crmsync.alerts.name IS 'which of them';
-COMMENT ON COLUMN crmsync.alerts.message IS 'what is wrong';
+COMMENT ON COLUMN crmsync.alerts.message IS 'what is wrong; in words that may quote values for operators only';
 COMMENT ON COLUMN crmsync.alerts.since IS 'since when';
 COMMENT ON COLUMN crmsync.alerts.hint IS 'what to do';

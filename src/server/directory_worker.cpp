@@ -180,6 +180,7 @@ class DirectoryRun {
             "UPDATE crmsync.link_state SET last_success = pg_catalog.clock_timestamp(), "
             "compared = pg_catalog.clock_timestamp(), comparison = NULL, attempts = 0, "
             "next_attempt = NULL, broken = NULL, held = nullif($2, ''), "
+            "code = CASE WHEN $3 = '' THEN code ELSE 'GROUPS' END, "
             "last_error = CASE WHEN $3 = '' THEN last_error ELSE $3 END, "
             "last_error_at = CASE WHEN $3 = '' THEN last_error_at "
             "ELSE pg_catalog.clock_timestamp() END WHERE link = $1",
@@ -245,15 +246,16 @@ class DirectoryRun {
                 id_, std::string_view(text))
                 .boolean(0, 0);
         pg::query(
-            "INSERT INTO crmsync.link_state AS s (link, last_started, last_error, "
+            "INSERT INTO crmsync.link_state AS s (link, last_started, last_error, code, "
             "last_error_at, attempts, next_attempt) SELECT id, pg_catalog.clock_timestamp(), "
-            "$2, pg_catalog.clock_timestamp(), 1, pg_catalog.clock_timestamp() + "
+            "$2, $3, pg_catalog.clock_timestamp(), 1, pg_catalog.clock_timestamp() + "
             "interval '30 s' FROM crmsync.link WHERE id = $1 ON CONFLICT (link) DO UPDATE "
             "SET last_started = excluded.last_started, last_error = excluded.last_error, "
+            "code = excluded.code, "
             "last_error_at = excluded.last_error_at, attempts = s.attempts + 1, "
             "next_attempt = pg_catalog.clock_timestamp() + least(interval '30 s' * "
             "pg_catalog.power(2, least(s.attempts, 10)), interval '1 hour')",
-            id_, std::string_view(text));
+            id_, std::string_view(text), std::string_view(code));
         if (of_target) {
             pg::query(
                 "INSERT INTO crmsync.target_state AS s (target, attempts, code, message, since, "

@@ -107,7 +107,8 @@ bool note_link_error(int link, const pg::Error& error) {
                               .boolean(0, 0);
     // A name that no longer resolves, a right that is missing: nothing will change by itself, and
     // what was missed until somebody acts must be found then.
-    const bool broken = error.code().starts_with("42");
+    const std::string code = error.code();
+    const bool broken = code.starts_with("42");
     if (broken) {
         pg::query(
             "SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link WHERE id = $1",
@@ -115,28 +116,28 @@ bool note_link_error(int link, const pg::Error& error) {
     }
     pg::query(
         "INSERT INTO crmsync.link_state AS s "
-        "(link, comparison, broken, last_error, last_error_at, attempts, next_attempt) "
-        "SELECT id, 'everything', nullif($2, ''), $3, pg_catalog.now(), 1, "
+        "(link, comparison, broken, code, last_error, last_error_at, attempts, next_attempt) "
+        "SELECT id, 'everything', nullif($2, ''), $3, $4, pg_catalog.now(), 1, "
         "pg_catalog.now() + interval '1 second' FROM crmsync.link WHERE id = $1 "
-        "ON CONFLICT (link) DO UPDATE SET broken = nullif($2, ''), last_error = $3, "
-        "last_error_at = pg_catalog.now(), attempts = s.attempts + 1, "
-        "next_attempt = pg_catalog.now() "
+        "ON CONFLICT (link) DO UPDATE SET broken = excluded.broken, code = excluded.code, "
+        "last_error = excluded.last_error, last_error_at = pg_catalog.now(), "
+        "attempts = s.attempts + 1, next_attempt = pg_catalog.now() "
         "+ LEAST(300, 2 ^ LEAST(s.attempts, 9)) * interval '1 second'",
-        link, std::string_view(broken ? error.message : std::string()),
+        link, std::string_view(broken ? error.message : std::string()), std::string_view(code),
         std::string_view(error.message));
     transaction.commit();
     return !is_known;
 }
 
-bool note_link_waits(int link, const std::string& reason) {
+bool note_link_waits(int link, const std::string& code, const std::string& reason) {
     pg::Transaction transaction("recording what is waited for",
                                 pg::Transaction::Isolation::read_committed);
-    const bool is_news =
-        pg::query(
-            "UPDATE crmsync.link_state SET last_error = $2, last_error_at = pg_catalog.now() "
-            "WHERE link = $1 AND last_error IS DISTINCT FROM $2 RETURNING 1",
-            link, std::string_view(reason))
-            .size() > 0;
+    const bool is_news = pg::query(
+                             "UPDATE crmsync.link_state SET code = $3, last_error = $2, "
+                             "last_error_at = pg_catalog.now() "
+                             "WHERE link = $1 AND last_error IS DISTINCT FROM $2 RETURNING 1",
+                             link, std::string_view(reason), std::string_view(code))
+                             .size() > 0;
     transaction.commit();
     return is_news;
 }

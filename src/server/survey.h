@@ -39,6 +39,6 @@ void note_link_works(int link);
 
 // Notes what a link waits for, without keeping it from what else it can do. Returns whether that is
 // news.
-bool note_link_waits(int link, const std::string& reason);
+bool note_link_waits(int link, const std::string& code, const std::string& reason);
 
 }  // namespace crmsync

@@ -310,7 +310,7 @@ bool Worker::start_run(RunSchedule& schedule, int link) {
     if (schedule.start(link)) {
         return true;
     }
-    if (note_link_waits(link, "no free worker slot: raise max_worker_processes")) {
+    if (note_link_waits(link, "WORKER-SLOT", "no free worker slot: raise max_worker_processes")) {
         log_line("no free worker slot for link \"" + configuration_.links.at(link).name +
                  "\": raise max_worker_processes");
     }

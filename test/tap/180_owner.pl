@@ -114,6 +114,7 @@ like($stage->error("SET ROLE looker; SELECT * FROM crmsync.plan('people')"), qr/
 $stage->sql("ALTER TABLE crm.person OWNER TO postgres; GRANT SELECT ON crm.person TO mallory; ALTER TABLE crm.person ENABLE ROW LEVEL SECURITY; CREATE POLICY none ON crm.person USING (id > 1)");
 $stage->sql("UPDATE crm.person SET first_name = 'Ein' WHERE id = 1");
 $stage->until_true(sub { $stage->status('state') eq 'broken' }, 'row security: the link is broken');
+is($stage->sql('SET ROLE looker; SELECT code, last_error IS NULL FROM crmsync.status'), '42501|t', 'a reader learns the code, and no words that may quote values');
 is($exchange->show($one), '1:Uno 2:Due', 'and nothing is deleted');
 $stage->sql('ALTER TABLE crm.person DISABLE ROW LEVEL SECURITY; REVOKE SELECT ON crm.person FROM mallory');
 $stage->until_true(sub { $stage->status('last_error') =~ /permission denied/ }, 'a right that is taken away: the link says so', 30);

@@ -197,7 +197,7 @@ is(sql("SELECT p.login, m.crm_group FROM membership m JOIN person p ON p.id = m.
 	"user0000001|99\nuser0000002|1\nuser0000002|2", 'a member gone and a new one; groups that nobody mapped stay');
 sql("SELECT crmsync.unmap_group('users', 'group1'); SELECT crmsync.map_group('users', 'nobody', '1')");
 import_users();
-like(state('last_error'), qr/no group named "nobody"/, 'a group that does not exist is told');
+like(state("concat_ws(': ', code, last_error)"), qr/^GROUPS: .*no group named "nobody"/, 'a group that does not exist is told');
 is(sql('SELECT count(*) FROM membership WHERE crm_group = 1'), '25', 'and is not taken for an empty one');
 sql("SELECT crmsync.unmap_group('users', 'nobody'); SELECT crmsync.map_group('users', 'group1', '1')");
 
@@ -250,7 +250,7 @@ is(sql("SELECT title FROM person WHERE login = 'user0000020'"), 'Never seen', 't
 sql("SELECT crmsync.alter_link('users', options => '{\"base\": \"ou=nowhere,dc=example,dc=com\"}')");
 $before = fingerprint();
 import_users();
-like(state('last_error'), qr/ou=nowhere/, 'a base that does not exist is told');
+like(state("concat_ws(': ', code, last_error)"), qr/^NOT-FOUND: .*ou=nowhere/, 'a base that does not exist is told');
 is(fingerprint(), $before, 'and nobody vanishes');
 sql("SELECT crmsync.alter_link('users', options => '{\"base\": \"$people\"}'); SELECT crmsync.resume_target('ldap')");
 
