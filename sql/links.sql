@@ -14,7 +14,21 @@ CREATE TABLE crm.audience (record bigint, mailbox text);
 CREATE TABLE crm.not_audience (id bigint, mailbox text);
 CREATE TABLE crm.strange_audience (record numeric, mailbox text);
 CREATE TABLE crm.mailboxes (mailbox text, enabled boolean);
+CREATE TABLE crm.small_audience (record smallint, mailbox varchar(100));
+CREATE TABLE crm.text_audience (record text, mailbox text);
+CREATE TABLE crm.name_audience (record name, mailbox text);
+CREATE TABLE crm.guid_audience (record uuid, mailbox text);
+CREATE TABLE crm.code_audience (record crm.code, mailbox text);
+CREATE TYPE crm.other_code AS ENUM ('a', 'b');
+CREATE VIEW crm.other_code_audience AS SELECT record::text::crm.other_code AS record, mailbox FROM crm.code_audience;
+CREATE VIEW crm.code_as_text AS SELECT record::text, mailbox FROM crm.code_audience;
+CREATE TABLE crm.numbered_audience (record bigint, mailbox integer);
 CREATE TABLE crm.strange_mailboxes (mailbox text, enabled text);
+CREATE TABLE crm.numbered_mailboxes (mailbox integer);
+CREATE TABLE crm.placed_mailboxes (mailbox text, target integer);
+CREATE TABLE crm.named_mailboxes (mailbox crm.short, enabled boolean, target name, remark numeric);
+CREATE TABLE crm.mailboxes_with_id (id integer PRIMARY KEY, mailbox text);
+CREATE VIEW crm.mailboxes_in_zone AS SELECT mailbox, 'Europe/Zurich'::text AS time_zone, true AS automatic FROM crm.mailboxes_with_id;
 CREATE VIEW crm.person_view AS SELECT * FROM crm.person;
 CREATE MATERIALIZED VIEW crm.person_copy AS SELECT * FROM crm.person;
 CREATE TEMPORARY TABLE person_temporary (id integer PRIMARY KEY);
@@ -36,6 +50,18 @@ SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audien
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.strange_audience');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.pair');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.strange_mailboxes');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.numbered_mailboxes');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.placed_mailboxes');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.mailboxes_with_id');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.mailboxes_in_zone');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.numbered_audience');
+-- Records are keys of the source: of its type, or one that every key has a place in.
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.text_audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'Odd Name', audience => 'crm.audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'short', audience => 'crm.guid_audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person_view', 'guid', audience => 'crm.text_audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'code', audience => 'crm.other_code_audience');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'code', audience => 'crm.code_as_text');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.pair', audience => 'crm.audience');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person_view', audience => 'crm.audience');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'nothing', audience => 'crm.audience');
@@ -67,10 +93,18 @@ SELECT crmsync.create_link('users', 'directory', 'user', 'crm.person', inbound_i
 SELECT count(*) FROM crmsync.links;
 
 -- Every type of key, and the defaults.
-SELECT crmsync.create_link('by ' || coalesce(k, 'primary key'), 'exchange', 'contact', 'crm.person', k, audience => 'crm.audience')
-FROM unnest('{NULL,code,short,fixed,guid,Odd Name}'::text[]) k;
+SELECT crmsync.create_link('by ' || coalesce(k, 'primary key'), 'exchange', 'contact', 'crm.person', k, audience => a)
+FROM (VALUES (NULL, 'crm.audience'::regclass), ('code', 'crm.code_audience'), ('short', 'crm.text_audience'), ('fixed', 'crm.name_audience'),
+             ('guid', 'crm.guid_audience'), ('Odd Name', 'crm.text_audience')) AS v (k, a);
 SELECT crmsync.create_link('view', 'exchange', 'contact', 'crm.person_view', 'id', audience => 'crm.audience');
-SELECT name, source, key, crmsync.key_type(id) FROM crmsync.links ORDER BY name;
+SELECT crmsync.create_link('narrow', 'exchange', 'contact', 'crm.person', audience => 'crm.small_audience', mailboxes => 'crm.named_mailboxes');
+SELECT name, source, key, crmsync.key_type(id), crmsync.record_type(id) FROM crmsync.links ORDER BY name;
+-- A key that the audience's type cannot hold is not in the audience, and no error.
+INSERT INTO crm.small_audience VALUES (1, 'a@example.com');
+SELECT crmsync.query_as_owner(id, crmsync.audience_query(id), '{1,100000}') FROM crmsync.links WHERE name = 'narrow';
+ALTER TABLE crm.small_audience ALTER COLUMN record TYPE text;
+SELECT crmsync.enable_link('narrow');
+SELECT crmsync.drop_link('narrow');
 SELECT crmsync.create_link('users', 'directory', 'user', 'crm.person', options => '{"base": "dc=x"}');
 \x on
 SELECT * FROM crmsync.links WHERE name IN ('by primary key', 'users') ORDER BY name;
@@ -87,6 +121,11 @@ SELECT crmsync.alter_link('view', reset => '{source}');
 SELECT crmsync.alter_link('view', object => 'event');
 SELECT crmsync.alter_link('view', target => 'directory');
 SELECT crmsync.alter_link('view', key => 'nothing');
+SELECT crmsync.alter_link('view', key => 'code');
+SELECT crmsync.alter_link('view', audience => 'crm.text_audience');
+SELECT crmsync.alter_link('view', key => 'short', audience => 'crm.text_audience');
+SELECT crmsync.alter_link('view', key => 'id', audience => 'crm.audience', mailboxes => 'crm.mailboxes_with_id');
+SELECT crmsync.alter_link('view', key => 'id', audience => 'crm.audience', mailboxes => 'crm.mailboxes');
 SELECT crmsync.alter_link('view', preset => 'nexj');
 SELECT crmsync.alter_link('view', direction => 'both');
 SELECT crmsync.alter_link('view', write_fields => 'all');
@@ -102,7 +141,7 @@ INSERT INTO crmsync.mailbox (id, link, address) SELECT 1000, id, 'a@example.com'
 INSERT INTO crmsync.item (link, record, mailbox) SELECT id, '1', 1000 FROM crmsync.link WHERE name = 'view';
 SELECT crmsync.alter_link('view', folder => 'Other');
 SELECT crmsync.alter_link('view', audience => 'crm.mailboxes', folder => 'Other');
-SELECT crmsync.alter_link('view', key => 'guid');
+SELECT crmsync.alter_link('view', key => 'guid', audience => 'crm.guid_audience');
 
 SELECT crmsync.drop_target('directory');
 SELECT crmsync.drop_link('view', 'delete');

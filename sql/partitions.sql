@@ -64,10 +64,10 @@ SET DateStyle = 'German';
 CREATE TABLE crm.value (id uuid PRIMARY KEY, name text, born date, tags text[], photo bytea, number numeric, at timestamptz, yes boolean);
 ALTER TABLE crm.value OWNER TO regress_crmsync_owner;
 INSERT INTO crm.value VALUES ('11111111-2222-3333-4444-555555555555', 'Ada', '1815-12-10', '{a,"b c"}', '\xdeadbeef', 1.50, '2026-01-02 03:04:05+00', true);
-CREATE TABLE crm.value_audience (record text, mailbox text);
+CREATE TABLE crm.value_audience (record uuid, mailbox text);
 ALTER TABLE crm.value_audience OWNER TO regress_crmsync_owner;
 INSERT INTO crm.value_audience VALUES ('11111111-2222-3333-4444-555555555555', ' A@Example.com '), ('11111111-2222-3333-4444-555555555555', 'a@example.com'),
-    ('11111111-2222-3333-4444-555555555555', NULL), (NULL, 'a@example.com'), ('x', ''), ('x', 'b@example.com');
+    ('11111111-2222-3333-4444-555555555555', NULL), (NULL, 'a@example.com'), ('99999999-2222-3333-4444-555555555555', ''), ('99999999-2222-3333-4444-555555555555', 'b@example.com');
 SELECT crmsync.create_link('values', 'exchange', 'contact', 'crm.value', audience => 'crm.value_audience');
 SELECT crmsync.map('values', c, 'x:' || c) FROM unnest('{name,born,tags,photo,number,at,yes}'::text[]) c;
 SELECT crmsync.map('values', '(upper(r.name) -- shouting)

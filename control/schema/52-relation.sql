@@ -86,6 +86,26 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.is_key_type(oid) IS 'whether a column of this type can be a key';
 
+CREATE FUNCTION crmsync.is_integer_type(type oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN crmsync.base_type(type) = ANY ('{int2,int4,int8}'::regtype[]);
+COMMENT ON FUNCTION crmsync.is_integer_type(oid) IS 'whether values of this type are integers of whichever width';
+
+CREATE FUNCTION crmsync.is_text_type(type oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT t.typcategory = 'S' FROM pg_type t WHERE t.oid = crmsync.base_type(type);
+END;
+COMMENT ON FUNCTION crmsync.is_text_type(oid) IS 'whether values of this type are texts: text, varchar, char, name, citext';
+
+-- Records are compared as text in the worker and by their type in queries, and the two must agree.
+CREATE FUNCTION crmsync.holds_keys(type oid, key_type oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN crmsync.base_type(type) = crmsync.base_type(key_type)
+    OR (crmsync.is_integer_type(type) AND crmsync.is_integer_type(key_type))
+    OR (crmsync.base_type(type) = ANY ('{text,varchar,bpchar,name}'::regtype[]) AND crmsync.is_text_type(key_type));
+COMMENT ON FUNCTION crmsync.holds_keys(oid, oid) IS 'whether a column of the first type can hold keys of the second: the same type, two integers, or two texts';
+
 -- A typmod would cut values off ('character' is character(1)), so the name is one without.
 CREATE FUNCTION crmsync.type_name(type oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

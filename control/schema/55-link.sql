@@ -33,31 +33,66 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_object(text, text) IS 'refuses objects that this kind of target has not';
 
-CREATE FUNCTION crmsync.check_audience(audience oid) RETURNS void
+CREATE FUNCTION crmsync.check_address(relation oid) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    type oid := crmsync.check_column(relation, 'mailbox');
 BEGIN
-    PERFORM crmsync.check_column(audience, 'mailbox');
-    IF NOT crmsync.is_key_type(crmsync.check_column(audience, 'record')) THEN
-        RAISE EXCEPTION 'column "record" of audience % has a type that no key has', crmsync.relation_name(audience)
-            USING ERRCODE = 'datatype_mismatch', HINT = 'It must hold keys of the source.';
+    IF NOT crmsync.is_text_type(type) THEN
+        RAISE EXCEPTION 'column "mailbox" of % has type %', crmsync.relation_name(relation), format_type(type, NULL)
+            USING ERRCODE = 'datatype_mismatch', HINT = 'It must hold SMTP addresses as text.';
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_audience(oid) IS 'refuses an audience without usable columns record and mailbox';
+COMMENT ON FUNCTION crmsync.check_address(oid) IS 'refuses a relation without a column mailbox of text';
 
+CREATE FUNCTION crmsync.check_audience(audience oid, source oid, key text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    type oid := crmsync.check_column(audience, 'record');
+    key_type oid := crmsync.check_column(source, key);
+BEGIN
+    PERFORM crmsync.check_address(audience);
+    IF NOT crmsync.holds_keys(type, key_type) THEN
+        RAISE EXCEPTION 'column "record" of audience % has type %, but the key of % has type %',
+                        crmsync.relation_name(audience), format_type(type, NULL),
+                        crmsync.relation_name(source), format_type(key_type, NULL)
+            USING ERRCODE = 'datatype_mismatch',
+                  HINT = format('"record" must hold keys: use a column of type %s, or a view that casts %s to it.',
+                                crmsync.type_name(key_type), crmsync.type_name(type));
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_audience(oid, oid, text) IS 'refuses an audience whose columns record and mailbox cannot hold keys of the source and addresses';
+
+-- A column with a meaning that no code gives it yet would be taken for what it is later.
 CREATE FUNCTION crmsync.check_mailboxes(mailboxes oid) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    enabled oid := crmsync.column_type(mailboxes, 'enabled');
+    target oid := crmsync.column_type(mailboxes, 'target');
+    planned text := (SELECT min(c) FROM unnest('{automatic,id,time_zone}'::text[]) c
+                     WHERE crmsync.column_type(mailboxes, c) IS NOT NULL);
 BEGIN
-    PERFORM crmsync.check_column(mailboxes, 'mailbox');
-    IF crmsync.base_type(crmsync.column_type(mailboxes, 'enabled')) <> 'boolean'::regtype THEN
-        RAISE EXCEPTION 'column "enabled" of % is not boolean', crmsync.relation_name(mailboxes)
-            USING ERRCODE = 'datatype_mismatch';
+    PERFORM crmsync.check_address(mailboxes);
+    IF crmsync.base_type(enabled) <> 'boolean'::regtype THEN
+        RAISE EXCEPTION 'column "enabled" of % has type %', crmsync.relation_name(mailboxes), format_type(enabled, NULL)
+            USING ERRCODE = 'datatype_mismatch',
+                  HINT = 'It must be boolean: whether the mailbox takes part.';
+    ELSIF NOT crmsync.is_text_type(target) THEN
+        RAISE EXCEPTION 'column "target" of % has type %', crmsync.relation_name(mailboxes), format_type(target, NULL)
+            USING ERRCODE = 'datatype_mismatch',
+                  HINT = 'It must hold the name of the target that the mailbox is at, as text.';
+    ELSIF planned IS NOT NULL THEN
+        PERFORM crmsync.not_supported(format('the column "%s" of a relation of mailboxes', planned),
+            format('Use a view of %s with the columns mailbox, enabled and target only.', crmsync.relation_name(mailboxes)));
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_mailboxes(oid) IS 'refuses a relation of mailboxes without usable columns';
+COMMENT ON FUNCTION crmsync.check_mailboxes(oid) IS 'refuses a relation of mailboxes without usable columns, or with columns that are not supported yet';
 
 CREATE FUNCTION crmsync.check_interval(what text, value interval) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -142,7 +177,8 @@ BEGIN
     END IF;
     this.key := crmsync.find_key(crmsync.find_relation('source', this.source), this.key);
     IF this.audience IS NOT NULL THEN
-        PERFORM crmsync.check_audience(crmsync.find_relation('audience', this.audience));
+        PERFORM crmsync.check_audience(crmsync.find_relation('audience', this.audience),
+                                       crmsync.find_relation('source', this.source), this.key);
     END IF;
     IF this.mailboxes IS NOT NULL THEN
         PERFORM crmsync.check_mailboxes(crmsync.find_relation('relation of mailboxes', this.mailboxes));

@@ -73,6 +73,18 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.key_query(integer) IS 'query for the keys of all records; NULL: the source is gone';
 
+-- An integer audience may be narrower than the key: its type could not take every key.
+CREATE FUNCTION crmsync.record_type(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT crmsync.type_name(CASE WHEN crmsync.is_integer_type(k.oid) AND r.typlen < k.typlen THEN k.oid ELSE r.oid END)
+    FROM crmsync.link l
+    JOIN pg_type r ON r.oid = crmsync.base_type(crmsync.column_type(to_regclass(l.audience), 'record'))
+    LEFT JOIN pg_type k ON k.oid = crmsync.base_type(crmsync.column_type(to_regclass(l.source), l.key))
+    WHERE l.id = record_type.link;
+END;
+COMMENT ON FUNCTION crmsync.record_type(integer) IS 'type to cast the text of a key to, to compare it with the audience''s column record';
+
 CREATE FUNCTION crmsync.build_audience_query(link integer, records text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -80,7 +92,7 @@ BEGIN ATOMIC
                   'WHERE a.record IS NOT NULL AND btrim(a.mailbox::text) <> ''''', l.audience)
         || CASE WHEN records IS NULL THEN ''
                 ELSE format(' AND a.record = ANY (%s::%s[])', records,
-                            crmsync.type_name(crmsync.column_type(to_regclass(l.audience), 'record'))) END
+                            crmsync.record_type(l.id)) END
     FROM crmsync.link l
     WHERE l.id = build_audience_query.link AND to_regclass(l.audience) IS NOT NULL;
 END;
