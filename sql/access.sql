@@ -111,6 +111,16 @@ SELECT crmsync.query_as_owner(1, 'SELECT 1', NULL);
 SELECT crmsync.read_by('SELECT 1');
 RESET ROLE;
 
+-- Who may read and write all data does not read secrets, or write them.
+CREATE ROLE regress_crmsync_all_data IN ROLE pg_read_all_data, pg_write_all_data;
+SET ROLE regress_crmsync_all_data;
+SELECT count(*) FROM crmsync.target_secret;
+UPDATE crmsync.target_secret SET secret = 'mine' RETURNING secret;
+INSERT INTO crmsync.target_secret SELECT name, 'mine' FROM crmsync.target;
+RESET ROLE;
+DROP ROLE regress_crmsync_all_data;
+SELECT secret FROM crmsync.target_secret;
+
 -- What is given can be taken back.
 SELECT crmsync.revoke_role('regress_crmsync_reader', 'operator', 'one');
 SELECT crmsync.revoke_role('regress_crmsync_reader', 'reader');

@@ -24,6 +24,8 @@ CREATE TABLE crmsync.target_secret (
     target      text PRIMARY KEY REFERENCES crmsync.target ON UPDATE CASCADE ON DELETE CASCADE,
     secret      text NOT NULL
 );
+-- Without a policy: not even pg_read_all_data finds anything in it.
+ALTER TABLE crmsync.target_secret ENABLE ROW LEVEL SECURITY;
 COMMENT ON TABLE crmsync.target_secret IS 'what targets log on with; never dumped, readable by superusers only';
 COMMENT ON COLUMN crmsync.target_secret.target IS 'the target that asks for the secret';
 COMMENT ON COLUMN crmsync.target_secret.secret IS 'the secret itself, or file:NAME below crmsync.secret_directory';

@@ -124,6 +124,9 @@ unlike($views, qr/$all/, 'no view shows a secret');
 unlike(slurp_file($node->logfile), qr/$all/, 'nor the server log');
 $node->command_ok([ 'pg_dump', '-d', $node->connstr('postgres'), '-f', $node->basedir . '/dump.sql' ], 'pg_dump');
 unlike(slurp_file($node->basedir . '/dump.sql'), qr/$all/, 'nor a dump');
+$stage->sql('CREATE ROLE backup LOGIN IN ROLE pg_read_all_data');
+is($stage->sql('SET ROLE backup; SELECT count(*) FROM crmsync.target_secret'), '0', 'who may read all data sees no secret');
+$node->command_ok([ 'pg_dump', '-d', $node->connstr('postgres'), '-U', 'backup', '-f', $node->basedir . '/backup.sql' ], 'and can dump the database');
 $stage->sql("CREATE ROLE reader LOGIN; SELECT crmsync.grant_role('reader', 'admin')");
 like($stage->error('SET ROLE reader; SELECT * FROM crmsync.target_secret'), qr/permission denied/, 'an administrator of crmsync cannot read them');
 
