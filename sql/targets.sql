@@ -16,6 +16,9 @@ SELECT crmsync.create_target('t', 'ews', 'https://exchange.invalid', 'basic', 's
 SELECT crmsync.create_target('t', 'ews', 'https://svc:topsecret@exchange.invalid', 'basic', 'svc', 'file:x');
 SELECT crmsync.create_target('t', 'ews', 'https://exchange.invalid', 'oauth2', NULL, 'file:x');
 SELECT crmsync.create_target('t', 'ews', 'https://exchange.invalid', 'oauth2', NULL, 'file:x', '{"client_id": "1"}');
+SELECT crmsync.create_target('t', 'ews', 'https://exchange.invalid', 'oauth2', NULL, 'file:x', '{"client_id": "1", "tenant": "a b"}');
+SELECT crmsync.create_target('t', 'ews', 'https://exchange.invalid', 'basic', 'svc', 'file:x', '{"proxy": "proxy.invalid:3128"}');
+SELECT crmsync.create_target('t', 'ews', 'https://exchange.invalid', 'basic', 'svc', 'file:x', '{"proxy": "socks5://proxy.invalid"}');
 SELECT crmsync.create_target('t', 'ldap', 'ldaps://ldap.invalid', 'gssapi');
 SELECT crmsync.create_target('t', 'ldap', 'ldaps://ldap.invalid', 'basic', 'cn=reader', 'file:x');
 SELECT crmsync.create_target('t', 'ldap', 'ldaps://ldap.invalid', 'external');

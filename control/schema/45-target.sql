@@ -6,6 +6,12 @@ RETURN CASE kind WHEN 'ldap' THEN ARRAY['simple', 'external', 'none']
                  ELSE ARRAY['basic', 'ntlm', 'negotiate', 'oauth2'] END;
 COMMENT ON FUNCTION crmsync.auth_methods(text) IS 'ways to log on to a target of this kind';
 
+CREATE FUNCTION crmsync.token_url(options jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN coalesce(options ->> 'token_url',
+                'https://login.microsoftonline.com/' || (options ->> 'tenant') || '/oauth2/v2.0/token');
+COMMENT ON FUNCTION crmsync.token_url(jsonb) IS 'the token server of a target with these options; NULL: none';
+
 CREATE FUNCTION crmsync.check_target_row(target crmsync.target, secret text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -26,9 +32,9 @@ BEGIN
     END IF;
     PERFORM crmsync.check_url(target.kind, target.url, target.options
         || jsonb_build_object('auth', target.auth, 'username', coalesce(target.username, '')));
-    IF target.options ? 'token_url' THEN
-        PERFORM crmsync.check_url(target.kind, target.options ->> 'token_url', target.options || '{"auth": "oauth2"}');
-    END IF;
+    PERFORM crmsync.check_url(target.kind, crmsync.token_url(target.options), target.options || '{"auth": "oauth2"}');
+    -- A proxy is spoken to in the clear, but not what it passes on.
+    PERFORM crmsync.check_url(target.kind, target.options ->> 'proxy', target.options || '{"allow_plaintext": true}');
     IF target.auth IN ('basic', 'ntlm', 'simple') AND coalesce(target.username, '') = '' THEN
         RAISE EXCEPTION 'auth % needs a username', target.auth
             USING ERRCODE = 'invalid_parameter_value',
@@ -74,8 +80,7 @@ COMMENT ON FUNCTION crmsync.secret_files(crmsync.target, text) IS 'files that a 
 CREATE FUNCTION crmsync.secret_hosts(target crmsync.target) RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN ARRAY(SELECT DISTINCT h
-             FROM unnest(ARRAY[target.url, target.options ->> 'proxy', coalesce(target.options ->> 'token_url',
-                               'https://login.microsoftonline.com/' || (target.options ->> 'tenant'))]) u,
+             FROM unnest(ARRAY[target.url, target.options ->> 'proxy', crmsync.token_url(target.options)]) u,
                   crmsync.hosts(u) h ORDER BY 1);
 COMMENT ON FUNCTION crmsync.secret_hosts(crmsync.target) IS 'hosts that what a target logs on with is shown to';
 

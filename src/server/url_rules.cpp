@@ -18,7 +18,8 @@ namespace crmsync {
 namespace {
 
 constexpr const char* url_forms =
-    "For Exchange https://HOST/EWS/Exchange.asmx, for a directory ldaps://HOST.";
+    "For Exchange https://HOST/EWS/Exchange.asmx, for a directory ldaps://HOST, for a proxy "
+    "http://HOST:PORT.";
 
 net::Url parse(const std::string& url) {
     // A socket, whatever its path, is a place on this machine.

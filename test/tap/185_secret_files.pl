@@ -42,6 +42,8 @@ sub allowed
 allowed("create_target('mine', 'ews', '$url', 'basic', 'service\@example.test', 'file:exchange')", 'a file goes to an allowed host');
 is($stage->sql("SET ROLE amy; SELECT count(*) FROM crmsync.check_target('mine', 'user1\@example.test') WHERE NOT ok"), '0', 'and is what it was');
 refused("create_target('other', 'ews', 'https://attacker.example.com', 'basic', 'service', 'file:fresh')", 'targets must not point', 'but to no other host');
+refused("create_target('other', 'ews', '$mail', 'basic', 'service', 'known', '{\"proxy\": \"http://attacker.example.com:3128\"}')", 'targets must not point', 'nor a proxy');
+refused("create_target('other', 'ews', '$mail', 'oauth2', NULL, 'known', '{\"client_id\": \"1\", \"tenant\": \"x\"}')", 'targets must not point', 'or token server');
 refused("create_target('other', 'ews', '$mail', 'basic', 'service', 'file:fresh', '{\"tls_verify\": false}')", 'permission denied to use the secret file "fresh" with', 'nor to whoever answers there');
 refused("create_target('other', 'ews', 'http://mail.example.com', 'basic', 'service', 'file:fresh', '{\"allow_plaintext\": true}')", 'permission denied to use the secret file "fresh" with', 'nor in the clear');
 refused("create_target('other', 'ldap', 'ldapi://%2Ftmp%2Fsocket', 'simple', 'cn=x', 'file:fresh')", 'targets must not point', 'nor to a socket');
