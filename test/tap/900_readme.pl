@@ -1,4 +1,4 @@
-# The README's examples, run from top to bottom with a directory and an Exchange server of our own:
+# The examples of the README and of docs/security.md, run from top to bottom with a directory and an Exchange server of our own:
 # what a reader copies must work. Only names of servers are replaced.
 use strict;
 use warnings;
@@ -39,9 +39,11 @@ my %servers = (
 	'https://mail.example.com/EWS/Exchange.asmx' => $test->exchange->url,
 	'service@example.com' => 'service@example.test',
 	'ldaps://ldap.example.com' => "ldap://127.0.0.1:$port",
+	'mail.example.com, ldap.example.com' => '127.0.0.1',
 	'cn=sales,ou=groups' => 'cn=group1,ou=groups');
-my @examples = slurp_file("$here/../../README.md") =~ /^```sql\n(.*?)^```/msg;
-cmp_ok(scalar @examples, '>=', 4, 'the README has examples');
+sub page { return slurp_file("$here/../../$_[0]") }
+my @examples = map { page($_) =~ /^```sql\n(.*?)^```/msg } 'README.md', 'docs/security.md';
+cmp_ok(scalar @examples, '>=', 8, 'there are examples');
 for my $example (@examples)
 {
 	for my $name (keys %servers)
@@ -61,6 +63,18 @@ for my $example (@examples)
 	}
 }
 
+# ---- what docs/security.md says of roles
+is($test->sql('SET ROLE crm_monitor; SELECT count(*) FROM crmsync.status'), '2', 'the monitor sees the links');
+is($test->sql('SET ROLE crm_monitor; SELECT count(values) FROM crmsync.items'), '0', 'and no values');
+is($test->sql("SET ROLE crm_helpdesk; SELECT DISTINCT link FROM crmsync.items WHERE values IS NOT NULL"), 'contacts', 'the help desk sees those of its link');
+$test->sql("CREATE ROLE crm_admin; SELECT crmsync.grant_role('crm_admin', 'admin'); ALTER SYSTEM RESET crmsync.allowed_hosts");
+$test->sql('SELECT pg_reload_conf()');
+$test->until_true(sub { $test->sql('SHOW crmsync.allowed_hosts') eq '' }, 'all hosts are allowed');
+my $said = $test->error("SET ROLE crm_admin; SELECT crmsync.create_target('mine', 'ews', 'https://mine.example.com', 'basic', 'x', 'file:exchange')");
+my ($refusal) = page('docs/security.md') =~ /^```\nERROR: +(.*?)^```/ms;
+like($said, qr/\Q$_\E/, 'the refusal is the one shown') for split /\n/, $refusal;
+
+# ---- what has become of it
 is(scalar keys %{ $test->exchange->records('anna@example.com') }, 40, 'the contacts are in the mailbox');
 is($test->sql("SELECT count(*) FROM crm.app_user WHERE login LIKE 'user%' AND is_active"), 30, 'the users are in the CRM');
 is($test->sql('SELECT count(*) FROM crm.group_member'), 10, 'so are the memberships of the mapped group');
