@@ -59,6 +59,11 @@ WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indispri
 SELECT c.relname, c.reltoastrelid = 0 AS no_toast, NOT c.relhasindex AS no_index, a.amname
 FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE c.relname LIKE 'change_log_%' ORDER BY 1;
 
+-- No table applies rows that logical replication brings.
+SELECT c.relname FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid AND c.relkind = 'r'
+WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled = 'R'
+                  AND t.tgfoid = 'crmsync.ignore_replicated'::regproc AND t.tgtype = 31) ORDER BY 1;
+
 -- What pg_dump keeps.
 SELECT c.relname, c.relkind FROM pg_extension e, unnest(e.extconfig) x JOIN pg_class c ON c.oid = x
 WHERE e.extname = 'crmsync' ORDER BY 1;

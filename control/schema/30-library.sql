@@ -9,6 +9,10 @@ CREATE FUNCTION crmsync.capture_all() RETURNS trigger
     AS '$libdir/crmsync', 'crmsync_capture_all' LANGUAGE c;
 COMMENT ON FUNCTION crmsync.capture_all() IS 'statement trigger for TRUNCATE: anything may have changed; argument: capture id';
 
+CREATE FUNCTION crmsync.ignore_replicated() RETURNS trigger
+    AS '$libdir/crmsync', 'crmsync_ignore_replicated' LANGUAGE c;
+COMMENT ON FUNCTION crmsync.ignore_replicated() IS 'row trigger on the tables of crmsync: rows that logical replication brings are not applied';
+
 CREATE FUNCTION crmsync.caller() RETURNS regrole
     AS '$libdir/crmsync', 'crmsync_caller' LANGUAGE c STABLE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION crmsync.caller() IS 'the role that called the outermost function, also inside SECURITY DEFINER functions';

@@ -1,4 +1,5 @@
--- Nobody may execute anything that grant_role has not given, and what pg_dump keeps.
+-- Nobody may execute anything that grant_role has not given; what pg_dump keeps; and what belongs to
+-- this database alone, whatever is published.
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA crmsync FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA crmsync FROM PUBLIC;
@@ -14,6 +15,20 @@ BEGIN
         crmsync.mailbox_id_seq, crmsync.item}'::regclass[]
     LOOP
         PERFORM pg_extension_config_dump(kept, '');
+    END LOOP;
+END;
+$$;
+
+-- Only where replication applies rows does the trigger fire at all.
+DO $$
+DECLARE
+    ours regclass;
+BEGIN
+    FOR ours IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'crmsync'::regnamespace AND c.relkind = 'r' ORDER BY c.oid
+    LOOP
+        EXECUTE format('CREATE TRIGGER ignore_replicated BEFORE INSERT OR UPDATE OR DELETE ON %s '
+                       'FOR EACH ROW EXECUTE FUNCTION crmsync.ignore_replicated()', ours);
+        EXECUTE format('ALTER TABLE %s ENABLE REPLICA TRIGGER ignore_replicated', ours);
     END LOOP;
 END;
 $$;

@@ -43,6 +43,8 @@ extern "C" {
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "replication/logicalworker.h"
+#include "replication/origin.h"
 #include "storage/bufmgr.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -127,6 +129,11 @@ inline bool is_computed_when_read(TupleDesc columns, AttrNumber column) {
     (void)column;
     return false;
 #endif
+}
+
+// Whether this process applies what a publication sends, PostgreSQL's own way or another.
+inline bool applies_replication() {
+    return IsLogicalWorker() || replorigin_session_origin != InvalidRepOriginId;
 }
 
 // The columns from which such a column is computed, numbered as pull_varattnos does; none for

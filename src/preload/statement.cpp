@@ -67,7 +67,8 @@ void lock_captured_relations() {
     SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, nullptr, 0, nullptr);
     while (HeapTuple tuple = systable_getnext(scan)) {
         const auto* form = reinterpret_cast<const FormData_pg_trigger*>(GETSTRUCT(tuple));
-        if (!form->tgisinternal && get_func_namespace(form->tgfoid) == schema)
+        if (!form->tgisinternal && get_func_namespace(form->tgfoid) == schema &&
+            get_rel_namespace(form->tgrelid) != schema)
             relations = list_append_unique_oid(relations, form->tgrelid);
     }
     systable_endscan(scan);

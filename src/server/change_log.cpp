@@ -22,6 +22,7 @@ extern "C" {
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/subtransaction.h"
+#include "server/table.h"
 #include "server/transaction.h"
 
 namespace crmsync {
@@ -241,7 +242,7 @@ void ChangeLog::rotate() {
         if (!is_consumed(other)) {
             return;
         }
-        pg::query(other == 0 ? "TRUNCATE crmsync.change_log_0" : "TRUNCATE crmsync.change_log_1");
+        pg::empty_table(oid);
         transaction.commit();
     } else if (log_bytes(active) > rotation_bytes) {
         preload().set_active_log(other);

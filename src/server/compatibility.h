@@ -5,6 +5,7 @@
 #include "server/boundary.h"
 
 extern "C" {
+#include "commands/tablecmds.h"
 #include "storage/latch.h"
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
@@ -19,6 +20,16 @@ inline WaitEventSet* create_wait_event_set(int events) {
     return CreateWaitEventSet(nullptr, events);
 #else
     return CreateWaitEventSet(TopMemoryContext, events);
+#endif
+}
+
+// TRUNCATE of relations that the caller has opened and locked, without the record of it that a
+// publication would send on.
+inline void truncate_unpublished(List* relations, List* ids) {
+#if PG_VERSION_NUM >= 160000
+    ExecuteTruncateGuts(relations, ids, NIL, DROP_RESTRICT, false, false);
+#else
+    ExecuteTruncateGuts(relations, ids, NIL, DROP_RESTRICT, false);
 #endif
 }
 

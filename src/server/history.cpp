@@ -4,6 +4,7 @@
 
 #include "server/jsonb_fields.h"
 #include "server/query.h"
+#include "server/table.h"
 #include "server/transaction.h"
 
 namespace crmsync {
@@ -115,7 +116,9 @@ void rotate_history() {
     const int next = (current_table(turn) + 1) % 3;
     const std::string table = "crmsync.history_" + std::to_string(next);
     if (!pg::query("SELECT FROM " + table + " LIMIT 1").empty()) {
-        pg::query("TRUNCATE " + table);
+        pg::empty_table(static_cast<Oid>(
+            pg::query("SELECT $1::pg_catalog.regclass::oid", std::string_view(table))
+                .integer(0, 0)));
     }
     pg::query(
         "DELETE FROM crmsync.conflict c USING crmsync.link l WHERE l.id = c.link "
