@@ -57,7 +57,9 @@ CREATE TABLE crmsync.link_state (
     broken          text,
     held            text,
     attempts        integer NOT NULL DEFAULT 0,
-    next_attempt    timestamptz
+    next_attempt    timestamptz,
+    without_mailbox bigint NOT NULL DEFAULT 0,
+    long_keys       bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE crmsync.link_state IS 'how a link is doing; no row (after a restore): nothing was compared yet';
 COMMENT ON COLUMN crmsync.link_state.link IS 'the link';
@@ -73,6 +75,8 @@ COMMENT ON COLUMN crmsync.link_state.broken IS 'why the link cannot work until s
 COMMENT ON COLUMN crmsync.link_state.held IS 'which deletes wait for confirm_deletes; NULL: none do';
 COMMENT ON COLUMN crmsync.link_state.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.link_state.next_attempt IS 'when it is tried again';
+COMMENT ON COLUMN crmsync.link_state.without_mailbox IS 'records that the audience named without a mailbox, or with what cannot be one, at the last comparison';
+COMMENT ON COLUMN crmsync.link_state.long_keys IS 'records left out because their keys are too long to be kept, at the last comparison or met since';
 
 -- What operators ask for. They only insert, and the worker carries it out: it alone writes the states
 -- below and above, so nobody's open transaction stands in its way.

@@ -88,15 +88,15 @@ COMMENT ON FUNCTION crmsync.record_type(integer) IS 'type to cast the text of a 
 CREATE FUNCTION crmsync.build_audience_query(link integer, records text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('SELECT DISTINCT a.record::text AS record, lower(btrim(a.mailbox::text)) AS mailbox FROM %s a '
-                  'WHERE a.record IS NOT NULL AND btrim(a.mailbox::text) <> ''''', l.audience)
+    SELECT format('SELECT DISTINCT a.record::text AS record, nullif(lower(btrim(a.mailbox::text)), '''') AS mailbox FROM %s a '
+                  'WHERE a.record IS NOT NULL', l.audience)
         || CASE WHEN records IS NULL THEN ''
-                ELSE format(' AND a.record = ANY (%s::%s[])', records,
+                ELSE format(' AND btrim(a.mailbox::text) <> '''' AND a.record = ANY (%s::%s[])', records,
                             crmsync.record_type(l.id)) END
     FROM crmsync.link l
     WHERE l.id = build_audience_query.link AND to_regclass(l.audience) IS NOT NULL;
 END;
-COMMENT ON FUNCTION crmsync.build_audience_query(integer, text) IS 'query for the mailboxes of the records that an expression of type text[] names; NULL: of all records';
+COMMENT ON FUNCTION crmsync.build_audience_query(integer, text) IS 'query for the mailboxes of the records that an expression of type text[] names; NULL: of all records, with those that have none';
 
 CREATE FUNCTION crmsync.audience_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -106,7 +106,7 @@ COMMENT ON FUNCTION crmsync.audience_query(integer) IS 'query for record and mai
 CREATE FUNCTION crmsync.audience_all_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN crmsync.build_audience_query(link, NULL);
-COMMENT ON FUNCTION crmsync.audience_all_query(integer) IS 'query for record and mailbox of all records; NULL: there is no audience';
+COMMENT ON FUNCTION crmsync.audience_all_query(integer) IS 'query for record and mailbox of all records, NULL where a row names no mailbox; NULL: there is no audience';
 
 CREATE FUNCTION crmsync.mailboxes_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

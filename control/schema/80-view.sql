@@ -184,7 +184,8 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
        coalesce(greatest(pg_catalog.clock_timestamp() - b.oldest, '0'), '0'::interval) AS lag,
        s.last_success,
        coalesce(p.problem, CASE WHEN v.shows_values THEN coalesce(s.broken, s.last_error) END) AS last_error,
-       CASE WHEN p.problem IS NULL THEN s.code ELSE ts.code END AS code
+       CASE WHEN p.problem IS NULL THEN s.code ELSE ts.code END AS code,
+       coalesce(s.without_mailbox, 0) AS without_mailbox
 FROM crmsync.link l
 JOIN crmsync.visible_link v ON v.link = l.id
 JOIN crmsync.target t ON t.name = l.target
@@ -220,6 +221,7 @@ COMMENT ON COLUMN crmsync.status.lag IS 'age of the oldest pending record';
 COMMENT ON COLUMN crmsync.status.last_success IS 'when the last pass or import ended well';
 COMMENT ON COLUMN crmsync.status.last_error IS 'what is wrong, or went wrong last; in words that may quote values for operators only';
 COMMENT ON COLUMN crmsync.status.code IS 'what kind of failure that is: an SQLSTATE, or a code of the target; NULL: none';
+COMMENT ON COLUMN crmsync.status.without_mailbox IS 'records that the audience names without a mailbox, or with what cannot be one, as the last comparison has counted them';
 
 CREATE VIEW crmsync.mailboxes WITH (security_barrier) AS
 SELECT l.name AS link, m.address AS mailbox,
@@ -353,6 +355,11 @@ FROM (
     FROM crmsync.failure f JOIN crmsync.link l ON l.id = f.link
     WHERE l.enabled AND f.next_attempt IS NULL
     GROUP BY l.id, l.name
+    UNION ALL
+    SELECT l.id, 'link', l.name, pg_catalog.format('%s records are left out: their keys are much longer than 200 bytes', s.long_keys), NULL, s.compared,
+           pg_catalog.format('Give the records of %s shorter keys, or name another column as the key.', l.source)
+    FROM crmsync.link l JOIN crmsync.link_state s ON s.link = l.id
+    WHERE l.enabled AND s.long_keys > 0
 ) a
 JOIN crmsync.visible_link v ON v.link = a.link
 GROUP BY 1, 2, 3, 4, 5;

@@ -17,7 +17,7 @@ namespace crmsync {
 
 namespace {
 
-// Longer values are not worth their place in the log; keys have at most 200 bytes.
+// Longer values are not worth their place in the log, and too long for keys (server/record_key.h).
 constexpr int32 longest_value = 1000;
 
 enum class TextForm { as_is, cast, output };

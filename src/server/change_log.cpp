@@ -21,6 +21,7 @@ extern "C" {
 
 #include "server/preload.h"
 #include "server/query.h"
+#include "server/record_key.h"
 #include "server/subtransaction.h"
 #include "server/table.h"
 #include "server/transaction.h"
@@ -129,6 +130,7 @@ bool look_up(const Lookup& lookup, Clock::time_point deadline) {
     // Keys of any type, in the text form that the change log and items have them in.
     const std::string keys = "SELECT found.key::text FROM (" + lookup.query + "\n) AS found (key)";
     pg::TextArray records;
+    std::int64_t long_keys = 0;
     for (const std::string& value : lookup.values) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
         if (left <= 0ms) {
@@ -137,7 +139,9 @@ bool look_up(const Lookup& lookup, Clock::time_point deadline) {
         const pg::Parameter parameters[] = {std::string_view(value)};
         const pg::Rows rows = pg::query(keys, parameters, {.owner = lookup.owner, .longest = left});
         for (std::uint64_t row = 0; row < rows.size(); ++row) {
-            if (!rows.is_null(row, 0)) {
+            if (rows.text(row, 0).size() > longest_kept_key) {
+                ++long_keys;
+            } else if (!rows.is_null(row, 0)) {
                 records.push_back(rows.string(row, 0));
             }
         }
@@ -149,6 +153,10 @@ bool look_up(const Lookup& lookup, Clock::time_point deadline) {
         "FROM unnest($2::text[]) AS u(record) "
         "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
         lookup.link, &records, static_cast<std::int32_t>(records.size()), largest_fresh_change);
+    if (long_keys > 0) {
+        pg::query("UPDATE crmsync.link_state SET long_keys = $2 WHERE link = $1 AND long_keys < $2",
+                  lookup.link, long_keys);
+    }
     return true;
 }
 

@@ -13,6 +13,7 @@
 #include "server/configuration.h"
 #include "server/preload.h"
 #include "server/query.h"
+#include "server/record_key.h"
 #include "server/run_schedule.h"
 #include "server/session.h"
 #include "server/survey.h"
@@ -43,16 +44,36 @@ void materialise(const LinkConfiguration& link, const std::string& table, const 
     once("GRANT INSERT ON " + table + " TO " + role_name(link.owner), link.id);
     pg::query("INSERT INTO pg_temp." + table + " " + query, {},
               {.owner = link.owner, .once = true});
-    once("ANALYZE pg_temp." + table, link.id);
 }
 
-void read_audience(const LinkConfiguration& link) {
+// Rows of the audience that nothing can be done for.
+struct LeftOut {
+    std::int64_t without_mailbox = 0;
+    std::int64_t long_keys = 0;
+};
+
+LeftOut leave_out() {
+    const pg::Rows rows = pg::query(
+        "WITH gone AS (DELETE FROM pg_temp.crmsync_audience WHERE mailbox IS NULL "
+        "OR pg_catalog.octet_length(mailbox) > $2 OR pg_catalog.octet_length(record) > $1 "
+        "RETURNING record, pg_catalog.octet_length(record) > $1 AS is_long) "
+        "SELECT pg_catalog.count(DISTINCT record) FILTER (WHERE NOT is_long), "
+        "pg_catalog.count(DISTINCT record) FILTER (WHERE is_long) FROM gone",
+        static_cast<std::int32_t>(longest_kept_key), static_cast<std::int32_t>(longest_address));
+    return {rows.integer(0, 0), rows.integer(0, 1)};
+}
+
+LeftOut read_audience(const LinkConfiguration& link) {
     materialise(link, "crmsync_audience", "record text COLLATE \"C\", mailbox text COLLATE \"C\"",
                 link.audience_all_query);
+    const LeftOut left_out = leave_out();
+    once("ANALYZE pg_temp.crmsync_audience", link.id);
     if (!link.mailboxes_query.empty()) {
         materialise(link, "crmsync_mailboxes", "mailbox text COLLATE \"C\", enabled boolean",
                     link.mailboxes_query);
+        once("ANALYZE pg_temp.crmsync_mailboxes", link.id);
     }
+    return left_out;
 }
 
 // Items that nobody should have; those in a mailbox that does not take part stay untouched.
@@ -134,7 +155,7 @@ class Comparison {
         if (kind.empty()) {
             return false;
         }
-        read_audience(link->second);
+        left_out_ = read_audience(link->second);
         name_records(link->second, kind);
         blocks_ = blocks_of_named();
         transaction.commit();
@@ -160,11 +181,12 @@ class Comparison {
     void finish() {
         pg::Transaction transaction("comparing link " + name_, read_committed);
         pg::query(
-            "INSERT INTO crmsync.link_state AS s (link, compared) "
-            "VALUES ($1, pg_catalog.now()) "
-            "ON CONFLICT (link) DO UPDATE SET compared = pg_catalog.now(), "
-            "comparison = CASE WHEN s.comparison_asked <> $2 THEN s.comparison END",
-            id_, asked_);
+            "INSERT INTO crmsync.link_state AS s (link, compared, without_mailbox, long_keys) "
+            "VALUES ($1, pg_catalog.now(), $3, $4) "
+            "ON CONFLICT (link) DO UPDATE SET compared = excluded.compared, "
+            "comparison = CASE WHEN s.comparison_asked <> $2 THEN s.comparison END, "
+            "without_mailbox = excluded.without_mailbox, long_keys = excluded.long_keys",
+            id_, asked_, left_out_.without_mailbox, left_out_.long_keys);
         note_link_works(id_);
         transaction.commit();
         preload().wake_worker();
@@ -183,6 +205,7 @@ class Comparison {
     std::string name_;
     std::int64_t asked_ = -1;
     std::int64_t blocks_ = 0;
+    LeftOut left_out_;
 };
 
 void run_worker() {

@@ -4,6 +4,7 @@
 
 #include "server/preload.h"
 #include "server/query.h"
+#include "server/record_key.h"
 #include "server/transaction.h"
 
 namespace crmsync {
@@ -228,6 +229,11 @@ void DirectoryMerge::adopt() {
               {}, {.owner = link_.owner, .once = true});
     NoNestedLoops planning;
     pg::query(
+        "DELETE FROM pg_temp.crmsync_change c USING pg_temp.crmsync_match m "
+        "WHERE c.entry = m.entry AND pg_catalog.octet_length(m.record) > $1",
+        static_cast<std::int32_t>(longest_key));
+    refuse_long_keys("crmsync_match");
+    pg::query(
         "DELETE FROM pg_temp.crmsync_match m USING crmsync.item i WHERE i.link = $1 "
         "AND i.record = m.record AND i.mailbox = $2 AND i.state = 'linked' AND EXISTS "
         "(SELECT FROM pg_temp.crmsync_entry e WHERE e.key = i.remote_id)",
@@ -339,9 +345,10 @@ std::string DirectoryMerge::changes_within(Slice slice) {
 
 void DirectoryMerge::insert_rows(const std::string& within, const std::string& entries) {
     const pg::QueryOptions as_owner{.owner = link_.owner, .once = true};
-    const pg::Rows keys = pg::query(key_statement_ + within, {}, as_owner);
+    std::uint64_t keys = pg::query(key_statement_ + within, {}, as_owner).size();
+    keys -= refuse_long_keys("crmsync_created");
     const pg::Rows inserted = pg::query(insert_statement_ + entries, {}, as_owner);
-    if (link_.triggers_may_interfere || inserted.size() != keys.size()) {
+    if (link_.triggers_may_interfere || inserted.size() != keys) {
         forget_rows_that_are_not_there();
     }
     // Each row's foreign keys lead to the same link and mailbox: one lock says all that checking
@@ -370,6 +377,22 @@ void DirectoryMerge::insert_rows(const std::string& within, const std::string& e
     check_foreign_keys(true);
     outcome_.created += static_cast<std::int64_t>(items.size());
     pg::query("TRUNCATE pg_temp.crmsync_created", {}, {.once = true});
+}
+
+// Rows of a staging table whose keys our tables do not hold; their entries fail.
+std::uint64_t DirectoryMerge::refuse_long_keys(const std::string& table) {
+    const pg::Rows refused =
+        pg::query("WITH k AS (DELETE FROM pg_temp." + table +
+                      " WHERE pg_catalog.octet_length(record) > $1 RETURNING entry, record) "
+                      "SELECT e.dn, pg_catalog.max(pg_catalog.octet_length(k.record)) FROM k "
+                      "JOIN pg_temp.crmsync_entry e ON e.ctid = k.entry GROUP BY e.ctid, e.dn",
+                  static_cast<std::int32_t>(longest_key));
+    for (std::uint64_t row = 0; row < refused.size(); ++row) {
+        write_failure(refused.string(row, 0), "KEY",
+                      "the key would have " + refused.display(row, 1) +
+                          " bytes, and a key may have " + std::to_string(longest_key));
+    }
+    return refused.size();
 }
 
 // A trigger of the CRM may keep a row out, or give it another key.

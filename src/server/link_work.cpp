@@ -11,6 +11,7 @@
 #include "server/delete_guard.h"
 #include "server/jsonb_fields.h"
 #include "server/query.h"
+#include "server/record_key.h"
 #include "server/subtransaction.h"
 #include "sync/stamp.h"
 
@@ -196,6 +197,9 @@ void Reader::read_audience(const pg::TextArray& keys, pg::TextArray& addresses) 
             continue;
         }
         const std::string address = rows.string(row, 1);
+        if (address.size() > longest_address) {
+            continue;
+        }
         if (!mailboxes_.contains(address)) {
             addresses.push_back(address);
         }
@@ -306,6 +310,12 @@ void Reader::set_values(RecordWork& record, const std::string& key, const pg::Ro
     record.desired->stamp = sync::make_stamp(configuration_.instance, link_.name, key);
     record.desired->values.resize(layout.size());
     record.desired->rules = link_.kept_rules;
+    if (key.size() > longest_key) {
+        record.code = "key";
+        record.problem = "the record's key has " + std::to_string(key.size()) +
+                         " bytes, and a key may have " + std::to_string(longest_key);
+        return;
+    }
     for (std::size_t i = 0; i < layout.size(); ++i) {
         const int column = static_cast<int>(i) + 1;
         if (rows.is_null(row, column)) {

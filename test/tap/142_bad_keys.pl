@@ -1,0 +1,91 @@
+# Keys that are too long, however they are met, and rows of the audience without a mailbox: each record
+# concerned is told, and all others go on.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use Test::More;
+
+my $stage = CrmSync::EndToEnd->new('keys');
+my $exchange = $stage->exchange;
+my ($one, $two) = ('user1@example.test', 'user2@example.test');
+$stage->make_target;
+$stage->sql(<<"SQL");
+CREATE ROLE crm_owner LOGIN;
+CREATE SCHEMA crm AUTHORIZATION crm_owner;
+SET ROLE crm_owner;
+CREATE TABLE crm.part (id integer PRIMARY KEY, code text, name text, mailbox text);
+CREATE TABLE crm.label (id integer PRIMARY KEY, part integer, name text);
+CREATE VIEW crm.thing AS SELECT p.code, p.name, l.name AS label FROM crm.part p LEFT JOIN crm.label l ON l.part = p.id;
+CREATE VIEW crm.wanted AS SELECT code AS record, mailbox FROM crm.part;
+INSERT INTO crm.part SELECT i, 'key' || i, 'Part' || i, '$one' FROM generate_series(1, 3) i;
+RESET ROLE;
+SET client_min_messages = error;
+SELECT crmsync.create_link('things', 'exchange', 'contact', 'crm.thing', key => 'code', audience => 'crm.wanted');
+SELECT crmsync.map('things', 'name', 'given_name');
+SELECT crmsync.map('things', 'label', 'surname');
+SELECT crmsync.watch('things', 'crm.part', 'code');
+SELECT crmsync.watch('things', 'crm.label', 'part', lookup => 'SELECT p.code FROM crm.part p WHERE p.id = \$1::integer UNION ALL SELECT repeat(''z'', 3000) WHERE \$1 = ''20''');
+SELECT crmsync.enable_link('things');
+SQL
+
+sub names { my ($mailbox) = @_; return join ' ', sort map { $_->{'contacts:GivenName'} } values %{ $exchange->records($mailbox) } }
+sub failures { return $stage->sql("SELECT coalesce(string_agg(length(record) || ' ' || code || ': ' || message, ', ' ORDER BY length(record)), 'none') FROM crmsync.failures") }
+sub alert { return $stage->sql("SELECT coalesce(string_agg(message, '; '), 'none') FROM crmsync.alerts WHERE message ~ 'keys'") }
+sub left { return join ' ', $stage->sync('things', '30 s') }
+sub compare { $stage->sql("SELECT crmsync.enable_link('things')"); return left() }
+
+is(left(), '0 0', 'ordinary keys');
+
+# ---- by the trigger
+$stage->sql("INSERT INTO crm.part VALUES (4, repeat('a', 200), 'Longest', '$one'), (5, repeat('b', 201), 'Longer', '$one'), (6, repeat('c', 1000), 'Still', '$one'), (7, 'key7', 'Part7', '$one')");
+is(left(), '0 2', 'two keys of more than 200 bytes');
+is(names($one), 'Longest Part1 Part2 Part3 Part7', 'one of 200 arrives, and so does what came with them');
+is(failures(), "201 key: the record's key has 201 bytes, and a key may have 200, 1000 key: the record's key has 1000 bytes, and a key may have 200", 'the others say why');
+like($stage->sql("SELECT string_agg(detail, ' ') FROM crmsync.why('things', repeat('b', 201), '$one')"), qr/201 bytes/, 'why(), too');
+
+# What no index holds. Another thing that changes with it is not held up.
+$stage->sql("INSERT INTO crm.part SELECT 10 + i, string_agg(md5(i || ' ' || n), ''), 'Endless', '$one' FROM generate_series(1, 3) i, generate_series(1, 100) n GROUP BY i; UPDATE crm.part SET name = 'Changed1' WHERE id = 1");
+is(left(), '0 2', 'three keys of 3200 bytes');
+is(names($one), 'Changed1 Longest Part2 Part3 Part7', 'do not hold up what else changes');
+is(alert(), '3 records are left out: their keys are much longer than 200 bytes', 'an alert counts them');
+is($stage->status('state', 'things'), 'idle', 'and the link is well');
+
+# ---- by a comparison
+$stage->sql("UPDATE crm.part SET name = 'Missed' WHERE id = 2; DELETE FROM crm.part WHERE id = 13");
+is(compare(), '0 2', 'a comparison meets them');
+is(alert(), '2 records are left out: their keys are much longer than 200 bytes', 'and counts them anew');
+is(names($one), 'Changed1 Longest Missed Part3 Part7', 'the others are compared');
+
+# ---- by a lookup
+$stage->sql("UPDATE crm.part SET code = 'short' || id WHERE id IN (11, 12)");
+compare();
+is(alert(), 'none', 'keys of a bearable length: all is well');
+is(names($one), 'Changed1 Endless Endless Longest Missed Part3 Part7', 'and they are there');
+$stage->sql("INSERT INTO crm.label VALUES (1, 20, 'Label'), (2, 3, 'Three')");
+is(left(), '0 2', 'a lookup that leads to such a key');
+is($exchange->records($one)->{key3}{'contacts:Surname'}, 'Three', 'leads to other records as well');
+is(alert(), '1 records are left out: their keys are much longer than 200 bytes', 'and counts it');
+
+# ---- a key that gets short: what has failed goes
+$stage->sql("DELETE FROM crm.part WHERE id IN (5, 6, 20)");
+is(compare(), '0 0', 'gone, they fail no more');
+is(failures() . alert(), 'nonenone', 'and nothing is left of them');
+
+# ---- no mailbox
+$stage->sql("INSERT INTO crm.part VALUES (30, 'key30', 'Nobody', NULL), (31, 'key31', 'Blank', ' '), (32, 'key32', 'Noise', repeat('x', 5000)), (33, 'key33', 'Somebody', '$two')");
+is(left(), '0 0', 'rows without a mailbox');
+is(names($two), 'Somebody', 'are skipped');
+is(compare(), '0 0', 'and by a comparison');
+is($stage->sql("SELECT without_mailbox FROM crmsync.status"), '3', 'counted');
+is($stage->sql("SELECT count(*) FROM crmsync.alerts"), '0', 'without an alarm');
+is($stage->sql("SELECT count(*) FROM crmsync.plan('things')"), '0', 'plan() skips them, too');
+$stage->sql("UPDATE crm.part SET mailbox = '$two' WHERE id = 30");
+is(left(), '0 0', 'with a mailbox');
+is(names($two), 'Nobody Somebody', 'it is carried out');
+compare();
+is($stage->sql("SELECT without_mailbox FROM crmsync.status"), '2', 'and counted no more');
+
+$stage->done;
