@@ -9,6 +9,7 @@ extern "C" {
 #include "miscadmin.h"
 }
 
+#include "server/encoding.h"
 #include "server/preload.h"
 
 namespace crmsync::pg {
@@ -43,6 +44,15 @@ int failing_call = 0;
 
 std::string text_of(const char* text) {
     return text == nullptr ? std::string() : text;
+}
+
+// Before there is an object that an error on the way would leave behind.
+void convert(ErrorData* data) {
+    for (char** text :
+         {&data->message, &data->detail, &data->hint, &data->context, &data->schema_name,
+          &data->table_name, &data->column_name, &data->constraint_name}) {
+        *text = const_cast<char*>(to_utf8(*text));
+    }
 }
 
 Error error_of(const ErrorData* data) {
@@ -83,6 +93,7 @@ void throw_pending(MemoryContext context) {
     MemoryContextSwitchTo(context);
     ErrorData* data = CopyErrorData();
     FlushErrorState();
+    convert(data);
     Error error = error_of(data);
     FreeErrorData(data);
     throw error;
@@ -175,23 +186,20 @@ void record_current() noexcept {
     }
 }
 
-const char* or_null(const char* text) {
-    return text[0] == '\0' ? nullptr : text;
+int set_name(int field, const char* name) {
+    return name[0] == '\0' ? 0 : err_generic_string(field, from_utf8(name));
 }
 
 // Raises what `failure` describes. Called from frames without C++ objects.
 void raise() {
-    ereport(ERROR,
-            (errcode(failure.sqlstate), errmsg_internal("%s", failure.message),
-             or_null(failure.detail) ? errdetail_internal("%s", failure.detail) : 0,
-             or_null(failure.hint) ? errhint("%s", failure.hint) : 0,
-             or_null(failure.context) ? errcontext("%s", failure.context) : 0,
-             or_null(failure.schema) ? err_generic_string(PG_DIAG_SCHEMA_NAME, failure.schema) : 0,
-             or_null(failure.table) ? err_generic_string(PG_DIAG_TABLE_NAME, failure.table) : 0,
-             or_null(failure.column) ? err_generic_string(PG_DIAG_COLUMN_NAME, failure.column) : 0,
-             or_null(failure.constraint)
-                 ? err_generic_string(PG_DIAG_CONSTRAINT_NAME, failure.constraint)
-                 : 0));
+    const Failure& f = failure;
+    ereport(ERROR, (errcode(f.sqlstate), errmsg_internal("%s", from_utf8(f.message)),
+                    f.detail[0] == '\0' ? 0 : errdetail_internal("%s", from_utf8(f.detail)),
+                    f.hint[0] == '\0' ? 0 : errhint("%s", from_utf8(f.hint)),
+                    f.context[0] == '\0' ? 0 : errcontext("%s", from_utf8(f.context)),
+                    set_name(PG_DIAG_SCHEMA_NAME, f.schema), set_name(PG_DIAG_TABLE_NAME, f.table),
+                    set_name(PG_DIAG_COLUMN_NAME, f.column),
+                    set_name(PG_DIAG_CONSTRAINT_NAME, f.constraint)));
 }
 
 template <class Body>

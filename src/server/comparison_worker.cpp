@@ -11,6 +11,7 @@
 #include <string>
 
 #include "server/configuration.h"
+#include "server/log.h"
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/record_key.h"
@@ -194,10 +195,7 @@ class Comparison {
 
     void fail(const pg::Error& error) {
         if (note_link_error(id_, error)) {
-            const std::string line =
-                "crmsync: link \"" + name_ + "\" cannot be compared: " + error.message;
-            const char* text = line.c_str();
-            pg::guard([&] { ereport(LOG, (errmsg_internal("%s", text))); });
+            pg::log(LOG, "link \"" + name_ + "\" cannot be compared: " + error.message);
         }
     }
 

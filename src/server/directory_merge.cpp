@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "record/text.h"
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/record_key.h"
@@ -46,7 +47,7 @@ std::string describe(const pg::Error& error) {
     if (!error.detail.empty()) {
         text += ": " + error.detail;
     }
-    return text.substr(0, longest_message);
+    return record::cleaned(text, longest_message);
 }
 
 void check_foreign_keys(bool on) {

@@ -7,6 +7,7 @@
 #include "directory/attribute.h"
 #include "directory/error.h"
 #include "directory/name.h"
+#include "server/encoding.h"
 
 extern "C" {
 #include "common/hashfn.h"
@@ -141,6 +142,9 @@ void DirectoryRowReader::read_value(const directory::Entry& entry, std::size_t p
         found = true;
     }
     row.is_null[position] = !found;
+    if (const auto problem = found ? pg::encoding_problem(value) : std::nullopt) {
+        row.problem = mapping.property + ": " + *problem;
+    }
 }
 
 void DirectoryRowReader::read(const directory::Entry& entry, DirectoryRow& row) const {

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "server/encoding.h"
 #include "server/query.h"
 #include "server/transaction.h"
 
@@ -79,6 +80,12 @@ void DirectoryCopy::begin_row() {
 }
 
 void DirectoryCopy::add(std::string_view value) {
+    if (pg::encoding_differs()) {
+        const std::string converted = pg::in_database_encoding(value);
+        append_number(buffer_, static_cast<std::int32_t>(converted.size()));
+        buffer_.append(converted);
+        return;
+    }
     append_number(buffer_, static_cast<std::int32_t>(value.size()));
     buffer_.append(value);
 }

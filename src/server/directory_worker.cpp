@@ -20,6 +20,7 @@
 #include "server/directory_row.h"
 #include "server/directory_staging.h"
 #include "server/history.h"
+#include "server/log.h"
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/run_schedule.h"
@@ -218,17 +219,14 @@ class DirectoryRun {
 
     void log_outcome(const std::string& held_back, const std::string& problem) const {
         const std::string text =
-            "crmsync: link \"" + link_.name + "\": read " + std::to_string(outcome_.read) +
-            ", created " + std::to_string(outcome_.created) + ", updated " +
-            std::to_string(outcome_.updated) + ", vanished " + std::to_string(outcome_.vanished) +
-            ", failed " + std::to_string(outcome_.failed) +
-            (held_back.empty() ? "" : ", held: " + held_back) +
+            "link \"" + link_.name + "\": read " + std::to_string(outcome_.read) + ", created " +
+            std::to_string(outcome_.created) + ", updated " + std::to_string(outcome_.updated) +
+            ", vanished " + std::to_string(outcome_.vanished) + ", failed " +
+            std::to_string(outcome_.failed) + (held_back.empty() ? "" : ", held: " + held_back) +
             (problem.empty() ? "" : ", groups: " + problem);
         const bool is_news = outcome_.created + outcome_.updated + outcome_.vanished > 0 ||
                              !held_back.empty() || !problem.empty();
-        const char* message = text.c_str();
-        const int level = is_news ? LOG : DEBUG1;
-        pg::guard([&] { ereport(level, (errmsg_internal("%s", message))); });
+        pg::log(is_news ? LOG : DEBUG1, text);
     }
 
     // Pauses grow with every failure. Wrong credentials stop the target: trying on would lock the
@@ -272,15 +270,10 @@ class DirectoryRun {
         }
         transaction.commit();
         if (is_news) {
-            const std::string line = "crmsync: link \"" +
-                                     (link_.name.empty() ? std::to_string(id_) : link_.name) +
-                                     "\": " + message;
-            const char* shown = line.c_str();
-            const char* more = hint.c_str();
-            pg::guard([&] {
-                ereport(WARNING,
-                        (errmsg_internal("%s", shown), *more == '\0' ? 0 : errhint("%s", more)));
-            });
+            pg::log(WARNING,
+                    "link \"" + (link_.name.empty() ? std::to_string(id_) : link_.name) +
+                        "\": " + message,
+                    hint);
         }
     }
 

@@ -2,16 +2,20 @@
 
 #include <string_view>
 
+#include "server/encoding.h"
+
 namespace crmsync {
 
 namespace {
 
 struct Pair {
-    const char* key;
-    int key_length;
-    const char* value;
-    int value_length;
+    pg::Text key;
+    pg::Text value;
 };
+
+pg::Text text_of(const JsonbValue& value) {
+    return pg::to_utf8(value.val.string.val, static_cast<std::size_t>(value.val.string.len));
+}
 
 // More properties than Exchange has; a longer document was not written by us.
 constexpr int most_pairs = 512;
@@ -25,12 +29,9 @@ int walk(const Jsonb* document, Pair* pairs) {
          token != WJB_DONE && count < most_pairs;
          token = JsonbIteratorNext(&iterator, &value, true)) {
         if (token == WJB_KEY) {
-            pairs[count].key = value.val.string.val;
-            pairs[count].key_length = value.val.string.len;
+            pairs[count].key = text_of(value);
         } else if (token == WJB_VALUE && value.type == jbvString) {
-            pairs[count].value = value.val.string.val;
-            pairs[count].value_length = value.val.string.len;
-            ++count;
+            pairs[count++].value = text_of(value);
         }
     }
     return count;
@@ -43,10 +44,10 @@ std::vector<record::Value> read_values(const Jsonb* document, const record::Layo
     Pair pairs[most_pairs];
     const int count = pg::guard([&] { return walk(document, pairs); });
     for (int i = 0; i < count; ++i) {
-        const std::string_view name(pairs[i].key, static_cast<std::size_t>(pairs[i].key_length));
+        const std::string_view name(pairs[i].key.data, pairs[i].key.size);
         for (std::size_t at = 0; at < layout.size(); ++at) {
             if (layout[at]->name == name) {
-                values[at].emplace(pairs[i].value, static_cast<std::size_t>(pairs[i].value_length));
+                values[at].emplace(pairs[i].value.data, pairs[i].value.size);
                 break;
             }
         }

@@ -9,6 +9,7 @@
 
 #include "record/value.h"
 #include "server/delete_guard.h"
+#include "server/encoding.h"
 #include "server/jsonb_fields.h"
 #include "server/query.h"
 #include "server/record_key.h"
@@ -333,6 +334,12 @@ void Reader::set_values(RecordWork& record, const std::string& key, const pg::Ro
             text = mapped->second;
         }
         record::Canonical canonical = record::canonical(*layout[i], text);
+        if (canonical.ok() && canonical.value) {
+            // What JSON spells may be in the text and yet not to be kept in the database.
+            if (const auto problem = pg::encoding_problem(*canonical.value)) {
+                canonical.problem = std::string(layout[i]->name) + ": " + *problem;
+            }
+        }
         if (!canonical.ok()) {
             record.problem = std::move(canonical.problem);
             return;

@@ -29,9 +29,7 @@ pg::TextArray text_array_argument(FunctionCallInfo call, int position) {
     pg::TextArray list;
     for (int i = 0; i < plain.count; ++i) {
         if (!plain.nulls[i]) {
-            const Datum value = plain.values[i];
-            const text* item = pg::guard([&] { return DatumGetTextPP(value); });
-            list.emplace_back(VARDATA_ANY(item), VARSIZE_ANY_EXHDR(item));
+            list.push_back(pg::text_of(plain.values[i]));
         }
     }
     return list;

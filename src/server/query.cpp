@@ -15,6 +15,7 @@ extern "C" {
 #include "utils/timeout.h"
 }
 
+#include "server/encoding.h"
 #include "server/preload.h"
 
 namespace crmsync::pg {
@@ -30,7 +31,9 @@ struct PlainParameters {
 };
 
 Datum text_datum(std::string_view text) {
-    return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+    const Text converted = from_utf8(text.data(), text.size());
+    return PointerGetDatum(
+        cstring_to_text_with_len(converted.data, static_cast<int>(converted.size)));
 }
 
 Datum array_datum(Datum* values, bool* nulls, int count, Oid type, int length, bool by_value,
@@ -45,10 +48,11 @@ Datum array_datum(Datum* values, bool* nulls, int count, Oid type, int length, b
 }
 
 JsonbValue json_string(std::string_view text) {
+    const Text converted = from_utf8(text.data(), text.size());
     JsonbValue value;
     value.type = jbvString;
-    value.val.string.val = const_cast<char*>(text.data());
-    value.val.string.len = static_cast<int>(text.size());
+    value.val.string.val = const_cast<char*>(converted.data);
+    value.val.string.len = static_cast<int>(converted.size);
     return value;
 }
 
@@ -202,6 +206,11 @@ PlainParameters plain(std::span<const Parameter> parameters) {
     return result;
 }
 
+Rows::Cell text_cell(const char* data, std::size_t size) {
+    const Text converted = to_utf8(data, size);
+    return {converted.data, static_cast<std::int64_t>(converted.size)};
+}
+
 Rows::Cell cell_of(Datum value, Oid type) {
     switch (type) {
         case BOOLOID:
@@ -214,18 +223,20 @@ Rows::Cell cell_of(Datum value, Oid type) {
             return {Rows::Cell::is_number, DatumGetInt64(value)};
         case OIDOID:
             return {Rows::Cell::is_number, static_cast<std::int64_t>(DatumGetObjectId(value))};
-        case TEXTOID:
+        case TEXTOID: {
+            struct varlena* copy = PG_DETOAST_DATUM_COPY(value);
+            return text_cell(VARDATA(copy), VARSIZE(copy) - VARHDRSZ);
+        }
         case JSONBOID: {
             struct varlena* copy = PG_DETOAST_DATUM_COPY(value);
-            const char* data = type == TEXTOID ? VARDATA(copy) : reinterpret_cast<char*>(copy);
-            return {data, VARSIZE(copy) - VARHDRSZ};
+            return {reinterpret_cast<char*>(copy), VARSIZE(copy) - VARHDRSZ};
         }
         default: {
             Oid output;
             bool is_varlena;
             getTypeOutputInfo(type, &output, &is_varlena);
             const char* text = OidOutputFunctionCall(output, value);
-            return {text, static_cast<std::int64_t>(strlen(text))};
+            return text_cell(text, strlen(text));
         }
     }
 }
@@ -321,6 +332,7 @@ void run(Unit* unit) {
     MemoryContext outside = CurrentMemoryContext;
     MemoryContext work = AllocSetContextCreate(outside, "crmsync query", ALLOCSET_DEFAULT_SIZES);
     MemoryContextSwitchTo(work);
+    prepare_encoding();
     PlainParameters parameters = plain(unit->parameters);
 
     Oid saved_user = InvalidOid;
@@ -350,7 +362,7 @@ void run(Unit* unit) {
     SPI_connect();
     SPIPlanPtr plan = unit->plan;
     if (plan == nullptr) {
-        plan = SPI_prepare(unit->sql, parameters.count, parameters.types);
+        plan = SPI_prepare(from_utf8(unit->sql), parameters.count, parameters.types);
         if (plan == nullptr) {
             ereport(ERROR,
                     (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not prepare a statement: %s",

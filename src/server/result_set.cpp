@@ -1,5 +1,7 @@
 #include "server/result_set.h"
 
+#include "server/encoding.h"
+
 extern "C" {
 #include "catalog/pg_type.h"
 #include "funcapi.h"
@@ -15,7 +17,9 @@ namespace {
 constexpr std::size_t most_columns = 16;
 
 Datum text_datum(const std::string& text) {
-    return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+    const Text converted = from_utf8(text.data(), text.size());
+    return PointerGetDatum(
+        cstring_to_text_with_len(converted.data, static_cast<int>(converted.size)));
 }
 
 Datum text_array_datum(const std::vector<std::string>& list) {
@@ -48,7 +52,10 @@ Datum datum_of(const ResultValue& value) {
 
 ResultSet::ResultSet(FunctionCallInfo call, Of what) : call_(call) {
     const bits32 flags = what == Of::scalars ? MAT_SRF_USE_EXPECTED_DESC : 0;
-    guard([&] { InitMaterializedSRF(call, flags); });
+    guard([&] {
+        prepare_encoding();
+        InitMaterializedSRF(call, flags);
+    });
 }
 
 void ResultSet::add(const std::vector<ResultValue>& row) {
@@ -67,9 +74,17 @@ void ResultSet::add(const std::vector<ResultValue>& row) {
     });
 }
 
+std::string text_of(Datum datum) {
+    const Text found = guard([&] {
+        prepare_encoding();
+        const auto* value = DatumGetTextPP(datum);
+        return to_utf8(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+    });
+    return std::string(found.data, found.size);
+}
+
 std::string text_argument(FunctionCallInfo call, int position) {
-    const text* value = guard([&] { return DatumGetTextPP(call->args[position].value); });
-    return std::string(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+    return text_of(call->args[position].value);
 }
 
 std::optional<std::string> optional_text_argument(FunctionCallInfo call, int position) {

@@ -34,6 +34,9 @@ inline ResultValue text_or_null(std::string text) {
     return text.empty() ? ResultValue() : ResultValue(std::move(text));
 }
 
+// A value of type text. Throws Error (a value that cannot be detoasted).
+std::string text_of(Datum datum);
+
 // Arguments of an SQL function. Throw Error (a value that cannot be detoasted).
 std::string text_argument(FunctionCallInfo call, int position);
 std::optional<std::string> optional_text_argument(FunctionCallInfo call, int position);

@@ -2,6 +2,7 @@
 
 extern "C" {
 #include "libpq/pqsignal.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -19,10 +20,14 @@ void connect_worker(Datum database) {
 }
 
 void configure_session(const char* lock_timeout) {
+    // What COPY is given has been converted (encoding.h); where there is nothing to convert to, it
+    // is to be UTF-8.
+    const char* encoding =
+        GetDatabaseEncoding() == PG_SQL_ASCII ? "UTF8" : GetDatabaseEncodingName();
     const char* settings[][2] = {
         {"lock_timeout", lock_timeout},
         {"search_path", "pg_catalog, pg_temp"},
-        {"client_encoding", "UTF8"},
+        {"client_encoding", encoding},
         {"datestyle", "ISO, YMD"},
         {"intervalstyle", "postgres"},
         {"timezone", "UTC"},

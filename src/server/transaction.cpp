@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "server/encoding.h"
+
 extern "C" {
 #include "access/xact.h"
 #include "catalog/pg_extension.h"
@@ -35,7 +37,8 @@ void Transaction::start(std::string_view activity, Isolation isolation) {
         SetCurrentStatementStartTimestamp();
         StartTransactionCommand();
         XactIsoLevel = level;
-        pgstat_report_activity(STATE_RUNNING, shown);
+        prepare_encoding();
+        pgstat_report_activity(STATE_RUNNING, from_utf8(shown));
     });
 }
 
@@ -101,7 +104,7 @@ void Transaction::commit_lazily() {
 }
 
 void report_idle(std::string_view activity) {
-    const std::string text(activity);
+    const std::string text = in_database_encoding(activity);
     const char* shown = text.c_str();
     guard([&] { pgstat_report_activity(STATE_IDLE, shown); });
 }

@@ -5,6 +5,7 @@
 
 #include "net/url.h"
 #include "server/boundary.h"
+#include "server/encoding.h"
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/result_set.h"
@@ -53,8 +54,8 @@ Datum check_url(FunctionCallInfo call) {
         bool has_password;
     };
     const std::string json = [&] {
-        const char* text =
-            pg::guard([&] { return DatumGetCString(DirectFunctionCall1(jsonb_out, options)); });
+        const char* text = pg::guard(
+            [&] { return pg::to_utf8(DatumGetCString(DirectFunctionCall1(jsonb_out, options))); });
         return std::string(text);
     }();
     const pg::Rows rows = pg::query(

@@ -6,6 +6,7 @@
 #include "exchange/ews/protocol.h"
 #include "server/delete_guard.h"
 #include "server/history.h"
+#include "server/log.h"
 #include "server/preload.h"
 #include "server/transaction.h"
 
@@ -26,8 +27,7 @@ constexpr std::size_t low_water = 4000;
 constexpr std::int64_t long_pass = 100;
 
 void log_line(const std::string& text) {
-    const char* line = text.c_str();
-    pg::guard([&] { ereport(LOG, (errmsg_internal("crmsync: %s", line))); });
+    pg::log(LOG, text);
 }
 
 }  // namespace
