@@ -30,6 +30,9 @@ SELECT crmsync.create_target('exchange', 'ews', 'https://exchange.invalid/EWS/Ex
 SELECT crmsync.create_target('exchange', 'ews', 'https://exchange.invalid/EWS/Exchange.asmx', NULL, 'svc', 'file:exchange');
 SELECT crmsync.create_target('directory', 'ldap', 'ldaps://ldap.invalid', NULL, 'cn=reader', 'file:ldap');
 SELECT crmsync.create_target('open', 'ldap', 'ldap://ldap.invalid');
+-- Both at once, TLS within TLS, no server speaks.
+SELECT crmsync.create_target('t', 'ldap', 'ldap://one.invalid ldaps://two.invalid', 'simple', 'cn=reader', 'file:x', '{"start_tls": true}');
+SELECT crmsync.alter_target('directory', options => '{"start_tls": true}', secret => 'file:ldap');
 SELECT name, kind, auth, username, options, paused FROM crmsync.targets ORDER BY name;
 
 -- What a secret is sent to cannot be changed without the secret.

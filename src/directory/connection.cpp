@@ -7,6 +7,8 @@
 #include <openldap.h>
 #include <unistd.h>
 
+#include "record/text.h"
+
 namespace crmsync::directory {
 
 namespace {
@@ -15,6 +17,8 @@ constexpr std::chrono::milliseconds slice{200};
 
 // A longer message is not read: a hostile server must not fill our memory.
 constexpr ber_len_t longest_message = 256u << 20;
+
+constexpr std::size_t longest_diagnostic = 500;
 
 // Where distributions keep the certificates that the system trusts; libldap's own default comes
 // from ldap.conf, which is not read.
@@ -376,7 +380,7 @@ void Connection::abandon(int message_id) const noexcept {
 Error Connection::failure(int code, const std::string& what, const std::string& diagnostic) const {
     std::string message = what + " at " + peer() + " failed: " + ldap_err2string(code);
     if (!diagnostic.empty()) {
-        message += " (" + diagnostic.substr(0, 500) + ")";
+        message += " (" + record::cleaned(diagnostic, longest_diagnostic) + ")";
     }
     return {kind_of(code), message, hint_for(code), code};
 }

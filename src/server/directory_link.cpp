@@ -49,10 +49,9 @@ void read_link_row(DirectoryLink& link) {
         "coalesce((l.options->>'exclusive')::boolean, false), "
         "extract(epoch FROM coalesce((l.options->>'grace')::interval, '0'))::bigint, "
         "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
-        "l.source, pg_catalog.quote_ident(l.key), l.on_target_delete, l.object, "
+        "l.source, pg_catalog.quote_ident(l.key), l.on_target_delete, "
         "coalesce(s.comparison, CASE WHEN s.link IS NULL THEN 'everything' END) = 'everything', "
-        "pg_catalog.to_regclass(l.source)::oid, "
-        "l.options->'memberships' IS NOT NULL "
+        "pg_catalog.to_regclass(l.source)::oid "
         "FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target "
         "LEFT JOIN crmsync.link_state s ON s.link = l.id WHERE l.id = $1",
         link.id);
@@ -76,13 +75,12 @@ void read_link_row(DirectoryLink& link) {
     link.source = rows.string(0, 14);
     link.key_column = rows.string(0, 15);
     link.disables_vanished = rows.text(0, 16) == "disable";
-    link.is_contact = rows.text(0, 17) == "contact";
-    link.compares_everything = rows.boolean(0, 18);
+    link.compares_everything = rows.boolean(0, 17);
     if (!OidIsValid(link.owner)) {
         throw broken("the owner of link \"" + link.name + "\" does not exist",
                      "Give the link another owner with crmsync.alter_link.");
     }
-    if (rows.integer(0, 19) == 0) {
+    if (rows.integer(0, 18) == 0) {
         throw broken("relation " + link.source + " does not exist",
                      "Create it again, or alter the link's source.");
     }

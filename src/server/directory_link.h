@@ -62,7 +62,6 @@ struct DirectoryLink {
     std::string base;
     directory::Scope scope = directory::Scope::sub;
     std::string filter;  // empty: persons
-    bool is_contact = false;
     int page_size = 0;  // 0: as suits the server
     bool nested = false;
     bool exclusive = false;

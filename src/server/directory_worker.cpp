@@ -57,9 +57,6 @@ std::string user_filter(const DirectoryLink& link, const directory::ServerKind& 
     if (!link.filter.empty()) {
         return link.filter.front() == '(' ? link.filter : "(" + link.filter + ")";
     }
-    if (link.is_contact) {
-        return "(objectClass=contact)";
-    }
     return kind.is_active_directory ? "(&(objectCategory=person)(objectClass=user))"
                                     : "(objectClass=person)";
 }

@@ -52,6 +52,7 @@ Datum check_url(FunctionCallInfo call) {
     struct Options {
         bool allow_plaintext;
         bool has_password;
+        bool start_tls;
     };
     const std::string json = [&] {
         const char* text = pg::guard(
@@ -63,7 +64,8 @@ Datum check_url(FunctionCallInfo call) {
         "coalesce(o->>'auth', '') NOT IN ('', 'none'), coalesce((o->>'start_tls')::boolean, false) "
         "FROM (SELECT $1::jsonb) AS given(o)",
         std::string_view(json));
-    const Options given{rows.boolean(0, 0), rows.boolean(0, 1) && !rows.boolean(0, 2)};
+    const Options given{rows.boolean(0, 0), rows.boolean(0, 1) && !rows.boolean(0, 2),
+                        rows.boolean(0, 2)};
 
     std::string text;
     bool any = false;
@@ -71,6 +73,11 @@ Datum check_url(FunctionCallInfo call) {
         any = true;
         const net::Url url = parse(text);
         check_scheme(kind, url);
+        if (given.start_tls && url.scheme == "ldaps") {
+            throw pg::UserError(ERRCODE_INVALID_PARAMETER_VALUE,
+                                "the option start_tls cannot be used with ldaps://", {},
+                                "Use ldap:// with start_tls, or ldaps:// without.");
+        }
         check_allowed_host(text);
         const bool secret_on_the_wire = kind != "ldap" || given.has_password;
         if (secret_on_the_wire && net::refuses_plaintext(url, given.allow_plaintext)) {

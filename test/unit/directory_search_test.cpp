@@ -117,6 +117,20 @@ TEST_F(Slapd, WrongPasswordNameAndPortAreTold) {
     EXPECT_EQ(kind_of(server("http://127.0.0.1")), ErrorKind::configuration);
 }
 
+TEST_F(Slapd, LongWordsOfTheServerAreCutBetweenCharacters) {
+    const Connection connection(server_, never);
+    for (const std::string& start : {std::string(), std::string("x")}) {
+        std::string diagnostic = start;
+        for (int i = 0; i < 600; ++i) {
+            diagnostic += "\u00fc";
+        }
+        const Error error = connection.failure(LDAP_OTHER, "bind", diagnostic);
+        EXPECT_TRUE(is_utf8(error.what())) << error.what();
+        EXPECT_LT(std::string(error.what()).size(), 600u);
+    }
+    EXPECT_TRUE(is_utf8(connection.failure(LDAP_OTHER, "bind", "\xff\xfe").what()));
+}
+
 TEST_F(Slapd, WrongBaseAndFilterAreTold) {
     Connection connection(server_, never);
     Query query = all_people(100);
