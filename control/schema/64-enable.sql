@@ -103,9 +103,12 @@ BEGIN
     END IF;
     PERFORM crmsync.check_column(to_regclass(this.source), m.crm) FROM crmsync.mapping m WHERE m.link = this.id;
     stray := (SELECT min(p) FROM unnest(this.match_on) p
-              WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id));
+              WHERE lower(p) NOT IN (SELECT lower(m.property) FROM crmsync.mapping m
+                                     WHERE m.link = this.id AND m.property <> '@none'));
     IF stray IS NOT NULL THEN
-        RAISE EXCEPTION 'match_on names %, which is not mapped', stray USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'match_on names %, which is not mapped', stray
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'It names properties: attributes of the directory, as crmsync.map maps them to columns.';
     END IF;
     FOR needed IN
         SELECT r.relation, p.privilege

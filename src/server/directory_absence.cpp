@@ -103,15 +103,13 @@ void DirectoryMerge::mark_vanished() {
     const std::optional<std::string> disabled = reader_.enabled_value(false);
     if (link_.disables_vanished && mapping != nullptr && disabled && !records.empty()) {
         const auto position = static_cast<std::size_t>(mapping - link_.mappings.data());
-        const std::string staged = "e.v" + std::to_string(position);
-        std::string text = value(position);
-        text.replace(text.find(staged), staged.size(), "$2");
+        const std::string text = value(position, "$2");
         const pg::Parameter parameters[] = {&records, std::string_view(*disabled)};
-        const pg::Rows rows = pg::query(
-            "UPDATE " + link_.source + " t SET " + mapping->column + " = " + text + " WHERE t." +
-                link_.key_column + " = ANY ($1::" + link_.key_type + "[]) AND t." +
-                mapping->column + "::text IS DISTINCT FROM (" + text + ")::text",
-            parameters, {.owner = link_.owner, .once = true});
+        const pg::Rows rows =
+            pg::query("UPDATE " + link_.source + " t SET " + mapping->column + " = " + text +
+                          " WHERE t." + link_.key_column + " = ANY ($1::" + link_.key_type +
+                          "[]) AND " + differs(position, text),
+                      parameters, {.owner = link_.owner, .once = true});
         outcome_.disabled += static_cast<std::int64_t>(rows.size());
     }
     outcome_.vanished = static_cast<std::int64_t>(records.size());

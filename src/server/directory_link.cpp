@@ -128,7 +128,9 @@ void read_mappings(DirectoryLink& link) {
     const pg::Rows rows = pg::query(
         "SELECT m.property, pg_catalog.quote_ident(m.crm), "
         "pg_catalog.format_type(a.atttypid, -1), m.crm = l.key, m.fallback, m.inbound, "
-        "m.value_map IS NOT NULL, v.crm_value, v.value, m.crm = ANY (l.match_on), m.crm "
+        "m.value_map IS NOT NULL, v.crm_value, v.value, "
+        "pg_catalog.lower(m.property) = ANY (ARRAY(SELECT pg_catalog.lower(p) "
+        "FROM pg_catalog.unnest(l.match_on) p)) "
         "FROM crmsync.link l CROSS JOIN crmsync.mapping_in_force(l.id) m "
         "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = l.source::pg_catalog.regclass "
         "AND a.attname = m.crm AND a.attnum > 0 AND NOT a.attisdropped "
@@ -176,6 +178,19 @@ void read_mappings(DirectoryLink& link) {
     if (link.mappings.empty()) {
         throw broken("link \"" + link.name + "\" maps no property to a column of the CRM",
                      "Map some with crmsync.map.");
+    }
+}
+
+// Fewer properties than match_on names would match more than was meant.
+void check_match_on(const DirectoryLink& link) {
+    const pg::Rows rows = pg::query(
+        "SELECT pg_catalog.min(p) FROM crmsync.link l, pg_catalog.unnest(l.match_on) p "
+        "WHERE l.id = $1 AND pg_catalog.lower(p) NOT IN (SELECT pg_catalog.lower(m.property) "
+        "FROM crmsync.mapping_in_force(l.id) m WHERE m.property <> '@none')",
+        link.id);
+    if (!rows.is_null(0, 0)) {
+        throw broken("match_on names " + rows.string(0, 0) + ", which is not mapped",
+                     "Map it with crmsync.map, then call crmsync.enable_link.");
     }
 }
 
@@ -287,6 +302,7 @@ DirectoryLink read_directory_link(int id) {
     link.server = read_directory_server(link.target);
     read_key(link);
     read_mappings(link);
+    check_match_on(link);
     read_groups(link);
     read_memberships(link);
     read_mailbox(link);

@@ -62,7 +62,7 @@ struct DirectoryLink {
     std::string base;
     directory::Scope scope = directory::Scope::sub;
     std::string filter;  // empty: persons
-    int page_size = 0;  // 0: as suits the server
+    int page_size = 0;   // 0: as suits the server
     bool nested = false;
     bool exclusive = false;
     std::int64_t grace_seconds = 0;

@@ -14,10 +14,6 @@ namespace {
 
 constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
 
-std::string literal(std::string_view text) {
-    return pg::query("SELECT pg_catalog.quote_literal($1)", text).string(0, 0);
-}
-
 const char* form_name(directory::MemberForm form) {
     return form == directory::MemberForm::dn ? "dn" : "login";
 }

@@ -77,11 +77,20 @@ DirectoryMerge::DirectoryMerge(const DirectoryLink& link, const DirectoryRowRead
       update_statement_(update_statement()) {}
 
 std::string DirectoryMerge::value(std::size_t position) const {
+    return value(position, "e.v" + std::to_string(position));
+}
+
+std::string DirectoryMerge::value(std::size_t position, const std::string& text) const {
     const DirectoryMapping& mapping = link_.mappings[position];
-    const std::string staged = "e.v" + std::to_string(position);
     return mapping.inbound.empty()
-               ? staged + "::" + mapping.type
-               : "pg_temp.crmsync_inbound_" + std::to_string(position) + "(" + staged + ")";
+               ? text + "::" + mapping.type
+               : "pg_temp.crmsync_inbound_" + std::to_string(position) + "(" + text + ")";
+}
+
+// As text, which every type can be. The column may have a collation of its own, which has no say.
+std::string DirectoryMerge::differs(std::size_t position, const std::string& value) const {
+    return "t." + link_.mappings[position].column + "::text COLLATE \"C\" IS DISTINCT FROM (" +
+           value + ")::text COLLATE \"C\"";
 }
 
 // New rows get their keys first, so that each is known to belong to its entry whatever RETURNING
@@ -117,7 +126,7 @@ std::string DirectoryMerge::insert_statement() const {
     }
     for (const DirectoryConstant& constant : link_.constants) {
         columns += ", " + constant.column;
-        values += ", (" + constant.expression + ")::" + constant.type;
+        values += ", (" + constant.expression + "\n)::" + constant.type;
     }
     return "INSERT INTO " + link_.source + " (" + columns + ")" +
            (link_.key_is_always_generated ? " OVERRIDING SYSTEM VALUE" : "") + " SELECT " + values +
@@ -125,11 +134,10 @@ std::string DirectoryMerge::insert_statement() const {
            "WHERE true";
 }
 
-// A column is set when its value in the directory changed since the last run; then it is compared
-// as text, which every type can.
+// A column is set when its value in the directory changed since the last run.
 std::string DirectoryMerge::update_statement() const {
     std::string assignments;
-    std::string differs;
+    std::string difference;
     for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
         const DirectoryMapping& mapping = link_.mappings[i];
         if (mapping.column_is_key) {
@@ -144,8 +152,7 @@ std::string DirectoryMerge::update_statement() const {
         const std::string column = "t." + mapping.column;
         assignments += (assignments.empty() ? "" : ", ") + mapping.column + " = CASE WHEN " +
                        changed + " THEN " + value(i) + " ELSE " + column + " END";
-        differs += (differs.empty() ? "" : " OR ") + changed + " AND " + column +
-                   "::text IS DISTINCT FROM (" + value(i) + ")::text";
+        difference += (difference.empty() ? "" : " OR ") + changed + " AND " + differs(i, value(i));
     }
     if (assignments.empty()) {
         return {};
@@ -153,7 +160,7 @@ std::string DirectoryMerge::update_statement() const {
     return "UPDATE " + link_.source + " t SET " + assignments +
            " FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
            "WHERE c.record IS NOT NULL AND e.problem IS NULL AND t." +
-           link_.key_column + " = c.record::" + link_.key_type + " AND (" + differs + ")";
+           link_.key_column + " = c.record::" + link_.key_type + " AND (" + difference + ")";
 }
 
 void DirectoryMerge::compare() {
@@ -208,53 +215,6 @@ void DirectoryMerge::record_problems() {
         failed_records_.push_back(rows.string(row, 0));
     }
     outcome_.failed += static_cast<std::int64_t>(rows.size());
-}
-
-// An entry that is seen for the first time may belong to a row that is there already.
-void DirectoryMerge::adopt() {
-    if (link_.match_on.empty()) {
-        return;
-    }
-    std::string condition;
-    for (const int position : link_.match_on) {
-        const DirectoryMapping& mapping = link_.mappings[static_cast<std::size_t>(position)];
-        condition += " AND pg_catalog.lower(t." + mapping.column + "::text) = pg_catalog.lower((" +
-                     value(static_cast<std::size_t>(position)) + ")::text)";
-    }
-    pg::query("INSERT INTO pg_temp.crmsync_match (entry, record) SELECT c.entry, t." +
-                  link_.key_column +
-                  "::text FROM pg_temp.crmsync_change c "
-                  "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry JOIN " +
-                  link_.source + " t ON true" + condition +
-                  " WHERE c.record IS NULL AND e.problem IS NULL",
-              {}, {.owner = link_.owner, .once = true});
-    NoNestedLoops planning;
-    pg::query(
-        "DELETE FROM pg_temp.crmsync_change c USING pg_temp.crmsync_match m "
-        "WHERE c.entry = m.entry AND pg_catalog.octet_length(m.record) > $1",
-        static_cast<std::int32_t>(longest_key));
-    refuse_long_keys("crmsync_match");
-    pg::query(
-        "DELETE FROM pg_temp.crmsync_match m USING crmsync.item i WHERE i.link = $1 "
-        "AND i.record = m.record AND i.mailbox = $2 AND i.state = 'linked' AND EXISTS "
-        "(SELECT FROM pg_temp.crmsync_entry e WHERE e.key = i.remote_id)",
-        link_.id, link_.mailbox);
-    const pg::Rows ambiguous = pg::query(
-        "WITH a AS (SELECT entry FROM (SELECT entry, pg_catalog.count(*) OVER (PARTITION BY entry) "
-        "AS records, pg_catalog.count(*) OVER (PARTITION BY record) AS entries "
-        "FROM pg_temp.crmsync_match) m WHERE records > 1 OR entries > 1 GROUP BY entry), "
-        "g AS (DELETE FROM pg_temp.crmsync_match m USING a WHERE m.entry = a.entry), "
-        "s AS (DELETE FROM pg_temp.crmsync_change c USING a WHERE c.entry = a.entry) "
-        "SELECT e.dn FROM a JOIN pg_temp.crmsync_entry e ON e.ctid = a.entry");
-    for (std::uint64_t row = 0; row < ambiguous.size(); ++row) {
-        write_failure(ambiguous.string(row, 0), "AMBIGUOUS",
-                      "several rows of " + link_.source + " or several entries match each other");
-    }
-    pg::query(
-        "UPDATE pg_temp.crmsync_change c SET record = m.record "
-        "FROM pg_temp.crmsync_match m WHERE m.entry = c.entry");
-    planning.end();
-    pg::query("TRUNCATE pg_temp.crmsync_match", {}, {.once = true});
 }
 
 std::int64_t DirectoryMerge::change_size() const {

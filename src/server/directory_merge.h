@@ -70,6 +70,9 @@ class DirectoryMerge {
     };
 
     void find_duplicates();
+    void create_match_functions() const;
+    bool seek() const;
+    void find_matches();
     void adopt();
     void hold_disabled();
     void record_problems();
@@ -84,7 +87,11 @@ class DirectoryMerge {
     void fail(Slice slice, const pg::Error& error);
     void write_failure(const std::string& record, const std::string& code,
                        const std::string& message);
+    // SQL expressions: what a column gets, of an entry or of this text; and whether a row has
+    // something else there.
     std::string value(std::size_t position) const;
+    std::string value(std::size_t position, const std::string& text) const;
+    std::string differs(std::size_t position, const std::string& value) const;
     std::string key_statement() const;
     std::string insert_statement() const;
     std::string update_statement() const;

@@ -113,6 +113,10 @@ void DirectoryCopy::flush() {
     buffer_.assign(copy_header);
 }
 
+std::string literal(std::string_view text) {
+    return pg::query("SELECT pg_catalog.quote_literal($1)", text).string(0, 0);
+}
+
 int entry_columns(const DirectoryLink& link) {
     return fixed_columns + static_cast<int>(link.mappings.size());
 }
@@ -131,6 +135,7 @@ void create_staging(const DirectoryLink& link) {
         "record text COLLATE \"C\", old_key text COLLATE \"C\")",
         "CREATE TEMPORARY TABLE crmsync_created (entry tid, record text COLLATE \"C\")",
         "CREATE TEMPORARY TABLE crmsync_match (entry tid, record text COLLATE \"C\")",
+        "CREATE TEMPORARY TABLE crmsync_sought (entry tid, key text COLLATE \"C\")",
         "CREATE TEMPORARY TABLE crmsync_member (crm_group text COLLATE \"C\", "
         "form text COLLATE \"C\", member text COLLATE \"C\")",
     };
@@ -144,11 +149,14 @@ void create_staging(const DirectoryLink& link) {
     const std::string role = owner.string(0, 0);
     pg::query(
         "GRANT SELECT ON pg_temp.crmsync_entry, pg_temp.crmsync_change, "
-        "pg_temp.crmsync_member, pg_temp.crmsync_created TO " +
+        "pg_temp.crmsync_member, pg_temp.crmsync_created, pg_temp.crmsync_sought TO " +
             role,
         {}, {.once = true});
-    pg::query("GRANT INSERT ON pg_temp.crmsync_created, pg_temp.crmsync_match TO " + role, {},
-              {.once = true});
+    pg::query(
+        "GRANT INSERT ON pg_temp.crmsync_created, pg_temp.crmsync_match, pg_temp.crmsync_sought "
+        "TO " +
+            role,
+        {}, {.once = true});
 }
 
 void create_inbound_functions(const DirectoryLink& link) {
@@ -157,11 +165,10 @@ void create_inbound_functions(const DirectoryLink& link) {
         if (mapping.inbound.empty()) {
             continue;
         }
-        const pg::Rows body =
-            pg::query("SELECT pg_catalog.quote_literal($1)",
-                      std::string_view("SELECT (" + mapping.inbound + ")::" + mapping.type));
+        // The line feed ends a comment that the expression may end with.
         pg::query("CREATE FUNCTION pg_temp.crmsync_inbound_" + std::to_string(i) +
-                      "(text) RETURNS " + mapping.type + " LANGUAGE sql AS " + body.string(0, 0),
+                      "(text) RETURNS " + mapping.type + " LANGUAGE sql AS " +
+                      literal("SELECT (" + mapping.inbound + "\n)::" + mapping.type),
                   {}, {.owner = link.owner, .once = true});
     }
 }

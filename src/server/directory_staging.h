@@ -37,6 +37,7 @@ class DirectoryCopy {
 //   crmsync_entry    what the directory said: key, change_key, problem, dn, name, login, v0, v1,
 //   ... crmsync_change   which entries are to be merged: entry (its ctid), key, record, old_key
 //   crmsync_created  the rows being inserted into the CRM: entry, record
+//   crmsync_sought   what match_on knows new entries by: entry, key
 //   crmsync_match    rows of the CRM that entries may adopt: entry, record
 //   crmsync_member   members of mapped groups: crm_group, form (dn or login), member
 // and lets the link's owner do what the merge does in his name.
@@ -45,6 +46,9 @@ void create_staging(const DirectoryLink& link);
 // The same for inbound expressions: a temporary function for each, pg_temp.crmsync_inbound_N, which
 // belongs to the link's owner.
 void create_inbound_functions(const DirectoryLink& link);
+
+// The text as an SQL literal.
+std::string literal(std::string_view text);
 
 // Adds the row to what a DirectoryCopy into crmsync_entry collects.
 void add_entry(DirectoryCopy& copy, const DirectoryLink& link, const DirectoryRow& row);
