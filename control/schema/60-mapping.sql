@@ -158,6 +158,81 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_crm_side(crmsync.link, text) IS 'refuses what is neither a column of the source nor an expression over it';
 
+CREATE FUNCTION crmsync.without_parameter(query text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN regexp_replace(query, '\$1(?![0-9])', 'NULL::text', 'g');
+COMMENT ON FUNCTION crmsync.without_parameter(text) IS 'an expression or query over $1 as one that can be compiled into a view';
+
+CREATE FUNCTION crmsync.target_type(this crmsync.link, crm text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format_type(crmsync.column_type(to_regclass(this.source), crm), -1);
+COMMENT ON FUNCTION crmsync.target_type(crmsync.link, text) IS 'type that a value of an import gets, for a column of the source';
+
+-- The same text that the import runs for each value, but for the parameter; property @none has none.
+CREATE FUNCTION crmsync.inbound_query(this crmsync.link, crm text, property text, inbound text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format(E'SELECT 1 AS one WHERE jsonb_build_array((%s\n)::%s) IS NOT NULL',
+              CASE property WHEN '@none' THEN inbound ELSE crmsync.without_parameter(inbound) END,
+              crmsync.target_type(this, crm));
+COMMENT ON FUNCTION crmsync.inbound_query(crmsync.link, text, text, text) IS 'query that compiles when the expression gives one value for the column';
+
+CREATE FUNCTION crmsync.check_inbound(this crmsync.link, crm text, property text, inbound text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    BEGIN
+        PERFORM crmsync.check_expression(inbound);
+    EXCEPTION WHEN syntax_error THEN
+        RAISE EXCEPTION 'inbound is not a single SQL expression: %', inbound
+            USING ERRCODE = 'syntax_error',
+                  HINT = CASE property WHEN '@none' THEN 'It makes the value of new rows: ''new'', for one.'
+                                       ELSE 'It makes the column''s value of $1, the property as text: upper($1), for one.' END;
+    WHEN invalid_column_reference THEN
+        RAISE EXCEPTION '% of inbound', sqlerrm
+            USING ERRCODE = 'invalid_column_reference',
+                  HINT = 'Put the name of the relation that it belongs to before it.';
+    END;
+    PERFORM crmsync.check_query(format('the expression %s', inbound), crmsync.inbound_query(this, crm, property, inbound));
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_inbound(crmsync.link, text, text, text) IS 'refuses what is not an expression over $1 that the column can hold';
+
+CREATE FUNCTION crmsync.check_fallback(this crmsync.link, crm text, fallback text, inbound text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF fallback ~ '^''([^'']|'''')*''$' THEN
+        -- With inbound it is the expression that makes it fit.
+        PERFORM crmsync.check_query(format('the fallback %s', fallback),
+                                    format('SELECT %s::%s AS value', fallback, crmsync.target_type(this, crm)))
+        WHERE inbound IS NULL;
+    ELSIF fallback = '@none' OR fallback LIKE '%''%' THEN
+        RAISE EXCEPTION 'invalid fallback %', fallback
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Another property, or a constant in quotes within the quotes: fallback => ''''''unknown'''''', for one.';
+    ELSE
+        PERFORM crmsync.check_directory_property(fallback, NULL);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_fallback(crmsync.link, text, text, text) IS 'refuses what is neither a property nor a constant that the column can hold';
+
+-- One mapping of an import; at enable_link again, since the column may be another one by then.
+CREATE FUNCTION crmsync.check_directory_mapping(this crmsync.link, crm text, property text, fallback text, inbound text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM crmsync.check_directory_property(property, inbound);
+    IF inbound IS NOT NULL THEN
+        PERFORM crmsync.check_inbound(this, crm, property, inbound);
+    END IF;
+    IF fallback IS NOT NULL THEN
+        PERFORM crmsync.check_fallback(this, crm, fallback, inbound);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_directory_mapping(crmsync.link, text, text, text, text) IS 'refuses a mapping that an import could not carry out';
+
 CREATE FUNCTION crmsync.map(
     link text, crm text, property text, direction text DEFAULT NULL, value_map jsonb DEFAULT NULL,
     fallback text DEFAULT NULL, inbound text DEFAULT NULL, options jsonb DEFAULT '{}')
@@ -177,7 +252,7 @@ BEGIN
     PERFORM crmsync.check_options('mapping', kind, options);
     PERFORM crmsync.check_value_map(value_map);
     IF kind = 'ldap' THEN
-        PERFORM crmsync.check_directory_property(property, inbound);
+        PERFORM crmsync.check_directory_mapping(this, crm, property, fallback, inbound);
         other := (SELECT m.property FROM crmsync.mapping m
                   WHERE m.link = this.id AND m.crm = map.crm AND m.property <> map.property);
         IF other IS NOT NULL THEN
@@ -356,7 +431,7 @@ COMMENT ON FUNCTION crmsync.watch(text, regclass, text, text, text[]) IS 'a chan
 
 CREATE FUNCTION crmsync.lookup_without_parameter(lookup text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN format(E'SELECT ARRAY(%s\n) AS keys', regexp_replace(lookup, '\$1(?![0-9])', 'NULL::text', 'g'));
+RETURN format(E'SELECT ARRAY(%s\n) AS keys', crmsync.without_parameter(lookup));
 COMMENT ON FUNCTION crmsync.lookup_without_parameter(text) IS 'a lookup as a query that can be compiled into a view';
 
 CREATE FUNCTION crmsync.check_lookup(lookup text) RETURNS void

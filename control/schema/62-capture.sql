@@ -68,6 +68,20 @@ RETURNS TABLE (object oid, class text, column_name text, direct boolean, times i
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF this.direction = 'inbound' THEN
+        RETURN QUERY
+            SELECT d.*, 'values'
+            FROM crmsync.mapping m,
+                 crmsync.check_query(format('the expression %s', m.inbound),
+                                     crmsync.inbound_query(this, m.crm, m.property, m.inbound)) d
+            WHERE m.link = this.id AND m.inbound IS NOT NULL
+            UNION ALL
+            SELECT d.*, 'memberships'
+            FROM crmsync.group_mapping g,
+                 crmsync.check_query(format('the expression %s', g.crm_group), format(E'SELECT %s\n AS value', g.crm_group)) d
+            WHERE g.link = this.id AND g.crm_group LIKE '(%)';
+        RETURN;
+    END IF;
     RETURN QUERY
         SELECT d.*, 'values' FROM crmsync.check_query('the mapping', crmsync.build_source_query(this.id, 'NULL::text[]')) d
         UNION ALL

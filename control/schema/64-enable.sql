@@ -90,7 +90,7 @@ $$;
 COMMENT ON FUNCTION crmsync.membership_relation(crmsync.link) IS 'the relation that memberships are kept in; refuses an option memberships that does not fit';
 
 CREATE FUNCTION crmsync.check_import(this crmsync.link) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     owner regrole := to_regrole(this.owner);
@@ -101,7 +101,8 @@ BEGIN
         RAISE EXCEPTION 'the owner of link "%", role %, does not exist', this.name, this.owner
             USING ERRCODE = 'undefined_object', HINT = 'Name another with crmsync.alter_link(..., owner => ...).';
     END IF;
-    PERFORM crmsync.check_column(to_regclass(this.source), m.crm) FROM crmsync.mapping m WHERE m.link = this.id;
+    PERFORM crmsync.check_directory_mapping(this, m.crm, m.property, m.fallback, m.inbound)
+    FROM crmsync.mapping m WHERE m.link = this.id;
     stray := (SELECT min(p) FROM unnest(this.match_on) p
               WHERE lower(p) NOT IN (SELECT lower(m.property) FROM crmsync.mapping m
                                      WHERE m.link = this.id AND m.property <> '@none'));
@@ -130,9 +131,17 @@ BEGIN
                       HINT = format('ALTER ROLE %s BYPASSRLS, or name another owner.', owner);
         END IF;
     END LOOP;
+    -- The import makes functions of them, for its own session.
+    IF NOT has_database_privilege(owner, current_database(), 'TEMPORARY')
+       AND EXISTS (SELECT FROM crmsync.mapping m WHERE m.link = this.id AND m.inbound IS NOT NULL AND m.property <> '@none') THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege TEMPORARY on database %', owner, this.name, current_database()
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'Expressions of the parameter inbound need it.',
+                  HINT = format('GRANT TEMPORARY ON DATABASE %I TO %s;', current_database(), owner);
+    END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_import(crmsync.link) IS 'refuses an import whose owner may not write, or whose columns are gone';
+COMMENT ON FUNCTION crmsync.check_import(crmsync.link) IS 'refuses an import whose owner may not write, or whose columns or expressions cannot be used';
 
 CREATE FUNCTION crmsync.check_mapped(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -229,10 +238,10 @@ BEGIN
     UPDATE crmsync.link l SET enabled = false, armed_mapping = NULL WHERE l.id = this.id AND l.enabled;
     this := crmsync.complete_link(this);
     PERFORM crmsync.check_mapped(this);
+    PERFORM crmsync.check_rights(this);
     IF this.direction = 'inbound' THEN
         PERFORM crmsync.check_import(this);
     ELSE
-        PERFORM crmsync.check_rights(this);
         PERFORM crmsync.warn_unseen(this);
         RETURN QUERY SELECT a.* FROM crmsync.arm_link(this) a;
     END IF;
