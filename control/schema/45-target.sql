@@ -254,6 +254,7 @@ DECLARE
     target crmsync.target := crmsync.find_target(name, 'operator');
 BEGIN
     UPDATE crmsync.target t SET paused = true WHERE t.name = target.name AND NOT t.paused;
+    PERFORM crmsync.wake();
 END;
 $$;
 COMMENT ON FUNCTION crmsync.pause_target(text) IS 'stops all links of a target after what is under way; changes are kept for later';

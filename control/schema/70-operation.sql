@@ -50,6 +50,24 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.is_imported(integer, timestamptz) IS 'whether an import that began since then has ended, well or not';
 
+-- A target that pauses is tried when somebody asks for it; one that is stopped waits for somebody to
+-- mend it: every attempt with a wrong password brings its account nearer to being locked.
+CREATE FUNCTION crmsync.import_obstacle(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT CASE WHEN NOT l.enabled THEN 'it is not enabled'
+                WHEN t.paused THEN format('target "%s" is paused', t.name)
+                WHEN s.code IS NOT NULL AND s.next_attempt IS NULL
+                     AND NOT EXISTS (SELECT FROM crmsync.request r
+                                     WHERE r.target = t.name OR (r.action = 'retry' AND r.link = l.id))
+                THEN format('target "%s" is stopped: %s', t.name, concat_ws(': ', s.code, s.message)) END
+    FROM crmsync.link l
+    JOIN crmsync.target t ON t.name = l.target
+    LEFT JOIN crmsync.target_state s ON s.target = t.name
+    WHERE l.id = import_obstacle.link;
+END;
+COMMENT ON FUNCTION crmsync.import_obstacle(integer) IS 'why no import begins even when it is asked for; NULL: one does';
+
 CREATE FUNCTION crmsync.check_may_wait() RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -78,7 +96,7 @@ DECLARE
 BEGIN
     LOOP
         IF this.direction = 'inbound' THEN
-            done := crmsync.is_imported(this.id, started);
+            done := crmsync.is_imported(this.id, started) OR crmsync.import_obstacle(this.id) IS NOT NULL;
         ELSE
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
                AND EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL) THEN
@@ -104,6 +122,7 @@ DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator');
     goal pg_snapshot := pg_current_snapshot();
     called timestamptz := clock_timestamp();
+    obstacle text;
 BEGIN
     IF NOT this.enabled THEN
         RAISE EXCEPTION 'link "%" is not enabled', link
@@ -119,6 +138,12 @@ BEGIN
     END IF;
     IF wait IS NOT NULL THEN
         PERFORM crmsync.wait_for(this, goal, called + wait);
+    END IF;
+    obstacle := crmsync.import_obstacle(this.id);
+    IF this.direction = 'inbound' AND obstacle IS NOT NULL THEN
+        RAISE WARNING 'link "%" imports nothing: %', link, obstacle
+            USING HINT = CASE WHEN obstacle LIKE 'target %' THEN format('Mend it, then SELECT crmsync.resume_target(%L);', this.target)
+                              ELSE format('Call crmsync.enable_link(%L).', link) END;
     END IF;
     pending := (SELECT count(*) FROM crmsync.pending p WHERE p.link = this.id)
              + (SELECT count(*) FROM crmsync.item i WHERE i.link = this.id AND i.state = 'leaving');
@@ -198,6 +223,10 @@ BEGIN ATOMIC
     FROM unnest(requests) r
     WHERE r.record IS NULL AND m.link = r.link AND m.id = coalesce(r.mailbox, m.id) AND m.code IS NOT NULL;
 
+    UPDATE crmsync.target_state t SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
+    FROM unnest(requests) r, crmsync.link l
+    WHERE r.record IS NULL AND l.id = r.link AND l.direction = 'inbound' AND t.target = l.target AND t.code IS NOT NULL;
+
     -- What could not be imported is noted until an import has met it again.
     WITH removed AS (
         DELETE FROM crmsync.failure f USING unnest(requests) r, crmsync.link l
@@ -241,6 +270,10 @@ BEGIN
     PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
     UPDATE crmsync.target_state s SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
     FROM unnest(requests) r WHERE r.action = 'resume' AND s.target = r.target;
+    -- An import that has failed is tried at once; others have their time.
+    UPDATE crmsync.link_state s SET next_attempt = NULL
+    FROM unnest(requests) r, crmsync.link l
+    WHERE r.action = 'resume' AND l.target = r.target AND l.direction = 'inbound' AND s.link = l.id AND s.attempts > 0;
     PERFORM crmsync.request_sync(r.link) FROM unnest(requests) r WHERE r.link IS NOT NULL;
 END;
 $$;

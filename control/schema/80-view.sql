@@ -340,6 +340,12 @@ FROM (
     FROM crmsync.link l JOIN crmsync.link_state s ON s.link = l.id
     WHERE l.enabled AND s.broken IS NOT NULL
     UNION ALL
+    SELECT l.id, 'link', l.name, pg_catalog.concat_ws(' ', 'failing', s.code), s.last_error, s.last_error_at, 'It is tried again by itself.'
+    FROM crmsync.link l
+    JOIN crmsync.link_state s ON s.link = l.id
+    LEFT JOIN crmsync.target_state t ON t.target = l.target
+    WHERE l.enabled AND l.direction = 'inbound' AND s.attempts > 2 AND s.broken IS NULL AND t.code IS NULL
+    UNION ALL
     SELECT l.id, 'link', l.name, s.held, NULL, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving'),
            pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L);', l.name)
     FROM crmsync.link l JOIN crmsync.link_state s ON s.link = l.id

@@ -2,6 +2,20 @@
 
 namespace crmsync::directory {
 
+bool concerns_server(ErrorKind kind) noexcept {
+    switch (kind) {
+        case ErrorKind::resolve:
+        case ErrorKind::connect:
+        case ErrorKind::tls:
+        case ErrorKind::credentials:
+        case ErrorKind::lost:
+        case ErrorKind::timeout:
+            return true;
+        default:
+            return false;
+    }
+}
+
 const char* error_code(ErrorKind kind) noexcept {
     switch (kind) {
         case ErrorKind::configuration:

@@ -38,6 +38,10 @@ class Error : public std::runtime_error {
     int code_;
 };
 
+// Whether it is the server, or how we log on, that fails: then no other search will do better. The
+// other kinds may be due to what one search asks for.
+bool concerns_server(ErrorKind kind) noexcept;
+
 // The kind in one word, as it stands in target_state.code.
 const char* error_code(ErrorKind kind) noexcept;
 

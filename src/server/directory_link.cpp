@@ -42,7 +42,9 @@ directory::Scope scope_from_name(std::string_view name) {
 
 void read_link_row(DirectoryLink& link) {
     const pg::Rows rows = pg::query(
-        "SELECT l.name, l.target, l.enabled AND NOT t.paused, pg_catalog.to_regrole(l.owner)::oid, "
+        "SELECT l.name, l.target, l.enabled AND NOT t.paused AND NOT EXISTS (SELECT FROM "
+        "crmsync.target_state ts WHERE ts.target = l.target AND ts.code IS NOT NULL "
+        "AND ts.next_attempt IS NULL), pg_catalog.to_regrole(l.owner)::oid, "
         "l.options->>'base', coalesce(l.options->>'scope', 'sub'), "
         "coalesce(l.options->>'filter', ''), t.options->>'page_size', "
         "coalesce((l.options->>'nested')::boolean, false), "

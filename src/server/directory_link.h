@@ -55,7 +55,7 @@ struct DirectoryLink {
     int id = 0;
     std::string name;
     std::string target;
-    bool runs = false;  // enabled, and its target not paused
+    bool runs = false;  // enabled, and its target neither paused nor stopped
     Oid owner = InvalidOid;
 
     directory::Server server;

@@ -8,8 +8,8 @@
 //
 // Nothing is merged before the search is complete: a run that fails until then changes nothing, and
 // what fails after it is done again by the next run, since every step only removes differences.
-#include <algorithm>
-#include <cstring>
+#include <chrono>
+#include <string>
 
 #include "directory/search.h"
 #include "directory/server_kind.h"
@@ -39,6 +39,8 @@ namespace {
 constexpr std::int32_t lock_space = 0x63726d73;  // of the advisory locks, one for each link
 constexpr std::uint64_t progress_interval = 1000;
 
+constexpr std::chrono::seconds longest_wait_to_record{16};
+
 constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
 
 // Servers of Active Directory allow no larger page (MaxPageSize); others are read faster in larger
@@ -67,56 +69,77 @@ bool should_stop() {
     return false;
 }
 
+// Why a run has failed.
+struct Trouble {
+    std::string code;
+    std::string message;
+    std::string hint;
+    bool of_target = false;     // and so of all its links
+    bool stops_target = false;  // until somebody says otherwise
+    bool is_broken = false;     // the link: nothing will change by itself
+};
+
+Trouble trouble_of(const directory::Error& error) {
+    return {directory::error_code(error.kind()), error.what(), error.hint(),
+            directory::concerns_server(error.kind()),
+            error.kind() == directory::ErrorKind::credentials};
+}
+
+// A name that no longer resolves, or a right that is missing.
+bool is_broken(const std::string& sqlstate) {
+    return sqlstate.starts_with("42");
+}
+
+Trouble trouble_of(const pg::UserError& error) {
+    const bool broken = error.sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE ||
+                        is_broken(pg::Error{.sqlstate = error.sqlstate}.code());
+    return {"CONFIGURATION", error.what(), error.hint, false, false, broken};
+}
+
+Trouble trouble_of(const pg::Error& error) {
+    return {error.code(), error.message, error.hint, false, false, is_broken(error.code())};
+}
+
 class DirectoryRun {
   public:
     explicit DirectoryRun(int link) : id_(link) {}
 
     void run() {
-        if (!begin()) {
-            return;
-        }
         try {
-            import();
+            if (begin()) {
+                import();
+            }
         } catch (const directory::Error& error) {
-            record_failure(directory::error_code(error.kind()), error.what(), error.hint(), true);
+            record_failure(trouble_of(error));
         } catch (const pg::UserError& error) {
-            record_failure("CONFIGURATION", error.what(), error.hint, false);
+            record_failure(trouble_of(error));
         } catch (const pg::Error& error) {
-            record_failure(error.code(), error.message, error.hint, false);
+            record_failure(trouble_of(error));
         }
     }
 
   private:
     bool begin() {
-        try {
-            pg::Transaction transaction("reading link " + std::to_string(id_), read_committed);
-            const bool is_mine = pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)",
-                                           lock_space, static_cast<std::int32_t>(id_))
-                                     .boolean(0, 0);
-            if (!is_mine) {
-                return false;
-            }
-            link_ = read_directory_link(id_);
-            if (!link_.runs) {
-                return false;
-            }
-            pg::query(
-                "INSERT INTO crmsync.link_state AS s (link, last_started) "
-                "VALUES ($1, pg_catalog.clock_timestamp()) ON CONFLICT (link) DO UPDATE "
-                "SET last_started = excluded.last_started",
-                id_);
-            create_staging(link_);
-            create_inbound_functions(link_);
-            transaction.commit();
-            return true;
-        } catch (const pg::UserError& error) {
-            link_.id = id_;
-            record_failure("CONFIGURATION", error.what(), error.hint, false);
-        } catch (const directory::Error& error) {
-            link_.id = id_;
-            record_failure(directory::error_code(error.kind()), error.what(), error.hint(), false);
+        pg::Transaction transaction("reading link " + std::to_string(id_), read_committed);
+        const bool is_mine = pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", lock_space,
+                                       static_cast<std::int32_t>(id_))
+                                 .boolean(0, 0);
+        if (!is_mine) {
+            return false;
         }
-        return false;
+        link_ = read_directory_link(id_);
+        if (!link_.runs) {
+            return false;
+        }
+        pg::query(
+            "INSERT INTO crmsync.link_state AS s (link, last_started) "
+            "VALUES ($1, pg_catalog.clock_timestamp()) ON CONFLICT (link) DO UPDATE "
+            "SET last_started = excluded.last_started",
+            id_);
+        create_staging(link_);
+        create_inbound_functions(link_);
+        transaction.commit();
+        return true;
     }
 
     void import() {
@@ -226,12 +249,35 @@ class DirectoryRun {
         pg::log(is_news ? LOG : DEBUG1, text);
     }
 
+    // What cannot be recorded, because the disk is full, cannot make the next run wait either: so
+    // this process does, for a while.
+    void record_failure(const Trouble& trouble) {
+        bool is_news = false;
+        for (std::chrono::seconds pause{1};; pause *= 2) {
+            try {
+                is_news = write_failure(trouble);
+                break;
+            } catch (const pg::Error&) {
+                pg::check_interrupts();
+                if (pause > longest_wait_to_record) {
+                    throw;
+                }
+                rest(pause);
+            }
+        }
+        if (is_news) {
+            pg::log(WARNING,
+                    "link \"" + (link_.name.empty() ? std::to_string(id_) : link_.name) +
+                        "\": " + trouble.message,
+                    trouble.hint);
+        }
+    }
+
     // Pauses grow with every failure. Wrong credentials stop the target: trying on would lock the
-    // account.
-    void record_failure(const std::string& code, const std::string& message,
-                        const std::string& hint, bool of_target) {
-        const std::string text = message + (hint.empty() ? "" : " (" + hint + ")");
-        const bool stops = code == directory::error_code(directory::ErrorKind::credentials);
+    // account. Returns whether it is another failure than last time.
+    bool write_failure(const Trouble& trouble) {
+        const std::string text =
+            trouble.message + (trouble.hint.empty() ? "" : " (" + trouble.hint + ")");
         pg::Transaction transaction("recording a failure of link " + std::to_string(id_),
                                     read_committed);
         const bool is_news =
@@ -242,16 +288,17 @@ class DirectoryRun {
                 .boolean(0, 0);
         pg::query(
             "INSERT INTO crmsync.link_state AS s (link, last_started, last_error, code, "
-            "last_error_at, attempts, next_attempt) SELECT id, pg_catalog.clock_timestamp(), "
-            "$2, $3, pg_catalog.clock_timestamp(), 1, pg_catalog.clock_timestamp() + "
-            "interval '30 s' FROM crmsync.link WHERE id = $1 ON CONFLICT (link) DO UPDATE "
+            "last_error_at, broken, attempts, next_attempt) SELECT id, "
+            "pg_catalog.clock_timestamp(), $2, $4, pg_catalog.clock_timestamp(), "
+            "CASE WHEN $3 THEN $2 END, 1, pg_catalog.clock_timestamp() + interval '30 s' "
+            "FROM crmsync.link WHERE id = $1 ON CONFLICT (link) DO UPDATE "
             "SET last_started = excluded.last_started, last_error = excluded.last_error, "
-            "code = excluded.code, "
-            "last_error_at = excluded.last_error_at, attempts = s.attempts + 1, "
+            "code = excluded.code, last_error_at = excluded.last_error_at, "
+            "broken = excluded.broken, attempts = s.attempts + 1, "
             "next_attempt = pg_catalog.clock_timestamp() + least(interval '30 s' * "
             "pg_catalog.power(2, least(s.attempts, 10)), interval '1 hour')",
-            id_, std::string_view(text), std::string_view(code));
-        if (of_target) {
+            id_, std::string_view(text), trouble.is_broken, std::string_view(trouble.code));
+        if (trouble.of_target) {
             pg::query(
                 "INSERT INTO crmsync.target_state AS s (target, attempts, code, message, since, "
                 "next_attempt) SELECT name, 1, $2, $3, pg_catalog.clock_timestamp(), "
@@ -262,16 +309,11 @@ class DirectoryRun {
                 "since = coalesce(s.since, excluded.since), next_attempt = CASE WHEN NOT $4 THEN "
                 "pg_catalog.clock_timestamp() + least(interval '30 s' * "
                 "pg_catalog.power(2, least(s.attempts, 10)), interval '1 hour') END",
-                std::string_view(link_.target), std::string_view(code), std::string_view(text),
-                stops);
+                std::string_view(link_.target), std::string_view(trouble.code),
+                std::string_view(text), trouble.stops_target);
         }
         transaction.commit();
-        if (is_news) {
-            pg::log(WARNING,
-                    "link \"" + (link_.name.empty() ? std::to_string(id_) : link_.name) +
-                        "\": " + message,
-                    hint);
-        }
+        return is_news;
     }
 
     int id_;

@@ -11,6 +11,8 @@ namespace crmsync {
 
 namespace {
 
+constexpr std::chrono::seconds shortest_interval{1};
+
 BackgroundWorkerHandle* launch(const char* function, const char* kind, int link) {
     BackgroundWorker worker;
     std::memset(&worker, 0, sizeof worker);
@@ -43,7 +45,13 @@ bool RunSchedule::start(int link) {
         return false;
     }
     runs_[link] = handle;
+    started_[link] = Clock::now();
     return true;
+}
+
+bool RunSchedule::rested(int link) const {
+    const auto last = started_.find(link);
+    return last == started_.end() || Clock::now() - last->second >= shortest_interval;
 }
 
 bool RunSchedule::running(int link) {

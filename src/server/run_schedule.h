@@ -2,6 +2,7 @@
 // may take long (an import, a comparison) runs there, so that the resident worker waits for none.
 #pragma once
 
+#include <chrono>
 #include <map>
 
 #include "server/boundary.h"
@@ -23,10 +24,16 @@ class RunSchedule {
 
     bool running(int link);
 
+    // Whether the last run of this link began some time ago.
+    bool rested(int link) const;
+
   private:
+    using Clock = std::chrono::steady_clock;
+
     const char* function_;
     const char* kind_;
     std::map<int, BackgroundWorkerHandle*> runs_;
+    std::map<int, Clock::time_point> started_;
 };
 
 // In such a worker: the link that it runs for.

@@ -1,11 +1,15 @@
 #include "server/session.h"
 
+#include <algorithm>
+
 extern "C" {
 #include "libpq/pqsignal.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 }
@@ -43,6 +47,19 @@ void configure_session(const char* lock_timeout) {
             SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
         }
     });
+}
+
+void rest(std::chrono::milliseconds pause) {
+    constexpr std::chrono::milliseconds slice{200};
+    while (pause.count() > 0) {
+        const long milliseconds = static_cast<long>(std::min(pause, slice).count());
+        pg::guard([&] {
+            (void)WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+                            PG_WAIT_EXTENSION);
+        });
+        pg::check_interrupts();
+        pause -= slice;
+    }
 }
 
 }  // namespace crmsync

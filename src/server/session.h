@@ -1,6 +1,8 @@
 // What every background worker of the engine begins with.
 #pragma once
 
+#include <chrono>
+
 #include "server/boundary.h"
 
 namespace crmsync {
@@ -11,5 +13,8 @@ void connect_worker(Datum database);
 // What every statement of this process goes by, whatever the database or its roles are set to.
 // lock_timeout: as in SQL.
 void configure_session(const char* lock_timeout);
+
+// Does nothing for so long; a termination ends the process in here.
+void rest(std::chrono::milliseconds pause);
 
 }  // namespace crmsync

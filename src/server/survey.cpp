@@ -72,11 +72,16 @@ Survey take_survey(bool retries) {
     }
     survey.due_runs =
         link_ids(enabled_links_of +
-                 "AND t.kind = 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL "
-                 "OR s.last_started IS NULL "
+                 "AND t.kind = 'ldap' AND NOT EXISTS (SELECT FROM crmsync.target_state ts "
+                 "WHERE ts.target = l.target AND ts.code IS NOT NULL "
+                 "AND (ts.next_attempt IS NULL OR ts.next_attempt > pg_catalog.now())) "
+                 "AND (s.link IS NULL OR s.comparison IS NOT NULL "
+                 "OR s.last_started IS NULL OR s.attempts > 0 "
                  "OR s.last_started + l.inbound_interval <= pg_catalog.now() "
-                 "OR (l.daily_at IS NOT NULL AND s.last_started < current_date + l.daily_at "
-                 "AND current_date + l.daily_at <= pg_catalog.now()))");
+                 // Today where the time's own zone has it, which may be another day than here.
+                 "OR EXISTS (SELECT FROM pg_catalog.generate_series(-1, 1) AS day, "
+                 "LATERAL (SELECT current_date + day + l.daily_at) AS due(at) "
+                 "WHERE s.last_started < due.at AND due.at <= pg_catalog.now()))");
     const pg::Rows targets = pg::query(
         "SELECT t.name, coalesce(s.attempts, 0), s.code IS NOT NULL, "
         "s.code IS NOT NULL AND s.next_attempt IS NULL "

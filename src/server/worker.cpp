@@ -26,6 +26,13 @@ constexpr std::size_t low_water = 4000;
 // More records pending than this are a pass whose progress somebody may want to see.
 constexpr std::int64_t long_pass = 100;
 
+// Whether nothing is sent there, however often it is asked for, until somebody has mended it.
+bool is_stopped(const Survey& survey, const std::string& target) {
+    return std::any_of(
+        survey.targets.begin(), survey.targets.end(),
+        [&](const TargetHealth& health) { return health.target == target && health.stopped; });
+}
+
 void log_line(const std::string& text) {
     pg::log(LOG, text);
 }
@@ -224,7 +231,7 @@ void Worker::pass(bool everything) {
         return;
     }
     identity_reported_ = false;
-    start_runs(survey.due_runs);
+    start_runs(survey);
     for (const int id : survey.busy_links) {
         const auto link = configuration_.links.find(id);
         if (link != configuration_.links.end() && wants_work(link->second)) {
@@ -286,15 +293,21 @@ void Worker::note_targets(const Survey& survey) {
     }
 }
 
-void Worker::start_runs(const std::vector<int>& due) {
-    std::set<int> links(due.begin(), due.end());
+void Worker::start_runs(const Survey& survey) {
+    std::set<int> links;
+    std::set<int> waiting;
+    for (const int link : survey.due_runs) {
+        // Whatever ends a run before it can say when it should be tried again.
+        if (imports_.rested(link)) {
+            links.insert(link);
+        }
+    }
     for (const auto& [id, link] : configuration_.links) {
         const bool directory = configuration_.targets.at(link.target).kind == "ldap";
         if (directory && (everything_requested_ || requested_.contains(id))) {
-            links.insert(id);
+            (is_stopped(survey, link.target) ? waiting : links).insert(id);
         }
     }
-    std::set<int> waiting;
     for (const int link : links) {
         // Who asks while a run is under way wants one that begins now; its end wakes us.
         const bool asked = everything_requested_ || requested_.contains(link);

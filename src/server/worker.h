@@ -55,7 +55,7 @@ class Worker {
     void take_back();
     void start_afresh();
     void note_targets(const Survey& survey);
-    void start_runs(const std::vector<int>& due);
+    void start_runs(const Survey& survey);
     bool start_run(RunSchedule& schedule, int link);
     void work_on(const LinkConfiguration& link, bool comparison_due);
     void begin(const LinkConfiguration& link, Work work);

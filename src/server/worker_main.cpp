@@ -10,12 +10,6 @@
 #include "server/transaction.h"
 #include "server/worker.h"
 
-extern "C" {
-#include "miscadmin.h"
-#include "pgstat.h"
-#include "storage/latch.h"
-}
-
 namespace crmsync {
 
 namespace {
@@ -36,14 +30,6 @@ bool passes_by_itself(const pg::Error& error) {
     return error.code().starts_with("40") || error.code().starts_with("53") ||
            error.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
            error.sqlstate == ERRCODE_FOREIGN_KEY_VIOLATION;
-}
-
-void rest(std::chrono::milliseconds pause) {
-    const long milliseconds = static_cast<long>(pause.count());
-    pg::guard([&] {
-        (void)WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, PG_WAIT_EXTENSION);
-    });
-    pg::check_interrupts();
 }
 
 void work_until_gone() {

@@ -122,7 +122,7 @@ sub state
 {
 	my ($self, $column, $link) = @_;
 	$link //= 'users';
-	return $self->sql("SELECT coalesce(s.$column\::text, '') FROM crmsync.link_state s JOIN crmsync.link l ON l.id = s.link WHERE l.name = '$link'");
+	return $self->sql("SELECT coalesce(($column)::text, '') FROM crmsync.link_state s JOIN crmsync.link l ON l.id = s.link WHERE l.name = '$link'");
 }
 
 sub status { my ($self, $columns, $link) = @_; $link //= 'users'; return $self->sql("SELECT $columns FROM crmsync.status WHERE link = '$link'") }
