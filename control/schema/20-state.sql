@@ -129,7 +129,6 @@ CREATE TABLE crmsync.mailbox (
     code            text,
     message         text,
     since           timestamptz,
-    deletes_confirmed timestamptz,
     UNIQUE (link, address)
 );
 COMMENT ON TABLE crmsync.mailbox IS 'mailboxes that a link writes; an LDAP link has one with an empty address';
@@ -142,7 +141,6 @@ COMMENT ON COLUMN crmsync.mailbox.next_attempt IS 'with a code: when it is tried
 COMMENT ON COLUMN crmsync.mailbox.code IS 'what kind of failure; NULL: it works';
 COMMENT ON COLUMN crmsync.mailbox.message IS 'what the server said';
 COMMENT ON COLUMN crmsync.mailbox.since IS 'when the failures began';
-COMMENT ON COLUMN crmsync.mailbox.deletes_confirmed IS 'when confirm_deletes was last called for it';
 
 CREATE TABLE crmsync.item (
     link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
@@ -167,8 +165,8 @@ COMMENT ON COLUMN crmsync.item.remote_id IS 'its id at the target; ldap: the ent
 COMMENT ON COLUMN crmsync.item.change_key IS 'its version at the target';
 COMMENT ON COLUMN crmsync.item.shadow IS 'the values as both sides last agreed on them, by property; for LDAP the values last merged';
 COMMENT ON COLUMN crmsync.item.origin IS 'crm: we created it; adopted: matched by key; mailbox: made by the user';
-COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted by the guard; gone: vanished on the other side, or disabled because it vanished there';
-COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving: confirm_deletes has let it pass the guard';
+COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted by the guard; ldap: missing, within the grace time or held; gone: vanished on the other side, or disabled because it vanished there';
+COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving: confirm_deletes has let it pass the guard; not of imports, see the table held';
 COMMENT ON COLUMN crmsync.item.since IS 'when it came to this state';
 
 CREATE TABLE crmsync.failure (
@@ -218,6 +216,25 @@ COMMENT ON COLUMN crmsync.conflict.crm_value IS 'what the CRM has; NULL: nothing
 COMMENT ON COLUMN crmsync.conflict.target_value IS 'what the mailbox had; NULL: nothing';
 COMMENT ON COLUMN crmsync.conflict.winner IS 'crm or target, as the policy says; NULL: somebody has to decide';
 COMMENT ON COLUMN crmsync.conflict.at IS 'when it was found';
+
+-- What the guard holds back of an import is known to a whole run only. There is no row for each, since
+-- the next run finds them again; so what was confirmed is a number, and lets no more than that pass.
+CREATE TABLE crmsync.held (
+    link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
+    kind        text NOT NULL CHECK (kind IN ('vanished', 'disabled', 'memberships')),
+    items       bigint NOT NULL,
+    since       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    noted       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    confirmed   bigint,
+    PRIMARY KEY (link, kind)
+);
+COMMENT ON TABLE crmsync.held IS 'what the guard held back in the last complete import of a link';
+COMMENT ON COLUMN crmsync.held.link IS 'the link';
+COMMENT ON COLUMN crmsync.held.kind IS 'vanished: users who are gone from the directory; disabled: users who are disabled there; memberships: to be removed';
+COMMENT ON COLUMN crmsync.held.items IS 'how many users, or memberships';
+COMMENT ON COLUMN crmsync.held.since IS 'since when any of this kind wait';
+COMMENT ON COLUMN crmsync.held.noted IS 'when this number was found first: a confirmation from before is of another number';
+COMMENT ON COLUMN crmsync.held.confirmed IS 'by confirm_deletes: so many pass in the next complete run, and not one more; NULL: they wait';
 
 -- Deletes done, by minute: what the guard's sliding hour is counted from.
 CREATE TABLE crmsync.deletion (

@@ -146,7 +146,7 @@ BEGIN
                               ELSE format('Call crmsync.enable_link(%L).', link) END;
     END IF;
     pending := (SELECT count(*) FROM crmsync.pending p WHERE p.link = this.id)
-             + (SELECT count(*) FROM crmsync.item i WHERE i.link = this.id AND i.state = 'leaving');
+             + (SELECT coalesce(sum(d.items), 0) FROM crmsync.leaving d WHERE d.link = this.id AND d.kind <> 'grace');
     SELECT count(*) INTO failed
     FROM crmsync.failure f JOIN crmsync.mailbox m ON m.id = f.mailbox
     WHERE f.link = this.id AND m.address = coalesce(lower(sync.mailbox), m.address);
@@ -194,9 +194,11 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator');
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
-    waiting bigint := (SELECT count(*) FROM crmsync.item i
-                       WHERE i.link = this.id AND i.mailbox = coalesce(only_mailbox, i.mailbox)
-                         AND i.state = 'leaving' AND NOT i.confirmed);
+    waiting bigint := CASE this.direction
+        WHEN 'inbound' THEN (SELECT coalesce(sum(h.items), 0) FROM crmsync.held h WHERE h.link = this.id AND h.confirmed IS NULL)
+        ELSE (SELECT count(*) FROM crmsync.item i
+              WHERE i.link = this.id AND i.mailbox = coalesce(only_mailbox, i.mailbox)
+                AND i.state = 'leaving' AND NOT i.confirmed) END;
 BEGIN
     IF waiting <> expected THEN
         RAISE EXCEPTION '% deletes wait, not %', waiting, expected
@@ -209,7 +211,7 @@ BEGIN
     RETURN waiting;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.confirm_deletes(text, text, integer) IS 'lets the deletes that wait now pass the guard, of a link or one mailbox; expected: only if there are just so many; returns how many';
+COMMENT ON FUNCTION crmsync.confirm_deletes(text, text, integer) IS 'lets the deletes that wait now pass the guard, of a link or one mailbox; of an import, so many of each kind in its next complete run; expected: only if there are just so many; returns how many';
 
 -- What the worker does of all this. Set-based, since the requests are many only when they are the same.
 
@@ -245,16 +247,18 @@ CREATE FUNCTION crmsync.carry_out_confirmations(requests crmsync.request[]) RETU
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     UPDATE crmsync.item i SET confirmed = true
-    FROM unnest(requests) r
-    WHERE i.link = r.link AND i.mailbox = coalesce(r.mailbox, i.mailbox)
+    FROM unnest(requests) r, crmsync.link l
+    WHERE l.id = r.link AND l.direction <> 'inbound' AND i.link = r.link AND i.mailbox = coalesce(r.mailbox, i.mailbox)
       AND i.state = 'leaving' AND NOT i.confirmed AND i.since <= r.at
       AND r.items >= (SELECT count(*) FROM crmsync.item o
                       WHERE o.link = r.link AND o.mailbox = coalesce(r.mailbox, o.mailbox)
                         AND o.state = 'leaving' AND NOT o.confirmed AND o.since <= r.at);
 
-    -- Of an import, what waits is known to its next run only.
-    UPDATE crmsync.mailbox m SET deletes_confirmed = r.at
-    FROM unnest(requests) r WHERE m.link = r.link AND m.id = coalesce(r.mailbox, m.id);
+    -- Of an import, what waits is a number, and another one by now was not meant.
+    UPDATE crmsync.held h SET confirmed = h.items
+    FROM unnest(requests) r
+    WHERE h.link = r.link AND h.confirmed IS NULL AND h.noted <= r.at
+      AND r.items >= (SELECT sum(o.items) FROM crmsync.held o WHERE o.link = r.link AND o.confirmed IS NULL);
 END;
 COMMENT ON FUNCTION crmsync.carry_out_confirmations(crmsync.request[]) IS 'the deletes that waited then pass the guard';
 

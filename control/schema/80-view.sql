@@ -105,6 +105,33 @@ COMMENT ON COLUMN crmsync.watches.column_name IS 'its column that holds the reco
 COMMENT ON COLUMN crmsync.watches.lookup IS 'query that returns keys for $1';
 COMMENT ON COLUMN crmsync.watches.columns IS 'columns that count, beside those that crmsync finds';
 
+-- Users who are missing in a directory are nobody's work until their time is over.
+CREATE VIEW crmsync.leaving AS
+SELECT i.link, CASE WHEN i.confirmed OR s.held IS NULL THEN 'delete' ELSE 'delete held' END AS kind,
+       pg_catalog.count(*) AS items, pg_catalog.min(i.since) AS oldest
+FROM crmsync.item i
+JOIN crmsync.link l ON l.id = i.link AND l.direction <> 'inbound'
+LEFT JOIN crmsync.link_state s ON s.link = i.link
+WHERE i.state = 'leaving'
+GROUP BY 1, 2
+UNION ALL
+SELECT h.link, 'delete held', pg_catalog.sum(h.items)::bigint, pg_catalog.min(h.since)
+FROM crmsync.held h
+GROUP BY h.link
+UNION ALL
+SELECT i.link, 'grace', pg_catalog.count(*) - coalesce(pg_catalog.max(h.items), 0), pg_catalog.min(i.since)
+FROM crmsync.item i
+JOIN crmsync.link l ON l.id = i.link AND l.direction = 'inbound'
+LEFT JOIN crmsync.held h ON h.link = i.link AND h.kind = 'vanished'
+WHERE i.state = 'leaving'
+GROUP BY i.link
+HAVING pg_catalog.count(*) > coalesce(pg_catalog.max(h.items), 0);
+COMMENT ON VIEW crmsync.leaving IS 'what is to be deleted, disabled or removed';
+COMMENT ON COLUMN crmsync.leaving.link IS 'the link';
+COMMENT ON COLUMN crmsync.leaving.kind IS 'delete; delete held: waits for confirm_deletes; grace: users who are missing in the directory';
+COMMENT ON COLUMN crmsync.leaving.items IS 'how many';
+COMMENT ON COLUMN crmsync.leaving.oldest IS 'since when the oldest waits';
+
 CREATE VIEW crmsync.backlog WITH (security_barrier) AS
 SELECT l.name AS link, b.kind, b.records, b.oldest
 FROM crmsync.link l
@@ -112,15 +139,12 @@ JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS ki
              pg_catalog.count(*) AS records, pg_catalog.min(p.since) AS oldest
       FROM crmsync.pending p GROUP BY p.link, p.tier
       UNION ALL
-      SELECT i.link, CASE WHEN i.confirmed OR s.held IS NULL THEN 'delete' ELSE 'delete held' END,
-             pg_catalog.count(*), pg_catalog.min(i.since)
-      FROM crmsync.item i LEFT JOIN crmsync.link_state s ON s.link = i.link
-      WHERE i.state = 'leaving' GROUP BY 1, 2
+      SELECT d.link, d.kind, d.items, d.oldest FROM crmsync.leaving d
      ) b ON b.link = l.id
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
@@ -203,8 +227,7 @@ LEFT JOIN (SELECT w.link, pg_catalog.sum(w.records) AS records, pg_catalog.min(w
            FROM (SELECT p.link, pg_catalog.count(*) AS records, pg_catalog.min(p.since) AS oldest
                  FROM crmsync.pending p GROUP BY p.link
                  UNION ALL
-                 SELECT i.link, pg_catalog.count(*), pg_catalog.min(i.since)
-                 FROM crmsync.item i WHERE i.state = 'leaving' GROUP BY i.link) w
+                 SELECT d.link, d.items, d.oldest FROM crmsync.leaving d WHERE d.kind <> 'grace') w
            GROUP BY w.link) b ON b.link = l.id;
 COMMENT ON VIEW crmsync.status IS 'one line a link: how it is doing';
 COMMENT ON COLUMN crmsync.status.link IS 'name of the link';
@@ -261,7 +284,7 @@ COMMENT ON COLUMN crmsync.items.record IS 'key of the record';
 COMMENT ON COLUMN crmsync.items.mailbox IS 'the mailbox that it is in; ldap: empty';
 COMMENT ON COLUMN crmsync.items.remote_id IS 'its id at the target';
 COMMENT ON COLUMN crmsync.items.origin IS 'crm: we created it; adopted: matched by key; mailbox: made on the other side';
-COMMENT ON COLUMN crmsync.items.state IS 'linked; leaving: to be deleted; gone: vanished on the other side';
+COMMENT ON COLUMN crmsync.items.state IS 'linked; leaving: to be deleted, or missing in the directory; gone: vanished on the other side';
 COMMENT ON COLUMN crmsync.items.confirmed IS 'leaving: confirm_deletes has let it pass the guard';
 COMMENT ON COLUMN crmsync.items.since IS 'when it came to this state';
 COMMENT ON COLUMN crmsync.items.values IS 'values as both sides last agreed on them; operators only';
@@ -346,9 +369,16 @@ FROM (
     LEFT JOIN crmsync.target_state t ON t.target = l.target
     WHERE l.enabled AND l.direction = 'inbound' AND s.attempts > 2 AND s.broken IS NULL AND t.code IS NULL
     UNION ALL
-    SELECT l.id, 'link', l.name, s.held, NULL, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving'),
-           pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L);', l.name)
-    FROM crmsync.link l JOIN crmsync.link_state s ON s.link = l.id
+    SELECT l.id, 'link', l.name, s.held, NULL,
+           coalesce(h.since, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving')),
+           CASE WHEN h.link IS NULL THEN pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L);', l.name)
+                WHEN h.waiting IS NULL THEN 'They are confirmed, and pass in the next complete import.'
+                ELSE pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L, expected => %s);', l.name, h.waiting) END
+    FROM crmsync.link l
+    JOIN crmsync.link_state s ON s.link = l.id
+    LEFT JOIN (SELECT w.link, pg_catalog.min(w.since) AS since,
+                      pg_catalog.sum(w.items) FILTER (WHERE w.confirmed IS NULL) AS waiting
+               FROM crmsync.held w GROUP BY w.link) h ON h.link = l.id
     WHERE l.enabled AND s.held IS NOT NULL
     UNION ALL
     SELECT l.id, 'mailbox', m.address, m.code, m.message, m.since,

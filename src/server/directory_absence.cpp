@@ -5,13 +5,50 @@
 #include "server/delete_guard.h"
 #include "server/directory_merge.h"
 #include "server/query.h"
+#include "server/subtransaction.h"
 #include "server/transaction.h"
 
 namespace crmsync {
 
-bool deletes_may_pass(const DirectoryLink& link, std::int64_t count, std::int64_t of,
-                      const std::string& what, DirectoryOutcome& outcome) {
-    if (count == 0) {
+namespace {
+
+const char* name(Absence kind) {
+    switch (kind) {
+        case Absence::vanished:
+            return "vanished";
+        case Absence::disabled:
+            return "disabled";
+        case Absence::memberships:
+            return "memberships";
+    }
+    return "";
+}
+
+const char* words(Absence kind) {
+    switch (kind) {
+        case Absence::vanished:
+            return " vanished users";
+        case Absence::disabled:
+            return " users to disable";
+        case Absence::memberships:
+            return " memberships to remove";
+    }
+    return "";
+}
+
+// Read when it counts, not when the run begins: somebody may have looked meanwhile.
+std::int64_t confirmed(const DirectoryLink& link, Absence kind) {
+    const pg::Rows rows =
+        pg::query("SELECT confirmed FROM crmsync.held WHERE link = $1 AND kind = $2", link.id,
+                  std::string_view(name(kind)));
+    return rows.empty() ? 0 : rows.integer(0, 0);
+}
+
+}  // namespace
+
+bool deletes_may_pass(const DirectoryLink& link, Absence kind, std::int64_t count, std::int64_t of,
+                      DirectoryOutcome& outcome) {
+    if (count <= confirmed(link, kind)) {
         return true;
     }
     const pg::Rows recent = pg::query(
@@ -19,8 +56,8 @@ bool deletes_may_pass(const DirectoryLink& link, std::int64_t count, std::int64_
         "WHERE link = $1 AND mailbox = $2 AND minute > pg_catalog.now() - interval '1 hour'",
         link.id, link.mailbox);
     const std::int64_t meant = recent.integer(0, 0) + count;
-    if (exceeds(link.guard, meant, of) && !link.deletes_are_confirmed) {
-        outcome.held.push_back(std::to_string(count) + " " + what);
+    if (exceeds(link.guard, meant, of)) {
+        outcome.held.push_back({kind, count});
         return false;
     }
     pg::query(
@@ -31,7 +68,33 @@ bool deletes_may_pass(const DirectoryLink& link, std::int64_t count, std::int64_
     return true;
 }
 
-// A wrong attribute can show everybody as disabled, just as a wrong base shows everybody as gone.
+// A confirmation counts for one complete run. One that came when this run had decided already is
+// kept for the next, unless it was of a smaller number.
+std::string note_held(const DirectoryLink& link, const DirectoryOutcome& outcome) {
+    pg::TextArray kinds;
+    pg::BigintArray counts;
+    std::string text;
+    for (const Held& held : outcome.held) {
+        kinds.emplace_back(name(held.kind));
+        counts.push_back(held.count);
+        text += (text.empty() ? "" : ", ") + std::to_string(held.count) + words(held.kind);
+    }
+    pg::query("DELETE FROM crmsync.held WHERE link = $1 AND kind <> ALL ($2)", link.id, &kinds);
+    if (kinds.empty()) {
+        return {};
+    }
+    pg::query(
+        "INSERT INTO crmsync.held AS h (link, kind, items) SELECT $1, u.kind, u.items "
+        "FROM unnest($2::text[], $3::bigint[]) AS u(kind, items) "
+        "ON CONFLICT (link, kind) DO UPDATE SET items = excluded.items, "
+        "noted = CASE WHEN h.items = excluded.items THEN h.noted ELSE excluded.noted END, "
+        "confirmed = CASE WHEN h.confirmed >= excluded.items THEN h.confirmed END",
+        link.id, &kinds, &counts);
+    return text + " wait for confirm_deletes";
+}
+
+// A wrong attribute, or a wrong mapping of it, can show everybody as disabled, just as a wrong base
+// shows everybody as gone. What counts is who would be disabled in the CRM and is not yet.
 void DirectoryMerge::hold_disabled() {
     const DirectoryMapping* mapping = link_.find("@enabled");
     const std::optional<std::string> disabled = reader_.enabled_value(false);
@@ -39,29 +102,39 @@ void DirectoryMerge::hold_disabled() {
         return;
     }
     const auto position = static_cast<std::size_t>(mapping - link_.mappings.data());
-    const std::string part =
-        ", " +
-        std::to_string(DirectoryRowReader::hash_length * (static_cast<int>(position) + 1) + 1) +
-        ", " + std::to_string(DirectoryRowReader::hash_length) + ")";
-    const std::string which =
-        "FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
-        "WHERE c.record IS NOT NULL AND c.old_key IS NOT NULL AND e.v" +
-        std::to_string(position) + " = $1 AND pg_catalog.substr(c.old_key" + part +
-        " IS DISTINCT FROM pg_catalog.substr(e.change_key" + part;
-    const std::int64_t count =
-        pg::query("SELECT pg_catalog.count(*) " + which, std::string_view(*disabled)).integer(0, 0);
+    const std::string statement =
+        "INSERT INTO pg_temp.crmsync_match (entry) SELECT c.entry FROM pg_temp.crmsync_change c "
+        "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry JOIN " +
+        link_.source + " t ON t." + link_.key_column + " = c.record::" + link_.key_type +
+        " WHERE c.record IS NOT NULL AND e.problem IS NULL AND e.v" + std::to_string(position) +
+        " = $1 AND " + changed(position) + " AND " + differs(position, value(position));
+    std::int64_t count = 0;
+    const auto error = pg::subtransaction([&] {
+        const pg::Parameter parameters[] = {std::string_view(*disabled)};
+        count = static_cast<std::int64_t>(
+            pg::query(statement, parameters, {.owner = link_.owner, .once = true}).size());
+    });
+    if (error && !is_about_one_row(*error)) {
+        throw pg::Error(*error);
+    }
+    // A value that no column can hold disables nobody: the merge says of whom.
+    if (error || count == 0) {
+        return;
+    }
     const std::int64_t of = pg::query(
                                 "SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1 "
                                 "AND state = 'linked'",
                                 link_.mailbox)
                                 .integer(0, 0);
-    if (!deletes_may_pass(link_, count, of, "users to disable", outcome_)) {
-        pg::query("DELETE FROM pg_temp.crmsync_change d USING (SELECT c.entry " + which +
-                      ") h WHERE d.entry = h.entry",
-                  std::string_view(*disabled));
-    } else {
+    if (deletes_may_pass(link_, Absence::disabled, count, of, outcome_)) {
         outcome_.disabled += count;
+    } else {
+        pg::query(
+            "DELETE FROM pg_temp.crmsync_change c USING pg_temp.crmsync_match m "
+            "WHERE c.entry = m.entry",
+            {}, {.once = true});
     }
+    pg::query("TRUNCATE pg_temp.crmsync_match", {}, {.once = true});
 }
 
 void DirectoryMerge::mark_vanished() {
@@ -75,8 +148,8 @@ void DirectoryMerge::mark_vanished() {
             .integer(0, 0);
     NoNestedLoops planning;
     pg::query(
-        "UPDATE crmsync.item i SET state = 'leaving', since = pg_catalog.now(), "
-        "confirmed = false FROM pg_temp.crmsync_change c WHERE c.entry IS NULL "
+        "UPDATE crmsync.item i SET state = 'leaving', since = pg_catalog.now() "
+        "FROM pg_temp.crmsync_change c WHERE c.entry IS NULL "
         "AND i.link = $1 AND i.record = c.record AND i.mailbox = $2 AND i.state = 'linked' "
         "AND i.remote_id = c.key",
         link_.id, link_.mailbox);
@@ -84,20 +157,18 @@ void DirectoryMerge::mark_vanished() {
     const std::string due =
         "link = $1 AND mailbox = $2 AND state = 'leaving' "
         "AND since <= pg_catalog.now() - pg_catalog.make_interval(secs => $3)";
-    const pg::Rows counts = pg::query(
-        "SELECT pg_catalog.count(*) FILTER (WHERE NOT confirmed), pg_catalog.count(*) "
-        "FROM crmsync.item WHERE " +
-            due,
-        link_.id, link_.mailbox, link_.grace_seconds);
-    const bool all_pass =
-        deletes_may_pass(link_, counts.integer(0, 0), known, "vanished users", outcome_);
-    const pg::Rows gone =
-        pg::query("UPDATE crmsync.item SET state = 'gone', confirmed = false WHERE " + due +
-                      " AND (confirmed OR $4) RETURNING record",
-                  link_.id, link_.mailbox, link_.grace_seconds, all_pass);
+    const std::int64_t count =
+        pg::query("SELECT pg_catalog.count(*) FROM crmsync.item WHERE " + due, link_.id,
+                  link_.mailbox, link_.grace_seconds)
+            .integer(0, 0);
     pg::TextArray records;
-    for (std::uint64_t row = 0; row < gone.size(); ++row) {
-        records.push_back(gone.string(row, 0));
+    if (deletes_may_pass(link_, Absence::vanished, count, known, outcome_)) {
+        const pg::Rows gone =
+            pg::query("UPDATE crmsync.item SET state = 'gone' WHERE " + due + " RETURNING record",
+                      link_.id, link_.mailbox, link_.grace_seconds);
+        for (std::uint64_t row = 0; row < gone.size(); ++row) {
+            records.push_back(gone.string(row, 0));
+        }
     }
     const DirectoryMapping* mapping = link_.find("@enabled");
     const std::optional<std::string> disabled = reader_.enabled_value(false);

@@ -246,13 +246,9 @@ void read_memberships(DirectoryLink& link) {
 void read_mailbox(DirectoryLink& link) {
     pg::query("INSERT INTO crmsync.mailbox (link, address) VALUES ($1, '') ON CONFLICT DO NOTHING",
               link.id);
-    const pg::Rows rows = pg::query(
-        "SELECT m.id, coalesce(m.deletes_confirmed > coalesce(s.last_started, '-infinity'), false) "
-        "FROM crmsync.mailbox m LEFT JOIN crmsync.link_state s ON s.link = m.link "
-        "WHERE m.link = $1 AND m.address = ''",
-        link.id);
+    const pg::Rows rows =
+        pg::query("SELECT id FROM crmsync.mailbox WHERE link = $1 AND address = ''", link.id);
     link.mailbox = static_cast<int>(rows.integer(0, 0));
-    link.deletes_are_confirmed = rows.boolean(0, 1);
 }
 
 }  // namespace

@@ -84,8 +84,7 @@ struct DirectoryLink {
     GuardLimits guard;
 
     bool compares_everything = false;  // a resync, or the first run after a restore
-    bool deletes_are_confirmed = false;
-    int mailbox = 0;  // the row that all entries of the link belong to
+    int mailbox = 0;                   // the row that all entries of the link belong to
 
     bool keeps_memberships() const { return memberships.has_value() && !groups.empty(); }
     // The mapping of this property, or nullptr.

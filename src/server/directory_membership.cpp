@@ -152,7 +152,8 @@ void DirectoryMembership::insert_missing() {
 
 // A user of the CRM that the directory does not know keeps what somebody gave him, unless the
 // option exclusive says that the directory alone decides. One who has vanished but still waits for
-// the grace time or the guard keeps his memberships too.
+// the grace time or the guard keeps his memberships too. Those of users who are gone for good have
+// passed the guard with them.
 void DirectoryMembership::delete_superfluous() {
     const DirectoryMemberships& to = *link_.memberships;
     pg::query("INSERT INTO pg_temp.crmsync_superfluous (record, crm_group) SELECT t." +
@@ -173,12 +174,17 @@ void DirectoryMembership::delete_superfluous() {
               link_.id, link_.mailbox);
     planning.end();
     pg::query("ANALYZE pg_temp.crmsync_superfluous", {}, {.once = true});
+    const std::string of_users =
+        "FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM crmsync.item i WHERE "
+        "i.link = $1 AND i.mailbox = $2 AND i.record = s.record AND i.state = 'gone')";
     const std::int64_t count =
-        pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_superfluous").integer(0, 0);
+        pg::query("SELECT pg_catalog.count(*) " + of_users, link_.id, link_.mailbox).integer(0, 0);
     const std::int64_t wanted =
         pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_wanted").integer(0, 0);
-    if (count == 0 ||
-        !deletes_may_pass(link_, count, wanted + count, "memberships to remove", outcome_)) {
+    if (!deletes_may_pass(link_, Absence::memberships, count, wanted + count, outcome_)) {
+        pg::query("DELETE " + of_users, link_.id, link_.mailbox);
+    }
+    if (pg::query("SELECT FROM pg_temp.crmsync_superfluous LIMIT 1").empty()) {
         return;
     }
     const pg::Rows rows =

@@ -27,14 +27,6 @@ std::string tid(std::int64_t position) {
            std::to_string(position % lines_per_block) + ")";
 }
 
-// Errors that come from one row's values, after which other rows may well pass.
-bool is_about_one_row(const pg::Error& error) {
-    const std::string state = error.code();
-    const std::string_view category = std::string_view(state).substr(0, 2);
-    return category == "21" || category == "22" || category == "23" || category == "27" ||
-           category == "44" || category == "P0" || category == "09";
-}
-
 bool is_worth_repeating(const pg::Error& error) {
     return error.code().starts_with("40");
 }
@@ -58,6 +50,13 @@ void check_foreign_keys(bool on) {
 constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
 
 }  // namespace
+
+bool is_about_one_row(const pg::Error& error) {
+    const std::string state = error.code();
+    const std::string_view category = std::string_view(state).substr(0, 2);
+    return category == "21" || category == "22" || category == "23" || category == "27" ||
+           category == "44" || category == "P0" || category == "09";
+}
 
 NoNestedLoops::NoNestedLoops() {
     pg::query("SELECT pg_catalog.set_config('enable_nestloop', 'off', true)");
@@ -91,6 +90,15 @@ std::string DirectoryMerge::value(std::size_t position, const std::string& text)
 std::string DirectoryMerge::differs(std::size_t position, const std::string& value) const {
     return "t." + link_.mappings[position].column + "::text COLLATE \"C\" IS DISTINCT FROM (" +
            value + ")::text COLLATE \"C\"";
+}
+
+std::string DirectoryMerge::changed(std::size_t position) {
+    const std::string part =
+        ", " +
+        std::to_string(DirectoryRowReader::hash_length * (static_cast<int>(position) + 1) + 1) +
+        ", " + std::to_string(DirectoryRowReader::hash_length) + ")";
+    return "pg_catalog.substr(c.old_key" + part +
+           " IS DISTINCT FROM pg_catalog.substr(e.change_key" + part;
 }
 
 // New rows get their keys first, so that each is known to belong to its entry whatever RETURNING
@@ -143,16 +151,11 @@ std::string DirectoryMerge::update_statement() const {
         if (mapping.column_is_key) {
             continue;
         }
-        const std::string from =
-            std::to_string(DirectoryRowReader::hash_length * (static_cast<int>(i) + 1) + 1);
-        const std::string part =
-            ", " + from + ", " + std::to_string(DirectoryRowReader::hash_length) + ")";
-        const std::string changed = "pg_catalog.substr(c.old_key" + part +
-                                    " IS DISTINCT FROM pg_catalog.substr(e.change_key" + part;
         const std::string column = "t." + mapping.column;
         assignments += (assignments.empty() ? "" : ", ") + mapping.column + " = CASE WHEN " +
-                       changed + " THEN " + value(i) + " ELSE " + column + " END";
-        difference += (difference.empty() ? "" : " OR ") + changed + " AND " + differs(i, value(i));
+                       changed(i) + " THEN " + value(i) + " ELSE " + column + " END";
+        difference +=
+            (difference.empty() ? "" : " OR ") + changed(i) + " AND " + differs(i, value(i));
     }
     if (assignments.empty()) {
         return {};

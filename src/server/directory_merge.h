@@ -12,6 +12,14 @@
 
 namespace crmsync {
 
+// What follows from absence, and passes the guard: each kind by itself.
+enum class Absence { vanished, disabled, memberships };
+
+struct Held {
+    Absence kind;
+    std::int64_t count;
+};
+
 struct DirectoryOutcome {
     std::int64_t read = 0;
     std::int64_t created = 0;
@@ -21,13 +29,21 @@ struct DirectoryOutcome {
     std::int64_t failed = 0;
     std::int64_t members_added = 0;
     std::int64_t members_removed = 0;
-    std::vector<std::string> held;  // what the guard holds back, in words
+    std::vector<Held> held;  // what the guard holds back
 };
 
 // The guard: lets deletes of one kind pass, or adds what it holds to the outcome. Requires a
-// transaction; what passes is counted there. count is how many are meant, of how many.
-bool deletes_may_pass(const DirectoryLink& link, std::int64_t count, std::int64_t of,
-                      const std::string& what, DirectoryOutcome& outcome);
+// transaction; what passes is counted there, unless somebody has confirmed so many. count is how
+// many are meant, of how many.
+bool deletes_may_pass(const DirectoryLink& link, Absence kind, std::int64_t count, std::int64_t of,
+                      DirectoryOutcome& outcome);
+
+// Notes, at the end of a complete run, what it held back: for confirm_deletes, and in words for the
+// views. Returns the words; empty: nothing. Requires a transaction.
+std::string note_held(const DirectoryLink& link, const DirectoryOutcome& outcome);
+
+// Errors that come from one row's values, after which other rows may well pass.
+bool is_about_one_row(const pg::Error& error);
 
 // For as long as it lives, statements are planned without nested loops: for joins of the staged
 // entries with crmsync.item, whose statistics know nothing of the rows that the run itself writes.
@@ -92,6 +108,8 @@ class DirectoryMerge {
     std::string value(std::size_t position) const;
     std::string value(std::size_t position, const std::string& text) const;
     std::string differs(std::size_t position, const std::string& value) const;
+    // Whether the directory's value is another one than in the last run.
+    static std::string changed(std::size_t position);
     std::string key_statement() const;
     std::string insert_statement() const;
     std::string update_statement() const;

@@ -185,18 +185,10 @@ class DirectoryRun {
         copy.flush();
     }
 
-    std::string held() const {
-        std::string text;
-        for (const std::string& what : outcome_.held) {
-            text += (text.empty() ? "" : ", ") + what;
-        }
-        return text;
-    }
-
     void record_success(DirectoryMerge& merge, const std::string& problem) {
-        const std::string held_back = held();
         pg::Transaction transaction("finishing link " + link_.name, read_committed);
         merge.settle_failures();
+        const std::string held_back = note_held(link_, outcome_);
         pg::query(
             "UPDATE crmsync.link_state SET last_success = pg_catalog.clock_timestamp(), "
             "compared = pg_catalog.clock_timestamp(), comparison = NULL, attempts = 0, "
