@@ -85,8 +85,7 @@ BEGIN ATOMIC
                         ELSE 'it is not in the mailbox' END,
            CASE WHEN i.state = 'leaving' AND NOT i.confirmed AND s.held IS NOT NULL
                 THEN format('%s: SELECT crmsync.confirm_deletes(%L);', s.held, this.name)
-                WHEN i.state = 'gone' AND this.on_target_delete = 'ignore' THEN 'It is written again when a mapped value of the record changes.'
-                WHEN i.state = 'gone' AND this.on_target_delete = 'unlink' THEN 'It is not written again.' END
+                WHEN i.state = 'gone' THEN 'It is not written again (on_target_delete).' END
     FROM (SELECT) one
     LEFT JOIN crmsync.link_state s ON s.link = this.id
     LEFT JOIN (crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox AND m.address = why_known.mailbox)

@@ -7,7 +7,11 @@
 namespace crmsync::sync {
 
 enum class OnCrmDelete { remove, keep };
+
+// Of an item that its user deleted, which is noticed when it is to be written the next time. Then
+// ignore and recreate are the same, so recreate is not offered before folders are read.
 enum class OnTargetDelete { ignore, recreate, unlink };
+
 enum class OnAudienceLoss { remove, unlink };
 
 struct Policy {
