@@ -170,6 +170,24 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_mailbox(crmsync.link, text) IS 'id of a mailbox of the link, which must exist unless NULL is asked for';
 
+-- A mailbox that nothing was written to yet is known to the audience only.
+CREATE FUNCTION crmsync.check_address(this crmsync.link, mailbox text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted text := lower(btrim(mailbox));
+    in_audience text := 'SELECT 1 FROM (' || crmsync.audience_all_query(this.id) || ') AS a (record, mailbox) WHERE a.mailbox = '
+                        || quote_literal(wanted) || ' LIMIT 1';
+BEGIN
+    IF NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = wanted)
+       AND NOT EXISTS (SELECT FROM crmsync.query_as_owner(this.id, in_audience, NULL)) THEN
+        PERFORM crmsync.check_mailbox(this, mailbox);
+    END IF;
+    RETURN wanted;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_address(crmsync.link, text) IS 'a mailbox as the audience has it; refuses one that neither the audience names nor anything was written to; NULL: NULL';
+
 CREATE FUNCTION crmsync.retry(link text, record text DEFAULT NULL, mailbox text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

@@ -2,22 +2,12 @@
 
 #include <algorithm>
 #include <functional>
-#include <map>
-#include <set>
-#include <string>
 
 namespace crmsync {
 
 namespace {
 
-struct Count {
-    std::int64_t unconfirmed = 0;  // meant and not confirmed
-    std::int64_t confirmed = 0;    // meant and confirmed
-    std::int64_t recent = 0;       // done in the last hour
-    std::int64_t deletes() const { return unconfirmed + recent; }
-};
-
-pg::IntegerArray mailboxes_of(const std::map<int, Count>& counts) {
+pg::IntegerArray mailboxes_of(const DeleteCounts& counts) {
     pg::IntegerArray ids;
     for (const auto& [mailbox, count] : counts) {
         ids.push_back(mailbox);
@@ -25,33 +15,26 @@ pg::IntegerArray mailboxes_of(const std::map<int, Count>& counts) {
     return ids;
 }
 
-std::map<int, Count> count_by_mailbox(int link) {
-    std::map<int, Count> counts;
+DeleteCounts count_by_mailbox(int link) {
+    DeleteCounts counts;
     const pg::Rows meant = pg::query(
         "SELECT mailbox, pg_catalog.count(*) FILTER (WHERE NOT confirmed), "
         "pg_catalog.count(*) FILTER (WHERE confirmed) FROM crmsync.item "
         "WHERE link = $1 AND state = 'leaving' GROUP BY mailbox",
         link);
     for (std::uint64_t row = 0; row < meant.size(); ++row) {
-        Count& count = counts[static_cast<int>(meant.integer(row, 0))];
+        DeleteCount& count = counts[static_cast<int>(meant.integer(row, 0))];
         count.unconfirmed = meant.integer(row, 1);
         count.confirmed = meant.integer(row, 2);
     }
-    if (counts.empty()) {
-        return counts;
-    }
-    const pg::Rows done = pg::query(
-        "SELECT mailbox, pg_catalog.sum(count)::bigint FROM crmsync.deletion WHERE link = $1 "
-        "AND minute > pg_catalog.now() - interval '1 hour' GROUP BY mailbox",
-        link);
-    for (std::uint64_t row = 0; row < done.size(); ++row) {
-        counts[static_cast<int>(done.integer(row, 0))].recent = done.integer(row, 1);
+    if (!counts.empty()) {
+        add_recent_deletes(link, counts);
     }
     return counts;
 }
 
 // Counting a million items takes a while: not further than it can make a difference.
-std::int64_t items_of(const LinkConfiguration& link, const Count& count, int mailbox) {
+std::int64_t items_of(const LinkConfiguration& link, const DeleteCount& count, int mailbox) {
     const GuardLimits& limits = link.guard;
     if (count.deletes() <= limits.min_deletes || count.deletes() > limits.max_deletes ||
         limits.max_delete_percent == 0) {
@@ -72,7 +55,7 @@ std::int64_t items_of(const LinkConfiguration& link, const Count& count, int mai
 
 // Nothing is deleted in mailboxes that do not take part: returns those that do, and leaves out what
 // is meant in the others.
-pg::IntegerArray taking_part(const LinkConfiguration& link, std::map<int, Count>& counts) {
+pg::IntegerArray taking_part(const LinkConfiguration& link, DeleteCounts& counts) {
     if (link.mailboxes_query.empty() || counts.empty()) {
         return mailboxes_of(counts);
     }
@@ -98,23 +81,21 @@ pg::IntegerArray taking_part(const LinkConfiguration& link, std::map<int, Count>
     return taking;
 }
 
-bool waits(const LinkConfiguration& link, const Count& count, int mailbox) {
+bool waits(const LinkConfiguration& link, const DeleteCount& count, int mailbox) {
     return count.unconfirmed > 0 &&
            exceeds(link.guard, count.deletes(), items_of(link, count, mailbox));
 }
 
-std::string held_text(const pg::IntegerArray& mailboxes, bool whole_link,
-                      const std::map<int, Count>& counts) {
+std::string held_text(const GuardVerdict& verdict, const DeleteCounts& counts) {
     std::int64_t held = 0;
     for (const auto& [mailbox, count] : counts) {
-        if (whole_link ||
-            std::find(mailboxes.begin(), mailboxes.end(), mailbox) != mailboxes.end()) {
+        if (verdict.holds(mailbox, false)) {
             held += count.unconfirmed;
         }
     }
+    const std::size_t mailboxes = verdict.whole_link ? counts.size() : verdict.mailboxes.size();
     return held == 0 ? std::string()
-                     : std::to_string(held) + " deletes in " +
-                           std::to_string(whole_link ? counts.size() : mailboxes.size()) +
+                     : std::to_string(held) + " deletes in " + std::to_string(mailboxes) +
                            " mailboxes wait for confirm_deletes";
 }
 
@@ -132,6 +113,30 @@ bool exceeds(const GuardLimits& limits, std::int64_t deletes, std::int64_t items
            (deletes > limits.min_deletes && deletes * 100 > items * limits.max_delete_percent);
 }
 
+void add_recent_deletes(int link, DeleteCounts& counts) {
+    const pg::Rows done = pg::query(
+        "SELECT mailbox, pg_catalog.sum(count)::bigint FROM crmsync.deletion WHERE link = $1 "
+        "AND minute > pg_catalog.now() - interval '1 hour' GROUP BY mailbox",
+        link);
+    for (std::uint64_t row = 0; row < done.size(); ++row) {
+        counts[static_cast<int>(done.integer(row, 0))].recent = done.integer(row, 1);
+    }
+}
+
+GuardVerdict judge(const LinkConfiguration& link, const DeleteCounts& counts) {
+    GuardVerdict verdict;
+    DeleteCount sum;
+    for (const auto& [mailbox, count] : counts) {
+        sum.unconfirmed += count.unconfirmed;
+        sum.recent += count.recent;
+        if (waits(link, count, mailbox)) {
+            verdict.mailboxes.insert(mailbox);
+        }
+    }
+    verdict.whole_link = waits(link, sum, 0);
+    return verdict;
+}
+
 std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
     // Only when a comparison is over is the number of deletes known.
     if (!pg::query("SELECT FROM crmsync.link_state WHERE link = $1 AND comparison IS NOT NULL",
@@ -139,23 +144,16 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
              .empty()) {
         return {};
     }
-    std::map<int, Count> counts = count_by_mailbox(link.id);
+    DeleteCounts counts = count_by_mailbox(link.id);
     const pg::IntegerArray taking = taking_part(link, counts);
-    pg::IntegerArray held;
-    Count sum;
-    for (const auto& [mailbox, count] : counts) {
-        sum.unconfirmed += count.unconfirmed;
-        sum.confirmed += count.confirmed;
-        sum.recent += count.recent;
-        if (waits(link, count, mailbox)) {
-            held.push_back(mailbox);
-        }
-    }
-    const bool whole_link = waits(link, sum, 0);
-    report_held(link.id, held_text(held, whole_link, counts));
-    if (counts.empty() || (whole_link && sum.confirmed == 0)) {
+    const GuardVerdict verdict = judge(link, counts);
+    report_held(link.id, held_text(verdict, counts));
+    const bool any_confirmed =
+        std::any_of(counts.begin(), counts.end(), [](const auto& c) { return c.second.confirmed; });
+    if (counts.empty() || (verdict.whole_link && !any_confirmed)) {
         return {};
     }
+    const pg::IntegerArray held(verdict.mailboxes.begin(), verdict.mailboxes.end());
     const pg::Rows rows = pg::query(
         "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
         "FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox "
@@ -167,7 +165,8 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
         "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
         "AND f.mailbox = i.mailbox AND f.record = i.record "
         "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $4",
-        link.id, whole_link, &held, static_cast<std::int32_t>(most_deletes_at_once), &taking);
+        link.id, verdict.whole_link, &held, static_cast<std::int32_t>(most_deletes_at_once),
+        &taking);
     std::vector<LeavingItem> items;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         items.push_back({rows.string(row, 0),

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,30 @@ struct LeavingItem {
 };
 
 constexpr std::size_t most_deletes_at_once = 2000;
+
+// Deletes in a mailbox, or in a link.
+struct DeleteCount {
+    std::int64_t unconfirmed = 0;  // meant and not confirmed
+    std::int64_t confirmed = 0;    // meant and confirmed
+    std::int64_t recent = 0;       // done in the last hour
+    std::int64_t deletes() const { return unconfirmed + recent; }
+};
+
+using DeleteCounts = std::map<int, DeleteCount>;  // by mailbox
+
+struct GuardVerdict {
+    bool whole_link = false;
+    std::set<int> mailboxes;
+    bool holds(int mailbox, bool confirmed) const {
+        return !confirmed && (whole_link || mailboxes.contains(mailbox));
+    }
+};
+
+// Completes what is meant with what was done in the last hour.
+void add_recent_deletes(int link, DeleteCounts& counts);
+
+// Which of these deletes wait.
+GuardVerdict judge(const LinkConfiguration& link, const DeleteCounts& counts);
 
 // What may be deleted now, most_deletes_at_once at a time, in the current transaction. Keeps
 // link_state.held up to date: which deletes wait, for the view `status`.

@@ -38,6 +38,14 @@ struct Mailbox {
 struct Copy {
     bool in_audience = false;
     std::optional<sync::KnownItem> item;
+    bool confirmed = false;  // of an item that is leaving: the guard lets it pass
+};
+
+// What could not be done before.
+struct KnownFailure {
+    bool holds_back;  // it is not to be tried again yet
+    std::string code;
+    std::string message;
 };
 
 struct RecordWork {
@@ -49,13 +57,15 @@ struct RecordWork {
     std::string problem;  // why its values cannot be sent
     std::shared_ptr<sync::Desired> desired;
     std::map<const Mailbox*, Copy> copies;
-    std::map<int, bool> failures;  // mailbox: whether it is not to be tried again yet
+    std::map<int, KnownFailure> failures;  // by mailbox
 };
 
 class Reader {
   public:
-    Reader(const Configuration& configuration, const LinkConfiguration& link)
-        : configuration_(configuration), link_(link) {}
+    // outlook: where to say what would be done instead of noting it in our tables; or null.
+    Reader(const Configuration& configuration, const LinkConfiguration& link,
+           Outlook* outlook = nullptr)
+        : configuration_(configuration), link_(link), outlook_(outlook) {}
 
     void take(const std::vector<std::string>& keys);
     bool read_pending(WorkInFlight& in_flight, PendingPosition& position, int limit);
@@ -79,12 +89,15 @@ class Reader {
                     std::uint64_t row);
     bool decide_copy(RecordWork& record, const std::string& key, const Mailbox& mailbox,
                      const Copy& copy, Work& work, int& outcomes);
+    void foresee_delete(const RecordWork& record, const std::string& key, const Mailbox& mailbox,
+                        const Copy& copy);
     void settle_failures(const RecordWork& record, const std::string& key,
                          const std::vector<int>& failing);
     void write_verdicts();
 
     const Configuration& configuration_;
     const LinkConfiguration& link_;
+    Outlook* outlook_;
     std::map<std::string, RecordWork> records_;
     pg::TextArray keys_;
     std::map<std::string, Mailbox> mailboxes_;
@@ -229,7 +242,7 @@ void Reader::read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArr
 void Reader::read_items() {
     const pg::Rows rows = pg::query(
         "SELECT record, mailbox, coalesce(remote_id, ''), coalesce(change_key, ''), shadow, "
-        "origin, state FROM crmsync.item WHERE link = $1 AND record = ANY ($2)",
+        "origin, state, confirmed FROM crmsync.item WHERE link = $1 AND record = ANY ($2)",
         link_.id, &keys_);
     pg::IntegerArray unknown;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -253,7 +266,9 @@ void Reader::read_items() {
                                                        : sync::Origin::mailbox;
         item.leaving = rows.text(row, 6) == "leaving";
         item.gone = rows.text(row, 6) == "gone";
-        records_.at(rows.string(row, 0)).copies[mailbox].item = std::move(item);
+        Copy& copy = records_.at(rows.string(row, 0)).copies[mailbox];
+        copy.item = std::move(item);
+        copy.confirmed = rows.boolean(row, 7);
     }
     if (!link_.mailboxes_query.empty()) {
         for (auto& [address, mailbox] : mailboxes_) {
@@ -278,6 +293,13 @@ void Reader::create_mailboxes() {
         }
     }
     if (missing.empty()) {
+        return;
+    }
+    if (outlook_ != nullptr) {
+        int provisional = 0;
+        for (const std::string& address : missing) {
+            mailbox_by_address(address)->id = --provisional;
+        }
         return;
     }
     const pg::Rows rows = pg::query(
@@ -354,13 +376,14 @@ void Reader::set_values(RecordWork& record, const std::string& key, const pg::Ro
 void Reader::read_failures() {
     const pg::Rows rows = pg::query(
         "SELECT record, mailbox, (next_attempt IS NULL OR next_attempt > pg_catalog.now()) "
-        "AND code <> 'postponed' FROM crmsync.failure WHERE link = $1 AND record = ANY ($2)",
+        "AND code <> 'postponed', code, message FROM crmsync.failure "
+        "WHERE link = $1 AND record = ANY ($2)",
         link_.id, &keys_);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         RecordWork& record = records_.at(rows.string(row, 0));
         // What the CRM has changed since is tried again at once.
-        record.failures[static_cast<int>(rows.integer(row, 1))] =
-            rows.boolean(row, 2) && !record.fresh;
+        record.failures[static_cast<int>(rows.integer(row, 1))] = {
+            rows.boolean(row, 2) && !record.fresh, rows.string(row, 3), rows.string(row, 4)};
     }
 }
 
@@ -382,7 +405,7 @@ bool Reader::decide_copy(RecordWork& record, const std::string& key, const Mailb
         return false;
     }
     const auto failure = record.failures.find(mailbox.id);
-    const bool held_back = failure != record.failures.end() && failure->second;
+    const bool held_back = failure != record.failures.end() && failure->second.holds_back;
     const bool has_problem = record.unreadable || (record.exists && copy.in_audience);
     if (!record.problem.empty() && has_problem) {
         if (!held_back) {
@@ -402,10 +425,14 @@ bool Reader::decide_copy(RecordWork& record, const std::string& key, const Mailb
     sync::Task task{};
     switch (decision.verdict) {
         case sync::Verdict::nothing:
-            return copy.item && copy.item->leaving;
+            if (copy.item && copy.item->leaving) {
+                foresee_delete(record, key, mailbox, copy);
+                return true;
+            }
+            return false;
         case sync::Verdict::leave:
             leave_.add(key, mailbox.id);
-            work.leaving.push_back({key, mailbox.id});
+            foresee_delete(record, key, mailbox, copy);
             return false;
         case sync::Verdict::stay:
             stay_.add(key, mailbox.id);
@@ -427,6 +454,12 @@ bool Reader::decide_copy(RecordWork& record, const std::string& key, const Mailb
             break;
     }
     if (held_back) {
+        if (outlook_ != nullptr) {
+            const KnownFailure& known = failure->second;
+            work.outcomes.push_back(
+                without_network(sync::Result::postponed, mailbox, key,
+                                {exchange::Disposition::item_failed, known.code, known.message}));
+        }
         return true;
     }
     ++outcomes;
@@ -448,9 +481,25 @@ bool Reader::decide_copy(RecordWork& record, const std::string& key, const Mailb
     return true;
 }
 
+void Reader::foresee_delete(const RecordWork& record, const std::string& key,
+                            const Mailbox& mailbox, const Copy& copy) {
+    if (outlook_ == nullptr) {
+        return;
+    }
+    const auto failure = record.failures.find(mailbox.id);
+    std::string waits_for;
+    if (!mailbox.available) {
+        waits_for = mailbox.code + ": " + mailbox.message;
+    } else if (failure != record.failures.end() && failure->second.holds_back) {
+        waits_for = failure->second.code + ": " + failure->second.message;
+    }
+    outlook_->leaving.push_back(
+        {key, mailbox.id, record.exists, copy.confirmed, std::move(waits_for)});
+}
+
 void Reader::settle_failures(const RecordWork& record, const std::string& key,
                              const std::vector<int>& failing) {
-    for (const auto& [mailbox, held_back] : record.failures) {
+    for (const auto& [mailbox, failure] : record.failures) {
         if (std::find(failing.begin(), failing.end(), mailbox) == failing.end()) {
             well_.add(key, mailbox);
         }
@@ -518,8 +567,14 @@ Work Reader::decide() {
             unchanged.insert(unchanged.end(), record.rows.begin(), record.rows.end());
         }
     }
-    write_verdicts();
-    settle_pending(unchanged);
+    if (outlook_ == nullptr) {
+        write_verdicts();
+        settle_pending(unchanged);
+    } else {
+        for (const auto& [address, mailbox] : mailboxes_) {
+            outlook_->addresses.emplace(mailbox.id, address);
+        }
+    }
     return work;
 }
 
@@ -619,11 +674,13 @@ void describe_mailboxes(const Configuration& configuration, const LinkConfigurat
 
 }  // namespace
 
-Work work_for(const Configuration& configuration, const LinkConfiguration& link,
-              const std::vector<std::string>& records) {
-    Reader reader(configuration, link);
+Outlook look_ahead(const Configuration& configuration, const LinkConfiguration& link,
+                   const std::vector<std::string>& records) {
+    Outlook outlook;
+    Reader reader(configuration, link, &outlook);
     reader.take(records);
-    return reader.read_and_decide();
+    outlook.work = reader.read_and_decide();
+    return outlook;
 }
 
 bool PendingPosition::shrink() {

@@ -24,13 +24,8 @@ struct Work {
         int outcomes;
     };
     std::vector<Begun> begun;
-    struct Leaving {
-        std::string record;
-        int mailbox;
-    };
-    std::vector<Leaving> leaving;  // items that were marked to be deleted
-    bool more = false;             // there is more pending than was read
-    bool more_deletes = false;     // there are more deletes than were taken
+    bool more = false;          // there is more pending than was read
+    bool more_deletes = false;  // there are more deletes than were taken
     std::size_t pairs = 0;
     std::int64_t unchanged = 0;  // records that needed nothing
 };
@@ -53,10 +48,22 @@ struct PendingPosition {
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
                WorkInFlight& in_flight, PendingPosition& position);
 
-// What would be done for these records, by the same decisions; for plan(), which rolls back what
-// this writes to our own tables.
-Work work_for(const Configuration& configuration, const LinkConfiguration& link,
-              const std::vector<std::string>& records);
+// What would be done for some records, by the same decisions, with nothing written anywhere.
+struct Outlook {
+    Work work;
+    struct Leaving {
+        std::string record;
+        int mailbox;
+        bool exists;            // the record has only left the audience
+        bool confirmed;         // the guard lets it pass
+        std::string waits_for;  // what is in the way beside the guard; empty: nothing
+    };
+    std::vector<Leaving> leaving;          // items that are to be deleted, now or since before
+    std::map<int, std::string> addresses;  // of the mailboxes that are named here
+};
+
+Outlook look_ahead(const Configuration& configuration, const LinkConfiguration& link,
+                   const std::vector<std::string>& records);
 
 // How many records of a link are pending.
 std::int64_t pending_records(int link);

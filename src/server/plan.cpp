@@ -1,12 +1,13 @@
 // The SQL function crmsync.plan: what the worker would do, found by the very code that decides for
-// it, in subtransactions that are rolled back. Works on disabled links too.
+// it, which notes nothing here. Works on disabled links too.
 #include <algorithm>
+#include <iterator>
 #include <map>
 
+#include "server/delete_guard.h"
 #include "server/link_work.h"
 #include "server/query.h"
 #include "server/result_set.h"
-#include "server/subtransaction.h"
 
 namespace {
 
@@ -55,41 +56,46 @@ class Plan {
     Plan(pg::ResultSet& rows, std::optional<std::string> mailbox)
         : rows_(rows), only_(std::move(mailbox)) {}
 
-    void add(const Work& work) {
-        read_addresses(work);
-        for (const auto& [mailbox, task] : work.tasks) {
+    void add(Outlook outlook) {
+        // Mailboxes that are not known yet have an id for this call only.
+        for (auto& [id, address] : outlook.addresses) {
+            addresses_.insert_or_assign(id, std::move(address));
+        }
+        for (const auto& [mailbox, task] : outlook.work.tasks) {
             add_task(mailbox, task);
         }
-        for (const Work::Leaving& item : work.leaving) {
-            add_row(item.mailbox, item.record, "delete", {}, {}, {},
-                    "the record is gone or has left the audience; the guard decides when");
-        }
-        for (const sync::Outcome& outcome : work.outcomes) {
+        for (const sync::Outcome& outcome : outlook.work.outcomes) {
             add_row(outcome.mailbox, outcome.record,
                     outcome.result == sync::Result::postponed ? "wait" : "none", {}, {}, {},
                     outcome.failure.code + ": " + outcome.failure.message);
         }
+        std::move(outlook.leaving.begin(), outlook.leaving.end(), std::back_inserter(deletes_));
+    }
+
+    // Only when all records have been looked at is the number of deletes known.
+    void add_deletes(const LinkConfiguration& link) {
+        DeleteCounts counts;
+        for (const Outlook::Leaving& item : deletes_) {
+            DeleteCount& count = counts[item.mailbox];
+            ++(item.confirmed ? count.confirmed : count.unconfirmed);
+        }
+        if (counts.empty()) {
+            return;
+        }
+        add_recent_deletes(link.id, counts);
+        const GuardVerdict guard = judge(link, counts);
+        for (const Outlook::Leaving& item : deletes_) {
+            const std::string when = guard.holds(item.mailbox, item.confirmed)
+                                         ? "held by the guard: waits for crmsync.confirm_deletes"
+                                     : item.waits_for.empty() ? std::string("goes out at once")
+                                                              : "waits: " + item.waits_for;
+            add_row(item.mailbox, item.record, "delete", {}, {}, {},
+                    (item.exists ? "the record has left the audience; " : "the record is gone; ") +
+                        when);
+        }
     }
 
   private:
-    void read_addresses(const Work& work) {
-        pg::IntegerArray ids;
-        for (const auto& [mailbox, task] : work.tasks) {
-            ids.push_back(mailbox);
-        }
-        for (const Work::Leaving& item : work.leaving) {
-            ids.push_back(item.mailbox);
-        }
-        for (const sync::Outcome& outcome : work.outcomes) {
-            ids.push_back(outcome.mailbox);
-        }
-        const pg::Rows rows =
-            pg::query("SELECT id, address FROM crmsync.mailbox WHERE id = ANY ($1)", &ids);
-        for (std::uint64_t row = 0; row < rows.size(); ++row) {
-            addresses_[static_cast<int>(rows.integer(row, 0))] = rows.string(row, 1);
-        }
-    }
-
     void add_task(int mailbox, const sync::Task& task) {
         if (task.action == sync::Action::unlink) {
             add_row(mailbox, task.record, "unlink", {}, {}, {},
@@ -124,7 +130,19 @@ class Plan {
     pg::ResultSet& rows_;
     std::optional<std::string> only_;
     std::map<int, std::string> addresses_;
+    std::vector<Outlook::Leaving> deletes_;
 };
+
+// As the audience and crmsync.mailboxes have it. Throws when there is no such mailbox.
+std::optional<std::string> mailbox_argument(const LinkConfiguration& link, FunctionCallInfo call) {
+    const auto given = pg::optional_text_argument(call, 1);
+    if (!given) {
+        return std::nullopt;
+    }
+    return pg::query("SELECT crmsync.check_address(l, $2) FROM crmsync.link l WHERE l.id = $1",
+                     link.id, std::string_view(*given))
+        .string(0, 0);
+}
 
 Datum plan(FunctionCallInfo call) {
     pg::ResultSet result(call);
@@ -135,17 +153,16 @@ Datum plan(FunctionCallInfo call) {
     pg::query("SELECT crmsync.find_link($1, 'operator')", std::string_view(name));
     const Configuration configuration = read_configuration(name);
     const LinkConfiguration& link = find_link(configuration, name);
+    Plan rows(result, mailbox_argument(link, call));
     const pg::TextArray records = all_records(link);
-    Plan rows(result, pg::optional_text_argument(call, 1));
     for (std::size_t from = 0; from < records.size(); from += records_at_once) {
         pg::check_interrupts();
         const auto first = records.begin() + static_cast<std::ptrdiff_t>(from);
         const auto last = records.begin() + static_cast<std::ptrdiff_t>(
                                                 std::min(from + records_at_once, records.size()));
-        // Never released: whatever the decisions write to our own tables is undone here.
-        pg::Subtransaction undone;
-        rows.add(work_for(configuration, link, {first, last}));
+        rows.add(look_ahead(configuration, link, {first, last}));
     }
+    rows.add_deletes(link);
     return Datum(0);
 }
 

@@ -1,0 +1,83 @@
+# plan: what would be done, mailbox by mailbox; deletes with what the guard says to them; and that it
+# only looks.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use Test::More;
+
+my $stage = CrmSync::EndToEnd->new('plan');
+my $exchange = $stage->exchange;
+my ($one, $two) = ('user1@example.test', 'user2@example.test');
+$stage->make_crm;
+
+# 'RECORD ACTION, RECORD ACTION' of a plan, each once.
+sub actions
+{
+	my ($mailbox) = @_;
+	my $more = defined $mailbox ? ", '$mailbox'" : '';
+	return $stage->sql("SELECT coalesce(string_agg(DISTINCT record || ' ' || action, ', ' ORDER BY record || ' ' || action), 'nothing') FROM crmsync.plan('people'$more)");
+}
+
+sub reasons { return $stage->sql("SELECT count(*), reason FROM crmsync.plan('people') WHERE action = '$_[0]' GROUP BY reason ORDER BY 1, 2") }
+
+# ---- mailboxes
+$stage->sql("SELECT crmsync.disable_link('people')");
+$stage->add_people(1, 2, $one);
+is(actions(), '1 create, 2 create', 'what is missing');
+is(actions($one), '1 create, 2 create', 'in a mailbox that only the audience names');
+is(actions(" \U$one "), '1 create, 2 create', 'however it is written');
+like($stage->error("SELECT * FROM crmsync.plan('people', '$two')"), qr/link "people" has no mailbox "$two".*HINT/s, 'one that nobody names is refused');
+$stage->sql("INSERT INTO crm.audience VALUES (2, '$two')");
+is(actions($two), '2 create', 'a mailbox has its own plan');
+$stage->sql("SET client_min_messages = error; SELECT crmsync.enable_link('people')");
+$stage->settles('carried out');
+is(actions(), 'nothing', 'and nothing is left');
+is(actions(" \U$two "), 'nothing', 'there neither');
+
+# ---- deletes that go out
+$stage->add_people(3, 130, $one);
+$stage->settles('many people');
+$stage->sql("SELECT crmsync.pause_target('exchange')");
+$stage->sql("DELETE FROM crm.person WHERE id = 1; DELETE FROM crm.audience WHERE record = 2 AND mailbox = '$one'; UPDATE crm.person SET first_name = 'New' WHERE id = 3");
+is(actions(), '1 delete, 2 delete, 3 update', 'what leaves is to be deleted');
+is(reasons('delete'), "1|the record has left the audience; goes out at once\n1|the record is gone; goes out at once", 'at once, since it is little');
+is(actions($two), 'nothing', 'and not where it stays');
+
+# ---- deletes that the guard holds
+$stage->sql('DELETE FROM crm.person WHERE id BETWEEN 51 AND 130');
+is(reasons('delete'), "1|the record has left the audience; held by the guard: waits for crmsync.confirm_deletes\n81|the record is gone; held by the guard: waits for crmsync.confirm_deletes", 'what the guard will hold');
+$stage->sql("SELECT crmsync.resume_target('exchange')");
+$stage->until_true(sub { $stage->status('state') eq 'held' }, 'it does');
+is($stage->sql("SELECT count(*) FROM crmsync.items WHERE state = 'leaving'"), 82, 'all of it waits');
+my $held = reasons('delete');
+like($held, qr/^1\|the record has left the audience; held.*\n81\|the record is gone; held/, 'and is still planned');
+like($held, qr/confirm_deletes$/, 'with what it waits for');
+$stage->sql("INSERT INTO crm.person (id, first_name) VALUES (60, 'Back')");
+$stage->sync('people', '5 s');
+is($stage->sql("SELECT count(*) FROM crmsync.plan('people') WHERE action = 'delete'"), 81, 'what comes back is planned no more');
+$exchange->inject('response', operation => 'DeleteItem', code => 'ErrorItemSave', message => 'not now', count => 0);
+$stage->sql("SELECT crmsync.confirm_deletes('people')");
+$stage->sync('people', '20 s');
+like(reasons('delete'), qr/; waits: ErrorItemSave: not now/, 'confirmed, but refused: they wait for another reason');
+$exchange->calm;
+$stage->sql("SELECT crmsync.retry('people')");
+$stage->settles('tried again');
+is(actions(), 'nothing', 'they are gone');
+
+# ---- it only looks
+$stage->sql("SELECT crmsync.pause_target('exchange')");
+$stage->sql("UPDATE crm.person SET first_name = 'Later'; INSERT INTO crm.audience VALUES (2, 'user3\@example.test')");
+my $planned = "SELECT count(DISTINCT record), count(DISTINCT mailbox) FROM crmsync.plan('people')";
+is($stage->sql("BEGIN READ ONLY; $planned"), '50|3', 'a plan in a transaction that may not write');
+my $open = $stage->node->background_psql('postgres');
+$open->query_safe("BEGIN; $planned");
+$stage->sql("SELECT crmsync.resume_target('exchange')");
+$stage->settles('while a plan is open');
+is(join(' ', scalar(keys %{ $exchange->records($one) }), $exchange->show('user3@example.test')), '49 2:Later', 'what it planned is carried out');
+$open->query_safe('COMMIT');
+$open->quit;
+
+$stage->done;
