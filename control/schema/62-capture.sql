@@ -2,26 +2,39 @@
 -- are still there. A capture is a pair of triggers, crmsync_ID for rows and crmsync_ID_truncate; the
 -- server copies the first to partitions by itself, the second must be put on each.
 
--- The lock must not stand in the queue before the CRM's own statements for long: a statement that
--- waits behind us would wait as long as the one that we wait for.
-CREATE FUNCTION crmsync.lock_relation(relation regclass, mode text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
+-- Whoever waits behind us waits as long as we do, and for what we hold as long as we hold it: all the
+-- locks are taken together within a short time, or all are given back before the next try.
+-- deadlock_timeout: an autovacuum gives way to who waits so long.
+CREATE FUNCTION crmsync.lock_relations(relations regclass[], modes text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' SET deadlock_timeout = '100ms'
 AS $$
+DECLARE
+    place record;
+    until timestamptz;
 BEGIN
     FOR attempt IN 1..20 LOOP
         BEGIN
-            EXECUTE format('LOCK TABLE %s IN %s MODE', relation, mode);
+            until := clock_timestamp() + interval '200 ms';
+            FOR place IN
+                -- Of two modes, the one that comes first is the stronger.
+                SELECT u.relation, min(u.mode) AS mode
+                FROM unnest(relations, modes) u (relation, mode) GROUP BY u.relation ORDER BY u.relation
+            LOOP
+                PERFORM set_config('lock_timeout', greatest(1, round(extract(epoch FROM until - clock_timestamp()) * 1000))::text, true);
+                EXECUTE format('LOCK TABLE %s IN %s MODE', place.relation, place.mode);
+            END LOOP;
             RETURN;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-            PERFORM pg_sleep(0.05 + 0.2 * random());
+            NULL;
         END;
+        PERFORM pg_sleep(0.05 + 0.2 * random());
     END LOOP;
-    RAISE EXCEPTION 'could not lock % in a quiet moment', relation
+    RAISE EXCEPTION 'could not lock % in a quiet moment', crmsync.relation_name(place.relation)
         USING ERRCODE = 'lock_not_available',
-              HINT = 'A transaction has it open for long; see pg_stat_activity, and try again.';
+              HINT = 'A transaction has it open for long; see pg_stat_activity and pg_locks, and try again.';
 END;
 $$;
-COMMENT ON FUNCTION crmsync.lock_relation(regclass, text) IS 'locks a relation with short waits and pauses in between';
+COMMENT ON FUNCTION crmsync.lock_relations(regclass[], text[]) IS 'locks relations, all or none, with short waits and pauses in between';
 
 CREATE FUNCTION crmsync.partitions(relation oid) RETURNS SETOF oid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -153,96 +166,86 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.needed_captures(crmsync.link) IS 'triggers that a link needs, with the relevant columns';
 
-CREATE FUNCTION crmsync.is_capture_trigger(capture integer, trigger pg_trigger) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN trigger.tgname IN (format('crmsync_%s', capture)::name, format('crmsync_%s_truncate', capture)::name);
-COMMENT ON FUNCTION crmsync.is_capture_trigger(integer, pg_trigger) IS 'whether a trigger belongs to a capture';
-
-CREATE FUNCTION crmsync.put_trigger(relation regclass, name text, timing text, call text, arguments text[])
-RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    wanted bytea := (SELECT string_agg(convert_to(a, getdatabaseencoding()), '\x00' ORDER BY n) || '\x00'
-                     FROM unnest(arguments) WITH ORDINALITY AS x (a, n));
-BEGIN
-    IF EXISTS (SELECT FROM pg_trigger t
-               WHERE t.tgrelid = relation AND t.tgname = name AND t.tgargs = wanted AND t.tgenabled = 'A') THEN
-        RETURN;
-    END IF;
-    PERFORM crmsync.lock_relation(relation, 'SHARE ROW EXCLUSIVE');
-    EXECUTE format('CREATE OR REPLACE TRIGGER %I %s EXECUTE FUNCTION crmsync.%s(%s)', name,
-                   format(timing, relation), call,
-                   (SELECT string_agg(quote_literal(a), ', ' ORDER BY n) FROM unnest(arguments) WITH ORDINALITY AS x (a, n)));
-    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', relation, name);
-    EXECUTE format('ALTER TRIGGER %I ON %s DEPENDS ON EXTENSION crmsync', name, relation);
+CREATE FUNCTION crmsync.wanted_triggers(captures integer[])
+RETURNS TABLE (relation oid, name text, timing text, call text, arguments text[])
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH needed AS MATERIALIZED (
+        SELECT c.id, c.column_name, c.columns, to_regclass(c.relation)::oid AS place FROM crmsync.capture c
+        WHERE c.id = ANY (captures) AND EXISTS (SELECT FROM crmsync.capture_link cl WHERE cl.capture = c.id)
+    )
+    SELECT n.place, format('crmsync_%s', n.id), 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', 'capture',
+           ARRAY[n.id::text, coalesce(n.column_name, '')] || n.columns
+    FROM needed n WHERE n.place IS NOT NULL
+    UNION ALL
+    SELECT p.relid, format('crmsync_%s_truncate', n.id), 'AFTER TRUNCATE ON %s FOR EACH STATEMENT', 'capture_all',
+           ARRAY[n.id::text]
+    FROM needed n CROSS JOIN crmsync.partitions(n.place) p (relid);
 END;
-$$;
-COMMENT ON FUNCTION crmsync.put_trigger(regclass, text, text, text, text[]) IS 'makes one of our triggers, unless it is there as wanted: fires always, goes with the extension';
+COMMENT ON FUNCTION crmsync.wanted_triggers(integer[]) IS 'the triggers of captures, as the links need them';
 
-CREATE FUNCTION crmsync.drop_triggers(capture integer, keep oid[] DEFAULT '{}') RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    gone record;
-BEGIN
-    FOR gone IN
-        SELECT t.tgrelid::regclass AS relation, t.tgname
+-- Whatever is there as wanted is left alone: it needs no lock.
+CREATE FUNCTION crmsync.trigger_changes(captures integer[])
+RETURNS TABLE (relation regclass, mode text, statements text[])
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH wanted AS MATERIALIZED (
+        SELECT w.*, (SELECT string_agg(convert_to(a, getdatabaseencoding()), '\x00' ORDER BY n) || '\x00'
+                     FROM unnest(w.arguments) WITH ORDINALITY AS x (a, n)) AS stored
+        FROM crmsync.wanted_triggers(captures) w
+    ), present AS MATERIALIZED (
+        SELECT t.tgrelid AS relation, t.tgname::text AS name, t.tgargs, t.tgenabled, t.tgparentid
         FROM pg_trigger t
-        WHERE crmsync.is_capture_trigger(capture, t) AND t.tgparentid = 0 AND NOT t.tgrelid = ANY (keep)
-          AND t.tgfoid IN ('crmsync.capture'::regproc, 'crmsync.capture_all'::regproc)
-        ORDER BY t.tgrelid, t.tgname
-    LOOP
-        PERFORM crmsync.lock_relation(gone.relation, 'ACCESS EXCLUSIVE');
-        EXECUTE format('DROP TRIGGER %I ON %s', gone.tgname, gone.relation);
-    END LOOP;
+        WHERE t.tgfoid IN ('crmsync.capture'::regproc, 'crmsync.capture_all'::regproc)
+          AND t.tgname IN (SELECT format('crmsync_%s%s', c, s) FROM unnest(captures) c, unnest('{"",_truncate}'::text[]) s)
+    )
+    -- The server copies a row trigger to partitions by itself.
+    SELECT p.relation::regclass, 'ACCESS EXCLUSIVE', ARRAY[format('DROP TRIGGER %I ON %s', p.name, p.relation::regclass)]
+    FROM present p
+    WHERE p.tgparentid = 0 AND NOT EXISTS (SELECT FROM wanted w WHERE w.relation = p.relation AND w.name = p.name)
+    UNION ALL
+    SELECT w.relation::regclass, 'SHARE ROW EXCLUSIVE', ARRAY[
+           format('CREATE OR REPLACE TRIGGER %I %s EXECUTE FUNCTION crmsync.%s(%s)', w.name,
+                  format(w.timing, w.relation::regclass), w.call,
+                  (SELECT string_agg(quote_literal(a), ', ' ORDER BY n) FROM unnest(w.arguments) WITH ORDINALITY AS x (a, n))),
+           format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', w.relation::regclass, w.name),
+           format('ALTER TRIGGER %I ON %s DEPENDS ON EXTENSION crmsync', w.name, w.relation::regclass)]
+    FROM wanted w
+    WHERE NOT EXISTS (SELECT FROM present p
+                      WHERE p.relation = w.relation AND p.name = w.name AND p.tgargs = w.stored AND p.tgenabled = 'A');
 END;
-$$;
-COMMENT ON FUNCTION crmsync.drop_triggers(integer, oid[]) IS 'removes the triggers of a capture from all relations but these';
-
-CREATE FUNCTION crmsync.arm_capture(capture crmsync.capture) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    place regclass := to_regclass(capture.relation);
-    tree oid[] := ARRAY(SELECT p FROM crmsync.partitions(place) p);
-BEGIN
-    PERFORM crmsync.drop_triggers(capture.id, tree);
-    IF place IS NULL THEN
-        RETURN;
-    END IF;
-    PERFORM crmsync.put_trigger(place, format('crmsync_%s', capture.id),
-        'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', 'capture',
-        ARRAY[capture.id::text, coalesce(capture.column_name, '')] || capture.columns);
-    PERFORM crmsync.put_trigger(p, format('crmsync_%s_truncate', capture.id),
-        'AFTER TRUNCATE ON %s FOR EACH STATEMENT', 'capture_all', ARRAY[capture.id::text])
-    FROM unnest(tree) p ORDER BY p;
-    UPDATE crmsync.capture c SET partitions = crmsync.partition_names(place)
-    WHERE c.id = capture.id AND c.partitions IS DISTINCT FROM crmsync.partition_names(place);
-END;
-$$;
-COMMENT ON FUNCTION crmsync.arm_capture(crmsync.capture) IS 'puts the triggers of a capture where they belong, and nowhere else';
+COMMENT ON FUNCTION crmsync.trigger_changes(integer[]) IS 'what makes the triggers of captures what is wanted, with the lock that it needs: they fire always, and go with the extension';
 
 -- After capture_link has changed: the triggers follow.
 CREATE FUNCTION crmsync.arm_captures(captures integer[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
 AS $$
 DECLARE
-    capture crmsync.capture;
+    changes jsonb;
+    statement text;
 BEGIN
-    FOR capture IN
-        SELECT c.* FROM crmsync.capture c
-        WHERE c.id = ANY (captures) AND NOT EXISTS (SELECT FROM crmsync.capture_link cl WHERE cl.capture = c.id)
-        ORDER BY c.id
-    LOOP
-        PERFORM crmsync.drop_triggers(capture.id);
-        DELETE FROM crmsync.capture c WHERE c.id = capture.id;
-    END LOOP;
     UPDATE crmsync.capture c SET columns = u.columns
     FROM (SELECT cl.capture, crmsync.merge_columns(crmsync.all_columns(cl.columns)) AS columns
           FROM crmsync.capture_link cl GROUP BY cl.capture) u
     WHERE u.capture = c.id AND c.id = ANY (captures) AND c.columns <> u.columns;
-    PERFORM crmsync.arm_capture(c) FROM crmsync.capture c WHERE c.id = ANY (captures) ORDER BY c.id;
+
+    changes := (SELECT jsonb_agg(to_jsonb(t)) FROM crmsync.trigger_changes(captures) t);
+    PERFORM crmsync.lock_relations(array_agg(t.relation), array_agg(t.mode))
+    FROM jsonb_to_recordset(changes) AS t (relation regclass, mode text) HAVING count(*) > 0;
+    FOR statement IN
+        SELECT s.statement
+        FROM ROWS FROM (jsonb_to_recordset(changes) AS (mode text, statements text[])) WITH ORDINALITY AS t (mode, statements, change),
+             unnest(t.statements) WITH ORDINALITY AS s (statement, step)
+        ORDER BY t.mode, t.change, s.step
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+
+    DELETE FROM crmsync.capture c
+    WHERE c.id = ANY (captures) AND NOT EXISTS (SELECT FROM crmsync.capture_link cl WHERE cl.capture = c.id);
+    UPDATE crmsync.capture c SET partitions = crmsync.partition_names(to_regclass(c.relation))
+    WHERE c.id = ANY (captures) AND to_regclass(c.relation) IS NOT NULL
+      AND c.partitions IS DISTINCT FROM crmsync.partition_names(to_regclass(c.relation));
 END;
 $$;
 COMMENT ON FUNCTION crmsync.arm_captures(integer[]) IS 'makes triggers what the links need, and removes those that no link needs';
