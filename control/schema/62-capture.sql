@@ -212,7 +212,9 @@ BEGIN ATOMIC
            format('ALTER TRIGGER %I ON %s DEPENDS ON EXTENSION crmsync', w.name, w.relation::regclass)]
     FROM wanted w
     WHERE NOT EXISTS (SELECT FROM present p
-                      WHERE p.relation = w.relation AND p.name = w.name AND p.tgargs = w.stored AND p.tgenabled = 'A');
+                      WHERE p.relation = w.relation AND p.name = w.name AND p.tgargs = w.stored AND p.tgenabled = 'A')
+       OR EXISTS (SELECT FROM present p
+                  WHERE p.relation IN (SELECT crmsync.partitions(w.relation)) AND p.name = w.name AND p.tgenabled <> 'A');
 END;
 COMMENT ON FUNCTION crmsync.trigger_changes(integer[]) IS 'what makes the triggers of captures what is wanted, with the lock that it needs: they fire always, and go with the extension';
 
