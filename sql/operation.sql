@@ -40,6 +40,15 @@ INSERT INTO crmsync.item (link, record, mailbox, remote_id, state, shadow) VALUE
     (1, '1', 1001, 'AAA', 'linked', '{"given_name": "Ada"}'), (1, '2', 1001, 'BBB', 'leaving', NULL), (1, '3', 1002, 'CCC', 'leaving', NULL);
 INSERT INTO crmsync.failure (link, mailbox, record, code, message, next_attempt) VALUES
     (1, 1001, '7', 'ErrorInvalidValue', 'too long', NULL), (1, 1001, '8', 'ErrorServerBusy', 'busy', now() + interval '1 hour');
+-- sync: of the link, of a mailbox however it is written, of one that only the audience names. Record 2 is pending where its copy is.
+INSERT INTO crmsync.pending (link, tier, record) VALUES (1, 0, '1'), (1, 1, '2'), (1, 1, '9');
+INSERT INTO crm.audience VALUES (1, 'A@example.com'), (9, ' New@example.com');
+SELECT w.what, s.* FROM (VALUES (NULL), ('a@example.com'), (' A@Example.com '), ('B@example.com'), ('new@example.com')) w (what), crmsync.sync('people', mailbox => w.what) s;
+ALTER TABLE crm.audience RENAME TO elsewhere;
+SELECT * FROM crmsync.sync('people', mailbox => 'b@example.com');
+SELECT * FROM crmsync.sync('people', mailbox => 'new@example.com');
+ALTER TABLE crm.elsewhere RENAME TO audience;
+DELETE FROM crmsync.pending;
 SELECT link, mailbox, record, parked, code, message FROM crmsync.failures ORDER BY record;
 SELECT link, mailbox, state, items, leaving, failed, code FROM crmsync.mailboxes ORDER BY mailbox;
 SELECT link, record, mailbox, remote_id, origin, state, confirmed FROM crmsync.items ORDER BY record;

@@ -22,24 +22,52 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.is_consumed(pg_snapshot) IS 'whether every marker visible in a snapshot has been taken from the change log';
 
+-- Of the records that were pending at a time, those of a mailbox: the audience gives them to it, or it
+-- has a copy. Where the audience cannot be read it may be any of them.
+CREATE FUNCTION crmsync.pending_in(this crmsync.link, address text, since timestamptz) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    records text[] := ARRAY(SELECT DISTINCT p.record FROM crmsync.pending p
+                            WHERE p.link = this.id AND p.since <= pending_in.since);
+    audience_query text := crmsync.audience_query(this.id);
+BEGIN
+    IF records = '{}' OR audience_query IS NULL THEN
+        RETURN records;
+    END IF;
+    RETURN ARRAY(
+        SELECT q.q[1] FROM crmsync.query_as_owner(this.id, audience_query, records) AS q (q)
+        WHERE q.q[2] = address
+        UNION
+        SELECT i.record FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox
+        WHERE i.link = this.id AND i.record = ANY (records) AND m.address = pending_in.address);
+EXCEPTION WHEN OTHERS THEN
+    RETURN records;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.pending_in(crmsync.link, text, timestamptz) IS 'pending records that belong in a mailbox';
+
 -- Deletes that the guard holds are not waited for, nor what has failed and pauses.
-CREATE FUNCTION crmsync.is_settled(link integer, since timestamptz) RETURNS boolean
+CREATE FUNCTION crmsync.is_settled(link integer, since timestamptz, address text, records text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT NOT EXISTS (SELECT FROM crmsync.pending p
-                       WHERE p.link = is_settled.link AND p.since <= is_settled.since)
-       AND NOT EXISTS (SELECT FROM crmsync.request r
-                       WHERE r.link = is_settled.link AND r.at <= is_settled.since)
+                       WHERE p.link = is_settled.link AND p.since <= is_settled.since
+                         AND (address IS NULL OR p.record = ANY (records)))
+       AND NOT EXISTS (SELECT FROM crmsync.request r LEFT JOIN crmsync.mailbox m ON m.id = r.mailbox
+                       WHERE r.link = is_settled.link AND r.at <= is_settled.since
+                         AND coalesce(m.address = is_settled.address, true))
        AND NOT EXISTS (
             SELECT FROM crmsync.item i
             JOIN crmsync.mailbox m ON m.id = i.mailbox
             LEFT JOIN crmsync.link_state s ON s.link = i.link
             WHERE i.link = is_settled.link AND i.state = 'leaving' AND i.since <= is_settled.since
+              AND m.address = coalesce(is_settled.address, m.address)
               AND (i.confirmed OR s.held IS NULL) AND m.code IS NULL
               AND NOT EXISTS (SELECT FROM crmsync.failure f
                               WHERE f.link = i.link AND f.mailbox = i.mailbox AND f.record = i.record));
 END;
-COMMENT ON FUNCTION crmsync.is_settled(integer, timestamptz) IS 'whether nothing that was to be done by then remains';
+COMMENT ON FUNCTION crmsync.is_settled(integer, timestamptz, text, text[]) IS 'whether nothing that was to be done by then remains; address: in this mailbox, of these records';
 
 CREATE FUNCTION crmsync.is_imported(link integer, since timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -85,12 +113,13 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_may_wait() IS 'refuses to wait where waiting would be in vain';
 
-CREATE FUNCTION crmsync.wait_for(this crmsync.link, goal pg_snapshot, deadline timestamptz) RETURNS void
+CREATE FUNCTION crmsync.wait_for(this crmsync.link, address text, goal pg_snapshot, deadline timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     started timestamptz := clock_timestamp();
     looked_at timestamptz;
+    records text[];
     pause double precision := 0.005;
     done boolean;
 BEGIN
@@ -101,8 +130,9 @@ BEGIN
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
                AND EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL) THEN
                 looked_at := clock_timestamp();
+                records := CASE WHEN address IS NOT NULL THEN crmsync.pending_in(this, address, looked_at) END;
             END IF;
-            done := looked_at IS NOT NULL AND crmsync.is_settled(this.id, looked_at);
+            done := looked_at IS NOT NULL AND crmsync.is_settled(this.id, looked_at, address, records);
         END IF;
         EXIT WHEN done OR clock_timestamp() >= deadline;
         PERFORM pg_sleep(least(pause, extract(epoch FROM deadline - clock_timestamp())));
@@ -110,7 +140,7 @@ BEGIN
     END LOOP;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.wait_for(crmsync.link, pg_snapshot, timestamptz) IS 'waits until what is visible in a snapshot has been carried out for a link, or until the deadline';
+COMMENT ON FUNCTION crmsync.wait_for(crmsync.link, text, pg_snapshot, timestamptz) IS 'waits until what is visible in a snapshot has been carried out for a link, or in one mailbox, or until the deadline';
 
 CREATE FUNCTION crmsync.sync(
     link text, wait interval DEFAULT NULL, mailbox text DEFAULT NULL,
@@ -123,6 +153,7 @@ DECLARE
     goal pg_snapshot := pg_current_snapshot();
     called timestamptz := clock_timestamp();
     obstacle text;
+    only_in text;
 BEGIN
     IF NOT this.enabled THEN
         RAISE EXCEPTION 'link "%" is not enabled', link
@@ -131,13 +162,13 @@ BEGIN
     ELSIF wait IS NOT NULL THEN
         PERFORM crmsync.check_may_wait();
     END IF;
-    PERFORM crmsync.check_mailbox(this, mailbox);
+    only_in := crmsync.check_address(this, mailbox);
     PERFORM crmsync.request_sync(this.id);
     IF NOT crmsync.wake() AND wait IS NOT NULL THEN
         RAISE WARNING 'no worker runs in this database: %', crmsync.worker_state();
     END IF;
     IF wait IS NOT NULL THEN
-        PERFORM crmsync.wait_for(this, goal, called + wait);
+        PERFORM crmsync.wait_for(this, only_in, goal, called + wait);
     END IF;
     obstacle := crmsync.import_obstacle(this.id);
     IF this.direction = 'inbound' AND obstacle IS NOT NULL THEN
@@ -145,15 +176,22 @@ BEGIN
             USING HINT = CASE WHEN obstacle LIKE 'target %' THEN format('Mend it, then SELECT crmsync.resume_target(%L);', this.target)
                               ELSE format('Call crmsync.enable_link(%L).', link) END;
     END IF;
-    pending := (SELECT count(*) FROM crmsync.pending p WHERE p.link = this.id)
-             + (SELECT coalesce(sum(d.items), 0) FROM crmsync.leaving d WHERE d.link = this.id AND d.kind <> 'grace');
+    IF only_in IS NULL THEN
+        pending := (SELECT count(*) FROM crmsync.pending p WHERE p.link = this.id)
+                 + (SELECT coalesce(sum(d.items), 0) FROM crmsync.leaving d WHERE d.link = this.id AND d.kind <> 'grace');
+    ELSE
+        pending := cardinality(crmsync.pending_in(this, only_in, 'infinity'))
+                 + (SELECT count(*) FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox
+                    WHERE i.link = this.id AND i.state = 'leaving' AND m.address = only_in);
+    END IF;
     SELECT count(*) INTO failed
     FROM crmsync.failure f JOIN crmsync.mailbox m ON m.id = f.mailbox
-    WHERE f.link = this.id AND m.address = coalesce(lower(sync.mailbox), m.address);
-    conflicts := (SELECT count(*) FROM crmsync.conflict c WHERE c.link = this.id AND c.winner IS NULL);
+    WHERE f.link = this.id AND m.address = coalesce(only_in, m.address);
+    conflicts := (SELECT count(*) FROM crmsync.conflict c JOIN crmsync.mailbox m ON m.id = c.mailbox
+                  WHERE c.link = this.id AND c.winner IS NULL AND m.address = coalesce(only_in, m.address));
 END;
 $$;
-COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link at once; wait: until what the caller could see has been carried out, or so long; returns what is left';
+COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link at once; wait: until what the caller could see has been carried out, or so long; returns what is left; mailbox: waits for and counts only the records that belong there, whatever other mailboxes they are in';
 
 CREATE FUNCTION crmsync.check_mailbox(this crmsync.link, mailbox text) RETURNS integer
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
