@@ -221,7 +221,8 @@ void Connection::set_options() {
 
     ldap_set_option(ldap, LDAP_OPT_PROTOCOL_VERSION, &version);
     ldap_set_option(ldap, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
-    ldap_set_option(ldap, LDAP_OPT_RESTART, LDAP_OPT_OFF);
+    // A signal, such as that of a reload, must not be taken for a connection that was lost.
+    ldap_set_option(ldap, LDAP_OPT_RESTART, LDAP_OPT_ON);
     ldap_set_option(ldap, LDAP_OPT_DEREF, &none);
     ldap_set_option(ldap, LDAP_OPT_SIZELIMIT, &none);
     ldap_set_option(ldap, LDAP_OPT_TIMELIMIT, &none);
