@@ -12,6 +12,17 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.mapping_in_force(integer) IS 'the mapping that a link works with: an enabled one keeps to what enable_link found';
 
+CREATE FUNCTION crmsync.group_mapping_in_force(link integer) RETURNS SETOF crmsync.group_mapping
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT g.* FROM crmsync.group_mapping g JOIN crmsync.link l ON l.id = g.link
+    WHERE l.id = group_mapping_in_force.link AND (NOT l.enabled OR l.armed_groups IS NULL)
+    UNION ALL
+    SELECT g.* FROM crmsync.link l, jsonb_populate_recordset(NULL::crmsync.group_mapping, l.armed_groups) g
+    WHERE l.id = group_mapping_in_force.link AND l.enabled;
+END;
+COMMENT ON FUNCTION crmsync.group_mapping_in_force(integer) IS 'the mapping of groups that a link works with, likewise';
+
 CREATE FUNCTION crmsync.layout(link integer) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

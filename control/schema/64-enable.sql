@@ -235,7 +235,7 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Add crmsync to shared_preload_libraries and restart the server.';
     END IF;
-    UPDATE crmsync.link l SET enabled = false, armed_mapping = NULL WHERE l.id = this.id AND l.enabled;
+    UPDATE crmsync.link l SET enabled = false, armed_mapping = NULL, armed_groups = NULL WHERE l.id = this.id AND l.enabled;
     this := crmsync.complete_link(this);
     PERFORM crmsync.check_mapped(this);
     PERFORM crmsync.check_rights(this);
@@ -247,7 +247,8 @@ BEGIN
     END IF;
     UPDATE crmsync.link l
     SET enabled = true,
-        armed_mapping = (SELECT jsonb_agg(to_jsonb(m) ORDER BY m.property, m.crm) FROM crmsync.mapping m WHERE m.link = this.id)
+        armed_mapping = (SELECT jsonb_agg(to_jsonb(m) ORDER BY m.property, m.crm) FROM crmsync.mapping m WHERE m.link = this.id),
+        armed_groups = (SELECT coalesce(jsonb_agg(to_jsonb(g) ORDER BY g.ldap_group, g.crm_group), '[]') FROM crmsync.group_mapping g WHERE g.link = this.id)
     WHERE l.id = this.id;
     PERFORM crmsync.establish_identity();
     PERFORM crmsync.compare_everything(this.id);
@@ -263,7 +264,7 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(name, 'admin');
 BEGIN
-    UPDATE crmsync.link l SET enabled = false, armed_mapping = NULL WHERE l.id = this.id AND l.enabled;
+    UPDATE crmsync.link l SET enabled = false, armed_mapping = NULL, armed_groups = NULL WHERE l.id = this.id AND l.enabled;
     PERFORM crmsync.disarm_link(this.id);
     DELETE FROM crmsync.pending p WHERE p.link = this.id;
     PERFORM crmsync.wake();

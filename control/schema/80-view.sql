@@ -84,7 +84,8 @@ COMMENT ON COLUMN crmsync.mappings.options IS 'options of this field';
 COMMENT ON COLUMN crmsync.mappings.in_force IS 'false: the link is disabled, or has not been enabled since the change';
 
 CREATE VIEW crmsync.group_mappings WITH (security_barrier) AS
-SELECT l.name AS link, g.ldap_group, g.crm_group
+SELECT l.name AS link, g.ldap_group, g.crm_group,
+       l.enabled AND coalesce(l.armed_groups @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(g)), true) AS in_force
 FROM crmsync.group_mapping g
 JOIN crmsync.link l ON l.id = g.link
 JOIN crmsync.visible_link v ON v.link = l.id;
@@ -92,6 +93,7 @@ COMMENT ON VIEW crmsync.group_mappings IS 'what map_group has mapped';
 COMMENT ON COLUMN crmsync.group_mappings.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.group_mappings.ldap_group IS 'group of the directory';
 COMMENT ON COLUMN crmsync.group_mappings.crm_group IS 'group of the CRM that its members belong to';
+COMMENT ON COLUMN crmsync.group_mappings.in_force IS 'false: the link is disabled, or has not been enabled since the change';
 
 CREATE VIEW crmsync.watches WITH (security_barrier) AS
 SELECT l.name AS link, w.relation, w.column_name, w.lookup, w.columns

@@ -198,7 +198,7 @@ void check_match_on(const DirectoryLink& link) {
 
 void read_groups(DirectoryLink& link) {
     const pg::Rows rows = pg::query(
-        "SELECT ldap_group, crm_group FROM crmsync.group_mapping WHERE link = $1 "
+        "SELECT ldap_group, crm_group FROM crmsync.group_mapping_in_force($1) "
         "ORDER BY ldap_group, crm_group",
         link.id);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {

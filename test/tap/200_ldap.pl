@@ -195,11 +195,11 @@ sql("INSERT INTO membership SELECT id, 99, 'manual' FROM person WHERE login = 'u
 import_users();
 is(sql("SELECT p.login, m.crm_group FROM membership m JOIN person p ON p.id = m.person WHERE login IN ('user0000001', 'user0000002') ORDER BY 1, 2"),
 	"user0000001|99\nuser0000002|1\nuser0000002|2", 'a member gone and a new one; groups that nobody mapped stay');
-sql("SELECT crmsync.unmap_group('users', 'group1'); SELECT crmsync.map_group('users', 'nobody', '1')");
+sql("SELECT crmsync.unmap_group('users', 'group1'); SELECT crmsync.map_group('users', 'nobody', '1'); SELECT crmsync.enable_link('users')");
 import_users();
 like(state("concat_ws(': ', code, last_error)"), qr/^GROUPS: .*no group named "nobody"/, 'a group that does not exist is told');
 is(sql('SELECT count(*) FROM membership WHERE crm_group = 1'), '25', 'and is not taken for an empty one');
-sql("SELECT crmsync.unmap_group('users', 'nobody'); SELECT crmsync.map_group('users', 'group1', '1')");
+sql("SELECT crmsync.unmap_group('users', 'nobody'); SELECT crmsync.map_group('users', 'group1', '1'); SELECT crmsync.enable_link('users')");
 
 # ---- searches that do not end well ----
 fails_with("username => 'cn=reader,dc=example,dc=com', secret => 'secret'", qr/incomplete after 100 entries.*limit/i, 'size limit');
