@@ -140,6 +140,7 @@ void DirectoryMerge::hold_disabled() {
 void DirectoryMerge::mark_vanished() {
     pg::Transaction transaction("marking vanished users of link " + link_.name,
                                 pg::Transaction::Isolation::read_committed);
+    check_still_runs(link_);
     const std::int64_t known =
         pg::query(
             "SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1 "

@@ -53,7 +53,7 @@ void read_link_row(DirectoryLink& link) {
         "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
         "l.source, pg_catalog.quote_ident(l.key), l.on_target_delete, "
         "coalesce(s.comparison, CASE WHEN s.link IS NULL THEN 'everything' END) = 'everything', "
-        "pg_catalog.to_regclass(l.source)::oid "
+        "pg_catalog.to_regclass(l.source)::oid, l.xmin::text || ' ' || t.xmin::text "
         "FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target "
         "LEFT JOIN crmsync.link_state s ON s.link = l.id WHERE l.id = $1",
         link.id);
@@ -78,6 +78,7 @@ void read_link_row(DirectoryLink& link) {
     link.key_column = rows.string(0, 15);
     link.disables_vanished = rows.text(0, 16) == "disable";
     link.compares_everything = rows.boolean(0, 17);
+    link.version = rows.string(0, 19);
     if (!OidIsValid(link.owner)) {
         throw broken("the owner of link \"" + link.name + "\" does not exist",
                      "Give the link another owner with crmsync.alter_link.");
@@ -259,6 +260,17 @@ const DirectoryMapping* DirectoryLink::find(std::string_view property) const {
             return directory::same_name(mapping.property, property);
         });
     return found == mappings.end() ? nullptr : &*found;
+}
+
+void check_still_runs(const DirectoryLink& link) {
+    const pg::Rows rows = pg::query(
+        "SELECT l.xmin::text || ' ' || t.xmin::text FROM crmsync.link l "
+        "JOIN crmsync.target t ON t.name = l.target "
+        "WHERE l.id = $1 AND l.enabled AND NOT t.paused",
+        link.id);
+    if (rows.empty() || rows.text(0, 0) != link.version) {
+        throw RunStopped{};
+    }
 }
 
 directory::Server read_directory_server(const std::string& target) {

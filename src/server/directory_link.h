@@ -13,6 +13,9 @@
 
 namespace crmsync {
 
+// Of the advisory locks that runs hold, one for each link.
+constexpr std::int32_t import_lock_space = 0x63726d73;
+
 // One column of the CRM and the property it comes from.
 struct DirectoryMapping {
     std::string property;  // an attribute, or @dn, @key, @enabled
@@ -55,7 +58,8 @@ struct DirectoryLink {
     int id = 0;
     std::string name;
     std::string target;
-    bool runs = false;  // enabled, and its target neither paused nor stopped
+    bool runs = false;    // enabled, and its target neither paused nor stopped
+    std::string version;  // another one when link or target were changed
     Oid owner = InvalidOid;
 
     directory::Server server;
@@ -94,6 +98,13 @@ struct DirectoryLink {
 // Reads the link in the current transaction and makes its mailbox row. Throws pg::UserError when it
 // cannot work as it is configured.
 DirectoryLink read_directory_link(int id);
+
+// The run must end where it is, without an error.
+struct RunStopped {};
+
+// Throws RunStopped when the link was disabled, dropped or altered since it was read, or its target
+// was paused. Cheap; in the current transaction.
+void check_still_runs(const DirectoryLink& link);
 
 // The server of a target, also for check_target.
 directory::Server read_directory_server(const std::string& target);

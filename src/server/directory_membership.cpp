@@ -24,7 +24,7 @@ void DirectoryMembership::read(directory::Connection& connection, const director
                                const std::string& user_filter, int page_size) {
     const directory::MemberQuery query{link_.base, user_filter, link_.nested, page_size};
     directory::GroupReader reader(connection, kind, query);
-    DirectoryCopy copy("crmsync_member", 3, "staging members for link " + link_.name);
+    DirectoryCopy copy(link_, "crmsync_member", 3, "members");
     std::set<std::string> complete;
     std::set<std::string> incomplete;
     for (const DirectoryGroup& group : link_.groups) {
@@ -95,6 +95,7 @@ void DirectoryMembership::merge() {
         return;
     }
     pg::Transaction transaction("merging memberships of link " + link_.name, read_committed);
+    check_still_runs(link_);
     find_wanted();
     insert_missing();
     delete_superfluous();

@@ -169,6 +169,7 @@ std::string DirectoryMerge::update_statement() const {
 void DirectoryMerge::compare() {
     {
         pg::Transaction transaction("comparing entries of link " + link_.name, read_committed);
+        check_still_runs(link_);
         pg::query("ANALYZE pg_temp.crmsync_entry (key)", {}, {.once = true});
         had_items_ =
             !pg::query("SELECT FROM crmsync.item WHERE mailbox = $1 LIMIT 1", link_.mailbox)
@@ -275,6 +276,7 @@ void DirectoryMerge::merge_slice(Slice slice) {
 
 void DirectoryMerge::merge_rows(Slice slice) {
     pg::Transaction transaction("merging entries of link " + link_.name, read_committed);
+    check_still_runs(link_);
     const pg::Rows counts = pg::query(
         "SELECT pg_catalog.count(*) FILTER (WHERE record IS NULL), pg_catalog.count(record), "
         "pg_catalog.min(entry)::text, pg_catalog.max(entry)::text FROM pg_temp.crmsync_change c "

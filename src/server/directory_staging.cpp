@@ -69,10 +69,12 @@ void copy_into(const char* table) {
 
 }  // namespace
 
-DirectoryCopy::DirectoryCopy(std::string table, int columns, std::string activity)
-    : table_(std::move(table)),
+DirectoryCopy::DirectoryCopy(const DirectoryLink& link, std::string table, int columns,
+                             const std::string& what)
+    : link_(link),
+      table_(std::move(table)),
       columns_(columns),
-      activity_(std::move(activity)),
+      activity_("staging " + what + " for link " + link.name),
       buffer_(copy_header) {}
 
 void DirectoryCopy::begin_row() {
@@ -108,6 +110,7 @@ void DirectoryCopy::flush() {
     source = {buffer_.data(), buffer_.size()};
     const char* table = table_.c_str();
     pg::Transaction transaction(activity_, pg::Transaction::Isolation::read_committed);
+    check_still_runs(link_);
     pg::guard([&] { copy_into(table); });
     transaction.commit_lazily();
     buffer_.assign(copy_header);

@@ -15,18 +15,21 @@ namespace crmsync {
 // Collects rows in the binary format of COPY and copies them into a temporary table.
 class DirectoryCopy {
   public:
-    // activity is what pg_stat_activity shows during the copy.
-    DirectoryCopy(std::string table, int columns, std::string activity);
+    // The link must outlive it. what: what is staged, for pg_stat_activity.
+    DirectoryCopy(const DirectoryLink& link, std::string table, int columns,
+                  const std::string& what);
 
     void begin_row();
     void add(std::string_view value);
     void add_null();
 
-    // Copies what was collected once it is large. Between rows only; opens a transaction.
+    // Copies what was collected once it is large. Between rows only; opens a transaction. Throws
+    // RunStopped.
     void flush_if_large();
     void flush();
 
   private:
+    const DirectoryLink& link_;
     std::string table_;
     int columns_;
     std::string activity_;

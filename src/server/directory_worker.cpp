@@ -6,8 +6,10 @@
 //   transactions     compare with the items, merge in slices, mark who vanished, memberships
 //   transaction      outcome
 //
-// Nothing is merged before the search is complete: a run that fails until then changes nothing, and
-// what fails after it is done again by the next run, since every step only removes differences.
+// Each of these transactions begins by looking whether the link still runs, and the rest is left
+// undone when it does not. Nothing is merged before the search is complete: a run that fails until
+// then changes nothing, and what fails after it is done again by the next run, since every step
+// only removes differences.
 #include <chrono>
 #include <string>
 
@@ -36,7 +38,6 @@ namespace crmsync {
 
 namespace {
 
-constexpr std::int32_t lock_space = 0x63726d73;  // of the advisory locks, one for each link
 constexpr std::uint64_t progress_interval = 1000;
 
 constexpr std::chrono::seconds longest_wait_to_record{16};
@@ -106,8 +107,12 @@ class DirectoryRun {
 
     void run() {
         try {
-            if (begin()) {
-                import();
+            try {
+                if (begin()) {
+                    import();
+                }
+            } catch (const RunStopped&) {
+                record_stop();
             }
         } catch (const directory::Error& error) {
             record_failure(trouble_of(error));
@@ -121,8 +126,8 @@ class DirectoryRun {
   private:
     bool begin() {
         pg::Transaction transaction("reading link " + std::to_string(id_), read_committed);
-        const bool is_mine = pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", lock_space,
-                                       static_cast<std::int32_t>(id_))
+        const bool is_mine = pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)",
+                                       import_lock_space, static_cast<std::int32_t>(id_))
                                  .boolean(0, 0);
         if (!is_mine) {
             return false;
@@ -170,8 +175,7 @@ class DirectoryRun {
         query.attributes = reader.attributes();
         query.page_size = page_size(link_, kind);
         query.ignore_references = kind.is_active_directory;
-        DirectoryCopy copy("crmsync_entry", entry_columns(link_),
-                           "staging entries for link " + link_.name);
+        DirectoryCopy copy(link_, "crmsync_entry", entry_columns(link_), "entries");
         DirectoryRow row;
         pg::report_idle("reading " + link_.base + " for link " + link_.name);
         directory::search(connection, query, [&](const directory::Entry& entry) {
@@ -239,6 +243,20 @@ class DirectoryRun {
         const bool is_news = outcome_.created + outcome_.updated + outcome_.vanished > 0 ||
                              !held_back.empty() || !problem.empty();
         pg::log(is_news ? LOG : DEBUG1, text);
+    }
+
+    // What this run was to do is due as soon as the link runs again.
+    void record_stop() {
+        pg::Transaction transaction("stopping link " + link_.name, read_committed);
+        pg::query("UPDATE crmsync.link_state SET last_started = NULL WHERE link = $1", id_);
+        transaction.commit();
+        const char* link = link_.name.c_str();
+        pg::guard([&] {
+            ereport(LOG,
+                    (errmsg_internal("crmsync: link \"%s\": the import has ended early: link or "
+                                     "target were changed",
+                                     link)));
+        });
     }
 
     // What cannot be recorded, because the disk is full, cannot make the next run wait either: so

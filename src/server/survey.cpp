@@ -1,5 +1,6 @@
 #include "server/survey.h"
 
+#include "server/directory_link.h"
 #include "server/transaction.h"
 
 namespace crmsync {
@@ -27,6 +28,17 @@ void request_periodic_comparisons() {
         "AND coalesce((l.options->>'compare_interval')::interval, '1 day') > '0' "
         "AND s.compared + coalesce((l.options->>'compare_interval')::interval, '1 day') "
         "<= pg_catalog.now()");
+}
+
+// LDAP links whose run was killed, or crashed: they have begun, and neither ended nor are under
+// way.
+std::string unfinished_run() {
+    return "(s.last_started > greatest(s.last_success, s.last_error_at, '-infinity') "
+           "AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks k WHERE k.locktype = 'advisory' "
+           "AND k.classid::bigint = " +
+           std::to_string(import_lock_space) +
+           " AND k.objid::bigint = l.id AND k.objsubid = 2 AND k.database = (SELECT oid FROM "
+           "pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))) ";
 }
 
 std::vector<int> link_ids(const std::string& sql) {
@@ -76,7 +88,8 @@ Survey take_survey(bool retries) {
                  "WHERE ts.target = l.target AND ts.code IS NOT NULL "
                  "AND (ts.next_attempt IS NULL OR ts.next_attempt > pg_catalog.now())) "
                  "AND (s.link IS NULL OR s.comparison IS NOT NULL "
-                 "OR s.last_started IS NULL OR s.attempts > 0 "
+                 "OR s.last_started IS NULL OR s.attempts > 0 OR " +
+                 unfinished_run() +
                  "OR s.last_started + l.inbound_interval <= pg_catalog.now() "
                  // Today where the time's own zone has it, which may be another day than here.
                  "OR EXISTS (SELECT FROM pg_catalog.generate_series(-1, 1) AS day, "

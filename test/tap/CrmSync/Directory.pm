@@ -7,7 +7,10 @@ use warnings;
 
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
+use IO::Select;
+use IO::Socket::INET;
 use IPC::Run ();
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils ();
 use Test::More;
@@ -15,11 +18,12 @@ use Time::HiRes qw(sleep time);
 
 my $slapd = abs_path(dirname(__FILE__) . '/../../directory/slapd');
 my $admin = 'cn=admin,dc=example,dc=com';
-my @started;
+my (@started, @children);
 
 END
 {
 	my $status = $?;
+	kill 'KILL', $_ for @children;
 	system($slapd, 'stop', $_) for @started;
 	$? = $status;
 }
@@ -177,6 +181,38 @@ sub binds
 	my ($self, $dn) = @_;
 	my @lines = PostgreSQL::Test::Utils::slurp_file("$self->{home}/slapd.log") =~ /BIND dn="\Q$dn\E" method=/g;
 	return scalar @lines;
+}
+
+# A way to the server that stands still after so many bytes of its answers, until the file is there;
+# returns its URL.
+sub held_up
+{
+	my ($self, $bytes, $file) = @_;
+	my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', ReuseAddr => 1) or die;
+	my $child = fork // die;
+	if ($child == 0)
+	{
+		local $SIG{PIPE} = 'IGNORE';
+		while (my $client = $listener->accept)
+		{
+			my $server = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$self->{port}") or POSIX::_exit(1);
+			my ($left, $select) = ($bytes, IO::Select->new($client, $server));
+			CONVERSATION: while (1)
+			{
+				for my $from ($select->can_read)
+				{
+					my $count = sysread($from, my $buffer, 4096) or last CONVERSATION;
+					$left -= $count if $from == $server;
+					sleep 0.05 until $left > 0 || -e $file;
+					syswrite($from == $client ? $server : $client, $buffer) // last CONVERSATION;
+				}
+			}
+			close $_ for $client, $server;
+		}
+		POSIX::_exit(0);
+	}
+	push @children, $child;
+	return 'ldap://127.0.0.1:' . $listener->sockport;
 }
 
 # ---- what must hold after every test
