@@ -76,6 +76,11 @@ CREATE FUNCTION crmsync.query_as_owner(link integer, query text, records text[])
     SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crmsync.query_as_owner(integer, text, text[]) IS 'the rows of a link''s generated query for these records, read as the link''s owner';
 
+CREATE FUNCTION crmsync.goes_with_extension(relation regclass, trigger text) RETURNS void
+    AS 'MODULE_PATHNAME', 'crmsync_goes_with_extension' LANGUAGE c STRICT
+    SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION crmsync.goes_with_extension(regclass, text) IS 'makes a trigger depend on the extension, so that DROP EXTENSION drops it, without waiting for anybody who uses the extension';
+
 CREATE FUNCTION crmsync.check_expression(expression text) RETURNS void
     AS 'MODULE_PATHNAME', 'crmsync_check_expression' LANGUAGE c IMMUTABLE STRICT
     SET search_path = pg_catalog, pg_temp;

@@ -36,12 +36,18 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.lock_relations(regclass[], text[]) IS 'locks relations, all or none, with short waits and pauses in between';
 
+-- From the catalog: pg_partition_tree waits for whoever has locked a partition, and the worker asks
+-- this for all links.
 CREATE FUNCTION crmsync.partitions(relation oid) RETURNS SETOF oid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT partitions.relation WHERE partitions.relation IS NOT NULL
-    UNION
-    SELECT t.relid FROM pg_partition_tree(partitions.relation) t;
+    WITH RECURSIVE tree (relid) AS (
+        SELECT partitions.relation WHERE partitions.relation IS NOT NULL
+        UNION
+        SELECT i.inhrelid FROM tree t
+        JOIN pg_class c ON c.oid = t.relid AND c.relkind = 'p'
+        JOIN pg_inherits i ON i.inhparent = t.relid AND NOT i.inhdetachpending)
+    SELECT t.relid FROM tree t;
 END;
 COMMENT ON FUNCTION crmsync.partitions(oid) IS 'a relation and its partitions on all levels';
 
@@ -209,7 +215,7 @@ BEGIN ATOMIC
                   format(w.timing, w.relation::regclass), w.call,
                   (SELECT string_agg(quote_literal(a), ', ' ORDER BY n) FROM unnest(w.arguments) WITH ORDINALITY AS x (a, n))),
            format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', w.relation::regclass, w.name),
-           format('ALTER TRIGGER %I ON %s DEPENDS ON EXTENSION crmsync', w.name, w.relation::regclass)]
+           format('SELECT crmsync.goes_with_extension(%L, %L)', w.relation::regclass, w.name)]
     FROM wanted w
     WHERE NOT EXISTS (SELECT FROM present p
                       WHERE p.relation = w.relation AND p.name = w.name AND p.tgargs = w.stored AND p.tgenabled = 'A')
