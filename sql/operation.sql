@@ -95,6 +95,7 @@ SELECT count(*), count(DISTINCT instance) FROM crmsync.identity;
 SELECT count(*) FROM crmsync.alerts WHERE message LIKE '%confirmed%';
 
 -- Broken and held are said.
+SELECT crmsync.carry_out_requests();
 UPDATE crmsync.link_state SET broken = 'column "name" is gone';
 SELECT state, last_error FROM crmsync.status;
 UPDATE crmsync.link_state SET broken = NULL, held = '3 deletes in 1 mailboxes wait for confirm_deletes';

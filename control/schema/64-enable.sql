@@ -251,7 +251,7 @@ BEGIN
         armed_groups = (SELECT coalesce(jsonb_agg(to_jsonb(g) ORDER BY g.ldap_group, g.crm_group), '[]') FROM crmsync.group_mapping g WHERE g.link = this.id)
     WHERE l.id = this.id;
     PERFORM crmsync.establish_identity();
-    PERFORM crmsync.compare_everything(this.id);
+    INSERT INTO crmsync.request (action, link) VALUES ('compare', this.id);
     PERFORM crmsync.request_sync(this.id);
     PERFORM crmsync.wake();
 END;
@@ -266,7 +266,7 @@ DECLARE
 BEGIN
     UPDATE crmsync.link l SET enabled = false, armed_mapping = NULL, armed_groups = NULL WHERE l.id = this.id AND l.enabled;
     PERFORM crmsync.disarm_link(this.id);
-    DELETE FROM crmsync.pending p WHERE p.link = this.id;
+    INSERT INTO crmsync.request (action, link) VALUES ('clear', this.id);
     PERFORM crmsync.wake();
 END;
 $$;

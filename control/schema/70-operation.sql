@@ -128,7 +128,8 @@ BEGIN
             done := crmsync.is_imported(this.id, started) OR crmsync.import_obstacle(this.id) IS NOT NULL;
         ELSE
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
-               AND EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL) THEN
+               AND EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL)
+               AND NOT EXISTS (SELECT FROM crmsync.request r WHERE r.link = this.id AND r.action = 'compare') THEN
                 looked_at := clock_timestamp();
                 records := CASE WHEN address IS NOT NULL THEN crmsync.pending_in(this, address, looked_at) END;
             END IF;
@@ -328,6 +329,9 @@ BEGIN
     SELECT array_agg(t.r ORDER BY (t.r).id) INTO requests FROM taken t;
     PERFORM crmsync.carry_out_retries(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'retry' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
+    PERFORM crmsync.compare_everything(r.link) FROM (SELECT DISTINCT r.link FROM unnest(requests) r WHERE r.action = 'compare') r;
+    DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l
+    WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;
     UPDATE crmsync.target_state s SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
     FROM unnest(requests) r WHERE r.action = 'resume' AND s.target = r.target;
     -- An import that has failed is tried at once; others have their time.
@@ -354,7 +358,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     ELSIF coalesce(environment, here.environment) = here.environment THEN
-        PERFORM crmsync.compare_everything(l.id) FROM crmsync.link l WHERE l.enabled;
+        INSERT INTO crmsync.request (action, link) SELECT 'compare', l.id FROM crmsync.link l WHERE l.enabled;
         PERFORM crmsync.wake();
     END IF;
 END;

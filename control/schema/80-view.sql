@@ -195,12 +195,12 @@ COMMENT ON COLUMN crmsync.is_confirmed.confirmed IS 'false: links are held until
 CREATE VIEW crmsync.status WITH (security_barrier) AS
 SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
        CASE WHEN NOT l.enabled THEN 'disabled'
-            WHEN s.broken IS NOT NULL THEN 'broken'
+            WHEN s.broken IS NOT NULL AND c.link IS NULL THEN 'broken'
             WHEN t.paused OR NOT coalesce(nullif(pg_catalog.current_setting('crmsync.enabled', true), '')::boolean, true) THEN 'paused'
             WHEN s.held IS NOT NULL OR NOT (SELECT i.confirmed FROM crmsync.is_confirmed i) THEN 'held'
             WHEN ts.code IS NOT NULL OR s.next_attempt > pg_catalog.now()
                  OR (SELECT crmsync.worker_state()) <> 'running' THEN 'waiting'
-            WHEN b.records > 0 OR s.link IS NULL OR s.comparison IS NOT NULL
+            WHEN b.records > 0 OR s.link IS NULL OR s.comparison IS NOT NULL OR c.link IS NOT NULL
                  OR s.last_started > greatest(s.last_success, s.last_error_at, '-infinity') THEN 'working'
             ELSE 'idle' END AS state,
        coalesce(b.records, 0)::bigint AS pending,
@@ -225,6 +225,7 @@ CROSS JOIN LATERAL (SELECT
             WHEN ts.code IS NOT NULL THEN pg_catalog.concat_ws(': ', ts.code, ts.message)
             WHEN l.enabled AND (SELECT crmsync.worker_state()) <> 'running' THEN 'worker: ' || (SELECT crmsync.worker_state())
             END) AS p (problem)
+LEFT JOIN (SELECT DISTINCT r.link FROM crmsync.request r WHERE r.action = 'compare') c ON c.link = l.id
 LEFT JOIN (SELECT w.link, pg_catalog.sum(w.records) AS records, pg_catalog.min(w.oldest) AS oldest
            FROM (SELECT p.link, pg_catalog.count(*) AS records, pg_catalog.min(p.since) AS oldest
                  FROM crmsync.pending p GROUP BY p.link
