@@ -58,4 +58,7 @@ typedef struct CrmsyncPreload {
     // Milliseconds; 0 = none: in the resident worker, and in a worker for one run of one link.
     int (*query_timeout)(void);
     int (*long_query_timeout)(void);
+
+    // True once after wake_worker, whatever has become of the latch: to wait for a lock resets it.
+    bool (*take_wakeup)(void);
 } CrmsyncPreload;

@@ -33,6 +33,7 @@ const CrmsyncPreload interface = {
     .max_log_size = max_log_size,
     .query_timeout = query_timeout,
     .long_query_timeout = long_query_timeout,
+    .take_wakeup = take_wakeup,
 };
 
 }  // namespace

@@ -89,11 +89,21 @@ void set_active_log(int which) {
 }
 
 bool wake_worker() {
-    const DatabaseSlot* slot = my_slot();
+    DatabaseSlot* slot = my_slot();
     if (slot == nullptr || slot->latch.load() == nullptr)
         return false;
+    // What was committed is seen by whoever takes it after this, and by whoever takes it before,
+    // too.
+    pg_memory_barrier();
+    if (!slot->woken.load())
+        slot->woken.store(true);
     set_latch(slot->latch);
     return true;
+}
+
+bool take_wakeup() {
+    DatabaseSlot* slot = my_slot();
+    return slot != nullptr && slot->woken.exchange(false);
 }
 
 void wake_launcher() {

@@ -18,6 +18,7 @@ class Atomic {
   public:
     T load() const { return __atomic_load_n(&value_, __ATOMIC_ACQUIRE); }
     void store(T value) { __atomic_store_n(&value_, value, __ATOMIC_RELEASE); }
+    T exchange(T value) { return __atomic_exchange_n(&value_, value, __ATOMIC_SEQ_CST); }
 
   private:
     T value_;
@@ -37,6 +38,7 @@ struct DatabaseSlot {
     Atomic<Oid> database;  // InvalidOid: the slot is free
     Atomic<Latch*> latch;  // of the attached worker, nullptr when there is none
     Atomic<int> active_log;
+    Atomic<bool> woken;  // since take_wakeup; a worker that waits for a lock loses its latch
 
     pid_t worker;         // the worker's process, 0: none
     bool attached;        // the worker found the extension
@@ -88,6 +90,7 @@ void set_active_log(int which);
 // Sets the latch of this database's worker. While a worker leaves its latch set this costs a read
 // and no system call: one that is busy should reset it only when it looks at the log again.
 bool wake_worker();
+bool take_wakeup();
 void wake_launcher();
 
 }  // namespace crmsync

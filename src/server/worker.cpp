@@ -50,9 +50,11 @@ void Worker::run() {
     bool look = true;
     for (;;) {
         pg::report_idle(client_.in_flight() > 0 ? "waiting for targets" : "waiting for changes");
+        look |= preload().take_wakeup();
         const auto woken = events_.wait(look || wants_more() ? 0ms : next_wait(next_poll));
         reread_ |= events_.take_reloaded();
         look |= woken == EventLoop::Woken::by_latch;
+        look |= preload().take_wakeup();
         receive();
         send();
         record_results();
