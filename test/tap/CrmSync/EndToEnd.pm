@@ -150,6 +150,28 @@ SQL
 	return;
 }
 
+# Another link beside the one of make_crm: NAME for so many rows of a table crm.NAME, all in one mailbox.
+# make_another($name, $count, $mailbox, table => its SQL, audience => query, crm => what is mapped)
+sub make_another
+{
+	my ($self, $name, $count, $mailbox, %given) = @_;
+	my $table = $given{table} // "CREATE TABLE crm.$name (id integer PRIMARY KEY, first_name text);";
+	my $audience = $given{audience} // "SELECT id AS record, '$mailbox' AS mailbox FROM crm.$name";
+	my $crm = $given{crm} // 'first_name';
+	$self->sql(<<"SQL");
+SET client_min_messages = error;
+SET ROLE crm_owner;
+$table
+INSERT INTO crm.$name SELECT i, 'First' || i FROM generate_series(1, $count) i;
+CREATE VIEW crm.${name}_audience AS $audience;
+RESET ROLE;
+SELECT crmsync.create_link('$name', 'exchange', 'contact', 'crm.$name', audience => 'crm.${name}_audience');
+SELECT crmsync.map('$name', '$crm', 'given_name');
+SELECT crmsync.enable_link('$name');
+SQL
+	return;
+}
+
 # ---- the sample CRM
 
 sub make_sample_crm
@@ -208,6 +230,26 @@ sub until_true
 	my $holds;
 	sleep 0.05 while !($holds = $condition->()) && time - $started < $limit;
 	return ok($holds, sprintf('%s (%.2f s)', $name, time - $started));
+}
+
+# Reports: changes of person 1 of make_crm arrive in the mailbox as if nothing else were going on, the
+# longest of some within so many seconds.
+sub goes_on
+{
+	my ($self, $mailbox, $while, $limit) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$limit //= 3;
+	my @took;
+	for (1 .. 5)
+	{
+		my $name = 'Name' . ++$self->{changes};
+		my $started = time;
+		$self->sql("UPDATE crm.person SET first_name = '$name' WHERE id = 1");
+		sleep 0.03 while $self->{exchange}->records($mailbox)->{1}{'contacts:GivenName'} ne $name && time - $started < 30;
+		push @took, time - $started;
+	}
+	@took = sort { $a <=> $b } @took;
+	return cmp_ok($took[4], '<', $limit, sprintf('%s: another link goes on (%.2f s, at most %.2f s)', $while, $took[2], $took[4]));
 }
 
 # ---- looking

@@ -1,0 +1,88 @@
+# One link, mailbox, transaction or lock that takes long, or for ever, is nobody else's matter: what other
+# links have to do is done meanwhile.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $stage = CrmSync::EndToEnd->new('bystanders', exchange => [ '--mailboxes', 5 ]);
+my ($node, $exchange) = ($stage->node, $stage->exchange);
+my ($one, $two, $three, $four) = map { "user$_\@example.test" } 1 .. 4;
+$stage->make_crm;
+$stage->add_people(1, 5, $one);
+$stage->settles('people are there');
+
+# ---- an audience that takes 20 seconds to read: begun now, and under way for a while
+$stage->sql('SET ROLE crm_owner; CREATE TABLE crm.pace (seconds double precision); INSERT INTO crm.pace VALUES (0.02)');
+$stage->make_another('slow', 1000, $three, audience => "SELECT id AS record, '$three' AS mailbox FROM crm.slow WHERE pg_sleep((SELECT p.seconds FROM crm.pace p)) IS NOT NULL");
+my $slow = time;
+$stage->until_true(sub { $stage->sql("SELECT phase FROM crmsync.progress WHERE link = 'slow'") eq 'comparing' }, 'a long comparison');
+$stage->goes_on($one, 'a comparison is under way');
+$stage->sql('UPDATE crm.pace SET seconds = 0');
+
+# ---- somebody has asked for something and not committed
+my $asking = $node->background_psql('postgres');
+$asking->query_safe("BEGIN; SELECT crmsync.retry('people'), crmsync.confirm_deletes('people'), crmsync.resume_target('exchange')");
+$stage->goes_on($one, 'a transaction with retry() is open');
+$asking->query_safe('COMMIT');
+$asking->quit;
+
+# ---- a mailbox that does not answer
+$exchange->inject('silence', mailbox => $two, seconds => 6);
+$stage->sql("INSERT INTO crm.audience SELECT i, '$two' FROM generate_series(4, 5) i; UPDATE crm.person SET first_name = 'Both' WHERE id < 4");
+my $started = time;
+is($stage->sql("SELECT pending, failed FROM crmsync.sync('people', wait => '20 s', mailbox => ' \U$one')"), '0|0', 'sync waits for one mailbox');
+cmp_ok(time - $started, '>', 3, 'and for the records that are in it, wherever else they are');
+$exchange->inject('silence', mailbox => $two, seconds => 6);
+$stage->sql("INSERT INTO crm.person (id, first_name) VALUES (6, 'Only two'); INSERT INTO crm.audience VALUES (6, '$two'); UPDATE crm.person SET first_name = 'Only one' WHERE id = 1");
+$started = time;
+is($stage->sql("SELECT pending, failed FROM crmsync.sync('people', wait => '20 s', mailbox => '$one')"), '0|0', 'a mailbox that does not answer');
+cmp_ok(time - $started, '<', 5, 'is not waited for by who waits for another');
+is($exchange->records($one)->{1}{'contacts:GivenName'}, 'Only one', 'where all is done');
+is($stage->sql("SELECT pending, failed FROM crmsync.sync('people', wait => '100 ms', mailbox => '$two')"), '1|0', 'it has its own count');
+is($stage->sql("SELECT phase FROM crmsync.progress WHERE link = 'slow'"), 'comparing', 'all this while the audience is read') or diag(time - $slow);
+
+# ---- a table, and a partition, that somebody has locked
+$stage->make_another('locked', 3, $four, table => <<'SQL');
+CREATE TABLE crm.locked (id integer PRIMARY KEY, first_name text) PARTITION BY RANGE (id);
+CREATE TABLE crm.locked_low PARTITION OF crm.locked FOR VALUES FROM (0) TO (1000);
+SQL
+$stage->settles('one more link', 'locked');
+my $locking = $node->background_psql('postgres');
+$locking->query_safe('BEGIN; LOCK crm.locked_low IN ACCESS EXCLUSIVE MODE');
+# The worker is in the middle of its wait for the lock when the next change comes.
+$stage->sql("INSERT INTO crmsync.pending (link, tier, record) SELECT id, 0, '1' FROM crmsync.link WHERE name = 'locked'; SELECT crmsync.wake()");
+sleep 0.3;
+$stage->goes_on($one, 'a partition of another link is locked');
+$stage->until_true(sub { $stage->status('last_error', 'locked') =~ /lock timeout/ }, 'that one says why it waits');
+sleep 5;
+$stage->goes_on($one, 'it stays locked over a poll');
+$locking->query_safe('COMMIT');
+$locking->quit;
+$stage->settles('unlocked, it goes on', 'locked');
+
+# ---- an administrator who has not committed
+$stage->make_another('other', 30, 'user5@example.test');
+$stage->settles('yet another link', 'other');
+my $administering = $node->background_psql('postgres');
+for my $call ('enable_link', 'disable_link')
+{
+	$stage->sql("SET client_min_messages = error; SELECT crmsync.disable_link('locked'); SELECT crmsync.enable_link('locked')");
+	$administering->query_safe("SET client_min_messages = error; BEGIN; SELECT crmsync.$call('locked')");
+	$stage->goes_on($one, "a transaction with $call() of another link is open");
+	$administering->query_safe("COMMIT; BEGIN; SELECT crmsync.enable_link('other')");
+	$stage->sql("INSERT INTO crmsync.pending (link, tier, record) SELECT id, 0, i::text FROM crmsync.link, generate_series(1, 30) i WHERE name = 'other'");
+	$stage->goes_on($one, 'of one that has something to do');
+	$administering->query_safe('COMMIT');
+}
+$administering->quit;
+
+# ---- the slow link gets there
+$stage->settles('the audience has been read', 'slow', '60 s');
+is(scalar(keys %{ $exchange->records($three) }), 1000, 'and its people are there');
+
+$stage->done;

@@ -1,0 +1,67 @@
+# Expressions and audiences that take too long fail, and nobody else's link with them; and a link that is
+# disabled while much of it is queued writes nothing more.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $stage = CrmSync::EndToEnd->new('timeouts', conf => 'crmsync.query_timeout = 500ms', exchange => [ '--mailboxes', 5 ]);
+my $exchange = $stage->exchange;
+my ($one, $two, $three, $four, $five) = map { "user$_\@example.test" } 1 .. 5;
+$stage->make_crm;
+$stage->add_people(1, 5, $one);
+$stage->settles('people are there');
+
+# ---- an expression that is slow for each record
+$stage->make_another('heavy', 80, $two, crm => '(CASE WHEN pg_sleep(0.02) IS NOT NULL THEN r.first_name END)');
+$stage->goes_on($one, 'an expression is slow');
+$stage->settles('all records together take too long, fewer at once do not', 'heavy', '60 s');
+is(scalar(keys %{ $exchange->records($two) }), 80, 'and all arrive');
+is($stage->status('state', 'heavy'), 'idle', 'that is no failure');
+
+# ---- an expression that never ends
+$stage->make_another('endless', 5, $three, crm => '(CASE WHEN r.id <> 1 OR pg_sleep(600) IS NOT NULL THEN r.first_name END)');
+$stage->until_true(sub { $stage->status('state', 'endless') eq 'waiting' }, 'an expression that never ends', 30);
+like($stage->status('last_error', 'endless'), qr/statement timeout/, 'is a failure of its link');
+$stage->goes_on($one, 'it is tried again');
+is($stage->status('state') . ' ' . $stage->status('state', 'heavy'), 'idle idle', 'and of no other');
+$stage->sql('SET ROLE crm_owner; UPDATE crm.endless SET id = 6 WHERE id = 1');
+$stage->settles('without that record', 'endless', '60 s');
+is($exchange->show($three), '2:First2 3:First3 4:First4 5:First5 6:First1', 'the link works');
+
+# ---- an audience that takes longer than a comparison may
+my $timeout = sub { $stage->sql("ALTER SYSTEM SET crmsync.long_query_timeout = '$_[0]'"); $stage->sql('SELECT pg_reload_conf()'); return };
+$timeout->('1s');
+$stage->sql('SET ROLE crm_owner; CREATE TABLE crm.pace (seconds double precision); INSERT INTO crm.pace VALUES (0.012)');
+$stage->make_another('slow', 100, $four, audience => "SELECT id AS record, '$four' AS mailbox FROM crm.slow WHERE pg_sleep((SELECT p.seconds FROM crm.pace p)) IS NOT NULL");
+$stage->until_true(sub { $stage->status('state', 'slow') eq 'waiting' }, 'an audience that takes too long', 30);
+like($stage->status('last_error', 'slow'), qr/statement timeout/, 'is a failure of its link');
+$stage->goes_on($one, 'it is tried again');
+$timeout->('1h');
+$stage->settles('with more time', 'slow', '60 s');
+is(scalar(keys %{ $exchange->records($four) }), 100, 'the audience is read');
+
+# ---- disabled while thousands of its records are queued
+$exchange->post('server', request_ms => 300);
+$stage->make_another('many', 3000, $five);
+$stage->until_true(sub { keys %{ $exchange->records($five) } > 0 }, 'thousands are on their way', 30);
+$stage->sql("SELECT crmsync.disable_link('many')");
+$stage->until_true(sub { $stage->sql("SELECT pending FROM crmsync.status WHERE link = 'many'") == 0 }, 'the link is disabled');
+sleep 1;
+my $written = keys %{ $exchange->records($five) };
+cmp_ok($written, '<', 3000, "after $written");
+$stage->sql('SET ROLE crm_owner; UPDATE crm.many SET first_name = first_name || id');
+sleep 3;
+is(scalar(keys %{ $exchange->records($five) }), $written, 'nothing more is written');
+is($stage->status('state || pending', 'many'), 'disabled0', 'or waits');
+$exchange->post('server', request_ms => 0);
+$stage->sql("SET client_min_messages = error; SELECT crmsync.enable_link('many')");
+$stage->settles('enabled again', 'many', '60 s');
+my $records = $exchange->records($five);
+is(keys(%$records) . " $records->{1}{'contacts:GivenName'}", '3000 First11', 'all is written once, as it is now');
+
+$stage->done;
