@@ -57,6 +57,11 @@ SELECT options FROM crmsync.targets WHERE name = 'exchange';
 SELECT crmsync.alter_target('open', reset => '{url}');
 SELECT crmsync.alter_target('nowhere', url => 'https://x.invalid');
 
+-- What does not apply is not left out without a word.
+SELECT * FROM crmsync.check_target('directory', 'a@example.com');
+SELECT * FROM crmsync.check_target('directory', write => true);
+SELECT * FROM crmsync.check_target('exchange', write => true);
+
 SELECT crmsync.pause_target('exchange');
 SELECT crmsync.pause_target('exchange');
 SELECT paused FROM crmsync.targets WHERE name = 'exchange';

@@ -97,7 +97,7 @@ CREATE FUNCTION crmsync.check_target(
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'crmsync_check_target' LANGUAGE c SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION crmsync.check_target(text, text, boolean) IS 'connects now: DNS, TCP, TLS, authentication, impersonation, folder; with write also every property in a scratch folder';
+COMMENT ON FUNCTION crmsync.check_target(text, text, boolean) IS 'connects now: DNS, TCP, TLS, authentication, impersonation, folder; with write also every property, in a scratch folder "crmsync check" of that mailbox, which is removed';
 
 CREATE FUNCTION crmsync.plan(
         link text, mailbox text DEFAULT NULL,

@@ -155,8 +155,24 @@ void compare_back(Steps& steps, const record::Fields& fields,
     }
 }
 
+constexpr const char* scratch_folder = "crmsync check";
+
+// Of a check that was cancelled between making the folder and removing it.
+bool remove_leftover(Steps& steps, Session& session) {
+    const auto found = session.run(exchange::FindFolder{Object::contact, scratch_folder});
+    if (found.failure) {
+        return add_step(steps, "scratch folder", found, {});
+    }
+    return found.folder_id.empty() ||
+           add_step(steps, "leftover", session.run(exchange::DeleteFolder{found.folder_id}),
+                    "a scratch folder that an interrupted check had left: removed");
+}
+
 void check_writing(Steps& steps, Session& session) {
-    const auto folder = session.run(exchange::CreateFolder{Object::contact, "crmsync check"});
+    if (!remove_leftover(steps, session)) {
+        return;
+    }
+    const auto folder = session.run(exchange::CreateFolder{Object::contact, scratch_folder});
     if (!add_step(steps, "scratch folder", folder, "created")) {
         return;
     }
@@ -229,6 +245,27 @@ void check_directory(Steps& steps, const std::string& name) {
     }
 }
 
+// What would otherwise be left out without a word.
+void check_arguments(const TargetConfiguration& target, bool has_mailbox, bool write) {
+    if (target.kind == "ldap" && (has_mailbox || write)) {
+        throw pg::UserError(ERRCODE_INVALID_PARAMETER_VALUE,
+                            "the parameter " + std::string(has_mailbox ? "mailbox" : "write") +
+                                " does not apply to a target of kind ldap",
+                            {}, "There are no mailboxes, and nothing is written: leave it out.");
+    }
+    if (write && !has_mailbox) {
+        throw pg::UserError(ERRCODE_INVALID_PARAMETER_VALUE, "a check that writes needs a mailbox",
+                            {}, "Name one with the parameter mailbox.");
+    }
+}
+
+// As links have it.
+std::optional<std::string> mailbox_argument(FunctionCallInfo call) {
+    const auto given = pg::optional_text_argument(call, 1);
+    return given ? pg::query("SELECT lower(btrim($1))", std::string_view(*given)).string(0, 0)
+                 : given;
+}
+
 Datum check_target(FunctionCallInfo call) {
     pg::ResultSet result(call);
     pg::query("SELECT crmsync.require('operator')");
@@ -237,12 +274,14 @@ Datum check_target(FunctionCallInfo call) {
     }
     const std::string name = pg::text_argument(call, 0);
     const TargetConfiguration target = read_target(name);
+    const auto mailbox = mailbox_argument(call);
+    const bool write = !call->args[2].isnull && DatumGetBool(call->args[2].value);
+    check_arguments(target, mailbox.has_value(), write);
     Steps steps;
     if (target.kind == "ldap") {
         check_directory(steps, name);
     } else {
-        check_exchange(steps, target, pg::optional_text_argument(call, 1),
-                       !call->args[2].isnull && DatumGetBool(call->args[2].value));
+        check_exchange(steps, target, mailbox, write);
     }
     for (const Step& step : steps) {
         result.add(

@@ -105,6 +105,15 @@ $stage->sql("SELECT crmsync.retry('people')");
 $stage->settles('allowed and tried again');
 is($exchange->show($two), '1:Ann', 'it gets what it missed');
 
+# ---- a check that is interrupted
+my $check = "SELECT string_agg(step, ' ') FILTER (WHERE NOT ok), bool_or(step = 'leftover') FROM crmsync.check_target('exchange', ' \U$one', true)";
+$exchange->inject('delay', operation => 'CreateItem', seconds => 15);
+like($stage->error("SET statement_timeout = '6s'; $check"), qr/statement timeout/, 'a check that writes is cancelled');
+is(scalar(grep { $_->{name} eq 'crmsync check' } @{ $exchange->get("mailbox?address=$one")->{folders} }), 1, 'and leaves its scratch folder');
+is($stage->sql($check), '|t', 'the next one removes it');
+is($stage->sql($check), '|f', 'and leaves none');
+is(scalar(grep { $_->{name} eq 'crmsync check' } @{ $exchange->get("mailbox?address=$one")->{folders} }), 0, 'in the mailbox');
+
 # ---- hosts that are not allowed
 $stage->sql("ALTER SYSTEM SET crmsync.allowed_hosts = 'mail.example.com'; SELECT pg_reload_conf()");
 $stage->until_true(sub { $stage->error("SELECT crmsync.create_target('other', 'ews', '$address$path', 'basic', 'u', '$secret')") =~ /allowed_hosts/ }, 'a host that is not allowed is refused');
