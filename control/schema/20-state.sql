@@ -250,7 +250,18 @@ COMMENT ON COLUMN crmsync.deletion.mailbox IS 'the mailbox';
 COMMENT ON COLUMN crmsync.deletion.minute IS 'start of the minute';
 COMMENT ON COLUMN crmsync.deletion.count IS 'deletes in that minute';
 
--- A ring of three: the oldest is truncated when the next is due, so nothing is ever deleted.
+-- A ring of three: the oldest is emptied when its turn comes again, so nothing is ever deleted.
+CREATE TABLE crmsync.history_turn (
+    only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    turn        bigint NOT NULL DEFAULT 0,
+    since       timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+INSERT INTO crmsync.history_turn DEFAULT VALUES;
+COMMENT ON TABLE crmsync.history_turn IS 'which table of the history is written to: the one numbered turn modulo 3';
+COMMENT ON COLUMN crmsync.history_turn.only_row IS 'there is one row';
+COMMENT ON COLUMN crmsync.history_turn.turn IS 'how often another table had its turn';
+COMMENT ON COLUMN crmsync.history_turn.since IS 'when this turn began';
+
 CREATE TABLE crmsync.history_0 (
     at          timestamptz NOT NULL,
     link        integer NOT NULL,

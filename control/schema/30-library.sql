@@ -81,6 +81,11 @@ CREATE FUNCTION crmsync.goes_with_extension(relation regclass, trigger text) RET
     SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crmsync.goes_with_extension(regclass, text) IS 'makes a trigger depend on the extension, so that DROP EXTENSION drops it, without waiting for anybody who uses the extension';
 
+CREATE FUNCTION crmsync.turn_history() RETURNS void
+    AS 'MODULE_PATHNAME', 'crmsync_turn_history' LANGUAGE c
+    SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION crmsync.turn_history() IS 'goes on to the next table of the history, which it empties, when the time or the size says so; called by the worker';
+
 CREATE FUNCTION crmsync.check_expression(expression text) RETURNS void
     AS 'MODULE_PATHNAME', 'crmsync_check_expression' LANGUAGE c IMMUTABLE STRICT
     SET search_path = pg_catalog, pg_temp;

@@ -303,7 +303,7 @@ FROM (SELECT x.* FROM crmsync.history_0 x
       SELECT x.* FROM crmsync.history_2 x) h
 LEFT JOIN crmsync.link l ON l.id = h.link
 JOIN crmsync.visible_link v ON v.link = coalesce(l.id, 0);
-COMMENT ON VIEW crmsync.history IS 'what was done, in no order; the oldest is forgotten when there is much of it';
+COMMENT ON VIEW crmsync.history IS 'what was done, in no order; kept for 30 days or a little longer, less when it is larger than crmsync.max_history_size';
 COMMENT ON COLUMN crmsync.history.at IS 'when';
 COMMENT ON COLUMN crmsync.history.link IS 'name of the link; its number when it was dropped';
 COMMENT ON COLUMN crmsync.history.mailbox IS 'mailbox';

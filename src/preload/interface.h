@@ -61,4 +61,6 @@ typedef struct CrmsyncPreload {
 
     // True once after wake_worker, whatever has become of the latch: to wait for a lock resets it.
     bool (*take_wakeup)(void);
+
+    int64 (*max_history_size)(void);  // bytes
 } CrmsyncPreload;

@@ -34,6 +34,7 @@ const CrmsyncPreload interface = {
     .query_timeout = query_timeout,
     .long_query_timeout = long_query_timeout,
     .take_wakeup = take_wakeup,
+    .max_history_size = max_history_size,
 };
 
 }  // namespace

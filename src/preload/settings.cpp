@@ -11,7 +11,8 @@ bool enabled_setting = true;
 char* environment_setting = nullptr;
 char* secret_directory_setting = nullptr;
 char* allowed_hosts_setting = nullptr;
-int max_log_size_setting = 1024;  // MB
+int max_log_size_setting = 1024;      // MB
+int max_history_size_setting = 1024;  // MB
 int query_timeout_setting = 10000;
 int long_query_timeout_setting = 1800000;
 int fail_guarded_call_setting = 0;
@@ -68,6 +69,10 @@ void define_settings() {
         "are compared as a whole later.",
         &max_log_size_setting, 1024, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr,
         nullptr);
+    DefineCustomIntVariable("crmsync.max_history_size",
+                            "Size from which the history is forgotten before its time.", nullptr,
+                            &max_history_size_setting, 1024, 3, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB,
+                            nullptr, nullptr, nullptr);
     DefineCustomIntVariable("crmsync.query_timeout",
                             "Longest time that one query of a link may take where others wait.",
                             "0: no limit.", &query_timeout_setting, 10000, 0, INT_MAX, PGC_SIGHUP,
@@ -103,6 +108,10 @@ const char* allowed_hosts() {
 
 int64 max_log_size() {
     return static_cast<int64>(max_log_size_setting) * 1024 * 1024;
+}
+
+int64 max_history_size() {
+    return static_cast<int64>(max_history_size_setting) * 1024 * 1024;
 }
 
 int query_timeout() {

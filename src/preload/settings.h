@@ -17,8 +17,9 @@ const char* environment();
 const char* secret_directory();
 const char* allowed_hosts();
 
-int64 max_log_size();  // bytes
-int query_timeout();   // milliseconds, 0: none
+int64 max_log_size();      // bytes
+int64 max_history_size();  // bytes
+int query_timeout();       // milliseconds, 0: none
 int long_query_timeout();
 int fail_guarded_call();  // 0: none
 

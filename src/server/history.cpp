@@ -3,9 +3,14 @@
 #include <string>
 
 #include "server/jsonb_fields.h"
+#include "server/preload.h"
 #include "server/query.h"
 #include "server/table.h"
 #include "server/transaction.h"
+
+extern "C" {
+#include "storage/lmgr.h"
+}
 
 namespace crmsync {
 
@@ -15,8 +20,14 @@ using sync::Action;
 using sync::Outcome;
 using sync::Result;
 
-// Default of the link option history_keep; a third of it is one table's turn.
+// Default of the link option history_keep.
 constexpr std::int64_t default_keep_seconds = 30 * 24 * 3600;
+
+constexpr int tables = 3;
+
+std::string table_name(int table) {
+    return "crmsync.history_" + std::to_string(table);
+}
 
 const char* action_name(const Outcome& outcome) {
     if (outcome.result == Result::vanished) {
@@ -35,23 +46,40 @@ const char* action_name(const Outcome& outcome) {
     return "";
 }
 
-// Which table of the ring is written to now: by time alone, so that nothing has to be stored.
-std::int64_t turn_seconds() {
-    const pg::Rows rows = pg::query(
-        "SELECT GREATEST(60, pg_catalog.max(coalesce(extract(epoch FROM "
-        "(options->>'history_keep')::interval)::bigint, $1)) / 3) FROM crmsync.link",
-        default_keep_seconds);
-    return rows.is_null(0, 0) ? default_keep_seconds / 3 : rows.integer(0, 0);
+// Which table of the ring is written to now.
+int current_table() {
+    const pg::Rows rows =
+        pg::query("SELECT (turn % $1)::integer FROM crmsync.history_turn", tables);
+    return rows.empty() ? 0 : static_cast<int>(rows.integer(0, 0));
 }
 
-int current_table(std::int64_t turn) {
-    const pg::Rows rows =
-        pg::query("SELECT (extract(epoch FROM pg_catalog.now())::bigint / $1 % 3)::integer", turn);
-    return static_cast<int>(rows.integer(0, 0));
+// A table's turn is half as long as everything is to be kept: when the oldest is emptied, the two
+// others hold at least that. A table that has its share of the size has its turn end early.
+bool turn_is_over(int table) {
+    const pg::Rows rows = pg::query(
+        "SELECT t.since + GREATEST(interval '1 minute', coalesce((SELECT "
+        "pg_catalog.max((l.options->>'history_keep')::interval) FROM crmsync.link l), "
+        "$1 * interval '1 second') / 2) <= pg_catalog.now() "
+        "OR pg_catalog.pg_total_relation_size($2::pg_catalog.regclass) > $3 "
+        "FROM crmsync.history_turn t",
+        default_keep_seconds, std::string_view(table_name(table)),
+        preload().max_history_size() / tables);
+    return rows.empty() || rows.boolean(0, 0);
+}
+
+// False: somebody reads it.
+bool empty_if_unused(const std::string& table) {
+    const Oid oid = static_cast<Oid>(
+        pg::query("SELECT $1::pg_catalog.regclass::oid", std::string_view(table)).integer(0, 0));
+    if (!pg::guard([&] { return ConditionalLockRelationOid(oid, AccessExclusiveLock); })) {
+        return false;
+    }
+    pg::empty_table(oid);
+    return true;
 }
 
 std::string insert_statement(int table) {
-    return "INSERT INTO crmsync.history_" + std::to_string(table) +
+    return "INSERT INTO " + table_name(table) +
            " (at, link, mailbox, record, action, result, code, message, old, new) "
            "SELECT pg_catalog.now(), m.link, m.address, u.record, u.action, u.result, "
            "nullif(u.code, ''), nullif(u.message, ''), u.old, u.new "
@@ -102,24 +130,27 @@ void write_history(const std::vector<Outcome>& outcomes) {
     if (records.empty()) {
         return;
     }
-    pg::query(insert_statement(current_table(turn_seconds())), &mailboxes, &records, &actions,
-              &results, &codes, &messages, &old, &now);
+    pg::query(insert_statement(current_table()), &mailboxes, &records, &actions, &results, &codes,
+              &messages, &old, &now);
 }
 
 std::string current_history_table() {
-    return "crmsync.history_" + std::to_string(current_table(turn_seconds()));
+    return table_name(current_table());
 }
 
-void rotate_history() {
-    pg::Transaction transaction("rotating the history", pg::Transaction::Isolation::read_committed);
-    const std::int64_t turn = turn_seconds();
-    const int next = (current_table(turn) + 1) % 3;
-    const std::string table = "crmsync.history_" + std::to_string(next);
-    if (!pg::query("SELECT FROM " + table + " LIMIT 1").empty()) {
-        pg::empty_table(static_cast<Oid>(
-            pg::query("SELECT $1::pg_catalog.regclass::oid", std::string_view(table))
-                .integer(0, 0)));
+void turn_history() {
+    const int current = current_table();
+    if (turn_is_over(current) && empty_if_unused(table_name((current + 1) % tables))) {
+        pg::query(
+            "INSERT INTO crmsync.history_turn AS t DEFAULT VALUES ON CONFLICT (only_row) "
+            "DO UPDATE SET turn = t.turn + 1, since = pg_catalog.now()");
     }
+}
+
+void forget_old() {
+    pg::Transaction transaction("forgetting what is old",
+                                pg::Transaction::Isolation::read_committed);
+    turn_history();
     pg::query(
         "DELETE FROM crmsync.conflict c USING crmsync.link l WHERE l.id = c.link "
         "AND c.winner IS NOT NULL AND c.at < pg_catalog.now() "
@@ -129,4 +160,15 @@ void rotate_history() {
     transaction.commit();
 }
 
+namespace {
+
+Datum turn_history_now(FunctionCallInfo) {
+    turn_history();
+    return Datum(0);
+}
+
+}  // namespace
+
 }  // namespace crmsync
+
+CRMSYNC_SQL_FUNCTION(crmsync_turn_history, crmsync::turn_history_now);

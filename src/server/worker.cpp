@@ -72,7 +72,7 @@ void Worker::run() {
         look = std::exchange(again_, false);
         if (now >= next_housekeeping) {
             next_housekeeping = now + 1min;
-            rotate_history();
+            forget_old();
         }
     }
 }

@@ -61,8 +61,42 @@ $stage->until_true(sub { $stage->sql('SELECT crmsync.worker_state()') eq 'runnin
 $stage->settles('and what it notes then leads to a comparison', 'people', '30 s');
 is($exchange->records($mailbox)->{7}{'contacts:GivenName'}, 'Unread 300', 'that misses nothing');
 
+# ---- the history
+$stage->sql("ALTER SYSTEM SET crmsync.max_history_size = '3MB'");
+$stage->sql('SELECT pg_reload_conf()');
+$stage->until_true(sub { $stage->sql('SHOW crmsync.max_history_size') eq '3MB' }, 'a bound of the history');
+$largest = $stage->sql(<<'SQL');
+CREATE TABLE history_size (round integer, bytes bigint);
+DO $$
+BEGIN
+	FOR round IN 1 .. 100 LOOP
+		EXECUTE (SELECT format('INSERT INTO crmsync.history_%s (at, link, record, action, result, message)
+			SELECT now(), 0, i::text, ''update'', ''failed'', ''round %s'' FROM generate_series(1, 1000) i', turn % 3, round) FROM crmsync.history_turn);
+		COMMIT;
+		PERFORM crmsync.turn_history();
+		INSERT INTO history_size SELECT round, sum(pg_total_relation_size(c.oid)) FROM pg_class c
+		WHERE c.relnamespace = 'crmsync'::regnamespace AND c.relname ~ '^history_[0-9]$';
+		COMMIT;
+	END LOOP;
+END $$;
+SELECT max(bytes) FROM history_size WHERE round > 50;
+SQL
+cmp_ok($largest, '<', 3_600_000, "the history stays within crmsync.max_history_size, or near it ($largest bytes)");
+cmp_ok($largest, '>', 2_000_000, 'and makes use of it');
+is($stage->sql("SELECT count(*) FROM crmsync.history WHERE message IN ('round 99', 'round 100')"), '2000', 'the latest is there');
+$stage->sql('ALTER SYSTEM RESET crmsync.max_history_size');
+$stage->sql('SELECT pg_reload_conf()');
+$stage->until_true(sub { $stage->sql('SHOW crmsync.max_history_size') eq '1GB' }, 'its default');
+my $reading = $node->background_psql('postgres');
+$reading->query_safe('BEGIN; SELECT count(*) FROM crmsync.history');
+my $turn = $stage->sql("UPDATE crmsync.history_turn SET since = since - interval '16 days' RETURNING turn");
+is($stage->sql('SET statement_timeout = 5000; SELECT crmsync.turn_history(); SELECT turn FROM crmsync.history_turn'), "\n$turn", 'who reads the history is waited for by nobody');
+$reading->query_safe('COMMIT');
+$reading->quit;
+is($stage->sql('SELECT crmsync.turn_history(); SELECT turn FROM crmsync.history_turn'), "\n" . ($turn + 1), 'and it goes on afterwards');
+
 # ---- our own tables do not grow
-my $sizes = "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c WHERE c.relnamespace = 'crmsync'::regnamespace AND c.relkind = 'r' AND c.relname IN ('pending', 'link_state', 'target_state', 'log_position', 'mailbox')";
+my $sizes = "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c WHERE c.relnamespace = 'crmsync'::regnamespace AND c.relkind = 'r' AND c.relname IN ('pending', 'link_state', 'target_state', 'log_position', 'history_turn', 'mailbox')";
 cmp_ok($stage->sql($sizes), '<', 4_000_000, 'small tables stay small: ' . $stage->sql($sizes));
 
 $stage->done;
