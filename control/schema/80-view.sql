@@ -389,6 +389,10 @@ FROM (
     FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
     WHERE l.enabled AND m.code IS NOT NULL AND m.next_attempt IS NULL
     UNION ALL
+    SELECT l.id, 'mailbox', m.address, m.code, m.message, m.since, 'It is tried again by itself.'
+    FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
+    WHERE l.enabled AND m.code IS NOT NULL AND m.next_attempt IS NOT NULL AND m.since < pg_catalog.now() - interval '1 hour'
+    UNION ALL
     SELECT l.id, 'link', l.name, pg_catalog.format('%s records are parked', pg_catalog.count(*)), NULL, pg_catalog.min(f.since),
            pg_catalog.format('See crmsync.failures; then SELECT crmsync.retry(%L);', l.name)
     FROM crmsync.failure f JOIN crmsync.link l ON l.id = f.link

@@ -17,6 +17,7 @@ enum class Disposition {
     reread,            // stale change key: read again, merge, write again
     bisect,            // the server refuses the request as a whole: find the item that causes it
     mailbox_disabled,  // nothing works in this mailbox until an administrator has looked
+    mailbox_full,      // until its user makes room: try again with long pauses
     folder_gone,       // find or create the folder again
     resync,            // the stored sync state is no longer valid
     target_broken  // a wrong URL, certificate, redirect or answer: stop the target, slowly retry

@@ -76,6 +76,8 @@ std::string hint_for(const exchange::Failure& failure) {
         case exchange::Disposition::mailbox_disabled:
             return "Check the address, and that the account may impersonate it (role "
                    "ApplicationImpersonation).";
+        case exchange::Disposition::mailbox_full:
+            return "Its user has to make room in it.";
         case exchange::Disposition::target_broken:
             return "Check the URL: it ends in /EWS/Exchange.asmx.";
         case exchange::Disposition::retry_later:

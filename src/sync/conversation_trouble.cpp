@@ -18,6 +18,10 @@ namespace {
 // Longer pauses than this hand the tasks back, to be looked at anew when the mailbox is well again.
 constexpr std::chrono::seconds longest_wait_in_memory{30};
 
+// Until a user has made room in a full mailbox.
+constexpr net::BackOff full_pauses{std::chrono::minutes(15), std::chrono::hours(4),
+                                   std::chrono::hours(4)};
+
 }  // namespace
 
 std::optional<Failure> Conversation::request_failed(const Failure& failure, Clock::time_point now) {
@@ -32,6 +36,10 @@ std::optional<Failure> Conversation::request_failed(const Failure& failure, Cloc
         case Disposition::mailbox_disabled:
             ++attempts_;
             suspend(failure, std::nullopt, now);
+            return std::nullopt;
+        case Disposition::mailbox_full:
+            ++attempts_;
+            suspend(failure, net::pause_after(attempts_, full_pauses, jitter()), now);
             return std::nullopt;
         case Disposition::folder_gone:
             folder_gone(failure, now);

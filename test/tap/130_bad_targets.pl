@@ -105,6 +105,20 @@ $stage->sql("SELECT crmsync.retry('people')");
 $stage->settles('allowed and tried again');
 is($exchange->show($two), '1:Ann', 'it gets what it missed');
 
+# ---- a mailbox that is full
+$exchange->post('mailbox', address => $two, quota => 1);
+$stage->change("INSERT INTO crm.audience VALUES (2, '$two'); UPDATE crm.person SET first_name = 'Bea' WHERE id = 1");
+is($exchange->show($one), '1:Bea 2:First2 3:First3', 'a mailbox is full: the others go on');
+is($stage->sql("SELECT state || ' ' || code || ' ' || (next_attempt BETWEEN now() + interval '6 min' AND now() + interval '15 min') FROM crmsync.mailboxes WHERE mailbox = '$two'"),
+	'waiting ErrorQuotaExceeded true', 'it waits');
+is($stage->sql("SELECT count(*) FROM crmsync.alerts WHERE name = '$two'"), '0', 'which need not concern anybody');
+$stage->sql("UPDATE crmsync.mailbox SET since = since - interval '2 hours'");
+like($stage->sql("SELECT hint FROM crmsync.alerts WHERE name = '$two'"), qr/tried again by itself/, 'unless it takes long');
+$exchange->post('mailbox', address => $two, quota => 1_000_000);
+$stage->sql("SELECT crmsync.retry('people', mailbox => '$two')");
+$stage->settles('there is room in it, and it is tried again');
+is($exchange->show($two), '1:Bea 2:First2', 'it gets what it missed');
+
 # ---- a check that is interrupted
 my $check = "SELECT string_agg(step, ' ') FILTER (WHERE NOT ok), bool_or(step = 'leftover') FROM crmsync.check_target('exchange', ' \U$one', true)";
 $exchange->inject('delay', operation => 'CreateItem', seconds => 15);

@@ -53,7 +53,8 @@ TEST(Codes, LeadToWhatTheirClassSays) {
          {"ErrorNonExistentMailbox", "ErrorAccountDisabled", "ErrorMailboxLogonFailed",
           "ErrorImpersonateUserDenied", "ErrorImpersonationDenied", "ErrorAccessDenied",
           "ErrorInvalidUserPrincipalName", "ErrorNonPrimarySmtpAddress", "ErrorInvalidLicense",
-          "ErrorQuotaExceeded", "ErrorPasswordChangeRequired"}},
+          "ErrorPasswordChangeRequired"}},
+        {mailbox_full, {"ErrorQuotaExceeded"}},
         {folder_gone, {"ErrorFolderNotFound"}},
         {resync, {"ErrorInvalidSyncStateData", "ErrorSyncFolderNotFound"}}};
     for (const auto& [disposition, codes] : classes) {

@@ -539,6 +539,25 @@ TEST_F(OneMailbox, ADisabledMailboxHandsItsTasksBackAndSaysWhenItIsWellAgain) {
     EXPECT_FALSE(conversation.changes()[0].failure);
 }
 
+TEST_F(OneMailbox, AFullMailboxIsTriedAgainWithGrowingPausesOfItsOwn) {
+    auto shortest = 7min;
+    for (const auto longest : {15min, 30min, 60min}) {
+        conversation.add(create_task(prefix, "a"));
+        do {
+            operation = conversation.next(50);
+        } while (!std::holds_alternative<exchange::CreateItems>(operation) &&
+                 !conversation.answer(execute(), now));
+        EXPECT_FALSE(answer(failed(item_failure(Disposition::mailbox_full, "ErrorQuotaExceeded"))));
+        EXPECT_EQ(outcomes().back().result, Result::postponed);
+        const auto change = conversation.changes().back();
+        ASSERT_TRUE(change.failure && change.retry_after);
+        EXPECT_GE(*change.retry_after, shortest);
+        EXPECT_LE(*change.retry_after, longest);
+        shortest *= 2;
+        now += *change.retry_after;
+    }
+}
+
 TEST_F(OneMailbox, AFolderThatIsMissingIsCreatedAndOneThatGoesIsCreatedAgain) {
     MailboxDescription named = description();
     named.folder_name = "CRM";

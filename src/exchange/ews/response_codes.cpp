@@ -177,9 +177,11 @@ constexpr auto table = sorted(std::array{
     certain("ErrorOrganizationAccessBlocked", mailbox_disabled),
     certain("ErrorPasswordChangeRequired", mailbox_disabled),
     certain("ErrorPasswordExpired", mailbox_disabled),
-    certain("ErrorQuotaExceeded", mailbox_disabled),
     certain("ErrorWrongServerVersion", mailbox_disabled),
     certain("ErrorWrongServerVersionDelegate", mailbox_disabled),
+
+    // There is no room in it.
+    certain("ErrorQuotaExceeded", mailbox_full),
 
     // The folder has to be found or created again.
     certain("ErrorFolderExists", folder_gone),
