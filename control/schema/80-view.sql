@@ -242,7 +242,7 @@ COMMENT ON COLUMN crmsync.status.state IS 'disabled, idle, working, waiting (bac
 COMMENT ON COLUMN crmsync.status.pending IS 'records to look at, and items to delete';
 COMMENT ON COLUMN crmsync.status.oldest_pending IS 'since when the oldest of them waits';
 COMMENT ON COLUMN crmsync.status.failed IS 'rows in the view failures';
-COMMENT ON COLUMN crmsync.status.conflicts IS 'conflicts to resolve; none are recorded yet';
+COMMENT ON COLUMN crmsync.status.conflicts IS 'rows in the view conflicts that somebody has to decide';
 COMMENT ON COLUMN crmsync.status.lag IS 'age of the oldest pending record';
 COMMENT ON COLUMN crmsync.status.last_success IS 'when the last pass or import ended well';
 COMMENT ON COLUMN crmsync.status.last_error IS 'what is wrong, or went wrong last; in words that may quote values for operators only';
