@@ -473,6 +473,7 @@ bool Reader::decide_copy(RecordWork& record, const std::string& key, const Mailb
     task.desired = record.desired;
     task.fields = std::move(decision.fields);
     task.before = std::move(decision.before);
+    task.agreed = std::move(decision.agreed);
     task.fresh = record.fresh;
     if (copy.item) {
         task.item = copy.item->reference;

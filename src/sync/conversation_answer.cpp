@@ -193,6 +193,7 @@ void Conversation::there_already(Task task, exchange::ItemReference item) {
     task.fields = task.desired->all;
     task.fields.insert(task.fields.end(), task.desired->absent.begin(), task.desired->absent.end());
     task.before.clear();
+    task.agreed.reset();
     add(std::move(task));
 }
 
@@ -342,6 +343,7 @@ void Conversation::recreate(Task task) {
     task.item = {};
     task.fields = task.desired->all;
     task.before.clear();
+    task.agreed.reset();
     creates_.push_back(std::move(task));
 }
 

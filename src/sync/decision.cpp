@@ -35,6 +35,26 @@ record::Values values_before(const Rules& rules, const record::Fields& fields,
     return before;
 }
 
+// What only fills gaps and is not written: the shadow keeps that there is something.
+std::optional<record::Values> agreed_values(const Rules& rules, const record::Fields& fields,
+                                            const record::Values& values,
+                                            const record::Values& shadow) {
+    std::optional<record::Values> agreed;
+    for (std::size_t i = 0; i < rules.layout.size(); ++i) {
+        const bool fills = rules.fields[i].write == record::Write::if_empty;
+        if (!fills || !shadow[i] || shadow[i] == values[i] ||
+            std::any_of(fields.begin(), fields.end(),
+                        [&](const auto& field) { return field.property == rules.layout[i]; })) {
+            continue;
+        }
+        if (!agreed) {
+            agreed = values;
+        }
+        (*agreed)[i] = shadow[i];
+    }
+    return agreed;
+}
+
 }  // namespace
 
 record::Fields absent_fields(const Rules& rules, const record::Values& values) {
@@ -81,6 +101,7 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
     if (!decision.fields.empty()) {
         decision.verdict = Verdict::update;
         decision.before = values_before(rules, decision.fields, *item->shadow);
+        decision.agreed = agreed_values(rules, decision.fields, *wish.values, *item->shadow);
     } else if (item->leaving) {
         decision.verdict = Verdict::stay;
     }

@@ -43,8 +43,9 @@ enum class Verdict {
 
 struct Decision {
     Verdict verdict = Verdict::nothing;
-    record::Fields fields;  // create, update: what to write
-    record::Values before;  // update: the shadow's values of these fields
+    record::Fields fields;                   // create, update: what to write
+    record::Values before;                   // update: the shadow's values of these fields
+    std::optional<record::Values> agreed{};  // update: the shadow afterwards, if not the wish's
 };
 
 // What a record's item must not hold: the fields that go out and have no value. Written together

@@ -297,7 +297,9 @@ TEST_F(OneMailbox, AnItemThatIsGoneIsCreatedAgainOrNeverAsThePolicySays) {
         MailboxDescription changed = description();
         changed.policy.on_target_delete = policy;
         conversation.redescribe(changed);
-        conversation.add(update_task(prefix, "a", {"nowhere", "v1"}, "Other"));
+        Task task = update_task(prefix, "a", {"nowhere", "v1"}, "Other");
+        task.agreed = record::Values{"of the item that is gone"};
+        conversation.add(std::move(task));
         folder().items.clear();
         run();
         const auto all = outcomes();
@@ -308,6 +310,7 @@ TEST_F(OneMailbox, AnItemThatIsGoneIsCreatedAgainOrNeverAsThePolicySays) {
         } else {
             EXPECT_EQ(all[0].result, Result::written);
             EXPECT_EQ(all[0].action, Action::create);
+            EXPECT_FALSE(all[0].agreed) << "it holds what is desired";
             ASSERT_EQ(folder().items.size(), 1u);
             EXPECT_EQ(all[0].item.id, folder().items[0].id);
         }

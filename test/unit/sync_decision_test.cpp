@@ -50,6 +50,21 @@ TEST_F(Decide, WritesOnlyWhatTheCrmChanged) {
     EXPECT_EQ(decision.before[0], "Clerk");
 }
 
+TEST_F(Decide, WhatOnlyFillsGapsIsKnownToBeThereWhateverTheCrmHas) {
+    rules.fields[1].write = record::Write::if_empty;
+    for (const record::Value& title : {record::Value("Boss"), record::Value()}) {
+        values = {"Other", title};
+        const Decision decision = decide(rules, wish, &item);
+        ASSERT_EQ(decision.fields.size(), 2u) << "the company, and file_as with it";
+        EXPECT_EQ(decision.agreed, (record::Values{"Other", "Clerk"}));
+    }
+    item.shadow = record::Values{"Acme", std::nullopt};
+    values = {"Acme", "Boss"};
+    const Decision decision = decide(rules, wish, &item);
+    ASSERT_EQ(decision.fields.size(), 1u);
+    EXPECT_EQ(decision.agreed, std::nullopt);
+}
+
 TEST_F(Decide, RepairsAnItemOfUnknownContentAndRemovesWhatTheCrmLacks) {
     values[1] = std::nullopt;
     item.shadow.reset();
