@@ -57,14 +57,14 @@ sub environment
 	};
 }
 
-# Reports that concern crmsync. PostgreSQL itself leaks on purpose what lives as long as the process.
+# Reports that concern our libraries, wherever they are. PostgreSQL itself leaks on purpose what lives as long as the process.
 sub reports
 {
 	my ($self) = @_;
 	my @reports;
 	for my $report (map { slurp_file($_) } glob "$self->{reports}.*")
 	{
-		push @reports, grep { /crmsync/ || /AddressSanitizer(?!: \d+ byte\(s\) leaked)/ } split /\n\n/, $report;
+		push @reports, grep { m{/crmsync(_engine)?\.so} || /AddressSanitizer(?!: \d+ byte\(s\) leaked)/ } split /\n\n/, $report;
 	}
 	return @reports;
 }
