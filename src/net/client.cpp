@@ -110,7 +110,7 @@ Client::~Client() {
     state_.reset();
 }
 
-Ticket Client::submit(std::shared_ptr<const Endpoint> endpoint, Request request) {
+Ticket Client::submit(const std::shared_ptr<const Endpoint>& endpoint, Request request) {
     state_->pool_of(endpoint).submit(state_->last_ticket + 1, std::move(request));
     ++state_->in_flight;
     return ++state_->last_ticket;

@@ -100,7 +100,7 @@ class Client {
     // free; the timeout counts from then. An endpoint is known by its object: a changed one is a
     // new object. Throws std::bad_alloc and std::invalid_argument (a header with a line break, an
     // option libcurl does not know).
-    Ticket submit(std::shared_ptr<const Endpoint> endpoint, Request request);
+    Ticket submit(const std::shared_ptr<const Endpoint>& endpoint, Request request);
 
     // An epoll descriptor that is readable when advance() has something to do.
     int descriptor() const noexcept;

@@ -52,7 +52,7 @@ ConnectionPool::ConnectionPool(const std::shared_ptr<const Endpoint>& endpoint, 
     // One more than is used at a time, for the token server. libcurl's default follows the number
     // of transfers and closes good connections whenever that falls.
     set_multi_option(multi_.get(), CURLMOPT_MAXCONNECTS,
-                     static_cast<long>(endpoint_.max_connections + 1));
+                     static_cast<long>(endpoint_.max_connections) + 1);
     active_.reserve(static_cast<std::size_t>(endpoint_.max_connections));
 }
 

@@ -37,7 +37,7 @@ void append(List& list, const std::string& line) {
     curl_slist* longer = curl_slist_append(list.get(), line.c_str());
     if (!longer)
         throw std::bad_alloc();
-    list.release();
+    static_cast<void>(list.release());  // the longer one has it
     list.reset(longer);
 }
 

@@ -37,7 +37,7 @@ std::optional<std::chrono::milliseconds> parse_retry_after(const std::string& va
     std::string text = trimmed(value);
     std::optional<double> pause = seconds(text);
     // A date has letters. curl_getdate is generous and takes "-5" or "1.5.2" for one.
-    if (!pause && text.find_first_of(":") != std::string::npos) {
+    if (!pause && text.find(':') != std::string::npos) {
         std::time_t date = curl_getdate(text.c_str(), nullptr);
         if (date != -1)
             pause = std::max(0.0, std::difftime(date, now));

@@ -56,6 +56,7 @@ Datum query_as_owner(FunctionCallInfo call) {
                   {.owner = static_cast<Oid>(owner.integer(0, 0)), .once = true});
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         std::vector<std::string> values;
+        values.reserve(static_cast<std::size_t>(rows.columns()));
         for (int column = 0; column < rows.columns(); ++column) {
             values.push_back(rows.display(row, column));
         }

@@ -60,7 +60,8 @@ void Conversation::add(Task task) {
         finish(std::move(task), Result::written, std::move(item));
         return;
     }
-    queue_of(task.action).push_back(std::move(task));
+    TaskQueue& queue = queue_of(task.action);
+    queue.push_back(std::move(task));
 }
 
 std::size_t Conversation::queued() const {

@@ -265,7 +265,8 @@ void Conversation::item_read(Task task, const exchange::ItemAnswer& answer) {
             return;
         }
     }
-    queue_of(task.action).push_front(std::move(task));
+    TaskQueue& queue = queue_of(task.action);
+    queue.push_front(std::move(task));
 }
 
 void Conversation::item_succeeded(Task task, const exchange::ItemAnswer& answer) {
