@@ -4,7 +4,7 @@
 
 #include "server/history.h"
 #include "server/jsonb_fields.h"
-#include "server/link_work.h"
+#include "server/pending_records.h"
 #include "server/query.h"
 #include "server/transaction.h"
 

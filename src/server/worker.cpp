@@ -369,7 +369,7 @@ void Worker::work_on(const LinkConfiguration& link, bool comparison_due) {
             note_link_works(link.id);
         }
         if (runtime.position.at_start()) {
-            const std::int64_t pending = pending_records(link.id);
+            const std::int64_t pending = count_pending(link.id);
             if (runtime.total > 0) {
                 runtime.total = runtime.done + pending;
             } else if (pending >= long_pass) {

@@ -1,0 +1,38 @@
+#include "server/item_verdicts.h"
+
+namespace crmsync {
+
+void ItemVerdicts::write(int link) const {
+    if (!well_.records.empty()) {
+        pg::query(
+            "DELETE FROM crmsync.failure f "
+            "USING unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "WHERE f.link = $1 AND f.record = u.record AND f.mailbox = u.mailbox",
+            link, &well_.records, &well_.mailboxes);
+    }
+    if (!leave_.records.empty()) {
+        pg::query(
+            "UPDATE crmsync.item i SET state = 'leaving', confirmed = false, "
+            "since = pg_catalog.now() FROM unnest($2::text[], $3::integer[]) "
+            "AS u(record, mailbox) WHERE i.link = $1 AND i.record = u.record "
+            "AND i.mailbox = u.mailbox AND i.state = 'linked'",
+            link, &leave_.records, &leave_.mailboxes);
+    }
+    if (!stay_.records.empty()) {
+        pg::query(
+            "UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "
+            "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
+            "AND i.state = 'leaving'",
+            link, &stay_.records, &stay_.mailboxes);
+    }
+    if (!forget_.records.empty()) {
+        pg::query(
+            "DELETE FROM crmsync.item i "
+            "USING unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox",
+            link, &forget_.records, &forget_.mailboxes);
+    }
+}
+
+}  // namespace crmsync

@@ -1,0 +1,36 @@
+// Verdicts on items that change our own tables only.
+#pragma once
+
+#include <string>
+
+#include "server/query.h"
+
+namespace crmsync {
+
+class ItemVerdicts {
+  public:
+    void leave(const std::string& record, int mailbox) { leave_.add(record, mailbox); }
+    void stay(const std::string& record, int mailbox) { stay_.add(record, mailbox); }
+    void forget(const std::string& record, int mailbox) { forget_.add(record, mailbox); }
+    // What has failed before needs nothing any more.
+    void well(const std::string& record, int mailbox) { well_.add(record, mailbox); }
+
+    // In the current transaction.
+    void write(int link) const;
+
+  private:
+    struct Pairs {
+        pg::TextArray records;
+        pg::IntegerArray mailboxes;
+        void add(const std::string& record, int mailbox) {
+            records.push_back(record);
+            mailboxes.push_back(mailbox);
+        }
+    };
+    Pairs leave_;
+    Pairs stay_;
+    Pairs forget_;
+    Pairs well_;
+};
+
+}  // namespace crmsync

@@ -1,0 +1,204 @@
+#include "server/link_decision.h"
+
+#include <algorithm>
+
+namespace crmsync {
+
+namespace {
+
+sync::Outcome without_network(sync::Result result, const MailboxFacts& mailbox,
+                              const std::string& key, exchange::Failure failure) {
+    sync::Outcome outcome{};
+    outcome.mailbox = mailbox.id;
+    outcome.result = result;
+    outcome.action = sync::Action::update;
+    outcome.record = key;
+    outcome.failure = std::move(failure);
+    return outcome;
+}
+
+const KnownFailure* failure_in(const RecordFacts& record, const MailboxFacts& mailbox) {
+    const auto failure = record.failures.find(mailbox.id);
+    return failure == record.failures.end() ? nullptr : &failure->second;
+}
+
+class Decider {
+  public:
+    // outlook: where to say what only who wants to know asks for; or null.
+    Decider(const LinkConfiguration& link, Outlook* outlook) : link_(link), outlook_(outlook) {}
+
+    LinkDecision decide(const Facts& facts);
+
+  private:
+    bool decide_copy(const std::string& key, const RecordFacts& record, const MailboxFacts& mailbox,
+                     const CopyFacts& copy, int& outcomes);
+    bool has_problem(const std::string& key, const RecordFacts& record, const MailboxFacts& mailbox,
+                     const CopyFacts& copy, int& outcomes);
+    std::optional<sync::Action> action_of(const std::string& key, const MailboxFacts& mailbox,
+                                          const CopyFacts& copy, sync::Verdict verdict);
+    void foresee_delete(const std::string& key, const RecordFacts& record,
+                        const MailboxFacts& mailbox, const CopyFacts& copy);
+
+    const LinkConfiguration& link_;
+    Outlook* outlook_;
+    LinkDecision decision_;
+};
+
+LinkDecision Decider::decide(const Facts& facts) {
+    Work& work = decision_.work;
+    for (const auto& [key, record] : facts.records) {
+        int outcomes = 0;
+        work.pairs += record.copies.size();
+        std::vector<int> failing;
+        for (const auto& [mailbox, copy] : record.copies) {
+            if (decide_copy(key, record, *mailbox, copy, outcomes)) {
+                failing.push_back(mailbox->id);
+            }
+        }
+        for (const auto& [mailbox, failure] : record.failures) {
+            if (std::find(failing.begin(), failing.end(), mailbox) == failing.end()) {
+                decision_.verdicts.well(key, mailbox);
+            }
+        }
+        if (outcomes > 0) {
+            work.begun.push_back({key, record.rows, outcomes});
+        } else {
+            ++work.unchanged;
+            decision_.settled.insert(decision_.settled.end(), record.rows.begin(),
+                                     record.rows.end());
+        }
+    }
+    return std::move(decision_);
+}
+
+// Returns true when something is to be done there, now or later: a failure of before stays noted.
+bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
+                          const MailboxFacts& mailbox, const CopyFacts& copy, int& outcomes) {
+    if (!mailbox.takes_part) {
+        return false;
+    }
+    if (has_problem(key, record, mailbox, copy, outcomes)) {
+        return true;
+    }
+    sync::Wish wish;
+    wish.exists = record.exists;
+    wish.in_audience = copy.in_audience;
+    wish.values = record.exists ? &record.desired->values : nullptr;
+    sync::Decision decision = sync::decide(link_.rules, wish, copy.item ? &*copy.item : nullptr);
+    const bool leaving = copy.item && copy.item->leaving;
+    if (decision.verdict == sync::Verdict::leave ||
+        (decision.verdict == sync::Verdict::nothing && leaving)) {
+        foresee_delete(key, record, mailbox, copy);
+    }
+    const auto action = action_of(key, mailbox, copy, decision.verdict);
+    if (!action) {
+        return decision.verdict == sync::Verdict::nothing && leaving;
+    }
+    Work& work = decision_.work;
+    const KnownFailure* failure = failure_in(record, mailbox);
+    if (failure != nullptr && failure->holds_back) {
+        if (outlook_ != nullptr) {
+            work.outcomes.push_back(without_network(
+                sync::Result::postponed, mailbox, key,
+                {exchange::Disposition::item_failed, failure->code, failure->message}));
+        }
+        return true;
+    }
+    ++outcomes;
+    if (!mailbox.available) {
+        work.outcomes.push_back(without_network(
+            sync::Result::postponed, mailbox, key,
+            {exchange::Disposition::mailbox_disabled, mailbox.code, mailbox.message}));
+        return true;
+    }
+    sync::Task task{};
+    task.action = *action;
+    task.record = key;
+    task.desired = record.desired;
+    task.fields = std::move(decision.fields);
+    task.before = std::move(decision.before);
+    task.agreed = std::move(decision.agreed);
+    task.fresh = record.fresh;
+    if (copy.item) {
+        task.item = copy.item->reference;
+    }
+    work.tasks.emplace_back(mailbox.id, std::move(task));
+    return true;
+}
+
+// Whether the record cannot be sent, which is then a failure where it should be.
+bool Decider::has_problem(const std::string& key, const RecordFacts& record,
+                          const MailboxFacts& mailbox, const CopyFacts& copy, int& outcomes) {
+    if (record.problem.empty() || !(record.unreadable || (record.exists && copy.in_audience))) {
+        return false;
+    }
+    const KnownFailure* failure = failure_in(record, mailbox);
+    if (failure == nullptr || !failure->holds_back) {
+        ++outcomes;
+        decision_.work.outcomes.push_back(
+            without_network(sync::Result::failed, mailbox, key,
+                            {exchange::Disposition::item_failed, record.code, record.problem}));
+    }
+    return true;
+}
+
+// What the engine has to do, if anything; what only our own tables have to know becomes a verdict.
+std::optional<sync::Action> Decider::action_of(const std::string& key, const MailboxFacts& mailbox,
+                                               const CopyFacts& copy, sync::Verdict verdict) {
+    switch (verdict) {
+        case sync::Verdict::nothing:
+            return std::nullopt;
+        case sync::Verdict::leave:
+            decision_.verdicts.leave(key, mailbox.id);
+            return std::nullopt;
+        case sync::Verdict::stay:
+            decision_.verdicts.stay(key, mailbox.id);
+            return std::nullopt;
+        case sync::Verdict::forget:
+            decision_.verdicts.forget(key, mailbox.id);
+            return std::nullopt;
+        case sync::Verdict::create:
+            return sync::Action::create;
+        case sync::Verdict::update:
+            if (copy.item->leaving) {
+                decision_.verdicts.stay(key, mailbox.id);
+            }
+            return sync::Action::update;
+        case sync::Verdict::unlink:
+            break;
+    }
+    return sync::Action::unlink;
+}
+
+void Decider::foresee_delete(const std::string& key, const RecordFacts& record,
+                             const MailboxFacts& mailbox, const CopyFacts& copy) {
+    if (outlook_ == nullptr) {
+        return;
+    }
+    const KnownFailure* failure = failure_in(record, mailbox);
+    std::string waits_for;
+    if (!mailbox.available) {
+        waits_for = mailbox.code + ": " + mailbox.message;
+    } else if (failure != nullptr && failure->holds_back) {
+        waits_for = failure->code + ": " + failure->message;
+    }
+    outlook_->leaving.push_back(
+        {key, mailbox.id, record.exists, copy.confirmed, std::move(waits_for)});
+}
+
+}  // namespace
+
+LinkDecision decide_work(const LinkConfiguration& link, const Facts& facts) {
+    return Decider(link, nullptr).decide(facts);
+}
+
+Outlook decide_outlook(const LinkConfiguration& link, const Facts& facts) {
+    Outlook outlook;
+    outlook.work = Decider(link, &outlook).decide(facts).work;
+    for (const auto& [address, mailbox] : facts.mailboxes) {
+        outlook.addresses.emplace(mailbox.id, address);
+    }
+    return outlook;
+}
+
+}  // namespace crmsync

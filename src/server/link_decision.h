@@ -1,0 +1,58 @@
+// What is to be done for some records, decided by what is known of them: tasks for the engine, what
+// ended without the network, and verdicts on items.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/configuration.h"
+#include "server/item_verdicts.h"
+#include "server/record_facts.h"
+#include "sync/task.h"
+
+namespace crmsync {
+
+struct Work {
+    std::vector<sync::MailboxDescription> mailboxes;
+    std::vector<std::pair<int, sync::Task>> tasks;  // mailbox, task
+    std::vector<sync::Outcome> outcomes;            // what ended without the network
+    struct Begun {
+        std::string record;
+        std::vector<PendingRow> rows;
+        int outcomes;
+    };
+    std::vector<Begun> begun;
+    bool more = false;          // there is more pending than was read
+    bool more_deletes = false;  // there are more deletes than were taken
+    std::size_t pairs = 0;
+    std::int64_t unchanged = 0;  // records that needed nothing
+};
+
+struct LinkDecision {
+    Work work;
+    ItemVerdicts verdicts;
+    std::vector<PendingRow> settled;  // rows of records that need nothing
+};
+
+LinkDecision decide_work(const LinkConfiguration& link, const Facts& facts);
+
+// What would be done, for who only wants to know.
+struct Outlook {
+    Work work;
+    struct Leaving {
+        std::string record;
+        int mailbox;
+        bool exists;            // the record has only left the audience
+        bool confirmed;         // the guard lets it pass
+        std::string waits_for;  // what is in the way beside the guard; empty: nothing
+    };
+    std::vector<Leaving> leaving;          // items that are to be deleted, now or since before
+    std::map<int, std::string> addresses;  // of the mailboxes that are named here
+};
+
+Outlook decide_outlook(const LinkConfiguration& link, const Facts& facts);
+
+}  // namespace crmsync

@@ -1,0 +1,259 @@
+#include "server/record_facts.h"
+
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "server/desired_record.h"
+#include "server/jsonb_fields.h"
+#include "server/query.h"
+#include "server/record_key.h"
+#include "server/subtransaction.h"
+
+namespace crmsync {
+
+namespace {
+
+class FactReader {
+  public:
+    FactReader(const Configuration& configuration, const LinkConfiguration& link,
+               NewMailboxes new_mailboxes)
+        : configuration_(configuration), link_(link), new_mailboxes_(new_mailboxes) {}
+
+    Facts read(PendingRecords records);
+
+  private:
+    template <class Read>
+    void divide(const pg::TextArray& keys, const Read& read);
+    void read_audience();
+    void read_audience(const pg::TextArray& keys, pg::TextArray& addresses);
+    MailboxFacts* mailbox_by_address(const std::string& address);
+    void read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids);
+    void read_items();
+    void read_participants();
+    void add_mailboxes();
+    void read_source(const pg::TextArray& keys);
+    void read_failures();
+
+    const Configuration& configuration_;
+    const LinkConfiguration& link_;
+    NewMailboxes new_mailboxes_;
+    Facts facts_;
+    pg::TextArray keys_;
+    std::unordered_map<int, MailboxFacts*> mailboxes_by_id_;
+};
+
+Facts FactReader::read(PendingRecords records) {
+    for (auto& [key, rows] : records) {
+        RecordFacts& record = facts_.records[key];
+        for (const PendingRow& row : rows) {
+            record.fresh |= row.tier == 0;
+        }
+        record.rows = std::move(rows);
+        keys_.push_back(key);
+    }
+    read_audience();
+    read_items();
+    read_participants();
+    add_mailboxes();
+    divide(keys_, [&](const pg::TextArray& keys) { read_source(keys); });
+    read_failures();
+    return std::move(facts_);
+}
+
+MailboxFacts* FactReader::mailbox_by_address(const std::string& address) {
+    MailboxFacts& mailbox = facts_.mailboxes[address];
+    mailbox.address = address;
+    return &mailbox;
+}
+
+// The error is of the values that a query has met, not of the query: other records may do better.
+bool concerns_values(const pg::Error& error) {
+    const std::string code = error.code();
+    return code.starts_with("22") || code.starts_with("21") || code.starts_with("P0") ||
+           code.starts_with("38") || code.starts_with("39");
+}
+
+// Reads what can be read: where values make a query fail, its records are divided until those stand
+// alone that are to blame.
+template <class Read>
+void FactReader::divide(const pg::TextArray& keys, const Read& read) {
+    const std::optional<pg::Error> error = pg::subtransaction([&] { read(keys); });
+    if (!error) {
+        return;
+    }
+    pg::check_interrupts();
+    if (!concerns_values(*error)) {
+        throw pg::Error(*error);
+    }
+    if (keys.size() == 1) {
+        RecordFacts& record = facts_.records.at(keys.front());
+        record.unreadable = true;
+        record.code = error->code();
+        record.problem = error->message;
+        return;
+    }
+    const auto middle = keys.begin() + static_cast<std::ptrdiff_t>(keys.size() / 2);
+    divide({keys.begin(), middle}, read);
+    divide({middle, keys.end()}, read);
+}
+
+void FactReader::read_audience() {
+    pg::TextArray addresses;
+    divide(keys_, [&](const pg::TextArray& keys) { read_audience(keys, addresses); });
+    read_mailboxes(addresses, {});
+}
+
+void FactReader::read_audience(const pg::TextArray& keys, pg::TextArray& addresses) {
+    const pg::Rows rows = pg::query_as(link_.owner, link_.audience_query, &keys);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const auto record = facts_.records.find(rows.string(row, 0));
+        if (record == facts_.records.end()) {
+            continue;
+        }
+        const std::string address = rows.string(row, 1);
+        if (address.size() > longest_address) {
+            continue;
+        }
+        if (!facts_.mailboxes.contains(address)) {
+            addresses.push_back(address);
+        }
+        record->second.copies[mailbox_by_address(address)].in_audience = true;
+    }
+}
+
+void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids) {
+    const pg::Rows rows = pg::query(
+        "SELECT id, address, code IS NULL OR next_attempt <= pg_catalog.now(), "
+        "coalesce(code, ''), coalesce(message, '') "
+        "FROM crmsync.mailbox WHERE link = $1 AND (address = ANY ($2) OR id = ANY ($3))",
+        link_.id, &addresses, &ids);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        MailboxFacts* mailbox = mailbox_by_address(rows.string(row, 1));
+        mailbox->id = static_cast<int>(rows.integer(row, 0));
+        mailbox->available = rows.boolean(row, 2);
+        mailbox->code = rows.string(row, 3);
+        mailbox->message = rows.string(row, 4);
+        mailboxes_by_id_[mailbox->id] = mailbox;
+    }
+}
+
+void FactReader::read_items() {
+    const pg::Rows rows = pg::query(
+        "SELECT record, mailbox, coalesce(remote_id, ''), coalesce(change_key, ''), shadow, "
+        "origin, state, confirmed FROM crmsync.item WHERE link = $1 AND record = ANY ($2)",
+        link_.id, &keys_);
+    pg::IntegerArray unknown;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const int id = static_cast<int>(rows.integer(row, 1));
+        if (mailboxes_by_id_.try_emplace(id, nullptr).second) {
+            unknown.push_back(id);
+        }
+    }
+    if (!unknown.empty()) {
+        read_mailboxes({}, unknown);
+    }
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        MailboxFacts* mailbox = mailboxes_by_id_.at(static_cast<int>(rows.integer(row, 1)));
+        sync::KnownItem item;
+        item.reference = {rows.string(row, 2), rows.string(row, 3)};
+        if (!rows.is_null(row, 4)) {
+            item.shadow = read_values(rows.jsonb(row, 4), link_.rules.layout);
+        }
+        item.origin = rows.text(row, 5) == "crm"       ? sync::Origin::crm
+                      : rows.text(row, 5) == "adopted" ? sync::Origin::adopted
+                                                       : sync::Origin::mailbox;
+        item.leaving = rows.text(row, 6) == "leaving";
+        item.gone = rows.text(row, 6) == "gone";
+        CopyFacts& copy = facts_.records.at(rows.string(row, 0)).copies[mailbox];
+        copy.item = std::move(item);
+        copy.confirmed = rows.boolean(row, 7);
+    }
+}
+
+// Nothing is done in mailboxes that do not take part.
+void FactReader::read_participants() {
+    if (link_.mailboxes_query.empty()) {
+        return;
+    }
+    for (auto& [address, mailbox] : facts_.mailboxes) {
+        mailbox.takes_part = false;
+    }
+    const pg::Rows participants = pg::query_as(link_.owner, link_.mailboxes_query);
+    for (std::uint64_t row = 0; row < participants.size(); ++row) {
+        const auto mailbox = facts_.mailboxes.find(participants.string(row, 0));
+        if (mailbox != facts_.mailboxes.end()) {
+            mailbox->second.takes_part = participants.boolean(row, 1);
+        }
+    }
+}
+
+void FactReader::add_mailboxes() {
+    pg::TextArray missing;
+    for (const auto& [address, mailbox] : facts_.mailboxes) {
+        if (mailbox.id == 0 && mailbox.takes_part) {
+            missing.push_back(address);
+        }
+    }
+    if (missing.empty()) {
+        return;
+    }
+    if (new_mailboxes_ == NewMailboxes::numbered) {
+        int provisional = 0;
+        for (const std::string& address : missing) {
+            mailbox_by_address(address)->id = --provisional;
+        }
+        return;
+    }
+    const pg::Rows rows = pg::query(
+        "INSERT INTO crmsync.mailbox (link, address) SELECT $1, address "
+        "FROM unnest($2::text[]) AS u(address) RETURNING id, address",
+        link_.id, &missing);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        MailboxFacts* mailbox = mailbox_by_address(rows.string(row, 1));
+        mailbox->id = static_cast<int>(rows.integer(row, 0));
+        mailboxes_by_id_[mailbox->id] = mailbox;
+    }
+}
+
+void FactReader::read_source(const pg::TextArray& keys) {
+    const pg::Rows rows = pg::query_as(link_.owner, link_.source_query, &keys);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const std::string key = rows.string(row, 0);
+        const auto found = facts_.records.find(key);
+        if (found == facts_.records.end()) {
+            continue;
+        }
+        RecordFacts& record = found->second;
+        DesiredRecord wanted = desired_record(configuration_, link_, key, rows, row);
+        record.exists = true;
+        record.desired = std::move(wanted.desired);
+        if (!wanted.problem.empty()) {
+            record.code = std::move(wanted.code);
+            record.problem = std::move(wanted.problem);
+        }
+    }
+}
+
+void FactReader::read_failures() {
+    const pg::Rows rows = pg::query(
+        "SELECT record, mailbox, (next_attempt IS NULL OR next_attempt > pg_catalog.now()) "
+        "AND code <> 'postponed', code, message FROM crmsync.failure "
+        "WHERE link = $1 AND record = ANY ($2)",
+        link_.id, &keys_);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        RecordFacts& record = facts_.records.at(rows.string(row, 0));
+        // What the CRM has changed since is tried again at once.
+        record.failures[static_cast<int>(rows.integer(row, 1))] = {
+            rows.boolean(row, 2) && !record.fresh, rows.string(row, 3), rows.string(row, 4)};
+    }
+}
+
+}  // namespace
+
+Facts read_facts(const Configuration& configuration, const LinkConfiguration& link,
+                 PendingRecords records, NewMailboxes new_mailboxes) {
+    return FactReader(configuration, link, new_mailboxes).read(std::move(records));
+}
+
+}  // namespace crmsync

@@ -1,0 +1,67 @@
+// What is known of some records before anything is decided: what the CRM says of them, read as the
+// link's owner, and what our own tables say.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/configuration.h"
+#include "server/pending_records.h"
+#include "sync/decision.h"
+#include "sync/task.h"
+
+namespace crmsync {
+
+// A mailbox that one of the records concerns.
+struct MailboxFacts {
+    int id = 0;
+    std::string address;
+    bool takes_part = true;
+    bool available = true;
+    std::string code;
+    std::string message;
+};
+
+// One record in one mailbox.
+struct CopyFacts {
+    bool in_audience = false;
+    std::optional<sync::KnownItem> item;
+    bool confirmed = false;  // of an item that is leaving: the guard lets it pass
+};
+
+// What could not be done before.
+struct KnownFailure {
+    bool holds_back;  // it is not to be tried again yet
+    std::string code;
+    std::string message;
+};
+
+struct RecordFacts {
+    std::vector<PendingRow> rows;
+    bool fresh = false;
+    bool exists = false;
+    bool unreadable = false;  // whether it exists is not known: its expressions fail
+    std::string code = "value";
+    std::string problem;  // why its values cannot be sent
+    std::shared_ptr<sync::Desired> desired;
+    std::map<const MailboxFacts*, CopyFacts> copies;
+    std::map<int, KnownFailure> failures;  // by mailbox
+};
+
+struct Facts {
+    std::map<std::string, RecordFacts> records;
+    std::map<std::string, MailboxFacts> mailboxes;  // by address
+};
+
+// Mailboxes that have no row yet get one, or only a number that nobody else knows.
+enum class NewMailboxes { stored, numbered };
+
+// Reads in the current transaction. The records point into the mailboxes: the result may be moved,
+// and not copied.
+Facts read_facts(const Configuration& configuration, const LinkConfiguration& link,
+                 PendingRecords records, NewMailboxes new_mailboxes);
+
+}  // namespace crmsync
