@@ -175,7 +175,8 @@ void Decider::foresee_delete(const std::string& key, const RecordFacts& record,
     if (outlook_ == nullptr) {
         return;
     }
-    const KnownFailure* failure = failure_in(record, mailbox);
+    // A failure to write the item is forgotten when it is to go.
+    const KnownFailure* failure = copy.item->leaving ? failure_in(record, mailbox) : nullptr;
     std::string waits_for;
     if (!mailbox.available) {
         waits_for = mailbox.code + ": " + mailbox.message;

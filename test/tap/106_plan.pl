@@ -37,6 +37,19 @@ $stage->settles('carried out');
 is(actions(), 'nothing', 'and nothing is left');
 is(actions(" \U$two "), 'nothing', 'there neither');
 
+# ---- records that have failed
+$exchange->inject('response', operation => 'UpdateItem', code => 'ErrorItemSave', message => 'not so', count => 0);
+$stage->change("UPDATE crm.person SET first_name = 'Failing' WHERE id = 2");
+$exchange->calm;
+is(reasons('wait'), '2|ErrorItemSave: not so', 'what has failed waits');
+$stage->sql("SELECT crmsync.pause_target('exchange')");
+$stage->sql("DELETE FROM crm.audience WHERE record = 2 AND mailbox = '$one'");
+$stage->until_true(sub { $stage->sql("SELECT bool_and(next_attempt <= now()) FROM crmsync.failure") eq 't' }, 'the change is noticed');
+$stage->sql('UPDATE crmsync.failure SET next_attempt = NULL');
+is(reasons('delete'), '1|the record has left the audience; goes out at once', 'unless the item is to go');
+$stage->sql("INSERT INTO crm.audience VALUES (2, '$one'); SELECT crmsync.resume_target('exchange'); SELECT crmsync.retry('people')");
+$stage->settles('all is well');
+
 # ---- deletes that go out
 $stage->add_people(3, 130, $one);
 $stage->settles('many people');
