@@ -75,23 +75,22 @@ LAYER_OBJECTS  := $(call objects_of,$(call find_sources,$(LAYERS)))
 SERVER_OBJECTS := $(call objects_of,$(call find_sources,server))
 
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-OPTIMIZE   ?= -O2 -g
-override OPTIMIZE := $(if $(SANITIZE),-O1 -g $(SANITIZERS),$(OPTIMIZE))
-HARDENING  := -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+OPTIMIZE   ?= -O2 -g1
+CODE        = $(if $(SANITIZE),-O1 -g1 $(SANITIZERS),$(OPTIMIZE) -D_FORTIFY_SOURCE=2)
 
 # PostgreSQL's own flags are gcc's and C's; what its headers rely on is no strict aliasing and
 # wrapping integers. They are taken as system headers, since -Wextra is ours and not theirs.
-COMPILE = $(CXX) -std=c++20 $(OPTIMIZE) $(HARDENING) -fPIC -fvisibility=hidden \
-          -Wall -Wextra -Werror -D_GNU_SOURCE -Isrc -MMD -MP $(COPT)
-POSTGRES_FLAGS = -fno-strict-aliasing -fwrapv -isystem $(includedir_server)
+COMPILE = $(CXX) -std=c++20 $(CODE) -fstack-protector-strong -fPIC -fvisibility=hidden \
+          -Wall -Wextra -Werror -D_GNU_SOURCE -Isrc -MMD -MP $(COPT) $(EXTRA_FLAGS)
+POSTGRES_FLAGS := -fno-strict-aliasing -fwrapv -isystem $(includedir_server)
 ENGINE_LIBS    = -lcurl -lldap -llber -lpugixml
 
-$(call objects_of,$(call find_sources,preload)): EXTRA_FLAGS = $(POSTGRES_FLAGS) -fno-exceptions -fno-rtti -fno-threadsafe-statics
-$(SERVER_OBJECTS): EXTRA_FLAGS = $(POSTGRES_FLAGS)
+$(PRELOAD_OBJECTS): EXTRA_FLAGS := $(POSTGRES_FLAGS) -fno-exceptions -fno-rtti -fno-threadsafe-statics
+$(SERVER_OBJECTS): EXTRA_FLAGS := $(POSTGRES_FLAGS)
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
-	$(COMPILE) $(EXTRA_FLAGS) -c $< -o $@
+	$(COMPILE) -c $< -o $@
 
 # Linked by the C compiler: no libstdc++ in the postmaster.
 $(BUILD)/crmsync$(DLSUFFIX): $(PRELOAD_OBJECTS)
@@ -133,12 +132,23 @@ $(LAYER_ARCHIVE): $(LAYER_OBJECTS)
 	rm -f $@ && $(AR) rcs $@ $^
 
 UNIT_TESTS := $(patsubst test/unit/%.cpp,$(BUILD)/unit/%,$(wildcard test/unit/*_test.cpp))
-# A test may put a function of its own in the place of a library's: its symbols are visible.
-$(BUILD)/test/%.o: EXTRA_FLAGS = -fvisibility=default
+# A test may put a function of its own in the place of a library's: its symbols are visible. Tests are
+# compiled more often than they are run: they are not optimized, and the headers that all of them use are
+# compiled once.
+UNIT_OBJECTS := $(call objects_of,$(wildcard test/unit/*.cpp))
+UNIT_HEADERS := $(BUILD)/test/unit/headers.h
+$(BUILD)/test/%: CODE = -O0 -g1 $(if $(SANITIZE),$(SANITIZERS))
+$(BUILD)/test/%: EXTRA_FLAGS = -fvisibility=default
+$(UNIT_OBJECTS): EXTRA_FLAGS = -fvisibility=default -Winvalid-pch -include $(UNIT_HEADERS)
+$(UNIT_OBJECTS): $(UNIT_HEADERS).gch
+$(UNIT_HEADERS).gch:
+	@mkdir -p $(@D)
+	printf '#include <%s>\n' gtest/gtest.h algorithm chrono functional map memory optional set string vector > $(UNIT_HEADERS)
+	$(COMPILE) -x c++-header -c $(UNIT_HEADERS) -o $@
 
 # What several tests share is an archive, too: each takes of it what it needs.
 UNIT_ARCHIVE := $(BUILD)/unit.a
-$(UNIT_ARCHIVE): $(call objects_of,$(filter-out %_test.cpp,$(wildcard test/unit/*.cpp)))
+$(UNIT_ARCHIVE): $(filter-out %_test.o,$(UNIT_OBJECTS))
 	rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/unit/%: $(BUILD)/test/unit/%.o $(UNIT_ARCHIVE) $(LAYER_ARCHIVE)

@@ -75,13 +75,9 @@ my $wanted = wanted();
 $primary->stop('immediate');
 $exchange->calm;
 $exchange->post('server', item_ms => 0);
-# What the server has been asked for, it still does.
-my ($before, $now) = ('', held());
-while ($before ne $now)
-{
-	sleep 0.5;
-	($before, $now) = ($now, held());
-}
+# What the server has been asked for, it still does: then only this test has a connection.
+$stage->until_true(sub { $exchange->get('counters')->{connections}{open} <= 1 }, 'the server is through with what the primary asked for', 60);
+my $now = held();
 isnt($now, $wanted, 'the primary is stopped before all is done');
 
 # ---- the unknown one is promoted
