@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <new>
 
 extern "C" {
@@ -94,9 +95,8 @@ void throw_pending(MemoryContext context) {
     ErrorData* data = CopyErrorData();
     FlushErrorState();
     convert(data);
-    Error error = error_of(data);
-    FreeErrorData(data);
-    throw error;
+    const std::unique_ptr<ErrorData, decltype(&FreeErrorData)> freed(data, FreeErrorData);
+    throw error_of(data);
 }
 
 void exit_after_failed_cleanup() noexcept {

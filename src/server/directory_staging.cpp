@@ -130,17 +130,17 @@ void create_staging(const DirectoryLink& link) {
         values += ", v" + std::to_string(i) + " text COLLATE \"C\"";
     }
     const std::string tables[] = {
-        "CREATE TEMPORARY TABLE crmsync_entry (key text COLLATE \"C\" NOT NULL, "
-        "change_key text COLLATE \"C\" NOT NULL, problem text, dn text COLLATE \"C\", "
-        "name text COLLATE \"C\", login text COLLATE \"C\"" +
+        R"(CREATE TEMPORARY TABLE crmsync_entry (
+               key text COLLATE "C" NOT NULL, change_key text COLLATE "C" NOT NULL, problem text,
+               dn text COLLATE "C", name text COLLATE "C", login text COLLATE "C")" +
             values + ")",
-        "CREATE TEMPORARY TABLE crmsync_change (entry tid, key text COLLATE \"C\", "
-        "record text COLLATE \"C\", old_key text COLLATE \"C\")",
-        "CREATE TEMPORARY TABLE crmsync_created (entry tid, record text COLLATE \"C\")",
-        "CREATE TEMPORARY TABLE crmsync_match (entry tid, record text COLLATE \"C\")",
-        "CREATE TEMPORARY TABLE crmsync_sought (entry tid, key text COLLATE \"C\")",
-        "CREATE TEMPORARY TABLE crmsync_member (crm_group text COLLATE \"C\", "
-        "form text COLLATE \"C\", member text COLLATE \"C\")",
+        R"(CREATE TEMPORARY TABLE crmsync_change (
+               entry tid, key text COLLATE "C", record text COLLATE "C", old_key text COLLATE "C"))",
+        R"(CREATE TEMPORARY TABLE crmsync_created (entry tid, record text COLLATE "C"))",
+        R"(CREATE TEMPORARY TABLE crmsync_match (entry tid, record text COLLATE "C"))",
+        R"(CREATE TEMPORARY TABLE crmsync_sought (entry tid, key text COLLATE "C"))",
+        R"(CREATE TEMPORARY TABLE crmsync_member (
+               crm_group text COLLATE "C", form text COLLATE "C", member text COLLATE "C"))",
     };
     for (const std::string& statement : tables) {
         pg::query(statement, {}, {.once = true});

@@ -40,8 +40,9 @@ bool add_deletes(const LinkConfiguration& link, WorkInFlight& in_flight, Work& w
         ++outcomes[item.record];
     }
     for (const auto& [record, count] : outcomes) {
-        const auto same = std::find_if(work.begun.begin(), work.begun.end(),
-                                       [&](const Work::Begun& b) { return b.record == record; });
+        const auto same =
+            std::find_if(work.begun.begin(), work.begun.end(),
+                         [&key = record](const Work::Begun& b) { return b.record == key; });
         if (same != work.begun.end()) {
             same->outcomes += count;
         } else {

@@ -20,7 +20,7 @@ class FactReader {
                NewMailboxes new_mailboxes)
         : configuration_(configuration), link_(link), new_mailboxes_(new_mailboxes) {}
 
-    Facts read(PendingRecords records);
+    Facts read(PendingRecords&& records);
 
   private:
     template <class Read>
@@ -43,7 +43,7 @@ class FactReader {
     std::unordered_map<int, MailboxFacts*> mailboxes_by_id_;
 };
 
-Facts FactReader::read(PendingRecords records) {
+Facts FactReader::read(PendingRecords&& records) {
     for (auto& [key, rows] : records) {
         RecordFacts& record = facts_.records[key];
         for (const PendingRow& row : rows) {

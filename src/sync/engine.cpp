@@ -95,10 +95,10 @@ std::optional<Sending> Engine::next(Clock::time_point now) {
         if (target.stopped || target.in_flight >= target.window || now < target.not_before) {
             continue;
         }
-        const auto mailbox = target.ready.take([&](int id) {
+        const auto mailbox = target.ready.take([&, &busy = target.busy_addresses](int id) {
             const Conversation& conversation = conversations_.at(id);
             return conversation.not_before() <= now &&
-                   !target.busy_addresses.contains(conversation.mailbox().account.mailbox);
+                   !busy.contains(conversation.mailbox().account.mailbox);
         });
         if (!mailbox) {
             continue;
