@@ -80,8 +80,10 @@ CODE        = $(if $(SANITIZE),-O1 -g1 $(SANITIZERS),$(OPTIMIZE) -D_FORTIFY_SOUR
 
 # PostgreSQL's own flags are gcc's and C's; what its headers rely on is no strict aliasing and
 # wrapping integers. They are taken as system headers, since -Wextra is ours and not theirs.
+# Warnings are judged where nothing is sanitized: gcc sees things in code that it has instrumented.
+WARNINGS    = $(if $(SANITIZE),-w,-Wall -Wextra -Werror)
 COMPILE = $(CXX) -std=c++20 $(CODE) -fstack-protector-strong -fPIC -fvisibility=hidden \
-          -Wall -Wextra -Werror -D_GNU_SOURCE -Isrc -MMD -MP $(COPT) $(EXTRA_FLAGS)
+          $(WARNINGS) -D_GNU_SOURCE -Isrc -MMD -MP $(COPT) $(EXTRA_FLAGS) $(INCLUDED)
 POSTGRES_FLAGS := -fno-strict-aliasing -fwrapv -isystem $(includedir_server)
 ENGINE_LIBS    = -lcurl -lldap -llber -lpugixml
 
@@ -91,6 +93,20 @@ $(SERVER_OBJECTS): EXTRA_FLAGS := $(POSTGRES_FLAGS)
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(COMPILE) -c $< -o $@
+
+# Headers that all of some objects use, compiled once. Not for what users build: with them gcc forgets
+# which headers are the system's, and warns of those.
+#   $(call precompiled,DIRECTORY,OBJECTS,HEADERS)
+STANDARD_HEADERS := algorithm charconv chrono functional map memory optional string string_view unordered_map variant vector
+define precompiled
+$(2): $(BUILD)/$(1)/headers.h.gch
+$(2): private INCLUDED := -Winvalid-pch -include $(BUILD)/$(1)/headers.h
+$(BUILD)/$(1)/headers.h.gch:
+	@mkdir -p $$(@D)
+	printf '#include <%s>\n' $(3) > $$(@:.gch=)
+	$$(COMPILE) -x c++-header -c $$(@:.gch=) -o $$@
+endef
+$(if $(SANITIZE),$(eval $(call precompiled,src,$(LAYER_OBJECTS) $(SERVER_OBJECTS),$(STANDARD_HEADERS))))
 
 # Linked by the C compiler: no libstdc++ in the postmaster.
 $(BUILD)/crmsync$(DLSUFFIX): $(PRELOAD_OBJECTS)
@@ -133,18 +149,11 @@ $(LAYER_ARCHIVE): $(LAYER_OBJECTS)
 
 UNIT_TESTS := $(patsubst test/unit/%.cpp,$(BUILD)/unit/%,$(wildcard test/unit/*_test.cpp))
 # A test may put a function of its own in the place of a library's: its symbols are visible. Tests are
-# compiled more often than they are run: they are not optimized, and the headers that all of them use are
-# compiled once.
+# compiled more often than they are run, so they are not optimized.
 UNIT_OBJECTS := $(call objects_of,$(wildcard test/unit/*.cpp))
-UNIT_HEADERS := $(BUILD)/test/unit/headers.h
 $(BUILD)/test/%: CODE = -O0 -g1 $(if $(SANITIZE),$(SANITIZERS))
 $(BUILD)/test/%: EXTRA_FLAGS = -fvisibility=default
-$(UNIT_OBJECTS): EXTRA_FLAGS = -fvisibility=default -Winvalid-pch -include $(UNIT_HEADERS)
-$(UNIT_OBJECTS): $(UNIT_HEADERS).gch
-$(UNIT_HEADERS).gch:
-	@mkdir -p $(@D)
-	printf '#include <%s>\n' gtest/gtest.h algorithm chrono functional map memory optional set string vector > $(UNIT_HEADERS)
-	$(COMPILE) -x c++-header -c $(UNIT_HEADERS) -o $@
+$(eval $(call precompiled,test/unit,$(UNIT_OBJECTS),gtest/gtest.h set $(STANDARD_HEADERS)))
 
 # What several tests share is an archive, too: each takes of it what it needs.
 UNIT_ARCHIVE := $(BUILD)/unit.a
