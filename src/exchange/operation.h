@@ -46,6 +46,14 @@ struct ListStamps {
     int offset = 0;
 };
 
+// One page of what changed in a folder since a state, which is the server's and opaque. Without a
+// state: of all that is there.
+struct ListChanges {
+    record::Object object;
+    std::string folder_id;
+    std::string state;
+};
+
 // The items with one of these stamps.
 struct FindStamps {
     std::string folder_id;
@@ -89,13 +97,15 @@ struct RemoveStamps {
     std::vector<ItemReference> items;
 };
 
-using Operation = std::variant<FindFolder, CreateFolder, DeleteFolder, ListStamps, FindStamps,
-                               CreateItems, UpdateItems, DeleteItems, GetItems, RemoveStamps>;
+using Operation =
+    std::variant<FindFolder, CreateFolder, DeleteFolder, ListStamps, ListChanges, FindStamps,
+                 CreateItems, UpdateItems, DeleteItems, GetItems, RemoveStamps>;
 
 // Whether the operation changes nothing at the target, so that it does no harm twice.
 inline bool only_reads(const Operation& operation) {
     return std::holds_alternative<FindFolder>(operation) ||
            std::holds_alternative<ListStamps>(operation) ||
+           std::holds_alternative<ListChanges>(operation) ||
            std::holds_alternative<FindStamps>(operation) ||
            std::holds_alternative<GetItems>(operation);
 }
@@ -106,14 +116,24 @@ struct ItemAnswer {
     std::optional<Failure> failure;
     std::string stamp;                  // ListStamps (cut at 255 characters), FindStamps, GetItems
     std::vector<record::Value> values;  // GetItems: parallel to its layout
+    std::string modified;               // GetItems: when, a canonical timestamp; empty: unknown
+};
+
+// One item that was created or changed in a folder, or is there no longer. The same item may be
+// named by several pages, and once by each.
+struct FolderChange {
+    ItemReference item;  // of one that is gone: the id alone
+    bool gone = false;
 };
 
 struct Answer {
     std::optional<Failure> failure;  // the request as a whole failed; items is empty
     std::string folder_id;           // FindFolder (empty: there is none yet), CreateFolder
     std::vector<ItemAnswer> items;
-    bool complete = true;  // ListStamps: no further page
-    int next_offset = 0;   // ListStamps: where the next page starts
+    bool complete = true;                 // ListStamps, ListChanges: no further page
+    int next_offset = 0;                  // ListStamps: where the next page starts
+    std::vector<FolderChange> changes{};  // ListChanges
+    std::string state{};                  // ListChanges: what to ask with next
 };
 
 }  // namespace crmsync::exchange

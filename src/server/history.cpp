@@ -42,6 +42,8 @@ const char* action_name(const Outcome& outcome) {
             return "delete";
         case Action::unlink:
             return "unlink";
+        case Action::fetch:
+            break;
     }
     return "";
 }
@@ -111,8 +113,7 @@ void write_history(const std::vector<Outcome>& outcomes) {
     pg::JsonbArray old;
     pg::JsonbArray now;
     for (const Outcome& outcome : outcomes) {
-        if (outcome.result == Result::released || outcome.result == Result::postponed ||
-            outcome.result == Result::found) {
+        if (!carried_out(outcome.result) && outcome.result != Result::failed) {
             continue;
         }
         mailboxes.push_back(outcome.mailbox);

@@ -167,8 +167,7 @@ void write_failures(const std::vector<const Outcome*>& failed) {
 void clear_failures(const std::vector<Outcome>& outcomes) {
     Pairs pairs;
     for (const Outcome& outcome : outcomes) {
-        if (outcome.result != Result::failed && outcome.result != Result::postponed &&
-            outcome.result != Result::released && outcome.result != Result::found) {
+        if (carried_out(outcome.result)) {
             pairs.add(outcome);
         }
     }
@@ -300,6 +299,8 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
                 write_failures(list);
                 break;
             case Result::released:
+            case Result::fetched:  // these two change nothing here: what is held has to come in
+            case Result::overtaken:
                 break;
         }
     }

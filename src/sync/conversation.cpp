@@ -29,6 +29,7 @@ void Conversation::redescribe(MailboxDescription description) {
         folder_missing_ = false;
         elsewhere_ = true;
         stamps_.doubt();
+        list_from_start();
     }
 }
 
@@ -42,6 +43,8 @@ TaskQueue& Conversation::queue_of(Action action) {
             return updates_;
         case Action::unlink:
             return unlinks_;
+        case Action::fetch:
+            return rereads_;
         case Action::remove:
             break;
     }
@@ -87,10 +90,26 @@ void Conversation::finish(Task task, Result result, exchange::ItemReference item
         // Nobody but us knows of that item: it has to be met again.
         stamps_.doubt();
     }
-    outcomes_.push_back({mailbox_.id, result, task.action, std::move(task.record),
-                         std::move(task.desired), std::move(item), std::move(task.fields),
-                         std::move(task.before), std::move(failure), std::move(task.agreed),
-                         std::move(task.conflicts)});
+    outcomes_.push_back({mailbox_.id,
+                         result,
+                         task.action,
+                         std::move(task.record),
+                         std::move(task.desired),
+                         std::move(item),
+                         std::move(task.fields),
+                         std::move(task.before),
+                         std::move(failure),
+                         std::move(task.agreed),
+                         std::move(task.conflicts),
+                         std::move(task.rules),
+                         {}});
+}
+
+// Of another folder the state says nothing.
+void Conversation::list_from_start() {
+    if (listing_) {
+        listing_->clear();
+    }
 }
 
 void Conversation::drop(Result result, const Failure& failure) {
@@ -100,6 +119,10 @@ void Conversation::drop(Result result, const Failure& failure) {
         }
     }
     stamps_.restart();
+    if (listing_) {
+        listing_.reset();
+        pages_.push_back({.mailbox = mailbox_.id, .listed = false});
+    }
 }
 
 // ---- the next request -----------------------------------------------------------------------
@@ -114,7 +137,9 @@ Operation Conversation::next(std::size_t limit) {
     const auto due = [&](const TaskQueue& queue) {
         return fresh ? queue.has_fresh() : !queue.empty();
     };
-    if (due(lookups_) || due(creates_)) {
+    if (listing_ && !fresh) {
+        operation_ = list_folder();
+    } else if (due(lookups_) || due(creates_)) {
         operation_ = create_or_prepare(limit);
     } else if (due(rereads_)) {
         operation_ = reread_items(limit);
@@ -143,6 +168,13 @@ Operation Conversation::find_folder() {
         return exchange::CreateFolder{mailbox_.object, mailbox_.folder_name};
     }
     return exchange::FindFolder{mailbox_.object, mailbox_.folder_name};
+}
+
+Operation Conversation::list_folder() {
+    if (mailbox_.folder_id.empty()) {
+        return find_folder();
+    }
+    return exchange::ListChanges{mailbox_.object, mailbox_.folder_id, *listing_};
 }
 
 Operation Conversation::look_up() {
@@ -176,7 +208,9 @@ namespace {
 // What has to be known of an item to decide anew what to write to it.
 const record::Layout& layout_of(const Task& task) {
     static const record::Layout none;
-    return task.action == Action::update ? task.desired->rules->layout : none;
+    return task.action == Action::update  ? task.desired->rules->layout
+           : task.action == Action::fetch ? task.rules->layout
+                                          : none;
 }
 
 }  // namespace

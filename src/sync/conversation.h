@@ -34,7 +34,12 @@ class Conversation {
 
     void add(Task task);
     std::size_t queued() const;
-    bool has_work() const { return queued() > 0; }
+
+    // Asks for a page of what changed in the folder since a state; empty: for all that is there.
+    // One page comes back for each time; from the start when the state turns out to be worthless.
+    void list_changes(std::string state) { listing_ = std::move(state); }
+
+    bool has_work() const { return queued() > 0 || listing_; }
     bool has_fresh_work() const;
 
     // Tasks that have no outcome yet.
@@ -60,6 +65,7 @@ class Conversation {
 
     std::vector<Outcome>& outcomes() { return outcomes_; }
     std::vector<MailboxChange>& changes() { return changes_; }
+    std::vector<FolderPage>& pages() { return pages_; }
 
   private:
     using Tasks = std::vector<Task>;
@@ -72,6 +78,7 @@ class Conversation {
     TaskQueue& origin_of(const Task& sent);
 
     exchange::Operation find_folder();
+    exchange::Operation list_folder();
     exchange::Operation create_or_prepare(std::size_t limit);
     exchange::Operation look_up();
     exchange::Operation create_items(std::size_t limit);
@@ -81,6 +88,7 @@ class Conversation {
     exchange::Operation remove_items(std::size_t limit);
 
     Trouble folder_answer(const exchange::Answer& answer, Clock::time_point now);
+    void changes_answer(exchange::Answer answer);
     Trouble list_answer(const exchange::Answer& answer, Clock::time_point now);
     void look_up_answer(const exchange::Answer& answer);
     Trouble items_answer(const exchange::Answer& answer, Clock::time_point now);
@@ -103,6 +111,7 @@ class Conversation {
 
     void answered();
     void progressed();
+    void list_from_start();
     void forget_folder();
     void requeue_sent();
     void finish(Task task, Result result, exchange::ItemReference item,
@@ -113,7 +122,7 @@ class Conversation {
     TaskQueue lookups_;  // creates whose stamp is too long to be told by the list
     TaskQueue creates_;
     TaskQueue updates_;
-    TaskQueue rereads_;
+    TaskQueue rereads_;  // what is fetched, and what was changed since we knew it
     TaskQueue unlinks_;
     TaskQueue removes_;
     Tasks sent_;
@@ -131,6 +140,8 @@ class Conversation {
     Clock::time_point not_before_{};
     std::vector<Outcome> outcomes_;
     std::vector<MailboxChange> changes_;
+    std::optional<std::string> listing_;  // the state to list the folder's changes from
+    std::vector<FolderPage> pages_;
 };
 
 }  // namespace crmsync::sync

@@ -85,6 +85,10 @@ std::optional<Failure> Conversation::answer(Answer answer, Clock::time_point now
     if (std::holds_alternative<exchange::ListStamps>(operation_)) {
         return list_answer(answer, now);
     }
+    if (std::holds_alternative<exchange::ListChanges>(operation_)) {
+        changes_answer(std::move(answer));
+        return std::nullopt;
+    }
     if (std::holds_alternative<exchange::FindStamps>(operation_)) {
         look_up_answer(answer);
         return std::nullopt;
@@ -154,6 +158,19 @@ std::optional<Failure> Conversation::list_answer(const Answer& answer, Clock::ti
         use_list();
     }
     return std::nullopt;
+}
+
+void Conversation::changes_answer(Answer answer) {
+    answered();
+    if (!listing_) {
+        return;  // given up meanwhile
+    }
+    listing_.reset();
+    pages_.push_back({.mailbox = mailbox_.id,
+                      .from_start = std::get<exchange::ListChanges>(operation_).state.empty(),
+                      .complete = answer.complete,
+                      .state = std::move(answer.state),
+                      .changes = std::move(answer.changes)});
 }
 
 void Conversation::use_list() {
@@ -258,6 +275,15 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
 // Somebody has changed it since we last knew it: what that means for what we are about to write.
 void Conversation::item_read(Task task, const exchange::ItemAnswer& answer) {
     task.item = answer.item;
+    if (task.action == Action::fetch || (task.action == Action::update && mailbox_.inbound)) {
+        const bool asked = task.action == Action::fetch;
+        if (!asked) {
+            task.rules = task.desired->rules;
+        }
+        finish(std::move(task), asked ? Result::fetched : Result::overtaken, answer.item);
+        outcomes_.back().held = answer;
+        return;
+    }
     if (knows_before(task)) {
         merge_with(task, answer.values);
         if (task.fields.empty()) {
@@ -292,6 +318,8 @@ void Conversation::item_succeeded(Task task, const exchange::ItemAnswer& answer)
             stamps_.forget(task.item.id);
             finish(std::move(task), Result::unlinked, {});
             break;
+        case Action::fetch:
+            break;
     }
 }
 
@@ -307,6 +335,11 @@ void Conversation::item_failed(Task task, const Failure& failure) {
 }
 
 void Conversation::gone(Task task) {
+    if (task.action == Action::fetch) {
+        exchange::ItemReference item = task.item;
+        finish(std::move(task), Result::removed, std::move(item));
+        return;
+    }
     // It may only have moved, and then bears another id: look for stamps before the next create.
     stamps_.doubt();
     switch (task.action) {
@@ -322,6 +355,7 @@ void Conversation::gone(Task task) {
             recreate(std::move(task));
             return;
         case Action::update:
+        case Action::fetch:
             break;
     }
     if (mailbox_.policy.on_target_delete == OnTargetDelete::unlink) {

@@ -52,6 +52,10 @@ std::optional<Failure> Conversation::request_failed(const Failure& failure, Cloc
             return std::nullopt;
         case Disposition::resync:
             stamps_.doubt();
+            if (listing_ && !listing_->empty()) {
+                list_from_start();
+                return std::nullopt;
+            }
             break;
         case Disposition::credentials:
         case Disposition::target_broken:
@@ -119,6 +123,7 @@ void Conversation::forget_folder() {
     mailbox_.folder_id.clear();
     folder_missing_ = false;
     stamps_.doubt();
+    list_from_start();
     troubled_ = false;  // whoever takes the change takes it so
     changes_.push_back({mailbox_.id, {}, std::nullopt, 0, std::nullopt});
 }

@@ -210,6 +210,17 @@ void Engine::add(int mailbox, Task task, Clock::time_point) {
     }
 }
 
+void Engine::list_changes(int mailbox, std::string state) {
+    Conversation& conversation = conversations_.at(mailbox);
+    const Target& target = targets_.at(conversation.mailbox().target);
+    conversation.list_changes(std::move(state));
+    if (target.stopped) {
+        drop(conversation, target.last_failure);
+    } else {
+        make_ready(conversation);
+    }
+}
+
 void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_point now) {
     const auto sent = in_flight_.find(sending);
     if (sent == in_flight_.end()) {
@@ -335,6 +346,8 @@ void Engine::collect(Conversation& conversation) {
     std::move(conversation.changes().begin(), conversation.changes().end(),
               std::back_inserter(mailbox_changes_));
     conversation.changes().clear();
+    std::move(conversation.pages().begin(), conversation.pages().end(), std::back_inserter(pages_));
+    conversation.pages().clear();
 }
 
 std::vector<Outcome> Engine::take_outcomes() {
@@ -347,6 +360,10 @@ std::vector<MailboxChange> Engine::take_mailbox_changes() {
 
 std::vector<TargetChange> Engine::take_target_changes() {
     return ::std::exchange(target_changes_, {});
+}
+
+std::vector<FolderPage> Engine::take_pages() {
+    return ::std::exchange(pages_, {});
 }
 
 std::size_t Engine::queued() const {

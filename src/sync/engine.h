@@ -54,6 +54,10 @@ class Engine {
     // The mailbox must be known. At a target that is stopped the task comes back as released.
     void add(int mailbox, Task task, Clock::time_point now);
 
+    // Asks for one page of what changed in the mailbox's folder (see Conversation). At a target
+    // that is stopped it is given up at once.
+    void list_changes(int mailbox, std::string state);
+
     // The next request that may go out now.
     std::optional<Sending> next(Clock::time_point now);
 
@@ -75,6 +79,7 @@ class Engine {
     std::vector<Outcome> take_outcomes();
     std::vector<MailboxChange> take_mailbox_changes();
     std::vector<TargetChange> take_target_changes();
+    std::vector<FolderPage> take_pages();
 
     std::size_t in_flight() const { return in_flight_.size(); }
 
@@ -143,6 +148,7 @@ class Engine {
     std::vector<Outcome> outcomes_;
     std::vector<MailboxChange> mailbox_changes_;
     std::vector<TargetChange> target_changes_;
+    std::vector<FolderPage> pages_;
 };
 
 }  // namespace crmsync::sync

@@ -27,21 +27,23 @@ struct Desired {
     std::shared_ptr<const Rules> rules{};  // that it was decided by; the link's may change
 };
 
-enum class Action { create, update, remove, unlink };
+// fetch: nothing is written; what the item holds comes back.
+enum class Action { create, update, remove, unlink, fetch };
 
 struct Task {
     Action action;
     std::string record;
     std::shared_ptr<const Desired> desired;  // create, update
-    exchange::ItemReference item;            // update, remove, unlink
+    exchange::ItemReference item;            // all but create
     record::Fields fields;                   // update: what to write
     record::Values before;  // update: what the fields held, as far as known; empty: unknown
     std::optional<record::Values> agreed{};  // the shadow once it is written, if not all is
                                              // as desired
     std::vector<record::FieldConflict> conflicts{};
-    bool fresh = false;      // changed just now: before any backlog
-    bool was_there = false;  // a create that became an update of what it met
-    int attempts = 0;        // that failed because of this item
+    std::shared_ptr<const Rules> rules{};  // fetch: which properties to read
+    bool fresh = false;                    // changed just now: before any backlog
+    bool was_there = false;                // a create that became an update of what it met
+    int attempts = 0;                      // that failed because of this item
 };
 
 enum class Result {
@@ -50,10 +52,19 @@ enum class Result {
     unlinked,   // our stamp is removed, the item is the user's own
     found,      // a stamped item that nobody asked for, seen while listing
     vanished,   // deleted on the other side, and the policy says never again
+    fetched,    // read: see Outcome::held
+    overtaken,  // somebody changed the item meanwhile, and what he did has to come in first:
+                // nothing was written, see Outcome::held
     failed,     // the server refuses this item
     postponed,  // the mailbox cannot be reached for now
     released    // the target cannot be reached: nothing was decided, look again later
 };
+
+// The item is as it was meant to be.
+inline bool carried_out(Result result) {
+    return result == Result::written || result == Result::removed || result == Result::unlinked ||
+           result == Result::vanished;
+}
 
 struct Outcome {
     int mailbox;
@@ -67,6 +78,19 @@ struct Outcome {
     exchange::Failure failure{};
     std::optional<record::Values> agreed{};
     std::vector<record::FieldConflict> conflicts{};
+    std::shared_ptr<const Rules> rules{};  // fetched, overtaken: what `held` is parallel to
+    exchange::ItemAnswer held{};           // fetched, overtaken: what the item holds
+};
+
+// A page of what changed in the folder of an inbound mailbox, as it was asked for.
+struct FolderPage {
+    int mailbox;
+    bool listed = true;       // false: given up for now, ask again
+    bool from_start = false;  // of all that is there: what no page names, up to the complete one,
+                              // is not in the folder
+    bool complete = true;     // no further page
+    std::string state{};      // what to ask for the next page with
+    std::vector<exchange::FolderChange> changes{};
 };
 
 // A mailbox of one link, as the engine has to know it.
@@ -81,6 +105,7 @@ struct MailboxDescription {
     std::string stamp_prefix;  // of the link, to recognise its items
     Policy policy;
     bool hard_delete = false;
+    bool inbound = false;   // what its user changes is brought in, rather than merged in passing
     bool troubled = false;  // its last request failed: say so when it is well again
 };
 

@@ -259,6 +259,52 @@ TEST(StampsAnswer, ListsPageByPage) {
     EXPECT_FALSE(last.failure);
 }
 
+std::string changes_page(const std::string& changes, const std::string& last = "true",
+                         const std::string& state = "s2") {
+    return success("<m:SyncState>" + state + "</m:SyncState><m:IncludesLastItemInRange>" + last +
+                   "</m:IncludesLastItemInRange><m:Changes>" + changes + "</m:Changes>");
+}
+
+std::string changed(const char* kind, const std::string& id, const char* element = "Contact") {
+    return "<t:" + std::string(kind) + "><t:" + element + "><t:ItemId Id=\"" + id +
+           "\" ChangeKey=\"K\"/></t:" + element + "></t:" + kind + ">";
+}
+
+std::string deleted(const std::string& id) {
+    return "<t:Delete><t:ItemId Id=\"" + id + "\" ChangeKey=\"K\"/></t:Delete>";
+}
+
+const ListChanges list_changes{Object::contact, "F", "s1"};
+
+TEST(ChangesAnswer, NamesEachItemOnceAsItIsNow) {
+    const Answer page =
+        answer(list_changes, "SyncFolderItems",
+               {changes_page(changed("Create", "A") + changed("Update", "B") + deleted("A") +
+                             changed("Update", "L", "DistributionList") +
+                             "<t:ReadFlagChange><t:ItemId Id=\"R\"/><t:IsRead>true</t:IsRead>"
+                             "</t:ReadFlagChange>")});
+    ASSERT_FALSE(page.failure);
+    EXPECT_TRUE(page.complete);
+    EXPECT_EQ(page.state, "s2");
+    ASSERT_EQ(page.changes.size(), 2u);
+    EXPECT_EQ(page.changes[0].item.id, "A");
+    EXPECT_TRUE(page.changes[0].gone);
+    EXPECT_EQ(page.changes[1].item.id, "B");
+    EXPECT_FALSE(page.changes[1].gone);
+}
+
+TEST(ChangesAnswer, ThatMayLeaveSomethingOutIsNone) {
+    const auto code_of = [](const std::string& page) {
+        return code(answer(list_changes, "SyncFolderItems", {page}));
+    };
+    EXPECT_EQ(code_of(changes_page("", "perhaps")), "PAGE-INCOMPLETE");
+    EXPECT_EQ(code_of(changes_page("", "true", " ")), "PAGE-INCOMPLETE");
+    EXPECT_EQ(code_of(success("<m:Changes/>")), "PAGE-INCOMPLETE");
+    EXPECT_EQ(code_of(changes_page("", "false", "s1")), "PAGE-STUCK");
+    EXPECT_EQ(code_of(changes_page(changed("Create", "A") + changed("Update", ""))), "NO-ITEM-ID");
+    EXPECT_EQ(code_of(changes_page(deleted("\xC3\xA4"))), "NO-ITEM-ID");
+}
+
 TEST(StampsAnswer, ThatMayBeIncompleteIsNone) {
     const ListStamps list{"F", 10};
     EXPECT_EQ(code(answer(list, "FindItem", {page("", "")})), "PAGE-INCOMPLETE");

@@ -55,8 +55,8 @@ TEST(Codes, LeadToWhatTheirClassSays) {
           "ErrorInvalidUserPrincipalName", "ErrorNonPrimarySmtpAddress", "ErrorInvalidLicense",
           "ErrorPasswordChangeRequired"}},
         {mailbox_full, {"ErrorQuotaExceeded"}},
-        {folder_gone, {"ErrorFolderNotFound"}},
-        {resync, {"ErrorInvalidSyncStateData", "ErrorSyncFolderNotFound"}}};
+        {folder_gone, {"ErrorFolderNotFound", "ErrorSyncFolderNotFound"}},
+        {resync, {"ErrorInvalidSyncStateData"}}};
     for (const auto& [disposition, codes] : classes) {
         for (const char* code : codes) {
             ASSERT_TRUE(meaning_of(code)) << code;

@@ -22,6 +22,7 @@ std::vector<Operation> questions() {
             CreateFolder{Object::contact, "CRM"},
             DeleteFolder{"F"},
             ListStamps{"F", 0},
+            ListChanges{Object::contact, "F", "state"},
             FindStamps{"F", {"a/b/c"}},
             create(1),
             UpdateItems{Object::contact, {{{"A", "C"}, {{contact("surname"), "x"}}}}},

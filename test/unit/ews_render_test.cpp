@@ -254,6 +254,15 @@ TEST(Stamps, AreSearchedByOrOnlyWhenThereAreSeveral) {
     EXPECT_EQ(page.count("//m:Restriction/t:Exists/t:ExtendedFieldURI"), 1u);
 }
 
+TEST(Changes, AreAskedForByPageAndState) {
+    const Sent first(ListChanges{Object::contact, "Rg==", {}});
+    EXPECT_EQ(first.at("//m:SyncFolderId/t:FolderId/@Id"), "Rg==");
+    EXPECT_EQ(first.at("//m:MaxChangesReturned"), "512");
+    EXPECT_EQ(first.count("//m:SyncState"), 0u);
+    const Sent then(ListChanges{Object::contact, "Rg==", "H4sIAA=="});
+    EXPECT_EQ(then.at("//m:SyncState"), "H4sIAA==");
+}
+
 TEST(Stamps, AreRemovedWhateverElseChanged) {
     const Sent sent(RemoveStamps{{{"SUQ=", "Q0s="}}});
     EXPECT_EQ(sent.at("//m:UpdateItem/@ConflictResolution"), "AlwaysOverwrite");
@@ -264,7 +273,7 @@ TEST(Get, AsksForEveryPropertyOnItsOwn) {
     const Sent sent(GetItems{Object::contact, {"SUQ="}, layout_of(full_contact())});
     EXPECT_EQ(sent.at("//t:BaseShape"), "IdOnly");
     EXPECT_EQ(sent.at("//t:BodyType"), "Text");
-    EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 1);
+    EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 2);
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='contacts:PhysicalAddresses']"), 0u);
 }
 

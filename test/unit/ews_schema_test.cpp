@@ -31,6 +31,8 @@ std::vector<Operation> every_operation() {
         CreateFolder{Object::task, "CRM"},
         DeleteFolder{"Rg=="},
         ListStamps{"Rg==", 0},
+        ListChanges{Object::contact, "Rg==", {}},
+        ListChanges{Object::task, "Rg==", "H4sIAA=="},
         FindStamps{"Rg==", {"a/b/c"}},
         FindStamps{"Rg==", {"a/b/c", "a/b/%2F&<\"'"}},
         creates,

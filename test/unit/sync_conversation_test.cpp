@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "sync_exchange.h"
+#include "sync_one_mailbox.h"
 
 namespace crmsync::sync {
 namespace {
@@ -15,79 +15,14 @@ using exchange::Failure;
 using exchange::Operation;
 using exchange::Scope;
 using test::create_task;
+using test::failed;
 using test::item_failure;
 using test::item_task;
+using test::lost_answer;
+using test::OneMailbox;
 using test::prefix;
 using test::update_task;
 using namespace std::chrono_literals;
-
-Failure lost_answer() {
-    return {.disposition = Disposition::back_off,
-            .code = "CONNECTION",
-            .message = "the connection broke off",
-            .may_have_happened = true,
-            .scope = Scope::request};
-}
-
-exchange::Answer failed(Failure failure) {
-    exchange::Answer answer;
-    answer.failure = std::move(failure);
-    return answer;
-}
-
-class OneMailbox : public testing::Test {
-  protected:
-    OneMailbox() : conversation(description()) {}
-
-    static MailboxDescription description() {
-        return test::mailbox_description(1, "exchange", "a@example.com");
-    }
-
-    template <typename Kind>
-    Kind next(std::size_t limit = 50) {
-        operation = conversation.next(limit);
-        EXPECT_TRUE(std::holds_alternative<Kind>(operation)) << operation.index();
-        return std::get<Kind>(operation);
-    }
-
-    exchange::Answer execute() { return server.execute(conversation.mailbox().account, operation); }
-
-    std::optional<Failure> answer(exchange::Answer what) {
-        now = std::max(now, conversation.not_before());
-        return conversation.answer(std::move(what), now);
-    }
-
-    // Lets the server do all there is to do; returns how many requests that took.
-    int run(std::size_t limit = 50) {
-        int requests = 0;
-        while (conversation.has_work() && requests < 1000) {
-            now = std::max(now, conversation.not_before());
-            operation = conversation.next(limit);
-            ++requests;
-            conversation.answer(answer_of(execute()), now);
-        }
-        EXPECT_LT(requests, 1000);
-        return requests;
-    }
-    virtual exchange::Answer answer_of(exchange::Answer answer) { return answer; }
-
-    std::vector<Outcome> outcomes() { return std::exchange(conversation.outcomes(), {}); }
-
-    // An item that is known to be there.
-    exchange::ItemReference stored(const std::string& key, const std::string& value = "Acme") {
-        test::StoredItem& item = folder().items.emplace_back();
-        item.id = server.new_id("item");
-        item.stamp = prefix + key;
-        item.values["company"] = value;
-        return {item.id, item.change_key()};
-    }
-    test::StoredFolder& folder() { return server.mailbox("a@example.com").folders.at(""); }
-
-    test::FakeExchange server;
-    Conversation conversation;
-    Operation operation;
-    Clock::time_point now{1h};
-};
 
 TEST_F(OneMailbox, ListsEveryPageBeforeTheFirstCreate) {
     for (int i = 0; i < 7; ++i) {

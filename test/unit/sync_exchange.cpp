@@ -128,12 +128,48 @@ struct Executor {
             }
             if (place >= list.offset && place < list.offset + server.page_size) {
                 answer.items.push_back(
-                    {{item.id, item.change_key()}, {}, item.stamp.substr(0, 255), {}});
+                    {{item.id, item.change_key()}, {}, item.stamp.substr(0, 255), {}, {}});
             }
             ++place;
         }
         answer.next_offset = list.offset + static_cast<int>(answer.items.size());
         answer.complete = answer.next_offset >= place;
+        return answer;
+    }
+    Answer operator()(const exchange::ListChanges& list) {
+        const StoredFolder* folder = server.folder_by_id(address, list.folder_id);
+        if (folder == nullptr) {
+            return failed(item_failure(Disposition::folder_gone, "ErrorSyncFolderNotFound"));
+        }
+        if (!list.state.empty() && !server.states.contains(list.folder_id + list.state)) {
+            return failed(item_failure(Disposition::resync, "ErrorInvalidSyncStateData"));
+        }
+        auto known = list.state.empty() ? FakeExchange::Snapshot{}
+                                        : server.states.at(list.folder_id + list.state);
+        Answer answer;
+        const auto full = [&] {
+            answer.complete = answer.changes.size() < static_cast<std::size_t>(server.page_size);
+            return !answer.complete;
+        };
+        std::set<std::string> there;
+        for (const StoredItem& item : folder->items) {
+            there.insert(item.id);
+            const auto before = known.find(item.id);
+            if ((before == known.end() || before->second != item.change_key()) && !full()) {
+                answer.changes.push_back({{item.id, item.change_key()}, false});
+                known[item.id] = item.change_key();
+            }
+        }
+        for (auto before = known.begin(); before != known.end();) {
+            if (!there.contains(before->first) && !full()) {
+                answer.changes.push_back({{before->first, {}}, true});
+                before = known.erase(before);
+            } else {
+                ++before;
+            }
+        }
+        answer.state = server.new_id("state");
+        server.states[list.folder_id + answer.state] = std::move(known);
         return answer;
     }
     Answer operator()(const exchange::FindStamps& find) {
@@ -144,7 +180,7 @@ struct Executor {
         Answer answer;
         for (const StoredItem& item : folder->items) {
             if (std::count(find.stamps.begin(), find.stamps.end(), item.stamp) > 0) {
-                answer.items.push_back({{item.id, item.change_key()}, {}, item.stamp, {}});
+                answer.items.push_back({{item.id, item.change_key()}, {}, item.stamp, {}, {}});
             }
         }
         return answer;
@@ -203,6 +239,7 @@ struct Executor {
             ItemAnswer& item = answer.items.emplace_back();
             if (const StoredItem* stored = server.item_by_id(address, id)) {
                 item.item = {stored->id, stored->change_key()};
+                item.stamp = stored->stamp;
                 for (const record::Property* property : get.layout) {
                     const auto value = stored->values.find(std::string(property->name));
                     item.values.push_back(value == stored->values.end()

@@ -50,6 +50,10 @@ class FakeExchange {
 
     std::size_t count(const std::string& address);
 
+    // What the server knows of a folder at a sync state: the change keys by item.
+    using Snapshot = std::map<std::string, std::string>;
+    std::map<std::string, Snapshot> states;
+
     std::string new_id(const char* kind) { return kind + std::to_string(++last_id_); }
 
   private:

@@ -10,6 +10,7 @@
 #include "exchange/ews/request.h"
 #include "exchange/ews/wire_value.h"
 #include "exchange/ews/xml.h"
+#include "record/date.h"
 #include "record/text.h"
 #include "record/value.h"
 
@@ -23,18 +24,18 @@ using record::Object;
 using record::Property;
 using record::Value;
 
-const char* element_name(Object object) {
-    if (object != Object::contact) {
-        throw std::invalid_argument(std::string(record::object_name(object)) +
-                                    " is not supported yet");
-    }
-    return "t:Contact";
-}
-
 std::string qualified(std::string_view name) {
     std::string text = "t:";
     text += name;
     return text;
+}
+
+std::string element_name(Object object) {
+    if (object != Object::contact) {
+        throw std::invalid_argument(std::string(record::object_name(object)) +
+                                    " is not supported yet");
+    }
+    return qualified(item_element(object));
 }
 
 // The name shown with the e-mail address in the same request, which the server would otherwise make
@@ -164,7 +165,7 @@ void add_set(pugi::xml_node updates, Object object, const Property& property,
              const std::string& value, const Fields& fields) {
     pugi::xml_node change = add(updates, "t:SetItemField");
     add_field_uri(change, property);
-    ItemWriter(add(change, element_name(object)), fields).write(property, value);
+    ItemWriter(add(change, element_name(object).c_str()), fields).write(property, value);
 }
 
 void add_removal(pugi::xml_node updates, const Property& property) {
@@ -238,7 +239,7 @@ Value read_value(pugi::xml_node item, const Property& property) {
 }  // namespace
 
 void add_new_item(pugi::xml_node items, Object object, const NewItem& item) {
-    pugi::xml_node element = add(items, element_name(object));
+    pugi::xml_node element = add(items, element_name(object).c_str());
     ItemWriter writer(element, item.fields);
     bool stamped = item.stamp.empty();
     for (const Field* field : in_schema_order(item.fields, object)) {
@@ -287,6 +288,7 @@ void add_shape(pugi::xml_node operation, const record::Layout& layout) {
     add_text(shape, "t:BodyType", "Text");
     pugi::xml_node more = add(shape, "t:AdditionalProperties");
     add_stamp_uri(more);
+    set(add(more, "t:FieldURI"), "FieldURI", "item:LastModifiedTime");
     for (const Property* property : layout) {
         if (carried(*property)) {
             add_field_uri(more, *property);
@@ -301,6 +303,23 @@ std::vector<Value> read_values(pugi::xml_node item, const record::Layout& layout
         values.push_back(read_value(item, *property));
     }
     return values;
+}
+
+std::string_view item_element(Object object) {
+    switch (object) {
+        case Object::contact:
+            return "Contact";
+        case Object::event:
+            return "CalendarItem";
+        case Object::task:
+            return "Task";
+    }
+    return "Item";
+}
+
+std::string read_modified(pugi::xml_node item) {
+    const auto at = record::read_time(text_of(child(item, "LastModifiedTime")));
+    return at ? record::timestamp_text(at->utc()) : std::string();
 }
 
 std::string read_stamp_of(pugi::xml_node item) {

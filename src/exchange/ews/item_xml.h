@@ -21,6 +21,12 @@ void add_shape(pugi::xml_node operation, const record::Layout& layout);
 // property's type is taken as absent.
 std::vector<record::Value> read_values(pugi::xml_node item, const record::Layout& layout);
 
+// The local name of the element that an item of this kind is.
+std::string_view item_element(record::Object object);
+
+// When the item was last changed, a canonical timestamp; empty: the server does not say.
+std::string read_modified(pugi::xml_node item);
+
 // Our stamp on the item; empty when it has none.
 std::string read_stamp_of(pugi::xml_node item);
 

@@ -2,61 +2,24 @@
 // order alone, so an answer with more or fewer of them than were asked for belongs to nothing, and
 // one that names another item of the same request is not believed either.
 #include <algorithm>
-#include <charconv>
 #include <pugixml.hpp>
 #include <vector>
 
+#include "exchange/ews/answer_parts.h"
 #include "exchange/ews/failures.h"
 #include "exchange/ews/item_xml.h"
 #include "exchange/ews/protocol.h"
+#include "exchange/ews/read_list.h"
 #include "exchange/ews/xml.h"
 #include "record/text.h"
 
 namespace crmsync::exchange::ews {
 namespace {
 
-constexpr std::size_t longest_id = 512;  // bytes; Exchange's ids have about 150
-
 using Messages = std::vector<pugi::xml_node>;
-
-Answer failed(Failure failure) {
-    Answer answer;
-    answer.failure = std::move(failure);
-    return answer;
-}
-
-Answer broken(std::string_view code, std::string_view words, bool write) {
-    return failed(broken_answer(code, words, write));
-}
-
-bool usable_id(std::string_view id) {
-    return !id.empty() && id.size() <= longest_id &&
-           std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7F; });
-}
-
-// The id and change key of an item; nullopt: the server sent none that can be kept.
-std::optional<ItemReference> read_reference(pugi::xml_node item) {
-    const pugi::xml_node id = child(item, "ItemId");
-    ItemReference reference{.id = id.attribute("Id").value(),
-                            .change_key = id.attribute("ChangeKey").value()};
-    const bool good = usable_id(reference.id) &&
-                      (reference.change_key.empty() || usable_id(reference.change_key));
-    return good ? std::optional(std::move(reference)) : std::nullopt;
-}
-
-pugi::xml_node first_element(pugi::xml_node parent) {
-    return *children(parent).begin();
-}
 
 pugi::xml_node first_item(pugi::xml_node message) {
     return first_element(child(message, "Items"));
-}
-
-// In a create nothing but the folder can be missing.
-void blame_folder(Failure& failure) {
-    if (failure.disposition == Disposition::item_gone) {
-        failure.disposition = Disposition::folder_gone;
-    }
 }
 
 // True when an item that succeeded is called by the id of another item of the request, or two are
@@ -103,11 +66,6 @@ std::vector<std::string_view> ids_of(const std::vector<ItemReference>& items) {
         ids.push_back(item.id);
     }
     return ids;
-}
-
-Failure no_usable_id(bool write) {
-    return broken_answer("NO-ITEM-ID", "the server reports success without a usable item id",
-                         write);
 }
 
 // What came of one written item that the server gives an id for.
@@ -177,6 +135,7 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
                 answer.item = std::move(*reference);
                 answer.values = read_values(item, get.layout);
                 answer.stamp = read_stamp_of(item);
+                answer.modified = read_modified(item);
             } else {
                 answer.failure = no_usable_id(false);
             }
@@ -184,18 +143,6 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
         items.push_back(std::move(answer));
     }
     return checked(std::move(items), {get.ids.begin(), get.ids.end()}, false);
-}
-
-// The message of an operation that has no items: what would be the item's failure is the request's.
-std::optional<Failure> request_failure(pugi::xml_node message, bool write) {
-    auto failure = message_failure(message, write);
-    if (failure) {
-        blame_folder(*failure);
-        if (about_one_item(failure->disposition)) {
-            failure->disposition = Disposition::back_off;
-        }
-    }
-    return failure;
 }
 
 std::optional<std::string> read_folder_id(pugi::xml_node folder) {
@@ -251,79 +198,16 @@ Answer read_messages(const DeleteFolder&, const Messages& messages) {
     return {};
 }
 
-// The items on a page that bear a stamp. A listing that leaves one out would lead to a duplicate,
-// so one unusable id spoils the page.
-Answer read_page(pugi::xml_node message, int offset) {
-    if (auto failure = request_failure(message, false)) {
-        return failed(std::move(*failure));
-    }
-    const pugi::xml_node root = child(message, "RootFolder");
-    const std::string_view last = root.attribute("IncludesLastItemInRange").value();
-    if (last != "true" && last != "false" && last != "1" && last != "0") {
-        return broken("PAGE-INCOMPLETE", "the server does not say whether the list is complete",
-                      false);
-    }
-    Answer answer;
-    answer.complete = last == "true" || last == "1";
-    for (pugi::xml_node item : children(child(root, "Items"))) {
-        std::string stamp = read_stamp_of(item);
-        if (stamp.empty()) {
-            continue;
-        }
-        auto reference = read_reference(item);
-        if (!reference) {
-            return failed(no_usable_id(false));
-        }
-        ItemAnswer found;
-        found.item = std::move(*reference);
-        found.stamp = std::move(stamp);
-        answer.items.push_back(std::move(found));
-    }
-    if (!answer.complete) {
-        const std::string_view next = root.attribute("IndexedPagingOffset").value();
-        const auto read =
-            std::from_chars(next.data(), next.data() + next.size(), answer.next_offset);
-        if (read.ec != std::errc{} || answer.next_offset <= offset) {
-            return broken("PAGE-STUCK", "the server's next page is not after this one", false);
-        }
-    }
-    return answer;
-}
-
 Answer read_messages(const ListStamps& list, const Messages& messages) {
-    return read_page(messages.front(), list.offset);
+    return read_list(list, messages.front());
 }
 
-// The stamp that was asked for and is meant by a listed one; nullptr: none. Exchange compares
-// without regard to case, while a stamp is the same only byte by byte; and it cuts what it lists at
-// 255 characters, so that a long stamp is known by its beginning, if that is one stamp's only.
-const std::string* asked_stamp(const std::vector<std::string>& asked, std::string_view listed) {
-    constexpr std::size_t cut = 255;
-    const std::string* found = nullptr;
-    for (const std::string& stamp : asked) {
-        if (stamp == listed) {
-            return &stamp;
-        }
-        if (listed.size() >= cut && stamp.starts_with(listed)) {
-            if (found != nullptr) {
-                return nullptr;
-            }
-            found = &stamp;
-        }
-    }
-    return found;
+Answer read_messages(const ListChanges& list, const Messages& messages) {
+    return read_list(list, messages.front());
 }
 
 Answer read_messages(const FindStamps& find, const Messages& messages) {
-    Answer answer = read_page(messages.front(), 0);
-    std::erase_if(answer.items, [&](ItemAnswer& item) {
-        const std::string* stamp = asked_stamp(find.stamps, item.stamp);
-        if (stamp != nullptr) {
-            item.stamp = *stamp;
-        }
-        return stamp == nullptr;
-    });
-    return answer;
+    return read_list(find, messages.front());
 }
 
 struct Expected {
@@ -338,6 +222,7 @@ struct Expectation {
     Expected operator()(const CreateFolder&) const { return {"CreateFolderResponse", 1}; }
     Expected operator()(const DeleteFolder&) const { return {"DeleteFolderResponse", 1}; }
     Expected operator()(const ListStamps&) const { return {"FindItemResponse", 1}; }
+    Expected operator()(const ListChanges&) const { return {"SyncFolderItemsResponse", 1}; }
     Expected operator()(const FindStamps&) const { return {"FindItemResponse", 1}; }
     Expected operator()(const CreateItems& one) const {
         return {"CreateItemResponse", one.items.size()};

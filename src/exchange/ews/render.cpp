@@ -17,6 +17,7 @@ constexpr std::size_t small_answer = 256u << 10;
 constexpr std::size_t answer_per_item = 16u << 10;
 constexpr std::size_t large_answer = 32u << 20;
 constexpr const char* stamps_per_page = "1000";
+constexpr const char* changes_per_page = "512";  // the most that Exchange allows
 
 std::size_t answer_limit(std::size_t items) {
     return small_answer + items * answer_per_item;
@@ -103,6 +104,18 @@ net::Request render_operation(const ListStamps& list, const Account& account) {
     add_stamp_shape(request.operation(), list.offset);
     add_stamp_uri(add(add(request.operation(), "m:Restriction"), "t:Exists"));
     add_folder_id(add(request.operation(), "m:ParentFolderIds"), list.folder_id);
+    return request.finish(large_answer);
+}
+
+net::Request render_operation(const ListChanges& list, const Account& account) {
+    Request request(account, "m:SyncFolderItems");
+    add_text(add(request.operation(), "m:ItemShape"), "t:BaseShape", "IdOnly");
+    add_folder_id(add(request.operation(), "m:SyncFolderId"), list.folder_id);
+    if (!list.state.empty()) {
+        add_text(request.operation(), "m:SyncState", list.state);
+    }
+    add_text(request.operation(), "m:MaxChangesReturned", changes_per_page);
+    add_text(request.operation(), "m:SyncScope", "NormalItems");
     return request.finish(large_answer);
 }
 

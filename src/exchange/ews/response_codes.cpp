@@ -189,11 +189,11 @@ constexpr auto table = sorted(std::array{
     certain("ErrorInvalidFolderId", folder_gone),
     certain("ErrorParentFolderNotFound", folder_gone),
     certain("ErrorSavedItemFolderNotFound", folder_gone),
+    certain("ErrorSyncFolderNotFound", folder_gone),
     certain("ErrorToFolderNotFound", folder_gone),
 
     // The stored sync state is worth nothing any more.
     certain("ErrorInvalidSyncStateData", resync),
-    certain("ErrorSyncFolderNotFound", resync),
 });
 
 constexpr bool unique = [] {
