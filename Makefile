@@ -76,7 +76,8 @@ SERVER_OBJECTS := $(call objects_of,$(call find_sources,server))
 
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPTIMIZE   ?= -O2 -g1
-CODE        = $(if $(SANITIZE),-O1 -g1 $(SANITIZERS),$(OPTIMIZE) -D_FORTIFY_SOURCE=2)
+FORTIFY    := $(if $(filter -O0,$(OPTIMIZE)),,-D_FORTIFY_SOURCE=2)
+CODE        = $(if $(SANITIZE),-O1 -g1 $(SANITIZERS),$(OPTIMIZE) $(FORTIFY))
 
 # PostgreSQL's own flags are gcc's and C's; what its headers rely on is no strict aliasing and
 # wrapping integers. They are taken as system headers, since -Wextra is ours and not theirs.
@@ -94,7 +95,7 @@ $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(COMPILE) -c $< -o $@
 
-# Headers that all of some objects use, compiled once. Not for what users build: with them gcc forgets
+# Headers that all of some objects use, compiled once. Not for what is optimized: with them gcc forgets
 # which headers are the system's, and warns of those.
 #   $(call precompiled,DIRECTORY,OBJECTS,HEADERS)
 STANDARD_HEADERS := algorithm charconv chrono functional map memory optional string string_view unordered_map variant vector
@@ -106,7 +107,7 @@ $(BUILD)/$(1)/headers.h.gch:
 	printf '#include <%s>\n' $(3) > $$(@:.gch=)
 	$$(COMPILE) -x c++-header -c $$(@:.gch=) -o $$@
 endef
-$(if $(SANITIZE),$(eval $(call precompiled,src,$(LAYER_OBJECTS) $(SERVER_OBJECTS),$(STANDARD_HEADERS))))
+$(if $(SANITIZE)$(filter -O0,$(OPTIMIZE)),$(eval $(call precompiled,src,$(LAYER_OBJECTS) $(SERVER_OBJECTS),$(STANDARD_HEADERS))))
 
 # Linked by the C compiler: no libstdc++ in the postmaster.
 $(BUILD)/crmsync$(DLSUFFIX): $(PRELOAD_OBJECTS)
