@@ -152,6 +152,7 @@ UNIT_TESTS := $(patsubst test/unit/%.cpp,$(BUILD)/unit/%,$(wildcard test/unit/*_
 # A test may put a function of its own in the place of a library's: its symbols are visible. Tests are
 # compiled more often than they are run, so they are not optimized.
 UNIT_OBJECTS := $(call objects_of,$(wildcard test/unit/*.cpp))
+$(BUILD)/test/%: WARNINGS = -Wall -Wextra -Werror
 $(BUILD)/test/%: CODE = -O0 -g1 $(if $(SANITIZE),$(SANITIZERS))
 $(BUILD)/test/%: EXTRA_FLAGS = -fvisibility=default
 $(eval $(call precompiled,test/unit,$(UNIT_OBJECTS),gtest/gtest.h set $(STANDARD_HEADERS)))

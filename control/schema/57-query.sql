@@ -23,13 +23,14 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.group_mapping_in_force(integer) IS 'the mapping of groups that a link works with, likewise';
 
+-- In the order of the keys of a jsonb, so that shadows need no sorting.
 CREATE FUNCTION crmsync.layout(link integer) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT m.property
     FROM crmsync.mapping_in_force(layout.link) m JOIN crmsync.link l ON l.id = m.link
     WHERE coalesce(m.direction, l.direction) IN ('outbound', 'both') AND m.property <> '@none'
-    ORDER BY m.property COLLATE "C";
+    ORDER BY length(m.property), m.property COLLATE "C";
 END;
 COMMENT ON FUNCTION crmsync.layout(integer) IS 'properties that go out, in the order of the columns of source_query';
 
@@ -60,7 +61,7 @@ BEGIN ATOMIC
     SELECT format('SELECT r.%I::text AS key%s FROM %s r', l.key,
                   (SELECT string_agg(format(', %s AS v%s', crmsync.value_expression(to_regclass(l.source), m.crm), m.n),
                                      '' ORDER BY m.n)
-                   FROM (SELECT m.crm, row_number() OVER (ORDER BY m.property COLLATE "C") AS n
+                   FROM (SELECT m.crm, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C") AS n
                          FROM crmsync.mapping_in_force(l.id) m
                          WHERE coalesce(m.direction, l.direction) IN ('outbound', 'both')
                            AND m.property <> '@none') m),

@@ -62,7 +62,7 @@ struct FindStamps {
 
 struct NewItem {
     std::string stamp;
-    record::Fields fields;
+    record::SharedFields fields;
 };
 
 struct CreateItems {

@@ -1,8 +1,10 @@
 // What one row of the CRM says, and what both sides last agreed on, as plain values.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "record/property.h"
@@ -28,5 +30,19 @@ struct Field {
 };
 
 using Fields = std::vector<Field>;
+
+// Fields of a record that go to many mailboxes: held by all, changed by nobody.
+class SharedFields {
+  public:
+    SharedFields() = default;
+    SharedFields(Fields fields) : fields_(std::make_shared<const Fields>(std::move(fields))) {}
+
+    operator const Fields&() const { return get(); }
+    const Fields& get() const { return fields_ ? *fields_ : none_; }
+
+  private:
+    static inline const Fields none_;
+    std::shared_ptr<const Fields> fields_;
+};
 
 }  // namespace crmsync::record

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "record/text.h"
+#include "server/foreign_keys.h"
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/record_key.h"
@@ -40,11 +41,6 @@ std::string describe(const pg::Error& error) {
         text += ": " + error.detail;
     }
     return record::cleaned(text, longest_message);
-}
-
-void check_foreign_keys(bool on) {
-    pg::query("SELECT pg_catalog.set_config('session_replication_role', $1, true)",
-              std::string_view(on ? "origin" : "replica"));
 }
 
 constexpr auto read_committed = pg::Transaction::Isolation::read_committed;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "server/foreign_keys.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
 #include "server/pending_records.h"
@@ -18,6 +19,8 @@ using sync::Result;
 // Retries of a record that the server refuses, before it is parked.
 constexpr const char* retry_pauses = "ARRAY[interval '1 minute', interval '10 minutes']";
 
+using LinkOfMailbox = std::map<int, int>;
+
 struct Pairs {
     pg::TextArray records;
     pg::IntegerArray mailboxes;
@@ -33,17 +36,20 @@ struct Pairs {
 // mapped: that stays in its shadow, to be compared with when it is mapped again.
 enum class Shadow { replaced, merged };
 
-void write_items(const std::vector<const Outcome*>& written, Shadow shadow) {
+void write_items(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of,
+                 Shadow shadow) {
     if (written.empty()) {
         return;
     }
     const bool merge = shadow == Shadow::merged;
     Pairs pairs;
+    pg::IntegerArray links;
     pg::TextArray ids;
     pg::TextArray change_keys;
     pg::JsonbArray shadows;
     for (const Outcome* outcome : written) {
         pairs.add(*outcome);
+        links.push_back(link_of.at(outcome->mailbox));
         ids.push_back(outcome->item.id);
         change_keys.push_back(outcome->item.change_key);
         // By the layout that it was decided with: the link may be enabled with another one by now,
@@ -53,14 +59,13 @@ void write_items(const std::vector<const Outcome*>& written, Shadow shadow) {
                         outcome->agreed ? *outcome->agreed : outcome->desired->values,
                         merge ? Absent::as_null : Absent::left_out));
     }
-    // Joined with mailbox: a link that was dropped meanwhile takes its outcomes with it.
+    check_foreign_keys(false);
     pg::query(
         "INSERT INTO crmsync.item AS i "
         "(link, record, mailbox, remote_id, change_key, shadow) "
-        "SELECT m.link, u.record, m.id, u.remote_id, u.change_key, u.shadow "
-        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], "
-        "$5::jsonb[]) AS u(record, mailbox, remote_id, change_key, shadow) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+        "SELECT u.link, u.record, u.mailbox, u.remote_id, u.change_key, u.shadow "
+        "FROM unnest($6::integer[], $1::text[], $2::integer[], $3::text[], $4::text[], "
+        "$5::jsonb[]) AS u(link, record, mailbox, remote_id, change_key, shadow) "
         "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
         "change_key = excluded.change_key, shadow = " +
             std::string(
@@ -68,17 +73,18 @@ void write_items(const std::vector<const Outcome*>& written, Shadow shadow) {
                       : "excluded.shadow") +
             ", "
             "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END",
-        &pairs.records, &pairs.mailboxes, &ids, &change_keys, &shadows);
+        &pairs.records, &pairs.mailboxes, &ids, &change_keys, &shadows, &links);
+    check_foreign_keys(true);
 }
 
-void write_by_action(const std::vector<const Outcome*>& written) {
+void write_by_action(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of) {
     std::vector<const Outcome*> created;
     std::vector<const Outcome*> changed;
     for (const Outcome* outcome : written) {
         (outcome->action == sync::Action::create ? created : changed).push_back(outcome);
     }
-    write_items(created, Shadow::replaced);
-    write_items(changed, Shadow::merged);
+    write_items(created, link_of, Shadow::replaced);
+    write_items(changed, link_of, Shadow::merged);
 }
 
 // Items of ours that were met in a mailbox without being asked for: known from now on, and looked
@@ -252,16 +258,20 @@ void write_targets(const std::vector<sync::TargetChange>& changes) {
     }
 }
 
-std::map<int, int> links_of_mailboxes(const std::vector<Outcome>& outcomes) {
+// Those that are still there, and stay until the end of the transaction: a link that was dropped
+// meanwhile takes its outcomes with it.
+LinkOfMailbox links_of_mailboxes(const std::vector<Outcome>& outcomes) {
     pg::IntegerArray mailboxes;
     for (const Outcome& outcome : outcomes) {
         mailboxes.push_back(outcome.mailbox);
     }
     std::sort(mailboxes.begin(), mailboxes.end());
     mailboxes.erase(std::unique(mailboxes.begin(), mailboxes.end()), mailboxes.end());
-    const pg::Rows rows =
-        pg::query("SELECT id, link FROM crmsync.mailbox WHERE id = ANY ($1)", &mailboxes);
-    std::map<int, int> links;
+    const pg::Rows rows = pg::query(
+        "SELECT m.id, m.link FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link "
+        "WHERE m.id = ANY ($1) FOR KEY SHARE",
+        &mailboxes);
+    LinkOfMailbox links;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         links.emplace(static_cast<int>(rows.integer(row, 0)),
                       static_cast<int>(rows.integer(row, 1)));
@@ -270,7 +280,7 @@ std::map<int, int> links_of_mailboxes(const std::vector<Outcome>& outcomes) {
 }
 
 void write_outcomes(const std::vector<Outcome>& outcomes) {
-    const std::map<int, int> link_of = links_of_mailboxes(outcomes);
+    const LinkOfMailbox link_of = links_of_mailboxes(outcomes);
     std::map<Result, std::vector<const Outcome*>> by_result;
     for (const Outcome& outcome : outcomes) {
         const auto link = link_of.find(outcome.mailbox);
@@ -282,7 +292,7 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
     for (const auto& [result, list] : by_result) {
         switch (result) {
             case Result::written:
-                write_by_action(list);
+                write_by_action(list, link_of);
                 break;
             case Result::found:
                 write_found(list);

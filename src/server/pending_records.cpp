@@ -9,8 +9,9 @@ namespace crmsync {
 
 namespace {
 
-constexpr int most_records = 2000;
-constexpr double wanted_pairs = 10'000;
+// What is read at once keeps every target waiting meanwhile.
+constexpr int most_records = 500;
+constexpr double wanted_pairs = 1000;
 
 }  // namespace
 

@@ -103,7 +103,8 @@ class Plan {
             return;
         }
         const bool creates = task.action == sync::Action::create;
-        const record::Fields& fields = creates ? task.desired->all : task.fields;
+        const record::Fields& fields =
+            creates ? static_cast<const record::Fields&>(task.desired->all) : task.fields;
         for (std::size_t i = 0; i < fields.size(); ++i) {
             const record::Value before = i < task.before.size() ? task.before[i] : record::Value();
             add_row(mailbox, task.record, creates ? "create" : "update",

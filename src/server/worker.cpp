@@ -23,6 +23,10 @@ constexpr auto trigger_check_interval = 5s;
 // New work is read when fewer tasks than this wait for a target.
 constexpr std::size_t low_water = 4000;
 
+// Results that are recorded together, if they come within this time.
+constexpr std::size_t results_at_once = 500;
+constexpr auto longest_wait_for_results = 20ms;
+
 // More records pending than this are a pass whose progress somebody may want to see.
 constexpr std::int64_t long_pass = 100;
 
@@ -57,7 +61,10 @@ void Worker::run() {
         look |= preload().take_wakeup();
         receive();
         send();
-        record_results();
+        take_results();
+        if (!results_may_wait()) {
+            record_results();
+        }
         const auto now = Clock::now();
         const bool poll = now >= next_poll;
         if (poll) {
@@ -65,9 +72,9 @@ void Worker::run() {
         }
         look |= std::exchange(again_, false);
         if (preload().enabled() && (look || poll || wants_more())) {
+            record_results();
             pass(poll);
             send();
-            record_results();
         }
         look = std::exchange(again_, false);
         if (now >= next_housekeeping) {
@@ -86,6 +93,9 @@ std::optional<std::chrono::milliseconds> Worker::next_wait(Clock::time_point nex
     auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - now);
     if (const auto network = client_.timeout()) {
         wait = std::min(wait, *network);
+    }
+    if (!results_.empty()) {
+        wait = std::min(wait, longest_wait_for_results);
     }
     return std::max(wait, std::chrono::milliseconds(0));
 }
@@ -162,9 +172,17 @@ void Worker::count(const sync::Outcome& outcome) {
     std::move(ended.settled.begin(), ended.settled.end(), std::back_inserter(results_.settled));
 }
 
-void Worker::record_results() {
+// A handful of statements records any number of results: while more are about to come they wait.
+bool Worker::results_may_wait() const {
+    return results_.outcomes.size() < results_at_once && client_.in_flight() > 0 &&
+           Clock::now() - results_since_ < longest_wait_for_results;
+}
+
+void Worker::take_results() {
+    if (results_.empty()) {
+        results_since_ = Clock::now();
+    }
     for (sync::Outcome& outcome : engine_.take_outcomes()) {
-        count(outcome);
         results_.outcomes.push_back(std::move(outcome));
     }
     auto mailboxes = engine_.take_mailbox_changes();
@@ -172,8 +190,16 @@ void Worker::record_results() {
     auto targets = engine_.take_target_changes();
     log_targets(targets);
     std::move(targets.begin(), targets.end(), std::back_inserter(results_.targets));
+}
+
+// Before anything is decided anew: what was written counts only once it is recorded.
+void Worker::record_results() {
+    take_results();
     if (results_.empty()) {
         return;
+    }
+    for (const sync::Outcome& outcome : results_.outcomes) {
+        count(outcome);
     }
     write_results(results_);
     results_ = Results{};
@@ -419,7 +445,6 @@ void Worker::begin(const LinkConfiguration& link, Work work) {
     }
     for (sync::Outcome& outcome : work.outcomes) {
         link_of_mailbox_[outcome.mailbox] = link.id;
-        count(outcome);
         results_.outcomes.push_back(std::move(outcome));
     }
     const auto now = Clock::now();

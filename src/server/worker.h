@@ -48,6 +48,8 @@ class Worker {
     void receive();
     bool may_send() const;
     void send();
+    void take_results();
+    bool results_may_wait() const;
     void record_results();
     void pass(bool everything);
     void take_requests();
@@ -88,7 +90,8 @@ class Worker {
     bool position_requested_ = false;
     bool identity_reported_ = false;
     std::map<int, int> link_of_mailbox_;
-    Results results_;
+    Results results_;  // that are not recorded yet
+    Clock::time_point results_since_{};
 };
 
 }  // namespace crmsync

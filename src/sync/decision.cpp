@@ -81,8 +81,6 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
     }
     if (item == nullptr) {
         decision.verdict = Verdict::create;
-        decision.fields =
-            record::fields_to_create(rules.object, rules.layout, rules.fields, *wish.values);
         return decision;
     }
     if (item->gone) {

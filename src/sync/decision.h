@@ -43,7 +43,7 @@ enum class Verdict {
 
 struct Decision {
     Verdict verdict = Verdict::nothing;
-    record::Fields fields;                   // create, update: what to write
+    record::Fields fields;                   // update: what to write. A create writes all there is
     record::Values before;                   // update: the shadow's values of these fields
     std::optional<record::Values> agreed{};  // update: the shadow afterwards, if not the wish's
 };

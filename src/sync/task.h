@@ -21,7 +21,7 @@ struct Desired {
     std::string key;
     std::string stamp;
     std::vector<record::Value> values;  // in the order of the link's layout
-    record::Fields all;                 // the fields of a new item
+    record::SharedFields all;           // the fields of a new item
     record::Fields
         absent{};  // what an item found to be there already must not hold (see decision.h)
     std::shared_ptr<const Rules> rules{};  // that it was decided by; the link's may change

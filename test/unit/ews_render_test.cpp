@@ -141,16 +141,16 @@ TEST(Create, OrdersElementsAsTheSchemaWantsThem) {
 
 TEST(Create, SpellsValuesAsExchangeDoes) {
     CreateItems one = create(1);
-    one.items[0].fields = {{contact("gender"), "female"},
-                           {contact("birthday"), "1970-05-06"},
-                           {contact("importance"), "high"},
-                           {contact("notes"), "a <b>\nc"},
-                           {contact("categories"), R"(["x","y"])"},
-                           {contact("title"), "Dr."},
-                           {contact("email_1"), "a@b"},
-                           {contact("email_1_name"), "Ann \"A\" Lee"},
-                           {contact("home_address"), "1 Road"},
-                           {contact("job_title"), {}}};
+    one.items[0].fields = record::Fields{{contact("gender"), "female"},
+                                         {contact("birthday"), "1970-05-06"},
+                                         {contact("importance"), "high"},
+                                         {contact("notes"), "a <b>\nc"},
+                                         {contact("categories"), R"(["x","y"])"},
+                                         {contact("title"), "Dr."},
+                                         {contact("email_1"), "a@b"},
+                                         {contact("email_1_name"), "Ann \"A\" Lee"},
+                                         {contact("home_address"), "1 Road"},
+                                         {contact("job_title"), {}}};
     const Sent sent(one);
     EXPECT_EQ(sent.at("//t:ExtendedProperty[t:ExtendedFieldURI/@PropertyTag='0x3A4D'][t:"
                       "ExtendedFieldURI/@PropertyType='Short']/t:Value"),
@@ -169,9 +169,9 @@ TEST(Create, SpellsValuesAsExchangeDoes) {
 
 TEST(Create, CarriesOnlyTextThatXmlAllows) {
     CreateItems one = create(1);
-    one.items[0].fields = {{contact("surname"),
-                            "a\x01"
-                            "b\xFF"}};
+    one.items[0].fields = record::Fields{{contact("surname"),
+                                          "a\x01"
+                                          "b\xFF"}};
     const Sent sent(one);
     EXPECT_EQ(sent.at("//t:Surname"),
               "a\xEF\xBF\xBD"
@@ -291,7 +291,7 @@ TEST(Render, RefusesWhatItCannotSend) {
     refused(update({{record::find_property("subject", Object::task), "a"}}));
     CreateItems tasks = create(1);
     tasks.object = Object::task;
-    tasks.items[0].fields = {{record::find_property("subject", Object::task), "a"}};
+    tasks.items[0].fields = record::Fields{{record::find_property("subject", Object::task), "a"}};
     try {
         render(tasks, account());
         FAIL();

@@ -127,7 +127,7 @@ exchange::CreateItems create(std::size_t count) {
     exchange::CreateItems create{.object = Object::contact, .folder_id = "Zm9sZGVy", .items = {}};
     for (std::size_t i = 0; i < count; ++i) {
         create.items.push_back({.stamp = "instance/link/" + std::to_string(i),
-                                .fields = {{contact("given_name"), "Ann"}}});
+                                .fields = record::Fields{{contact("given_name"), "Ann"}}});
     }
     return create;
 }

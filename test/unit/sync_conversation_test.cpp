@@ -327,7 +327,7 @@ class Refusing : public OneMailbox {
         }
         const bool refused =
             std::any_of(create->items.begin(), create->items.end(),
-                        [](const auto& item) { return item.fields[0].value == "poison"; });
+                        [](const auto& item) { return item.fields.get()[0].value == "poison"; });
         if (!refused) {
             return good;
         }

@@ -299,7 +299,7 @@ std::shared_ptr<const sync::Desired> desired(const std::string& prefix, const st
     wanted->key = key;
     wanted->stamp = prefix + sync::make_stamp("", "", key).substr(2);
     wanted->values = {value};
-    wanted->all = {{company(), value}};
+    wanted->all = record::Fields{{company(), value}};
     wanted->absent = {{given_name(), std::nullopt}};
     static const auto rules = std::make_shared<const sync::Rules>(
         sync::Rules{record::Object::contact, {}, {company()}, {record::FieldPolicy{}}});

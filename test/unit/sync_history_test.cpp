@@ -305,7 +305,8 @@ class History {
 
     static bool poisoned(const exchange::Operation& operation) {
         const auto bad = [](const auto& item) {
-            return !item.fields.empty() && item.fields[0].value == "poison";
+            const record::Fields& fields = item.fields;
+            return !fields.empty() && fields[0].value == "poison";
         };
         if (const auto* create = std::get_if<exchange::CreateItems>(&operation)) {
             return std::any_of(create->items.begin(), create->items.end(), bad);

@@ -41,7 +41,7 @@ TEST(Stamp, ForeignOrBrokenOnesHaveNoKey) {
 exchange::Answer page(std::initializer_list<const char*> ids, int next_offset, bool complete) {
     exchange::Answer answer;
     for (const std::string id : ids) {
-        answer.items.push_back({{id, "v1"}, {}, "i/l/" + id, {}});
+        answer.items.push_back({{id, "v1"}, {}, "i/l/" + id, {}, {}});
     }
     answer.next_offset = next_offset;
     answer.complete = complete;
@@ -106,7 +106,7 @@ TEST(StampList, ComesToAnEndWithPagesOfOne) {
 TEST(StampList, KnowsThatLongStampsAreCut) {
     const std::string cut = "i/l/" + std::string(251, 'x');
     exchange::Answer answer;
-    answer.items.push_back({{"a", "v1"}, {}, cut, {}});
+    answer.items.push_back({{"a", "v1"}, {}, cut, {}, {}});
     StampList list;
     list.take(list.next_page("folder"), answer, "i/l/");
     EXPECT_TRUE(list.may_hold_cut(cut + "tail"));
