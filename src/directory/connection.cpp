@@ -178,6 +178,18 @@ Connection::Connection(const Server& server, ShouldStop should_stop)
     }
     secure();
     bind();
+    read_ahead();
+}
+
+// Without it libldap asks the kernel three times for each entry. Not before the last layer is in
+// place: what is read ahead may belong to the next one.
+void Connection::read_ahead() {
+    Sockbuf* socket = nullptr;
+    if (ldap_get_option(ldap_.get(), LDAP_OPT_SOCKBUF, &socket) == LDAP_OPT_SUCCESS &&
+        socket != nullptr) {
+        int bytes = 64 << 10;
+        ber_sockbuf_add_io(socket, &ber_sockbuf_io_readahead, LBER_SBIOD_LEVEL_PROVIDER, &bytes);
+    }
 }
 
 Connection::Connection(const Server& server, const Endpoint& endpoint, Socket socket,

@@ -58,6 +58,7 @@ class Connection {
                ShouldStop should_stop);
     void secure();
     void bind();
+    void read_ahead();
 
     bool uses_tls() const noexcept;
     std::string peer() const { return endpoint_.url(); }
