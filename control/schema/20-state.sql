@@ -129,6 +129,8 @@ CREATE TABLE crmsync.mailbox (
     code            text,
     message         text,
     since           timestamptz,
+    sync_state      text COLLATE "C",
+    listing         timestamptz,
     UNIQUE (link, address)
 );
 COMMENT ON TABLE crmsync.mailbox IS 'mailboxes that a link writes; an LDAP link has one with an empty address';
@@ -141,6 +143,8 @@ COMMENT ON COLUMN crmsync.mailbox.next_attempt IS 'with a code: when it is tried
 COMMENT ON COLUMN crmsync.mailbox.code IS 'what kind of failure; NULL: it works';
 COMMENT ON COLUMN crmsync.mailbox.message IS 'what the server said';
 COMMENT ON COLUMN crmsync.mailbox.since IS 'when the failures began';
+COMMENT ON COLUMN crmsync.mailbox.sync_state IS 'up to where the folder has been read, as the server puts it; NULL: it is read from the start';
+COMMENT ON COLUMN crmsync.mailbox.listing IS 'since when the folder is read from the start, to the end of which an item that was not named is looked at';
 
 CREATE TABLE crmsync.item (
     link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
@@ -150,7 +154,7 @@ CREATE TABLE crmsync.item (
     change_key  text COLLATE "C",
     shadow      jsonb,
     origin      text NOT NULL DEFAULT 'crm' CHECK (origin IN ('crm', 'adopted', 'mailbox')),
-    state       text NOT NULL DEFAULT 'linked' CHECK (state IN ('linked', 'leaving', 'gone')),
+    state       text NOT NULL DEFAULT 'linked' CHECK (state IN ('linked', 'leaving', 'gone', 'absent')),
     confirmed   boolean NOT NULL DEFAULT false,
     since       timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (link, record, mailbox)
@@ -168,6 +172,35 @@ COMMENT ON COLUMN crmsync.item.origin IS 'crm: we created it; adopted: matched b
 COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted by the guard; ldap: missing, within the grace time or held; gone: vanished on the other side, or disabled because it vanished there';
 COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving: confirm_deletes has let it pass the guard; not of imports, see the table held';
 COMMENT ON COLUMN crmsync.item.since IS 'when it came to this state';
+
+-- Level-triggered, too: an arrival says that an item is to be looked at, not what happened to it.
+CREATE TABLE crmsync.arrival (
+    mailbox         integer NOT NULL REFERENCES crmsync.mailbox ON DELETE CASCADE,
+    remote_id       text NOT NULL COLLATE "C",
+    attempts        integer NOT NULL DEFAULT 0,
+    next_attempt    timestamptz,
+    code            text,
+    message         text,
+    since           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (mailbox, remote_id)
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+COMMENT ON TABLE crmsync.arrival IS 'items that somebody else changed in the mailboxes of inbound links, and that have not come in yet';
+COMMENT ON COLUMN crmsync.arrival.mailbox IS 'the mailbox';
+COMMENT ON COLUMN crmsync.arrival.remote_id IS 'the item';
+COMMENT ON COLUMN crmsync.arrival.attempts IS 'how often it could not come in';
+COMMENT ON COLUMN crmsync.arrival.next_attempt IS 'with a code: when it is tried again; NULL with a code: parked until it changes again or retry';
+COMMENT ON COLUMN crmsync.arrival.code IS 'why it could not come in: SQLSTATE, or the server''s code; NULL: it has not been tried';
+COMMENT ON COLUMN crmsync.arrival.message IS 'the same in words';
+COMMENT ON COLUMN crmsync.arrival.since IS 'when it was noticed';
+
+CREATE TABLE crmsync.listed (
+    mailbox         integer NOT NULL REFERENCES crmsync.mailbox ON DELETE CASCADE,
+    remote_id       text NOT NULL COLLATE "C",
+    PRIMARY KEY (mailbox, remote_id)
+);
+COMMENT ON TABLE crmsync.listed IS 'while a folder is read from the start: the items named so far';
+COMMENT ON COLUMN crmsync.listed.mailbox IS 'the mailbox';
+COMMENT ON COLUMN crmsync.listed.remote_id IS 'the item';
 
 CREATE TABLE crmsync.failure (
     link            integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,

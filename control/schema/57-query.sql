@@ -34,6 +34,35 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.layout(integer) IS 'properties that go out, in the order of the columns of source_query';
 
+-- The form that value_expression gives a value, turned back.
+CREATE FUNCTION crmsync.column_expression(source oid, crm text, inbound text, parameter text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE
+    WHEN inbound IS NOT NULL
+        THEN format(E'(%s\n)', regexp_replace(inbound, '\$1(?![0-9])', parameter, 'g'))
+    WHEN crmsync.base_type(crmsync.column_type(source, crm)) = 'bytea'::regtype
+        THEN format('decode(%s, ''base64'')', parameter)
+    WHEN (SELECT t.typcategory FROM pg_type t WHERE t.oid = crmsync.base_type(crmsync.column_type(source, crm))) = 'A'
+        THEN format('CASE WHEN %s IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(%1$s::jsonb)) END', parameter)
+    ELSE parameter END
+    || '::' || format_type(crmsync.column_type(source, crm), -1);
+COMMENT ON FUNCTION crmsync.column_expression(oid, text, text, text) IS 'expression for what a mapped column gets of a property''s canonical text, which parameter is an expression for';
+
+CREATE FUNCTION crmsync.inbound_columns(link integer)
+RETURNS TABLE (property text, column_name text, expression text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT p.property, quote_ident(m.crm),
+           crmsync.column_expression(to_regclass(l.source), m.crm, m.inbound, format('v.v%s', p.position))
+    FROM crmsync.link l
+    CROSS JOIN crmsync.layout(l.id) WITH ORDINALITY AS p (property, position)
+    JOIN crmsync.mapping_in_force(l.id) m ON m.property = p.property
+    WHERE l.id = inbound_columns.link AND coalesce(m.direction, l.direction) IN ('inbound', 'both')
+      AND crmsync.column_type(to_regclass(l.source), m.crm) IS NOT NULL
+    ORDER BY p.position;
+END;
+COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns that an inbound link writes, with the expression for each over v.vN, N being the place of the property in layout';
+
 CREATE FUNCTION crmsync.key_type(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

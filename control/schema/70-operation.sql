@@ -371,7 +371,7 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator');
     present integer := (SELECT count(*) FROM crmsync.item i
-                        WHERE i.link = this.id AND i.record = forget.record AND i.state <> 'gone');
+                        WHERE i.link = this.id AND i.record = forget.record AND i.state NOT IN ('gone', 'absent'));
 BEGIN
     IF present > 0 AND this.direction <> 'inbound' THEN
         RAISE EXCEPTION 'record % of link "%" still is in % mailboxes', quote_literal(record), link, present

@@ -129,11 +129,24 @@ record::Write write_from_name(std::string_view name) {
                                 : record::Write::changed;
 }
 
+record::Conflict conflict_from_name(std::string_view name) {
+    return name == "target_wins"   ? record::Conflict::target_wins
+           : name == "newest_wins" ? record::Conflict::newest_wins
+                                   : record::Conflict::crm_wins;
+}
+
+record::Access access_from_name(std::string_view name) {
+    return name == "outbound"  ? record::Access::outbound
+           : name == "inbound" ? record::Access::inbound
+                               : record::Access::both;
+}
+
 void read_layout(LinkConfiguration& link) {
     const pg::Rows rows = pg::query(
         "SELECT p.property, m.value_map IS NOT NULL, v.crm_value, "
         "CASE jsonb_typeof(v.value) WHEN 'array' THEN v.value->>0 ELSE v.value #>> '{}' END, "
-        "coalesce(m.options->>'write', l.write_fields) "
+        "coalesce(m.options->>'write', l.write_fields), "
+        "coalesce(m.options->>'conflict', l.conflict), coalesce(m.direction, l.direction) "
         "FROM crmsync.layout($1) WITH ORDINALITY AS p(property, position) "
         "JOIN crmsync.link l ON l.id = $1 "
         "JOIN crmsync.mapping_in_force($1) m ON m.property = p.property "
@@ -149,7 +162,9 @@ void read_layout(LinkConfiguration& link) {
         }
         if (link.rules.layout.empty() || link.rules.layout.back() != property) {
             link.rules.layout.push_back(property);
-            link.rules.fields.push_back({.write = write_from_name(rows.text(row, 4))});
+            link.rules.fields.push_back({.write = write_from_name(rows.text(row, 4)),
+                                         .conflict = conflict_from_name(rows.text(row, 5)),
+                                         .access = access_from_name(rows.text(row, 6))});
             link.value_maps.emplace_back();
         }
         if (rows.boolean(row, 1)) {
@@ -189,6 +204,61 @@ void read_queries(LinkConfiguration& link) {
     }
     if (rows.boolean(0, 4) && link.mailboxes_query.empty()) {
         link.problem = "the relation of mailboxes does not exist any more";
+    }
+}
+
+std::size_t place_of(const LinkConfiguration& link, std::string_view property) {
+    std::size_t place = 0;
+    while (place < link.rules.layout.size() && link.rules.layout[place]->name != property) {
+        ++place;
+    }
+    return place;
+}
+
+// The columns that an inbound link writes, and what they get.
+void read_inbound(LinkConfiguration& link) {
+    link.fields_in.resize(link.rules.layout.size());
+    const pg::Rows names = pg::query(
+        "SELECT l.source, pg_catalog.quote_ident(l.key), coalesce(crmsync.key_type(l.id), ''), "
+        "coalesce(c.relkind IN ('r', 'p'), false) FROM crmsync.link l "
+        "LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(l.source) "
+        "WHERE l.id = $1",
+        link.id);
+    link.source = names.string(0, 0);
+    link.key = names.string(0, 1);
+    link.key_type = names.string(0, 2);
+    link.source_is_table = names.boolean(0, 3);
+    const pg::Rows columns = pg::query(
+        "SELECT c.property, c.column_name, c.expression, coalesce(m.fallback, '') "
+        "FROM crmsync.inbound_columns($1) c "
+        "JOIN crmsync.mapping_in_force($1) m ON m.property = c.property",
+        link.id);
+    for (std::uint64_t row = 0; row < columns.size(); ++row) {
+        InboundField& field = link.fields_in.at(place_of(link, columns.text(row, 0)));
+        field.column = columns.string(row, 1);
+        field.expression = columns.string(row, 2);
+        const std::string_view fallback = columns.text(row, 3);
+        if (fallback.starts_with("'")) {
+            field.constant = std::string(fallback.substr(1, fallback.size() - 2));
+        } else if (const std::size_t place = place_of(link, fallback);
+                   place < link.rules.layout.size()) {
+            field.fallback = place;
+        }
+    }
+    const pg::Rows values = pg::query(
+        "SELECT m.property, v.crm_value, p.value #>> '{}' FROM crmsync.mapping_in_force($1) m, "
+        "pg_catalog.jsonb_each(m.value_map) AS v(crm_value, value), "
+        "pg_catalog.jsonb_path_query(v.value, 'lax $[*]') AS p(value)",
+        link.id);
+    for (std::uint64_t row = 0; row < values.size(); ++row) {
+        const std::size_t place = place_of(link, values.text(row, 0));
+        if (place < link.fields_in.size()) {
+            auto& map = link.fields_in[place].crm_values;
+            if (!map) {
+                map.emplace();
+            }
+            map->emplace(values.string(row, 2), values.string(row, 1));
+        }
     }
 }
 
@@ -239,7 +309,7 @@ Configuration read_configuration(const std::string& link_name) {
         "l.on_crm_delete, l.on_target_delete, l.on_audience_loss, "
         "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
         "extract(epoch FROM l.inbound_interval)::bigint, "
-        "coalesce((l.options->>'hard_delete')::boolean, false) "
+        "coalesce((l.options->>'hard_delete')::boolean, false), l.direction = 'both' "
         "FROM crmsync.link l WHERE l.enabled OR l.name = $1 ORDER BY l.id",
         std::string_view(link_name));
     for (std::uint64_t row = 0; row < links.size(); ++row) {
@@ -265,6 +335,10 @@ Configuration read_configuration(const std::string& link_name) {
                 record::object_from_name(link.object_name).value_or(link.rules.object);
             read_layout(link);
             read_queries(link);
+            link.inbound = links.boolean(row, 14);
+            if (link.inbound) {
+                read_inbound(link);
+            }
         }
         configuration.links.emplace(link.id, std::move(link));
     }

@@ -33,6 +33,15 @@ struct GuardLimits {
 
 using ValueMap = std::map<std::string, std::string>;
 
+// How one property of the layout comes into the CRM.
+struct InboundField {
+    std::string column;      // quoted; empty: it does not come in
+    std::string expression;  // SQL for the column's value, over v.vN, the property as text
+    std::optional<ValueMap> crm_values;   // by property value: all that value_map names
+    std::optional<std::size_t> fallback;  // the property that stands in where this one is absent
+    record::Value constant;               // or the value that does
+};
+
 struct LinkConfiguration {
     int id = 0;
     std::string name;
@@ -44,7 +53,13 @@ struct LinkConfiguration {
     std::string folder;
     bool hard_delete = false;
     GuardLimits guard;
-    std::optional<std::chrono::seconds> interval;     // LDAP: between runs
+    std::optional<std::chrono::seconds> interval;  // LDAP: between runs; else: between readings
+    bool inbound = false;  // the mailboxes of an Exchange link are read, too
+    std::string source;    // quoted, as are all names here
+    bool source_is_table = true;
+    std::string key;
+    std::string key_type;
+    std::vector<InboundField> fields_in;  // of an inbound link: parallel to rules.layout
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout
     std::string source_query;
     std::string audience_query;

@@ -43,7 +43,7 @@ const char* action_name(const Outcome& outcome) {
         case Action::unlink:
             return "unlink";
         case Action::fetch:
-            break;
+            return "bring in";
     }
     return "";
 }
@@ -113,7 +113,8 @@ void write_history(const std::vector<Outcome>& outcomes) {
     pg::JsonbArray old;
     pg::JsonbArray now;
     for (const Outcome& outcome : outcomes) {
-        if (!carried_out(outcome.result) && outcome.result != Result::failed) {
+        if (!carried_out(outcome.result) && outcome.result != Result::fetched &&
+            outcome.result != Result::failed) {
             continue;
         }
         mailboxes.push_back(outcome.mailbox);
@@ -123,7 +124,9 @@ void write_history(const std::vector<Outcome>& outcomes) {
         codes.push_back(outcome.failure.code);
         messages.push_back(outcome.failure.message);
         // The values of a new item are its shadow; only what was changed is worth a copy.
-        const bool changed = outcome.action == Action::update && !outcome.before.empty();
+        const bool changed =
+            (outcome.action == Action::update || outcome.action == Action::fetch) &&
+            !outcome.before.empty();
         old.documents.push_back(changed ? std::optional(old_values(outcome)) : std::nullopt);
         now.documents.push_back(changed ? std::optional(document_of(outcome.fields))
                                         : std::nullopt);

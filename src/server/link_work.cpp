@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "server/delete_guard.h"
+#include "server/mailbox_description.h"
 #include "server/query.h"
-#include "sync/stamp.h"
 
 namespace crmsync {
 
@@ -52,36 +52,15 @@ bool add_deletes(const LinkConfiguration& link, WorkInFlight& in_flight, Work& w
     return !outcomes.empty() && items.size() == most_deletes_at_once;
 }
 
-// What the engine has to know of the mailboxes that the tasks go to.
-void describe_mailboxes(const Configuration& configuration, const LinkConfiguration& link,
-                        Work& work) {
+// Of the mailboxes that the tasks go to.
+void describe(const Configuration& configuration, const LinkConfiguration& link, Work& work) {
     pg::IntegerArray ids;
     for (const auto& [mailbox, task] : work.tasks) {
         ids.push_back(mailbox);
     }
     std::sort(ids.begin(), ids.end());
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-    const pg::Rows rows = pg::query(
-        "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL FROM crmsync.mailbox "
-        "WHERE id = ANY ($1)",
-        &ids);
-    const TargetConfiguration& target = configuration.targets.at(link.target);
-    const std::string prefix = sync::make_stamp(configuration.instance, link.name, {});
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        sync::MailboxDescription mailbox;
-        mailbox.id = static_cast<int>(rows.integer(row, 0));
-        mailbox.link = link.id;
-        mailbox.target = link.target;
-        mailbox.account = {rows.string(row, 1), target.impersonation, target.server_version};
-        mailbox.object = link.rules.object;
-        mailbox.folder_name = link.folder;
-        mailbox.folder_id = rows.string(row, 2);
-        mailbox.troubled = rows.boolean(row, 3);
-        mailbox.stamp_prefix = prefix;
-        mailbox.policy = link.rules.policy;
-        mailbox.hard_delete = link.hard_delete;
-        work.mailboxes.push_back(std::move(mailbox));
-    }
+    work.mailboxes = describe_mailboxes(configuration, link, ids);
 }
 
 }  // namespace
@@ -102,7 +81,7 @@ Work next_work(const Configuration& configuration, const LinkConfiguration& link
         work.more_deletes = add_deletes(link, in_flight, work);
     }
     if (!work.tasks.empty()) {
-        describe_mailboxes(configuration, link, work);
+        describe(configuration, link, work);
     }
     return work;
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/conflicts.h"
+#include "server/folder_pages.h"
 #include "server/foreign_keys.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
@@ -189,34 +191,13 @@ void clear_failures(const std::vector<Outcome>& outcomes) {
 }
 
 void write_conflicts(const std::vector<Outcome>& outcomes) {
-    Pairs pairs;
-    pg::TextArray properties;
-    pg::NullableTextArray crm_values;
-    pg::NullableTextArray target_values;
-    pg::TextArray winners;
+    Conflicts conflicts;
     for (const Outcome& outcome : outcomes) {
-        if (outcome.result != Result::written) {
-            continue;  // nothing was decided yet
-        }
-        for (const record::FieldConflict& conflict : outcome.conflicts) {
-            pairs.add(outcome);
-            properties.emplace_back(conflict.property->name);
-            crm_values.push_back(conflict.crm);
-            target_values.push_back(conflict.target);
-            winners.emplace_back(conflict.crm_won ? "crm" : "target");
+        if (outcome.result == Result::written) {  // else nothing was decided yet
+            note_conflicts(outcome.mailbox, outcome.record, outcome.conflicts, conflicts);
         }
     }
-    if (pairs.empty()) {
-        return;
-    }
-    pg::query(
-        "INSERT INTO crmsync.conflict "
-        "(link, mailbox, record, kind, property, crm_value, target_value, winner) "
-        "SELECT m.link, m.id, u.record, 'field', u.property, u.crm_value, u.target_value, u.winner "
-        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[]) "
-        "AS u(record, mailbox, property, crm_value, target_value, winner) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox",
-        &pairs.records, &pairs.mailboxes, &properties, &crm_values, &target_values, &winners);
+    crmsync::write_conflicts(conflicts);
 }
 
 void write_mailboxes(const std::vector<sync::MailboxChange>& changes) {
@@ -343,6 +324,7 @@ void write_results(const Results& results) {
         write_outcomes(results.outcomes);
     }
     write_mailboxes(results.mailboxes);
+    write_pages(results.pages);
     write_targets(results.targets);
     settle_pending(results.settled);
     transaction.commit_lazily();

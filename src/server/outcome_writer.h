@@ -13,10 +13,12 @@ struct Results {
     std::vector<sync::Outcome> outcomes;
     std::vector<sync::MailboxChange> mailboxes;
     std::vector<sync::TargetChange> targets;
+    std::vector<sync::FolderPage> pages;
     std::vector<PendingRow> settled;
 
     bool empty() const {
-        return outcomes.empty() && mailboxes.empty() && targets.empty() && settled.empty();
+        return outcomes.empty() && mailboxes.empty() && targets.empty() && pages.empty() &&
+               settled.empty();
     }
 };
 

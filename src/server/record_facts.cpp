@@ -165,6 +165,7 @@ void FactReader::read_items() {
                                                        : sync::Origin::mailbox;
         item.leaving = rows.text(row, 6) == "leaving";
         item.gone = rows.text(row, 6) == "gone";
+        item.absent = rows.text(row, 6) == "absent";
         CopyFacts& copy = facts_.records.at(rows.string(row, 0)).copies[mailbox];
         copy.item = std::move(item);
         copy.confirmed = rows.boolean(row, 7);

@@ -70,7 +70,7 @@ void Worker::run() {
         if (poll) {
             next_poll = now + poll_interval;
         }
-        look |= std::exchange(again_, false);
+        look |= std::exchange(again_, false) || now >= next_reading();
         if (preload().enabled() && (look || poll || wants_more())) {
             record_results();
             pass(poll);
@@ -86,7 +86,7 @@ void Worker::run() {
 
 std::optional<std::chrono::milliseconds> Worker::next_wait(Clock::time_point next_poll) const {
     const auto now = Clock::now();
-    auto until = next_poll;
+    auto until = std::max(now, std::min(next_poll, next_reading()));
     if (const auto engine = may_send() ? engine_.next_time() : std::nullopt) {
         until = std::min(until, std::max(*engine, now));
     }
@@ -161,8 +161,9 @@ void Worker::count(const sync::Outcome& outcome) {
     if (link == link_of_mailbox_.end()) {
         return;
     }
-    auto ended =
-        in_flight_.end_one(link->second, outcome.record, outcome.result == sync::Result::released);
+    const bool to_be_done =
+        outcome.result == sync::Result::released || outcome.result == sync::Result::overtaken;
+    auto ended = in_flight_.end_one(link->second, outcome.record, to_be_done);
     again_ |= ended.awaited;
     LinkRuntime& runtime = runtimes_[link->second];
     if (!ended.settled.empty() && runtime.total > 0) {
@@ -190,6 +191,8 @@ void Worker::take_results() {
     auto targets = engine_.take_target_changes();
     log_targets(targets);
     std::move(targets.begin(), targets.end(), std::back_inserter(results_.targets));
+    auto pages = engine_.take_pages();
+    std::move(pages.begin(), pages.end(), std::back_inserter(results_.pages));
 }
 
 // Before anything is decided anew: what was written counts only once it is recorded.
@@ -198,11 +201,27 @@ void Worker::record_results() {
     if (results_.empty()) {
         return;
     }
-    for (const sync::Outcome& outcome : results_.outcomes) {
-        count(outcome);
-    }
+    std::vector<sync::Outcome> read;
+    std::erase_if(results_.outcomes, [&](sync::Outcome& outcome) {
+        const bool is_read =
+            outcome.action == sync::Action::fetch || outcome.result == sync::Result::overtaken;
+        if (is_read) {
+            read.push_back(std::move(outcome));
+        } else {
+            count(outcome);
+        }
+        return is_read;
+    });
     write_results(results_);
+    const std::vector<sync::FolderPage> pages = std::move(results_.pages);
     results_ = Results{};
+    for (const sync::FolderPage& page : pages) {
+        if (page.listed && !page.complete && engine_.knows_mailbox(page.mailbox)) {
+            engine_.list_changes(page.mailbox, page.state);
+        }
+        again_ |= !page.changes.empty() || page.from_start;
+    }
+    take_in(std::move(read));
 }
 
 void Worker::log_targets(const std::vector<sync::TargetChange>& changes) {
@@ -260,6 +279,11 @@ void Worker::pass(bool everything) {
     }
     identity_reported_ = false;
     start_runs(survey);
+    for (const auto& [id, link] : configuration_.links) {
+        if (link.inbound && link.problem.empty()) {
+            read_inbound(link);
+        }
+    }
     for (const int id : survey.busy_links) {
         const auto link = configuration_.links.find(id);
         if (link != configuration_.links.end() && wants_work(link->second)) {
@@ -304,6 +328,7 @@ void Worker::start_afresh() {
     engine_ = sync::Engine();
     sent_.clear();
     in_flight_ = WorkInFlight();
+    fetching_.clear();
     link_of_mailbox_.clear();
     runtimes_.clear();
     preload().set_progress(0, "", -1, 0);
@@ -370,15 +395,38 @@ bool Worker::wants_more() const {
                            if (runtime == runtimes_.end() || !wants_work(entry.second)) {
                                return false;
                            }
-                           return runtime->second.more ||
+                           return runtime->second.more || runtime->second.more_arrivals ||
                                   (runtime->second.more_deletes &&
                                    engine_.queued(entry.second.target) < most_deletes_at_once / 2);
                        });
 }
 
-void Worker::work_on(const LinkConfiguration& link, bool comparison_due) {
+// Does something for a link; an error of its own keeps it from working, and no other.
+void Worker::guard_link(const LinkConfiguration& link, const std::function<void()>& something) {
     LinkRuntime& runtime = runtimes_[link.id];
     try {
+        something();
+    } catch (const pg::Error& error) {
+        pg::check_interrupts();
+        runtime.more = false;
+        runtime.more_deletes = false;
+        // Two writers of our tables met: simply again. Took too long: again, and less of it.
+        if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+            (error.sqlstate == ERRCODE_QUERY_CANCELED && runtime.position.shrink())) {
+            runtime.more = true;
+            return;
+        }
+        if (!std::exchange(runtime.in_trouble, true)) {
+            log_line("link \"" + link.name + "\" cannot work: " + error.message);
+        }
+        reread_ = true;  // its relations may be others than when its queries were made
+        note_link_error(link.id, error);
+    }
+}
+
+void Worker::work_on(const LinkConfiguration& link, bool comparison_due) {
+    LinkRuntime& runtime = runtimes_[link.id];
+    guard_link(link, [&] {
         if (!link.problem.empty()) {
             throw pg::Error{.sqlstate = ERRCODE_UNDEFINED_OBJECT, .message = link.problem};
         }
@@ -417,22 +465,7 @@ void Worker::work_on(const LinkConfiguration& link, bool comparison_due) {
         if (std::exchange(runtime.in_trouble, false)) {
             log_line("link \"" + link.name + "\" works again");
         }
-    } catch (const pg::Error& error) {
-        pg::check_interrupts();
-        runtime.more = false;
-        runtime.more_deletes = false;
-        // Two writers of our tables met: simply again. Took too long: again, and less of it.
-        if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
-            (error.sqlstate == ERRCODE_QUERY_CANCELED && runtime.position.shrink())) {
-            runtime.more = true;
-            return;
-        }
-        if (!std::exchange(runtime.in_trouble, true)) {
-            log_line("link \"" + link.name + "\" cannot work: " + error.message);
-        }
-        reread_ = true;  // its relations may be others than when its queries were made
-        note_link_error(link.id, error);
-    }
+    });
 }
 
 void Worker::begin(const LinkConfiguration& link, Work work) {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include <string>
 
 #include "net/client.h"
+#include "server/arrivals.h"
 #include "server/change_log.h"
 #include "server/configuration.h"
 #include "server/event_loop.h"
@@ -41,8 +43,10 @@ class Worker {
         bool in_trouble = false;
         bool trouble_known = false;  // whether what another process noted of it is still true
         Clock::time_point triggers_checked{};
-        std::int64_t done = 0;   // records of the pass under way
-        std::int64_t total = 0;  // 0: no long pass is under way
+        Clock::time_point next_reading{};  // inbound: of all mailboxes
+        bool more_arrivals = false;        // inbound: there are more than were fetched
+        std::int64_t done = 0;             // records of the pass under way
+        std::int64_t total = 0;            // 0: no long pass is under way
     };
 
     void receive();
@@ -60,6 +64,12 @@ class Worker {
     void start_runs(const Survey& survey);
     bool start_run(RunSchedule& schedule, int link);
     void work_on(const LinkConfiguration& link, bool comparison_due);
+    void guard_link(const LinkConfiguration& link, const std::function<void()>& something);
+    void read_inbound(const LinkConfiguration& link);
+    void read_mailboxes(const LinkConfiguration& link);
+    void fetch(const LinkConfiguration& link);
+    void take_in(std::vector<sync::Outcome> read);
+    Clock::time_point next_reading() const;
     void begin(const LinkConfiguration& link, Work work);
     void count(const sync::Outcome& outcome);
     void report_progress(int link, LinkRuntime& runtime);
@@ -90,6 +100,7 @@ class Worker {
     bool position_requested_ = false;
     bool identity_reported_ = false;
     std::map<int, int> link_of_mailbox_;
+    std::set<ItemName> fetching_;
     Results results_;  // that are not recorded yet
     Clock::time_point results_since_{};
 };

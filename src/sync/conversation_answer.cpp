@@ -336,6 +336,9 @@ void Conversation::item_failed(Task task, const Failure& failure) {
 
 void Conversation::gone(Task task) {
     if (task.action == Action::fetch) {
+        if (!task.record.empty()) {
+            stamps_.doubt();  // it may be back already, under another id
+        }
         exchange::ItemReference item = task.item;
         finish(std::move(task), Result::removed, std::move(item));
         return;

@@ -10,6 +10,9 @@ Verdict farewell(const Rules& rules, const Wish& wish, const KnownItem& item) {
     if (item.gone) {
         return wish.exists ? Verdict::nothing : Verdict::forget;
     }
+    if (item.absent) {
+        return Verdict::forget;
+    }
     if (wish.exists) {
         const bool unlink =
             item.origin != Origin::crm || rules.policy.on_audience_loss == OnAudienceLoss::unlink;
@@ -84,6 +87,14 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
         return decision;
     }
     if (item->gone) {
+        return decision;
+    }
+    if (item->absent) {
+        const bool changed =
+            item->shadow && !record::fields_to_update(rules.object, rules.layout, rules.fields,
+                                                      *wish.values, *item->shadow)
+                                 .empty();
+        decision.verdict = changed ? Verdict::create : Verdict::nothing;
         return decision;
     }
     if (!item->shadow) {

@@ -22,6 +22,7 @@ struct KnownItem {
     Origin origin = Origin::crm;
     bool leaving = false;  // meant to be deleted
     bool gone = false;     // deleted on the other side, never to come again
+    bool absent = false;   // deleted there; comes again once the CRM has changed a field
 };
 
 // What the CRM says about a record and a mailbox.

@@ -1,0 +1,98 @@
+#include "server/arrivals.h"
+
+#include "server/query.h"
+
+namespace crmsync {
+
+namespace {
+
+// Fetched in answers of some hundred kilobytes each; what is here waits in memory.
+constexpr int most_at_once = 2000;
+
+// Until an item that the CRM refuses is parked.
+constexpr const char* retry_pauses = "ARRAY[interval '1 minute', interval '10 minutes']";
+
+struct Names {
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+
+    void add(const ItemName& item) {
+        mailboxes.push_back(item.first);
+        ids.push_back(item.second);
+    }
+};
+
+}  // namespace
+
+std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
+                                WorkInFlight& in_flight, bool& more) {
+    // What is under way is read again: no more than that many are.
+    const auto limit = static_cast<std::int32_t>(most_at_once + under_way.size());
+    const pg::Rows rows = pg::query(
+        "SELECT a.mailbox, a.remote_id, coalesce(i.record, '') "
+        "FROM crmsync.mailbox m JOIN crmsync.arrival a ON a.mailbox = m.id "
+        "LEFT JOIN crmsync.item i ON i.mailbox = a.mailbox AND i.remote_id = a.remote_id "
+        "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(a.remote_id) "
+        "WHERE m.link = $1 AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
+        "AND (a.code IS NULL OR a.next_attempt <= pg_catalog.now()) LIMIT $2",
+        link.id, limit);
+    std::vector<Fetch> fetches;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        ItemName item(static_cast<int>(rows.integer(row, 0)), rows.string(row, 1));
+        const std::string record = rows.string(row, 2);
+        if (under_way.contains(item) || (!record.empty() && in_flight.occupies(link.id, record))) {
+            continue;
+        }
+        Fetch fetch{.mailbox = item.first, .task = {}};
+        fetch.task.action = sync::Action::fetch;
+        fetch.task.record = record;
+        fetch.task.item.id = std::move(item.second);
+        fetch.task.rules = link.kept_rules;
+        fetch.task.fresh = true;
+        fetches.push_back(std::move(fetch));
+    }
+    more = rows.size() == static_cast<std::uint64_t>(limit) && !fetches.empty();
+    return fetches;
+}
+
+void settle_arrivals(const std::vector<ItemName>& items) {
+    if (items.empty()) {
+        return;
+    }
+    Names names;
+    for (const ItemName& item : items) {
+        names.add(item);
+    }
+    pg::query(
+        "DELETE FROM crmsync.arrival a USING unnest($1::integer[], $2::text[]) "
+        "AS u(mailbox, id) WHERE a.mailbox = u.mailbox AND a.remote_id = u.id",
+        &names.mailboxes, &names.ids);
+}
+
+void write_arrival_failures(const std::vector<ArrivalFailure>& failures) {
+    if (failures.empty()) {
+        return;
+    }
+    Names names;
+    pg::TextArray codes;
+    pg::TextArray messages;
+    for (const ArrivalFailure& failure : failures) {
+        names.add(failure.item);
+        codes.push_back(failure.code);
+        messages.push_back(failure.message);
+    }
+    // An item of which nothing had been noted was met while writing to it.
+    pg::query(
+        "INSERT INTO crmsync.arrival AS a (mailbox, remote_id, attempts, code, message, "
+        "next_attempt) SELECT m.id, u.id, 1, u.code, u.message, pg_catalog.now() + (" +
+            std::string(retry_pauses) +
+            ")[1] FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[]) "
+            "AS u(mailbox, id, code, message) JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            "ON CONFLICT (mailbox, remote_id) DO UPDATE SET attempts = a.attempts + 1, "
+            "code = excluded.code, message = excluded.message, "
+            "next_attempt = pg_catalog.now() + (" +
+            std::string(retry_pauses) + ")[a.attempts + 1]",
+        &names.mailboxes, &names.ids, &codes, &messages);
+}
+
+}  // namespace crmsync

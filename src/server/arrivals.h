@@ -1,0 +1,39 @@
+// Items of mailboxes that are to be looked at, because somebody else has changed them: read a piece
+// at a time, fetched by the engine, and removed when what they hold has come in.
+#pragma once
+
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/configuration.h"
+#include "server/work_in_flight.h"
+#include "sync/task.h"
+
+namespace crmsync {
+
+using ItemName = std::pair<int, std::string>;  // mailbox, id at the target
+
+struct Fetch {
+    int mailbox;
+    sync::Task task;
+};
+
+// Tasks that fetch the next ones, in the current transaction. Left out: those under way, and items
+// of records that something else goes on for. `more` is set when there may be others.
+std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
+                                WorkInFlight& in_flight, bool& more);
+
+// These have been dealt with.
+void settle_arrivals(const std::vector<ItemName>& items);
+
+// These could not come in: tried again with growing pauses, then parked.
+struct ArrivalFailure {
+    ItemName item;
+    std::string code;
+    std::string message;
+};
+void write_arrival_failures(const std::vector<ArrivalFailure>& failures);
+
+}  // namespace crmsync

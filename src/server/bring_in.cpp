@@ -1,0 +1,352 @@
+#include "server/bring_in.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "record/text.h"
+#include "server/arrivals.h"
+#include "server/conflicts.h"
+#include "server/held_values.h"
+#include "server/history.h"
+#include "server/jsonb_fields.h"
+#include "server/query.h"
+#include "server/record_facts.h"
+#include "server/row_writer.h"
+#include "server/transaction.h"
+#include "sync/stamp.h"
+
+namespace crmsync {
+
+namespace {
+
+using sync::Outcome;
+using sync::Result;
+
+constexpr std::size_t longest_message = 1000;
+
+// One item that was read, with what is known of it.
+struct Merged {
+    const Outcome* outcome;
+    std::string record;
+    record::Merge merge;
+    record::Values shadow;  // to remember
+    record::Values before;  // of the CRM's fields that change
+};
+
+std::string describe(const pg::Error& error) {
+    std::string text = error.message;
+    if (!error.constraint.empty() && text.find(error.constraint) == std::string::npos) {
+        text += " (constraint " + error.constraint + ")";
+    }
+    return record::cleaned(text, longest_message);
+}
+
+ItemName name_of(const Outcome& outcome) {
+    return {outcome.mailbox, outcome.item.id};
+}
+
+class Incoming {
+  public:
+    Incoming(const Configuration& configuration, const LinkConfiguration& link)
+        : configuration_(configuration), link_(link) {}
+
+    void take(const std::vector<Outcome>& outcomes);
+
+  private:
+    void find_records(std::vector<const Outcome*> fetched);
+    void find_moved(const std::vector<const Outcome*>& unknown);
+    void merge_all();
+    void merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
+               const sync::KnownItem& item);
+    void write_rows();
+    void write_items();
+    void write_conflicts();
+    void note_gone(const std::vector<const Outcome*>& gone);
+
+    void fail(const Outcome& outcome, std::string code, std::string message) {
+        failures_.push_back({name_of(outcome), std::move(code), std::move(message)});
+    }
+
+    const Configuration& configuration_;
+    const LinkConfiguration& link_;
+    std::map<std::string, const Outcome*> by_record_;
+    std::vector<Merged> merged_;
+    pg::TextArray pending_;  // records that differ from what their items hold
+    std::vector<ItemName> settled_;
+    std::vector<ArrivalFailure> failures_;
+    std::vector<Outcome> history_;
+    Conflicts conflicts_;
+};
+
+void Incoming::take(const std::vector<Outcome>& outcomes) {
+    std::vector<const Outcome*> fetched;
+    std::vector<const Outcome*> gone;
+    for (const Outcome& outcome : outcomes) {
+        if (outcome.result == Result::removed) {
+            gone.push_back(&outcome);
+        } else if (outcome.result == Result::failed) {
+            fail(outcome, outcome.failure.code, outcome.failure.message);
+        } else if ((outcome.result == Result::fetched || outcome.result == Result::overtaken) &&
+                   outcome.rules == link_.kept_rules) {
+            // What was read for another mapping says too little: it is fetched again.
+            fetched.push_back(&outcome);
+        }
+    }
+    note_gone(gone);
+    find_records(fetched);
+    merge_all();
+    write_rows();
+    write_items();
+    write_conflicts();
+    write_history(history_);
+    settle_arrivals(settled_);
+    write_arrival_failures(failures_);
+    pg::query(
+        "INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT $1, 0, u.record "
+        "FROM unnest($2::text[]) AS u(record) ON CONFLICT (link, tier, record) "
+        "DO UPDATE SET version = p.version + 1",
+        link_.id, &pending_);
+}
+
+// Which record an item is of: we know it by its id, or by the stamp that it bears.
+void Incoming::find_records(std::vector<const Outcome*> fetched) {
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    for (const Outcome* outcome : fetched) {
+        mailboxes.push_back(outcome->mailbox);
+        ids.push_back(outcome->item.id);
+    }
+    const pg::Rows rows = pg::query(
+        "SELECT u.place, i.record, i.state FROM unnest($1::integer[], $2::text[]) "
+        "WITH ORDINALITY AS u(mailbox, id, place) JOIN crmsync.item i "
+        "ON i.mailbox = u.mailbox AND i.remote_id = u.id "
+        "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) AND i.link = $3",
+        &mailboxes, &ids, link_.id);
+    std::set<const Outcome*> known;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const Outcome* outcome = fetched[static_cast<std::size_t>(rows.integer(row, 0)) - 1];
+        known.insert(outcome);
+        if (rows.text(row, 2) != "linked") {
+            settled_.push_back(name_of(*outcome));  // it is to be deleted, whatever it holds
+        } else {
+            // A second item of the same record is looked at when this one has come in.
+            by_record_.emplace(rows.string(row, 1), outcome);
+        }
+    }
+    std::erase_if(fetched, [&](const Outcome* outcome) { return known.contains(outcome); });
+    find_moved(fetched);
+}
+
+// An item that was away and has come back has another id, and its stamp says whose it is.
+void Incoming::find_moved(const std::vector<const Outcome*>& unknown) {
+    const std::string prefix = sync::make_stamp(configuration_.instance, link_.name, {});
+    std::map<std::pair<std::string, int>, const Outcome*> stamped;
+    pg::TextArray records;
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    pg::TextArray change_keys;
+    for (const Outcome* outcome : unknown) {
+        settled_.push_back(name_of(*outcome));
+        auto key = sync::key_of_stamp(outcome->held.stamp, prefix);
+        if (!key || !stamped.try_emplace({*key, outcome->mailbox}, outcome).second) {
+            continue;
+        }
+        records.push_back(std::move(*key));
+        mailboxes.push_back(outcome->mailbox);
+        ids.push_back(outcome->item.id);
+        change_keys.push_back(outcome->held.item.change_key);
+    }
+    if (records.empty()) {
+        return;
+    }
+    const pg::Rows rows = pg::query(
+        "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key) "
+        "SELECT $5, u.record, u.mailbox, u.id, u.change_key "
+        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
+        "AS u(record, mailbox, id, change_key) "
+        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+        "change_key = excluded.change_key, state = 'linked', since = pg_catalog.now() "
+        "WHERE i.state IN ('absent', 'gone') RETURNING record, mailbox",
+        &records, &mailboxes, &ids, &change_keys, link_.id);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const std::string record = rows.string(row, 0);
+        by_record_.emplace(record, stamped.at({record, static_cast<int>(rows.integer(row, 1))}));
+        pending_.push_back(record);  // the CRM may not want it there any more
+    }
+}
+
+void Incoming::merge_all() {
+    pg::TextArray records;
+    for (const auto& [record, outcome] : by_record_) {
+        records.push_back(record);
+    }
+    if (records.empty()) {
+        return;
+    }
+    PendingRecords locked;
+    for (std::string& record : lock_rows(link_, records)) {
+        locked.try_emplace(std::move(record));
+    }
+    // What is not there, or somebody else's for the moment, is left for the next time: the record's
+    // own change, when it is committed, makes it pending.
+    const Facts facts = read_facts(configuration_, link_, std::move(locked), NewMailboxes::stored);
+    for (const auto& [key, record] : facts.records) {
+        const Outcome& outcome = *by_record_.at(key);
+        if (!record.exists || !record.problem.empty() || record.unreadable) {
+            if (!record.problem.empty()) {
+                fail(outcome, record.code, record.problem);
+            }
+            continue;
+        }
+        for (const auto& [mailbox, copy] : record.copies) {
+            if (mailbox->id == outcome.mailbox && copy.item) {
+                merge(outcome, key, record, *copy.item);
+            }
+        }
+    }
+}
+
+void Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
+                     const sync::KnownItem& item) {
+    HeldValues held = held_values(link_, outcome.held.values);
+    if (!held.problem.empty()) {
+        fail(outcome, "value", std::move(held.problem));
+        return;
+    }
+    const record::Layout& layout = link_.rules.layout;
+    // Of an item that nothing was agreed on yet each side has what the other lacks.
+    const record::Values shadow = item.shadow.value_or(record::Values(layout.size()));
+    Merged merged{&outcome, key, {}, {}, {}};
+    merged.merge =
+        record::merge({.object = link_.rules.object, .outbound = true, .inbound = true}, layout,
+                      link_.rules.fields, shadow, record.desired->values, held.values);
+    merged.shadow = merged.merge.shadow;
+    // What still has to go out must differ from the shadow until it has.
+    for (const record::Field& field : merged.merge.to_target) {
+        const auto at = std::find(layout.begin(), layout.end(), field.property);
+        if (at != layout.end()) {
+            const auto place = static_cast<std::size_t>(at - layout.begin());
+            merged.shadow[place] = field.property->compared ? held.values[place] : shadow[place];
+        }
+    }
+    for (const record::Field& field : merged.merge.to_crm) {
+        const auto at = std::find(layout.begin(), layout.end(), field.property);
+        merged.before.push_back(
+            record.desired->values[static_cast<std::size_t>(at - layout.begin())]);
+    }
+    if (!merged.merge.to_target.empty()) {
+        pending_.push_back(key);
+    }
+    merged_.push_back(std::move(merged));
+}
+
+void Incoming::write_rows() {
+    std::vector<RowChange> changes;
+    for (const Merged& merged : merged_) {
+        if (!merged.merge.to_crm.empty()) {
+            changes.push_back({merged.record, merged.merge.to_crm});
+        }
+    }
+    const std::map<std::string, pg::Error> errors = crmsync::write_rows(link_, changes);
+    std::erase_if(merged_, [&](const Merged& merged) {
+        const auto error = errors.find(merged.record);
+        if (error != errors.end()) {
+            fail(*merged.outcome, error->second.code(), describe(error->second));
+        }
+        return error != errors.end();
+    });
+}
+
+// Nothing is believed to be deleted that was not asked for by its id.
+void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
+    if (gone.empty()) {
+        return;
+    }
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    for (const Outcome* outcome : gone) {
+        mailboxes.push_back(outcome->mailbox);
+        ids.push_back(outcome->item.id);
+        settled_.push_back(name_of(*outcome));
+    }
+    const bool never_again = link_.rules.policy.on_target_delete == sync::OnTargetDelete::unlink;
+    const pg::Rows absent = pg::query(
+        "UPDATE crmsync.item i SET state = $4, since = pg_catalog.now() "
+        "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) WHERE i.link = $3 "
+        "AND i.mailbox = u.mailbox AND i.remote_id = u.id "
+        "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
+        "AND i.state = 'linked' RETURNING i.record, i.mailbox",
+        &mailboxes, &ids, link_.id, std::string_view(never_again ? "gone" : "absent"));
+    for (std::uint64_t row = 0; row < absent.size(); ++row) {
+        Outcome vanished{};
+        vanished.mailbox = static_cast<int>(absent.integer(row, 1));
+        vanished.result = Result::vanished;
+        vanished.action = sync::Action::fetch;
+        vanished.record = absent.string(row, 0);
+        history_.push_back(std::move(vanished));
+    }
+    // What we meant to delete is deleted.
+    pg::query(
+        "DELETE FROM crmsync.item i USING unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
+        "WHERE i.link = $3 AND i.mailbox = u.mailbox AND i.remote_id = u.id "
+        "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
+        "AND i.state = 'leaving'",
+        &mailboxes, &ids, link_.id);
+}
+
+void Incoming::write_conflicts() {
+    for (const Merged& merged : merged_) {
+        note_conflicts(merged.outcome->mailbox, merged.record, merged.merge.conflicts, conflicts_);
+    }
+    crmsync::write_conflicts(conflicts_);
+}
+
+void Incoming::write_items() {
+    pg::TextArray records;
+    pg::IntegerArray mailboxes;
+    pg::TextArray change_keys;
+    pg::JsonbArray shadows;
+    for (const Merged& merged : merged_) {
+        records.push_back(merged.record);
+        mailboxes.push_back(merged.outcome->mailbox);
+        change_keys.push_back(merged.outcome->held.item.change_key);
+        shadows.documents.push_back(
+            document_of(link_.rules.layout, merged.shadow, Absent::as_null));
+        settled_.push_back(name_of(*merged.outcome));
+        if (!merged.merge.to_crm.empty()) {
+            Outcome done{};
+            done.mailbox = merged.outcome->mailbox;
+            done.result = Result::fetched;
+            done.action = sync::Action::fetch;
+            done.record = merged.record;
+            done.fields = merged.merge.to_crm;
+            done.before = merged.before;
+            history_.push_back(std::move(done));
+        }
+    }
+    if (records.empty()) {
+        return;
+    }
+    pg::query(
+        "UPDATE crmsync.item i SET change_key = u.change_key, "
+        "shadow = pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || u.shadow) "
+        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::jsonb[]) "
+        "AS u(record, mailbox, change_key, shadow) "
+        "WHERE i.link = $5 AND i.record = u.record AND i.mailbox = u.mailbox",
+        &records, &mailboxes, &change_keys, &shadows, link_.id);
+}
+
+}  // namespace
+
+void bring_in(const Configuration& configuration, const LinkConfiguration& link,
+              const std::vector<sync::Outcome>& outcomes) {
+    pg::Transaction transaction("bringing in for link " + link.name,
+                                pg::Transaction::Isolation::read_committed);
+    Incoming(configuration, link).take(outcomes);
+    transaction.commit();
+}
+
+}  // namespace crmsync

@@ -1,0 +1,62 @@
+#include "server/held_values.h"
+
+namespace crmsync {
+
+namespace {
+
+// The first CRM value whose property values hold this one, in the map's own order.
+const std::string* mapped_back(const InboundField& field, const std::string& value) {
+    const auto found = field.crm_values->find(value);
+    return found == field.crm_values->end() ? nullptr : &found->second;
+}
+
+// The value, or what stands in for it.
+record::Value with_fallback(const InboundField& field, std::size_t place,
+                            const record::Values& held) {
+    const record::Value& value = held[place];
+    const bool usable = value && (!field.crm_values || mapped_back(field, *value) != nullptr);
+    if (usable) {
+        return value;
+    }
+    if (field.fallback && held[*field.fallback]) {
+        return held[*field.fallback];
+    }
+    return field.constant ? field.constant : value;
+}
+
+}  // namespace
+
+HeldValues held_values(const LinkConfiguration& link, const record::Values& held) {
+    HeldValues result{held, {}};
+    for (std::size_t i = 0; i < link.fields_in.size(); ++i) {
+        const InboundField& field = link.fields_in[i];
+        if (field.column.empty()) {
+            continue;
+        }
+        record::Value value = with_fallback(field, i, held);
+        if (value && field.crm_values) {
+            const std::string* crm = mapped_back(field, *value);
+            if (crm == nullptr) {
+                result.problem = "the value of property \"" +
+                                 std::string(link.rules.layout[i]->name) +
+                                 "\" is not in its value_map";
+                return result;
+            }
+            value = link.value_maps[i]->at(*crm);
+        }
+        result.values[i] = std::move(value);
+    }
+    return result;
+}
+
+record::Value crm_value(const LinkConfiguration& link, std::size_t place,
+                        const record::Value& value) {
+    const InboundField& field = link.fields_in[place];
+    if (!value || !field.crm_values) {
+        return value;
+    }
+    const std::string* crm = mapped_back(field, *value);
+    return crm == nullptr ? record::Value() : record::Value(*crm);
+}
+
+}  // namespace crmsync

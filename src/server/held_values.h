@@ -1,0 +1,25 @@
+// What an item of a mailbox holds, as the CRM would say it: value maps read backwards, and
+// fallbacks where a property is absent. So what many values of a mailbox mean to the CRM is one and
+// the same to the merge, and none of them is written back.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "record/merge.h"
+#include "server/configuration.h"
+
+namespace crmsync {
+
+struct HeldValues {
+    record::Values values;  // parallel to the link's layout
+    std::string problem;    // why they cannot come in; empty: they can
+};
+
+HeldValues held_values(const LinkConfiguration& link, const record::Values& held);
+
+// What the CRM's column gets for a value of held_values().
+record::Value crm_value(const LinkConfiguration& link, std::size_t place,
+                        const record::Value& value);
+
+}  // namespace crmsync

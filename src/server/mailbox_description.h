@@ -1,0 +1,29 @@
+// What the engine has to know of the mailboxes of a link.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "server/configuration.h"
+#include "server/query.h"
+#include "sync/task.h"
+
+namespace crmsync {
+
+// In the current transaction.
+std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& configuration,
+                                                         const LinkConfiguration& link,
+                                                         const pg::IntegerArray& ids);
+
+// A mailbox of an inbound link that is to be read now, and from which sync state on.
+struct MailboxToRead {
+    sync::MailboxDescription description;
+    std::string state;
+};
+
+// Those that take part and work, in the current transaction. Who takes part without being known yet
+// is known from now on.
+std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
+                                             const LinkConfiguration& link);
+
+}  // namespace crmsync

@@ -1,0 +1,110 @@
+// The part of Worker that reads the mailboxes of inbound links: it lists what has changed, fetches
+// what has arrived, and has it come in.
+#include <algorithm>
+#include <utility>
+
+#include "server/bring_in.h"
+#include "server/mailbox_description.h"
+#include "server/transaction.h"
+#include "server/worker.h"
+
+namespace crmsync {
+
+namespace {
+
+// Between readings of an inbound link's mailboxes, where it says nothing else.
+constexpr std::chrono::seconds default_reading_interval{30};
+
+}  // namespace
+
+// When the mailboxes of a link are to be read again.
+Worker::Clock::time_point Worker::next_reading() const {
+    auto earliest = Clock::time_point::max();
+    for (const auto& [id, link] : configuration_.links) {
+        const auto runtime = runtimes_.find(id);
+        if (link.inbound && link.problem.empty() && runtime != runtimes_.end() &&
+            engine_.available(link.target, Clock::now())) {
+            earliest = std::min(earliest, runtime->second.next_reading);
+        }
+    }
+    return earliest;
+}
+
+void Worker::read_inbound(const LinkConfiguration& link) {
+    guard_link(link, [&] {
+        read_mailboxes(link);
+        fetch(link);
+    });
+}
+
+// Asks for what has changed in the mailboxes of an inbound link, when it is time.
+void Worker::read_mailboxes(const LinkConfiguration& link) {
+    LinkRuntime& runtime = runtimes_[link.id];
+    const auto now = Clock::now();
+    if (now < runtime.next_reading || !engine_.available(link.target, now)) {
+        return;
+    }
+    runtime.next_reading = now + link.interval.value_or(default_reading_interval);
+    pg::Transaction transaction("reading mailboxes for link " + link.name);
+    auto mailboxes = mailboxes_to_read(configuration_, link);
+    transaction.commit();
+    for (MailboxToRead& mailbox : mailboxes) {
+        const int id = mailbox.description.id;
+        link_of_mailbox_[id] = link.id;
+        engine_.set_mailbox(std::move(mailbox.description));
+        engine_.list_changes(id, std::move(mailbox.state));
+    }
+}
+
+// Fetches items that have arrived in the mailboxes of an inbound link.
+void Worker::fetch(const LinkConfiguration& link) {
+    LinkRuntime& runtime = runtimes_[link.id];
+    pg::Transaction transaction("fetching for link " + link.name);
+    auto fetches = next_fetches(link, fetching_, in_flight_, runtime.more_arrivals);
+    pg::IntegerArray unknown;
+    for (const Fetch& fetch : fetches) {
+        if (!engine_.knows_mailbox(fetch.mailbox)) {
+            unknown.push_back(fetch.mailbox);
+        }
+    }
+    auto mailboxes = unknown.empty() ? std::vector<sync::MailboxDescription>()
+                                     : describe_mailboxes(configuration_, link, unknown);
+    transaction.commit();
+    for (sync::MailboxDescription& mailbox : mailboxes) {
+        link_of_mailbox_[mailbox.id] = link.id;
+        engine_.set_mailbox(std::move(mailbox));
+    }
+    const auto now = Clock::now();
+    for (Fetch& fetch : fetches) {
+        if (!fetch.task.record.empty()) {
+            in_flight_.begin(link.id, fetch.task.record, {}, 1);
+        }
+        fetching_.emplace(fetch.mailbox, fetch.task.item.id);
+        engine_.add(fetch.mailbox, std::move(fetch.task), now);
+    }
+}
+
+// What was read comes into the CRM, a link at a time: one that cannot work keeps what has arrived.
+void Worker::take_in(std::vector<sync::Outcome> read) {
+    std::map<int, std::vector<sync::Outcome>> by_link;
+    for (sync::Outcome& outcome : read) {
+        fetching_.erase({outcome.mailbox, outcome.item.id});
+        const auto link = link_of_mailbox_.find(outcome.mailbox);
+        if (link != link_of_mailbox_.end()) {
+            by_link[link->second].push_back(std::move(outcome));
+        }
+    }
+    for (const auto& [id, outcomes] : by_link) {
+        const auto link = configuration_.links.find(id);
+        if (link != configuration_.links.end() && link->second.inbound) {
+            guard_link(link->second,
+                       [&, &read = outcomes] { bring_in(configuration_, link->second, read); });
+        }
+        for (const sync::Outcome& outcome : outcomes) {
+            count(outcome);
+        }
+        again_ = true;
+    }
+}
+
+}  // namespace crmsync

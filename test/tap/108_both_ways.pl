@@ -1,0 +1,108 @@
+# Both directions: what users change in their mailboxes comes into the CRM field by field, and goes on to
+# the other mailboxes. (create_link does not offer direction both before new items come in as well; the
+# link is told so behind its back.)
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use Test::More;
+
+my $stage = CrmSync::EndToEnd->new('both_ways');
+my $exchange = $stage->exchange;
+my ($one, $two) = ('user1@example.test', 'user2@example.test');
+$stage->make_crm;
+$stage->add_people(1, 5, $one, $two);
+$stage->settles('before');
+$stage->sql("UPDATE crmsync.link SET direction = 'both', inbound_interval = '1 s'; SELECT crmsync.wake()");
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.mailbox WHERE sync_state IS NOT NULL AND listing IS NULL') eq '2' }, 'both mailboxes are read', 20);
+is($stage->sql('SELECT count(*) FROM crmsync.listed'), '0', 'to the end');
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'and all that arrived has been looked at', 20);
+is($stage->sql('SELECT count(*) FROM crmsync.history WHERE action <> \'create\''), '0', 'what we wrote ourselves changes nothing');
+
+sub user_changes
+{
+	my ($mailbox, $person, %set) = @_;
+	$exchange->act($mailbox, 'update', match => { 'contacts:EmailAddress/EmailAddress1' => "person$person\@example.com" }, folder => 'contacts', set => \%set);
+	return;
+}
+sub person { my ($person) = @_; return $stage->sql("SELECT concat_ws(' ', first_name, last_name) FROM crm.person WHERE id = $person") }
+sub name { my ($mailbox, $person) = @_; my $item = $exchange->records($mailbox)->{$person}; return $item ? "$item->{'contacts:GivenName'} $item->{'contacts:Surname'}" : 'none' }
+sub conflicts { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', record, property, crm_value, target_value, winner), ', ' ORDER BY id), 'none') FROM crmsync.conflicts") }
+sub comes_in { my ($person, $name, $what) = @_; return $stage->until_true(sub { person($person) eq $name }, $what, 20) }
+sub arrived { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', code, next_attempt IS NOT NULL), ', '), 'nothing') FROM crmsync.arrival") }
+
+# ---- a field, one way and on to the others
+user_changes($one, 1, 'contacts:Surname' => 'Typed');
+comes_in(1, 'First1 Typed', 'what a user changes comes into the CRM');
+$stage->until_true(sub { name($two, 1) eq 'First1 Typed' }, 'and goes on to the other mailbox', 20);
+is(conflicts(), 'none', 'without a conflict');
+is($stage->sql("SELECT old ->> 'surname', new ->> 'surname' FROM crmsync.history WHERE action = 'bring in' AND record = '1'"), 'Last1|Typed', 'the history has both values');
+is($stage->sql("SELECT count(*) FROM crmsync.item WHERE record = '1' AND shadow ->> 'surname' = 'Typed'"), '2', 'both items agree');
+
+# ---- different fields on both sides at once
+$exchange->post('server', paused => \1);
+user_changes($one, 2, 'contacts:Surname' => 'Theirs');
+$stage->sql("UPDATE crm.person SET first_name = 'Ours' WHERE id = 2");
+$exchange->post('server', paused => \0);
+comes_in(2, 'Ours Theirs', 'each side keeps what only it has changed: in the CRM');
+$stage->until_true(sub { name($one, 2) eq 'Ours Theirs' && name($two, 2) eq 'Ours Theirs' }, 'in both mailboxes', 20);
+is(conflicts(), 'none', 'that is no conflict');
+
+# ---- the same field on both sides at once
+$exchange->post('server', paused => \1);
+user_changes($one, 3, 'contacts:Surname' => 'Theirs');
+$stage->sql("UPDATE crm.person SET last_name = 'Ours' WHERE id = 3");
+$exchange->post('server', paused => \0);
+$stage->until_true(sub { name($one, 3) eq 'First3 Ours' && name($two, 3) eq 'First3 Ours' }, 'the CRM wins what both have changed', 20);
+is(person(3), 'First3 Ours', 'and keeps it');
+is(conflicts(), '3 surname Ours Theirs crm', 'with both values noted');
+
+$stage->sql("UPDATE crmsync.link SET conflict = 'target_wins'; SELECT crmsync.wake()");
+$exchange->post('server', paused => \1);
+user_changes($one, 3, 'contacts:Surname' => 'Users');
+$stage->sql("UPDATE crm.person SET last_name = 'Crms' WHERE id = 3");
+$exchange->post('server', paused => \0);
+comes_in(3, 'First3 Users', 'or the mailbox wins it');
+$stage->until_true(sub { name($one, 3) eq 'First3 Users' && name($two, 3) eq 'First3 Users' }, 'everywhere', 20);
+
+# ---- the CRM refuses a value
+$stage->sql("ALTER TABLE crm.person ADD CONSTRAINT no_shouting CHECK (last_name <> 'LOUD')");
+user_changes($one, 4, 'contacts:Surname' => 'LOUD');
+user_changes($one, 5, 'contacts:Surname' => 'Quiet');
+comes_in(5, 'First5 Quiet', 'what the CRM takes comes in');
+$stage->until_true(sub { arrived() eq '23514 t' }, 'beside what it refuses', 20);
+like($stage->sql('SELECT message FROM crmsync.arrival'), qr/no_shouting/, 'with the name of the constraint');
+is(person(4), 'First4 Last4', 'which stays as it was');
+user_changes($one, 4, 'contacts:Surname' => 'Soft');
+comes_in(4, 'First4 Soft', 'until it changes again');
+is(arrived(), 'nothing', 'nothing is left');
+
+# ---- what users delete
+$exchange->act($one, 'delete', match => { 'contacts:EmailAddress/EmailAddress1' => 'person5@example.com' }, folder => 'contacts');
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.item WHERE state = 'absent'") eq '1' }, 'a delete is noticed', 20);
+is(person(5), 'First5 Quiet', 'and does nothing in the CRM');
+$stage->sql("SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link; SELECT crmsync.wake()");
+$stage->settles('a comparison');
+is(name($one, 5), 'none', 'a comparison does not undo it');
+is(name($two, 5), 'First5 Quiet', 'the other mailbox keeps its copy');
+$stage->change("UPDATE crm.person SET first_name = 'Again' WHERE id = 5");
+is(name($one, 5), 'Again Quiet', 'the next change in the CRM brings it back');
+
+# ---- the server forgets where we were
+$exchange->post('mailbox', address => $one, invalidate_sync_states => \1);
+user_changes($one, 1, 'contacts:Surname' => 'Later');
+comes_in(1, 'First1 Later', 'a sync state that is worth nothing is got over');
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.mailbox WHERE listing IS NOT NULL') eq '0' }, 'by reading the whole folder', 20);
+is($stage->sql("SELECT count(*) FROM crmsync.item WHERE state = 'linked'"), '10', 'which deletes nothing');
+
+# ---- a crash in between
+user_changes($two, $_, 'contacts:GivenName' => "Crash$_") for 1 .. 5;
+$stage->node->stop('immediate');
+$stage->node->start;
+comes_in($_, "Crash$_ " . (split ' ', person($_))[1], "change $_ survives a crash") for 1 .. 5;
+$stage->until_true(sub { join(' ', map { (split ' ', name($one, $_))[0] } 1 .. 5) eq 'Crash1 Crash2 Crash3 Crash4 Crash5' }, 'on both sides', 20);
+is(scalar(keys %{ $exchange->records($_) }), 5, "nothing is doubled in $_") for $one, $two;
+
+$stage->done;
