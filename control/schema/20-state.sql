@@ -184,11 +184,12 @@ CREATE TABLE crmsync.arrival (
     since           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (mailbox, remote_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
+CREATE INDEX arrival_failed ON crmsync.arrival (mailbox) WHERE code IS NOT NULL;
 COMMENT ON TABLE crmsync.arrival IS 'items that somebody else changed in the mailboxes of inbound links, and that have not come in yet';
 COMMENT ON COLUMN crmsync.arrival.mailbox IS 'the mailbox';
 COMMENT ON COLUMN crmsync.arrival.remote_id IS 'the item';
 COMMENT ON COLUMN crmsync.arrival.attempts IS 'how often it could not come in';
-COMMENT ON COLUMN crmsync.arrival.next_attempt IS 'with a code: when it is tried again; NULL with a code: parked until it changes again or retry';
+COMMENT ON COLUMN crmsync.arrival.next_attempt IS 'when it is tried again; NULL with a code: parked until it changes again or retry';
 COMMENT ON COLUMN crmsync.arrival.code IS 'why it could not come in: SQLSTATE, or the server''s code; NULL: it has not been tried';
 COMMENT ON COLUMN crmsync.arrival.message IS 'the same in words';
 COMMENT ON COLUMN crmsync.arrival.since IS 'when it was noticed';

@@ -186,7 +186,7 @@ BEGIN
                     WHERE i.link = this.id AND i.state = 'leaving' AND m.address = only_in);
     END IF;
     SELECT count(*) INTO failed
-    FROM crmsync.failure f JOIN crmsync.mailbox m ON m.id = f.mailbox
+    FROM crmsync.failing f JOIN crmsync.mailbox m ON m.id = f.mailbox
     WHERE f.link = this.id AND m.address = coalesce(only_in, m.address);
     conflicts := (SELECT count(*) FROM crmsync.conflict c JOIN crmsync.mailbox m ON m.id = c.mailbox
                   WHERE c.link = this.id AND c.winner IS NULL AND m.address = coalesce(only_in, m.address));
@@ -233,9 +233,9 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator');
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
-    retried bigint := (SELECT count(*) FROM crmsync.failure f
+    retried bigint := (SELECT count(*) FROM crmsync.failing f
                        WHERE f.link = this.id AND f.mailbox = coalesce(only_mailbox, f.mailbox)
-                         AND f.record = coalesce(retry.record, f.record));
+                         AND (retry.record IS NULL OR f.record = retry.record));
 BEGIN
     INSERT INTO crmsync.request (action, link, mailbox, record) VALUES ('retry', this.id, only_mailbox, retry.record);
     PERFORM crmsync.request_sync(this.id);
@@ -285,6 +285,13 @@ BEGIN ATOMIC
     UPDATE crmsync.target_state t SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
     FROM unnest(requests) r, crmsync.link l
     WHERE r.record IS NULL AND l.id = r.link AND l.direction = 'inbound' AND t.target = l.target AND t.code IS NOT NULL;
+
+    UPDATE crmsync.arrival a SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL
+    FROM unnest(requests) r, crmsync.mailbox m
+    WHERE m.link = r.link AND m.id = coalesce(r.mailbox, m.id) AND a.mailbox = m.id AND a.code IS NOT NULL
+      AND (r.record IS NULL OR EXISTS (SELECT FROM crmsync.item i
+                                       WHERE i.mailbox = a.mailbox AND i.remote_id = a.remote_id AND i.record = r.record
+                                         AND hashtext(i.remote_id) = hashtext(a.remote_id)));
 
     -- What could not be imported is noted until an import has met it again.
     WITH removed AS (

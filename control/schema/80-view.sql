@@ -150,17 +150,37 @@ COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; 
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
+CREATE VIEW crmsync.failing AS
+SELECT f.link, f.mailbox, f.record, f.attempts, f.next_attempt, f.code, f.message, f.since
+FROM crmsync.failure f
+UNION ALL
+SELECT m.link, a.mailbox, i.record, a.attempts, a.next_attempt, a.code, a.message, a.since
+FROM crmsync.arrival a
+JOIN crmsync.mailbox m ON m.id = a.mailbox
+LEFT JOIN crmsync.item i ON i.mailbox = a.mailbox AND i.remote_id = a.remote_id
+                        AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(a.remote_id)
+WHERE a.code IS NOT NULL;
+COMMENT ON VIEW crmsync.failing IS 'what could not go out, and what could not come in';
+COMMENT ON COLUMN crmsync.failing.link IS 'the link';
+COMMENT ON COLUMN crmsync.failing.mailbox IS 'the mailbox';
+COMMENT ON COLUMN crmsync.failing.record IS 'the record; NULL: of an item that has none yet';
+COMMENT ON COLUMN crmsync.failing.attempts IS 'failures in a row';
+COMMENT ON COLUMN crmsync.failing.next_attempt IS 'when it is tried again; NULL: parked';
+COMMENT ON COLUMN crmsync.failing.code IS 'the server''s response code, or an SQLSTATE';
+COMMENT ON COLUMN crmsync.failing.message IS 'the reason';
+COMMENT ON COLUMN crmsync.failing.since IS 'when it began';
+
 CREATE VIEW crmsync.failures WITH (security_barrier) AS
 SELECT l.name AS link, m.address AS mailbox, f.record, f.attempts, f.next_attempt, f.next_attempt IS NULL AS parked,
        f.code, CASE WHEN v.shows_values THEN f.message END AS message, f.since
-FROM crmsync.failure f
+FROM crmsync.failing f
 JOIN crmsync.link l ON l.id = f.link
 JOIN crmsync.visible_link v ON v.link = l.id
 JOIN crmsync.mailbox m ON m.id = f.mailbox;
 COMMENT ON VIEW crmsync.failures IS 'what could not be done, and why; crmsync.retry tries again';
 COMMENT ON COLUMN crmsync.failures.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.failures.mailbox IS 'mailbox; ldap: empty';
-COMMENT ON COLUMN crmsync.failures.record IS 'key of the record; ldap: or the DN of an entry without one';
+COMMENT ON COLUMN crmsync.failures.record IS 'key of the record; NULL: of an item of a mailbox that has none yet; ldap: or the DN of an entry without one';
 COMMENT ON COLUMN crmsync.failures.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.failures.next_attempt IS 'when it is tried again';
 COMMENT ON COLUMN crmsync.failures.parked IS 'not tried again until the record changes, or retry';
@@ -205,7 +225,7 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
             ELSE 'idle' END AS state,
        coalesce(b.records, 0)::bigint AS pending,
        b.oldest AS oldest_pending,
-       (SELECT pg_catalog.count(*) FROM crmsync.failure f WHERE f.link = l.id) AS failed,
+       (SELECT pg_catalog.count(*) FROM crmsync.failing f WHERE f.link = l.id) AS failed,
        (SELECT pg_catalog.count(*) FROM crmsync.conflict c WHERE c.link = l.id AND c.winner IS NULL) AS conflicts,
        coalesce(greatest(pg_catalog.clock_timestamp() - b.oldest, '0'), '0'::interval) AS lag,
        s.last_success,
@@ -260,7 +280,7 @@ JOIN crmsync.visible_link v ON v.link = l.id
 LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) FILTER (WHERE x.state = 'linked') AS items,
                   pg_catalog.count(*) FILTER (WHERE x.state = 'leaving') AS leaving
            FROM crmsync.item x GROUP BY x.mailbox) i ON i.mailbox = m.id
-LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) AS failed FROM crmsync.failure x GROUP BY x.mailbox) f ON f.mailbox = m.id
+LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) AS failed FROM crmsync.failing x GROUP BY x.mailbox) f ON f.mailbox = m.id
 WHERE m.address <> '';
 COMMENT ON VIEW crmsync.mailboxes IS 'mailboxes that links have written to';
 COMMENT ON COLUMN crmsync.mailboxes.link IS 'name of the link';
@@ -395,7 +415,7 @@ FROM (
     UNION ALL
     SELECT l.id, 'link', l.name, pg_catalog.format('%s records are parked', pg_catalog.count(*)), NULL, pg_catalog.min(f.since),
            pg_catalog.format('See crmsync.failures; then SELECT crmsync.retry(%L);', l.name)
-    FROM crmsync.failure f JOIN crmsync.link l ON l.id = f.link
+    FROM crmsync.failing f JOIN crmsync.link l ON l.id = f.link
     WHERE l.enabled AND f.next_attempt IS NULL
     GROUP BY l.id, l.name
     UNION ALL

@@ -34,7 +34,8 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<It
         "LEFT JOIN crmsync.item i ON i.mailbox = a.mailbox AND i.remote_id = a.remote_id "
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(a.remote_id) "
         "WHERE m.link = $1 AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
-        "AND (a.code IS NULL OR a.next_attempt <= pg_catalog.now()) LIMIT $2",
+        "AND (a.next_attempt <= pg_catalog.now() OR a.code IS NULL AND a.next_attempt IS NULL) "
+        "LIMIT $2",
         link.id, limit);
     std::vector<Fetch> fetches;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -66,6 +67,23 @@ void settle_arrivals(const std::vector<ItemName>& items) {
     pg::query(
         "DELETE FROM crmsync.arrival a USING unnest($1::integer[], $2::text[]) "
         "AS u(mailbox, id) WHERE a.mailbox = u.mailbox AND a.remote_id = u.id",
+        &names.mailboxes, &names.ids);
+}
+
+void postpone_arrivals(const std::vector<ItemName>& items) {
+    if (items.empty()) {
+        return;
+    }
+    Names names;
+    for (const ItemName& item : items) {
+        names.add(item);
+    }
+    pg::query(
+        "INSERT INTO crmsync.arrival AS a (mailbox, remote_id, next_attempt) "
+        "SELECT m.id, u.id, pg_catalog.now() + interval '2 seconds' "
+        "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+        "ON CONFLICT (mailbox, remote_id) DO UPDATE SET next_attempt = excluded.next_attempt",
         &names.mailboxes, &names.ids);
 }
 

@@ -28,6 +28,9 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<It
 // These have been dealt with.
 void settle_arrivals(const std::vector<ItemName>& items);
 
+// These have to wait for somebody: looked at again in a moment.
+void postpone_arrivals(const std::vector<ItemName>& items);
+
 // These could not come in: tried again with growing pauses, then parked.
 struct ArrivalFailure {
     ItemName item;

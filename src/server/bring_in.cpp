@@ -59,6 +59,7 @@ class Incoming {
     void find_records(std::vector<const Outcome*> fetched);
     void find_moved(const std::vector<const Outcome*>& unknown);
     void merge_all();
+    bool merge(const Outcome& outcome, const std::string& key, const RecordFacts& record);
     void merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
                const sync::KnownItem& item);
     void write_rows();
@@ -76,6 +77,7 @@ class Incoming {
     std::vector<Merged> merged_;
     pg::TextArray pending_;  // records that differ from what their items hold
     std::vector<ItemName> settled_;
+    std::vector<ItemName> postponed_;
     std::vector<ArrivalFailure> failures_;
     std::vector<Outcome> history_;
     Conflicts conflicts_;
@@ -103,6 +105,7 @@ void Incoming::take(const std::vector<Outcome>& outcomes) {
     write_conflicts();
     write_history(history_);
     settle_arrivals(settled_);
+    postpone_arrivals(postponed_);
     write_arrival_failures(failures_);
     pg::query(
         "INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT $1, 0, u.record "
@@ -190,23 +193,29 @@ void Incoming::merge_all() {
     for (std::string& record : lock_rows(link_, records)) {
         locked.try_emplace(std::move(record));
     }
-    // What is not there, or somebody else's for the moment, is left for the next time: the record's
-    // own change, when it is committed, makes it pending.
     const Facts facts = read_facts(configuration_, link_, std::move(locked), NewMailboxes::stored);
-    for (const auto& [key, record] : facts.records) {
-        const Outcome& outcome = *by_record_.at(key);
-        if (!record.exists || !record.problem.empty() || record.unreadable) {
-            if (!record.problem.empty()) {
-                fail(outcome, record.code, record.problem);
-            }
-            continue;
-        }
-        for (const auto& [mailbox, copy] : record.copies) {
-            if (mailbox->id == outcome.mailbox && copy.item) {
-                merge(outcome, key, record, *copy.item);
-            }
+    for (const auto& [key, outcome] : by_record_) {
+        const auto record = facts.records.find(key);
+        if (record != facts.records.end() && !record->second.problem.empty()) {
+            fail(*outcome, record->second.code, record->second.problem);
+        } else if (record == facts.records.end() || !merge(*outcome, key, record->second)) {
+            // Somebody has the row for the moment, it is gone, or the mailbox takes no part.
+            postponed_.push_back(name_of(*outcome));
         }
     }
+}
+
+// False: it has to wait.
+bool Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record) {
+    const auto copy =
+        std::find_if(record.copies.begin(), record.copies.end(), [&](const auto& one) {
+            return one.first->id == outcome.mailbox && one.first->takes_part && one.second.item;
+        });
+    if (!record.exists || copy == record.copies.end()) {
+        return false;
+    }
+    merge(outcome, key, record, *copy->second.item);
+    return true;
 }
 
 void Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,

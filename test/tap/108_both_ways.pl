@@ -31,7 +31,7 @@ sub person { my ($person) = @_; return $stage->sql("SELECT concat_ws(' ', first_
 sub name { my ($mailbox, $person) = @_; my $item = $exchange->records($mailbox)->{$person}; return $item ? "$item->{'contacts:GivenName'} $item->{'contacts:Surname'}" : 'none' }
 sub conflicts { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', record, property, crm_value, target_value, winner), ', ' ORDER BY id), 'none') FROM crmsync.conflicts") }
 sub comes_in { my ($person, $name, $what) = @_; return $stage->until_true(sub { person($person) eq $name }, $what, 20) }
-sub arrived { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', code, next_attempt IS NOT NULL), ', '), 'nothing') FROM crmsync.arrival") }
+sub failing { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', record, mailbox, code, parked), ', '), 'nothing') FROM crmsync.failures") }
 
 # ---- a field, one way and on to the others
 user_changes($one, 1, 'contacts:Surname' => 'Typed');
@@ -72,12 +72,32 @@ $stage->sql("ALTER TABLE crm.person ADD CONSTRAINT no_shouting CHECK (last_name 
 user_changes($one, 4, 'contacts:Surname' => 'LOUD');
 user_changes($one, 5, 'contacts:Surname' => 'Quiet');
 comes_in(5, 'First5 Quiet', 'what the CRM takes comes in');
-$stage->until_true(sub { arrived() eq '23514 t' }, 'beside what it refuses', 20);
-like($stage->sql('SELECT message FROM crmsync.arrival'), qr/no_shouting/, 'with the name of the constraint');
-is(person(4), 'First4 Last4', 'which stays as it was');
+$stage->until_true(sub { failing() eq "4 $one 23514 f" }, 'beside what it refuses', 20);
+like($stage->sql('SELECT message FROM crmsync.failures'), qr/no_shouting/, 'with the name of the constraint');
+is($stage->status('failed'), '1', 'which the status counts');
+is(person(4), 'First4 Last4', 'and which stays as it was');
 user_changes($one, 4, 'contacts:Surname' => 'Soft');
 comes_in(4, 'First4 Soft', 'until it changes again');
-is(arrived(), 'nothing', 'nothing is left');
+is(failing(), 'nothing', 'nothing is left');
+user_changes($one, 4, 'contacts:Surname' => 'LOUD');
+$stage->until_true(sub { failing() eq "4 $one 23514 f" }, 'it is refused again', 20);
+$stage->sql("ALTER TABLE crm.person DROP CONSTRAINT no_shouting");
+is($stage->sql("SELECT crmsync.retry('people', '4')"), '1', 'retry finds it');
+comes_in(4, 'First4 LOUD', 'and has it come in');
+
+# ---- somebody works at the row
+my $session = $stage->node->background_psql('postgres');
+$session->query_safe("BEGIN; UPDATE crm.person SET phone = '1' WHERE id = 2");
+$exchange->forget_journal;
+user_changes($one, 2, 'contacts:GivenName' => 'Patient');
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival WHERE next_attempt IS NOT NULL') eq '1' }, 'a row that somebody has is waited for', 20);
+sleep 3;
+cmp_ok(scalar(grep { $_->{operation} eq 'GetItem' } $exchange->journal), '<=', 3, 'without asking again and again');
+is(failing(), 'nothing', 'which is no failure');
+$session->query_safe('COMMIT');
+$session->quit;
+comes_in(2, 'Patient Theirs', 'then it comes in');
+is($stage->sql('SELECT phone FROM crm.person WHERE id = 2'), '1', 'and takes nothing back');
 
 # ---- what users delete
 $exchange->act($one, 'delete', match => { 'contacts:EmailAddress/EmailAddress1' => 'person5@example.com' }, folder => 'contacts');
