@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "record/text.h"
 #include "server/arrivals.h"
 #include "server/conflicts.h"
+#include "server/error_text.h"
 #include "server/held_values.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
@@ -25,8 +25,6 @@ namespace {
 using sync::Outcome;
 using sync::Result;
 
-constexpr std::size_t longest_message = 1000;
-
 // One item that was read, with what is known of it.
 struct Merged {
     const Outcome* outcome;
@@ -35,14 +33,6 @@ struct Merged {
     record::Values shadow;  // to remember
     record::Values before;  // of the CRM's fields that change
 };
-
-std::string describe(const pg::Error& error) {
-    std::string text = error.message;
-    if (!error.constraint.empty() && text.find(error.constraint) == std::string::npos) {
-        text += " (constraint " + error.constraint + ")";
-    }
-    return record::cleaned(text, longest_message);
-}
 
 ItemName name_of(const Outcome& outcome) {
     return {outcome.mailbox, outcome.item.id};
@@ -263,7 +253,7 @@ void Incoming::write_rows() {
     std::erase_if(merged_, [&](const Merged& merged) {
         const auto error = errors.find(merged.record);
         if (error != errors.end()) {
-            fail(*merged.outcome, error->second.code(), describe(error->second));
+            fail(*merged.outcome, error->second.code(), error_text(error->second));
         }
         return error != errors.end();
     });

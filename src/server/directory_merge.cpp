@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "record/text.h"
+#include "server/error_text.h"
 #include "server/foreign_keys.h"
 #include "server/preload.h"
 #include "server/query.h"
@@ -21,8 +21,6 @@ constexpr std::int64_t lines_per_block = 1024;
 // After so many rows failed one by one, something is wrong with all of them.
 constexpr std::size_t most_failures = 1000;
 
-constexpr std::size_t longest_message = 1000;
-
 std::string tid(std::int64_t position) {
     return "(" + std::to_string(position / lines_per_block) + "," +
            std::to_string(position % lines_per_block) + ")";
@@ -30,17 +28,6 @@ std::string tid(std::int64_t position) {
 
 bool is_worth_repeating(const pg::Error& error) {
     return error.code().starts_with("40");
-}
-
-std::string describe(const pg::Error& error) {
-    std::string text = error.message;
-    if (!error.constraint.empty() && text.find(error.constraint) == std::string::npos) {
-        text += " (constraint " + error.constraint + ")";
-    }
-    if (!error.detail.empty()) {
-        text += ": " + error.detail;
-    }
-    return record::cleaned(text, longest_message);
 }
 
 constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
@@ -403,14 +390,14 @@ void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
         "LEFT JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid = $1::tid",
         std::string_view(begin));
     if (!rows.empty()) {
-        write_failure(rows.string(0, 0), error.code(), describe(error));
+        write_failure(rows.string(0, 0), error.code(), error_text(error));
         ++done_;
     }
     transaction.commit_lazily();
     if (failed_records_.size() > most_failures) {
         throw pg::UserError(ERRCODE_DATA_EXCEPTION,
                             "more than " + std::to_string(most_failures) +
-                                " entries could not be merged; the last: " + describe(error),
+                                " entries could not be merged; the last: " + error_text(error),
                             {}, "See crmsync.failures, and check the mappings of the link.");
     }
 }
