@@ -1,6 +1,8 @@
 // What one row of the CRM says, and what both sides last agreed on, as plain values.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +19,13 @@ using Value = std::optional<std::string>;
 
 // Which properties a link maps, in the order of the mapped values of its records.
 using Layout = std::vector<const Property*>;
+
+// Where in a layout a property stands; nullopt: it is not mapped.
+inline std::optional<std::size_t> place_of(const Layout& layout, const Property* property) {
+    const auto at = std::find(layout.begin(), layout.end(), property);
+    return at == layout.end() ? std::nullopt
+                              : std::optional(static_cast<std::size_t>(at - layout.begin()));
+}
 
 struct Record {
     std::string key;

@@ -16,6 +16,11 @@ struct Names {
     pg::IntegerArray mailboxes;
     pg::TextArray ids;
 
+    explicit Names(const std::vector<ItemName>& items = {}) {
+        for (const ItemName& item : items) {
+            add(item);
+        }
+    }
     void add(const ItemName& item) {
         mailboxes.push_back(item.first);
         ids.push_back(item.second);
@@ -60,10 +65,7 @@ void settle_arrivals(const std::vector<ItemName>& items) {
     if (items.empty()) {
         return;
     }
-    Names names;
-    for (const ItemName& item : items) {
-        names.add(item);
-    }
+    const Names names(items);
     pg::query(
         "DELETE FROM crmsync.arrival a USING unnest($1::integer[], $2::text[]) "
         "AS u(mailbox, id) WHERE a.mailbox = u.mailbox AND a.remote_id = u.id",
@@ -74,10 +76,7 @@ void postpone_arrivals(const std::vector<ItemName>& items) {
     if (items.empty()) {
         return;
     }
-    Names names;
-    for (const ItemName& item : items) {
-        names.add(item);
-    }
+    const Names names(items);
     pg::query(
         "INSERT INTO crmsync.arrival AS a (mailbox, remote_id, next_attempt) "
         "SELECT m.id, u.id, pg_catalog.now() + interval '2 seconds' "

@@ -225,16 +225,13 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     merged.shadow = merged.merge.shadow;
     // What still has to go out must differ from the shadow until it has.
     for (const record::Field& field : merged.merge.to_target) {
-        const auto at = std::find(layout.begin(), layout.end(), field.property);
-        if (at != layout.end()) {
-            const auto place = static_cast<std::size_t>(at - layout.begin());
-            merged.shadow[place] = field.property->compared ? held.values[place] : shadow[place];
+        if (const auto place = record::place_of(layout, field.property)) {
+            merged.shadow[*place] = field.property->compared ? held.values[*place] : shadow[*place];
         }
     }
     for (const record::Field& field : merged.merge.to_crm) {
-        const auto at = std::find(layout.begin(), layout.end(), field.property);
         merged.before.push_back(
-            record.desired->values[static_cast<std::size_t>(at - layout.begin())]);
+            record.desired->values[record::place_of(layout, field.property).value()]);
     }
     if (!merged.merge.to_target.empty()) {
         pending_.push_back(key);

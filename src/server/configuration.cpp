@@ -207,12 +207,8 @@ void read_queries(LinkConfiguration& link) {
     }
 }
 
-std::size_t place_of(const LinkConfiguration& link, std::string_view property) {
-    std::size_t place = 0;
-    while (place < link.rules.layout.size() && link.rules.layout[place]->name != property) {
-        ++place;
-    }
-    return place;
+std::optional<std::size_t> place_of(const LinkConfiguration& link, std::string_view property) {
+    return record::place_of(link.rules.layout, record::find_property(property, link.rules.object));
 }
 
 // The columns that an inbound link writes, and what they get.
@@ -234,15 +230,14 @@ void read_inbound(LinkConfiguration& link) {
         "JOIN crmsync.mapping_in_force($1) m ON m.property = c.property",
         link.id);
     for (std::uint64_t row = 0; row < columns.size(); ++row) {
-        InboundField& field = link.fields_in.at(place_of(link, columns.text(row, 0)));
+        InboundField& field = link.fields_in[place_of(link, columns.text(row, 0)).value()];
         field.column = columns.string(row, 1);
         field.expression = columns.string(row, 2);
         const std::string_view fallback = columns.text(row, 3);
         if (fallback.starts_with("'")) {
             field.constant = std::string(fallback.substr(1, fallback.size() - 2));
-        } else if (const std::size_t place = place_of(link, fallback);
-                   place < link.rules.layout.size()) {
-            field.fallback = place;
+        } else {
+            field.fallback = place_of(link, fallback);
         }
     }
     const pg::Rows values = pg::query(
@@ -251,9 +246,8 @@ void read_inbound(LinkConfiguration& link) {
         "pg_catalog.jsonb_path_query(v.value, 'lax $[*]') AS p(value)",
         link.id);
     for (std::uint64_t row = 0; row < values.size(); ++row) {
-        const std::size_t place = place_of(link, values.text(row, 0));
-        if (place < link.fields_in.size()) {
-            auto& map = link.fields_in[place].crm_values;
+        if (const auto place = place_of(link, values.text(row, 0))) {
+            auto& map = link.fields_in[*place].crm_values;
             if (!map) {
                 map.emplace();
             }

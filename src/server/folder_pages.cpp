@@ -1,5 +1,7 @@
 #include "server/folder_pages.h"
 
+#include <set>
+
 #include "server/query.h"
 
 namespace crmsync {
@@ -38,9 +40,19 @@ void note_arrivals(int mailbox, const Changes& changes) {
         mailbox, &changes.ids, &changes.change_keys, &changes.gone);
 }
 
-bool is_being_listed(int mailbox) {
-    return !pg::query("SELECT FROM crmsync.mailbox WHERE id = $1 AND listing IS NOT NULL", mailbox)
-                .empty();
+// Those of the mailboxes whose folder is being read from the start.
+std::set<int> being_listed(const std::vector<sync::FolderPage>& pages) {
+    pg::IntegerArray mailboxes;
+    for (const sync::FolderPage& page : pages) {
+        mailboxes.push_back(page.mailbox);
+    }
+    const pg::Rows rows = pg::query(
+        "SELECT id FROM crmsync.mailbox WHERE id = ANY ($1) AND listing IS NOT NULL", &mailboxes);
+    std::set<int> listing;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        listing.insert(static_cast<int>(rows.integer(row, 0)));
+    }
+    return listing;
 }
 
 void begin_listing(int mailbox) {
@@ -69,13 +81,12 @@ void end_listing(int mailbox) {
     pg::query("UPDATE crmsync.mailbox SET listing = NULL WHERE id = $1", mailbox);
 }
 
-void write_page(const sync::FolderPage& page) {
+void write_page(const sync::FolderPage& page, bool listing) {
     const Changes changes = changes_of(page);
     if (page.from_start) {
         begin_listing(page.mailbox);
     }
-    const bool listing = page.from_start || is_being_listed(page.mailbox);
-    // An unchanged folder costs nothing: the state of before says the same.
+    // Of an unchanged folder nothing is written: the state of before says the same.
     if (changes.ids.empty() && page.complete && !listing) {
         return;
     }
@@ -93,9 +104,13 @@ void write_page(const sync::FolderPage& page) {
 }  // namespace
 
 void write_pages(const std::vector<sync::FolderPage>& pages) {
+    if (pages.empty()) {
+        return;
+    }
+    const std::set<int> listing = being_listed(pages);
     for (const sync::FolderPage& page : pages) {
         if (page.listed) {
-            write_page(page);
+            write_page(page, page.from_start || listing.contains(page.mailbox));
         }
     }
 }

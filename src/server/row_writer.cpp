@@ -18,9 +18,7 @@ using Group = std::vector<const RowChange*>;
 Columns columns_of(const LinkConfiguration& link, const RowChange& change) {
     Columns columns;
     for (const record::Field& field : change.fields) {
-        const auto at =
-            std::find(link.rules.layout.begin(), link.rules.layout.end(), field.property);
-        columns.push_back(static_cast<std::size_t>(at - link.rules.layout.begin()));
+        columns.push_back(record::place_of(link.rules.layout, field.property).value());
     }
     std::sort(columns.begin(), columns.end());
     return columns;

@@ -20,6 +20,9 @@ using namespace std::chrono_literals;
 constexpr auto poll_interval = 5s;
 constexpr auto trigger_check_interval = 5s;
 
+// Before the mailboxes of an inbound link that met an error are read again.
+constexpr auto pause_after_error = 10s;
+
 // New work is read when fewer tasks than this wait for a target.
 constexpr std::size_t low_water = 4000;
 
@@ -410,6 +413,8 @@ void Worker::guard_link(const LinkConfiguration& link, const std::function<void(
         pg::check_interrupts();
         runtime.more = false;
         runtime.more_deletes = false;
+        runtime.more_arrivals = false;
+        runtime.not_before = Clock::now() + pause_after_error;
         // Two writers of our tables met: simply again. Took too long: again, and less of it.
         if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
             (error.sqlstate == ERRCODE_QUERY_CANCELED && runtime.position.shrink())) {

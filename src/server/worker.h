@@ -44,6 +44,7 @@ class Worker {
         bool trouble_known = false;  // whether what another process noted of it is still true
         Clock::time_point triggers_checked{};
         Clock::time_point next_reading{};  // inbound: of all mailboxes
+        Clock::time_point not_before{};    // inbound: after an error
         bool more_arrivals = false;        // inbound: there are more than were fetched
         std::int64_t done = 0;             // records of the pass under way
         std::int64_t total = 0;            // 0: no long pass is under way

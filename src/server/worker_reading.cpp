@@ -23,14 +23,20 @@ Worker::Clock::time_point Worker::next_reading() const {
     for (const auto& [id, link] : configuration_.links) {
         const auto runtime = runtimes_.find(id);
         if (link.inbound && link.problem.empty() && runtime != runtimes_.end() &&
-            engine_.available(link.target, Clock::now())) {
-            earliest = std::min(earliest, runtime->second.next_reading);
+            wants_work(link)) {
+            earliest = std::min(earliest,
+                                std::max(runtime->second.next_reading, runtime->second.not_before));
         }
     }
     return earliest;
 }
 
+// Not while the target is not to be tried, nor right after the link met an error: what was fetched
+// would only come back at once.
 void Worker::read_inbound(const LinkConfiguration& link) {
+    if (!wants_work(link) || Clock::now() < runtimes_[link.id].not_before) {
+        return;
+    }
     guard_link(link, [&] {
         read_mailboxes(link);
         fetch(link);
@@ -41,7 +47,7 @@ void Worker::read_inbound(const LinkConfiguration& link) {
 void Worker::read_mailboxes(const LinkConfiguration& link) {
     LinkRuntime& runtime = runtimes_[link.id];
     const auto now = Clock::now();
-    if (now < runtime.next_reading || !engine_.available(link.target, now)) {
+    if (now < runtime.next_reading) {
         return;
     }
     runtime.next_reading = now + link.interval.value_or(default_reading_interval);

@@ -39,13 +39,6 @@ bool knows_before(const Task& task) {
            !task.fields.empty();
 }
 
-std::optional<std::size_t> place_of(const record::Layout& layout,
-                                    const record::Property* property) {
-    const auto at = std::find(layout.begin(), layout.end(), property);
-    return at == layout.end() ? std::nullopt
-                              : std::optional(static_cast<std::size_t>(at - layout.begin()));
-}
-
 // Decides the task anew by what the item holds now.
 void merge_with(Task& task, const record::Values& held) {
     const Rules& rules = *task.desired->rules;

@@ -7,6 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use CrmSync::EndToEnd;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $stage = CrmSync::EndToEnd->new('both_ways');
@@ -116,6 +117,18 @@ user_changes($one, 1, 'contacts:Surname' => 'Later');
 comes_in(1, 'First1 Later', 'a sync state that is worth nothing is got over');
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.mailbox WHERE listing IS NOT NULL') eq '0' }, 'by reading the whole folder', 20);
 is($stage->sql("SELECT count(*) FROM crmsync.item WHERE state = 'linked'"), '10', 'which deletes nothing');
+
+# ---- while nothing can be fetched, nothing is tried again and again
+sub worker_ticks { my @stat = split ' ', slurp_file('/proc/' . $stage->worker_pid . '/stat'); return $stat[-1 - 51 + 13] + $stat[-1 - 51 + 14] }
+$exchange->post('server', password => 'another');
+$stage->until_true(sub { $stage->target('code IS NOT NULL AND next_attempt IS NULL') eq 't' }, 'the target is stopped', 30);
+$stage->sql('INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT mailbox, remote_id FROM crmsync.item LIMIT 1; SELECT crmsync.wake()');
+my $before = worker_ticks();
+sleep 4;
+cmp_ok(worker_ticks() - $before, '<', 100, 'what has arrived waits without work');
+$exchange->post('server', password => 'secret');
+$stage->sql("SELECT crmsync.resume_target('exchange')");
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'and is looked at when the target works', 30);
 
 # ---- a crash in between
 user_changes($two, $_, 'contacts:GivenName' => "Crash$_") for 1 .. 5;
