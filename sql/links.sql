@@ -148,6 +148,7 @@ SELECT crmsync.drop_target('directory');
 SELECT crmsync.drop_link('view', 'delete');
 SELECT crmsync.drop_link('view', 'burn');
 SELECT crmsync.drop_link('view');
+SELECT count(*) FROM crmsync.item;
 SELECT crmsync.drop_link('view');
 SELECT crmsync.drop_target('exchange', cascade => true);
 SELECT name FROM crmsync.links;

@@ -146,10 +146,12 @@ COMMENT ON COLUMN crmsync.mailbox.since IS 'when the failures began';
 COMMENT ON COLUMN crmsync.mailbox.sync_state IS 'up to where the folder has been read, as the server puts it; NULL: it is read from the start';
 COMMENT ON COLUMN crmsync.mailbox.listing IS 'since when the folder is read from the start, to the end of which an item that was not named is looked at';
 
+-- Items come by the million, and a foreign key is checked row by row. Who inserts some locks their
+-- mailboxes (FOR KEY SHARE) instead, once for all of them; an item of a mailbox that goes, goes too.
 CREATE TABLE crmsync.item (
-    link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
+    link        integer NOT NULL,
     record      text NOT NULL COLLATE "C",
-    mailbox     integer NOT NULL REFERENCES crmsync.mailbox ON DELETE CASCADE,
+    mailbox     integer NOT NULL,
     remote_id   text COLLATE "C",
     change_key  text COLLATE "C",
     shadow      jsonb,
@@ -172,6 +174,18 @@ COMMENT ON COLUMN crmsync.item.origin IS 'crm: we created it; adopted: matched b
 COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted by the guard; ldap: missing, within the grace time or held; gone: vanished on the other side, or disabled because it vanished there';
 COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving: confirm_deletes has let it pass the guard; not of imports, see the table held';
 COMMENT ON COLUMN crmsync.item.since IS 'when it came to this state';
+
+CREATE FUNCTION crmsync.forget_items() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM crmsync.item i USING gone WHERE i.mailbox = gone.id;
+    RETURN NULL;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.forget_items() IS 'trigger of crmsync.mailbox: the items of a mailbox go with it';
+CREATE TRIGGER forget_items AFTER DELETE ON crmsync.mailbox
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION crmsync.forget_items();
 
 -- Level-triggered, too: an arrival says that an item is to be looked at, not what happened to it.
 CREATE TABLE crmsync.arrival (

@@ -160,6 +160,7 @@ void Incoming::find_moved(const std::vector<const Outcome*>& unknown) {
         "SELECT $5, u.record, u.mailbox, u.id, u.change_key "
         "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
         "AS u(record, mailbox, id, change_key) "
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m "
         "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
         "change_key = excluded.change_key, state = 'linked', since = pg_catalog.now() "
         "WHERE i.state IN ('absent', 'gone') RETURNING record, mailbox",

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "server/error_text.h"
-#include "server/foreign_keys.h"
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/record_key.h"
@@ -259,6 +258,7 @@ void DirectoryMerge::merge_slice(Slice slice) {
 
 void DirectoryMerge::merge_rows(Slice slice) {
     pg::Transaction transaction("merging entries of link " + link_.name, read_committed);
+    hold_mailbox();
     check_still_runs(link_);
     const pg::Rows counts = pg::query(
         "SELECT pg_catalog.count(*) FILTER (WHERE record IS NULL), pg_catalog.count(record), "
@@ -292,6 +292,11 @@ std::string DirectoryMerge::changes_within(Slice slice) {
     return " AND c.ctid >= '" + tid(slice.begin) + "' AND c.ctid < '" + tid(slice.end) + "'";
 }
 
+// To the end of the transaction: the mailbox must not go while it gets items.
+void DirectoryMerge::hold_mailbox() const {
+    pg::query("SELECT FROM crmsync.mailbox WHERE id = $1 FOR KEY SHARE", link_.mailbox);
+}
+
 void DirectoryMerge::insert_rows(const std::string& within, const std::string& entries) {
     const pg::QueryOptions as_owner{.owner = link_.owner, .once = true};
     std::uint64_t keys = pg::query(key_statement_ + within, {}, as_owner).size();
@@ -300,13 +305,6 @@ void DirectoryMerge::insert_rows(const std::string& within, const std::string& e
     if (link_.triggers_may_interfere || inserted.size() != keys) {
         forget_rows_that_are_not_there();
     }
-    // Each row's foreign keys lead to the same link and mailbox: one lock says all that checking
-    // them row by row would.
-    pg::query(
-        "SELECT FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link "
-        "WHERE m.id = $1 FOR KEY SHARE",
-        link_.mailbox);
-    check_foreign_keys(false);
     const pg::Parameter parameters[] = {link_.id, link_.mailbox};
     if (had_items_) {
         // A key can come back after its row was deleted in the CRM.
@@ -323,7 +321,6 @@ void DirectoryMerge::insert_rows(const std::string& within, const std::string& e
         "JOIN pg_temp.crmsync_entry e ON e.ctid = d.entry WHERE true" +
             entries,
         parameters, {.once = true});
-    check_foreign_keys(true);
     outcome_.created += static_cast<std::int64_t>(items.size());
     pg::query("TRUNCATE pg_temp.crmsync_created", {}, {.once = true});
 }

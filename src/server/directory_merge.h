@@ -96,6 +96,7 @@ class DirectoryMerge {
     void merge_slice(Slice slice);
     void merge_rows(Slice slice);
     static std::string changes_within(Slice slice);
+    void hold_mailbox() const;
     void insert_rows(const std::string& within, const std::string& entries);
     std::uint64_t refuse_long_keys(const std::string& table);
     void forget_rows_that_are_not_there();

@@ -4,7 +4,6 @@
 
 #include "server/conflicts.h"
 #include "server/folder_pages.h"
-#include "server/foreign_keys.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
 #include "server/pending_records.h"
@@ -61,7 +60,6 @@ void write_items(const std::vector<const Outcome*>& written, const LinkOfMailbox
                         outcome->agreed ? *outcome->agreed : outcome->desired->values,
                         merge ? Absent::as_null : Absent::left_out));
     }
-    check_foreign_keys(false);
     pg::query(
         "INSERT INTO crmsync.item AS i "
         "(link, record, mailbox, remote_id, change_key, shadow) "
@@ -76,7 +74,6 @@ void write_items(const std::vector<const Outcome*>& written, const LinkOfMailbox
             ", "
             "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END",
         &pairs.records, &pairs.mailboxes, &ids, &change_keys, &shadows, &links);
-    check_foreign_keys(true);
 }
 
 void write_by_action(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of) {
