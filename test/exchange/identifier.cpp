@@ -3,7 +3,6 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-#include <cstdio>
 #include <stdexcept>
 
 namespace stand_in {
@@ -65,13 +64,14 @@ Guid random_guid() {
 }
 
 std::string format_guid(const Guid& guid) {
+    constexpr char digits[] = "0123456789abcdef";
     std::string text;
-    char two[3];
+    text.reserve(36);
     for (std::size_t i = 0; i < guid.size(); ++i) {
         if (i == 4 || i == 6 || i == 8 || i == 10)
             text += '-';
-        std::snprintf(two, sizeof two, "%02x", guid[i]);
-        text += two;
+        text += digits[guid[i] >> 4];
+        text += digits[guid[i] & 15];
     }
     return text;
 }

@@ -274,6 +274,10 @@ class Checker {
 void check_characters(std::string_view source) {
     for (std::size_t at = 0; at < source.size();) {
         auto c = static_cast<unsigned char>(source[at]);
+        if (c >= 0x20 && c < 0x7f && c != '&') {  // nearly all of them
+            ++at;
+            continue;
+        }
         if (c == '&' && source.substr(at).starts_with("&#"))
             check_reference(source, at);
         std::size_t length = legal_character(source, at);

@@ -75,12 +75,18 @@ std::string_view local_name(pugi::xml_node node) {
 std::string_view namespace_of(pugi::xml_node node) {
     std::string_view name = node.name();
     std::size_t colon = name.find(':');
-    std::string declaration = "xmlns";
-    if (colon != std::string_view::npos)
-        declaration += ":" + std::string(name.substr(0, colon));
+    std::string_view prefix = colon == std::string_view::npos ? "" : name.substr(0, colon);
+    auto declares = [&](std::string_view attribute) {
+        if (!attribute.starts_with("xmlns"))
+            return false;
+        attribute.remove_prefix(5);
+        return prefix.empty() ? attribute.empty()
+                              : attribute.starts_with(':') && attribute.substr(1) == prefix;
+    };
     for (; node; node = node.parent())
-        if (pugi::xml_attribute found = node.attribute(declaration.c_str()))
-            return found.value();
+        for (pugi::xml_attribute attribute : node.attributes())
+            if (declares(attribute.name()))
+                return attribute.value();
     return {};
 }
 
