@@ -1,46 +1,16 @@
 #include "net/client.h"
 
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <map>
-#include <stdexcept>
 
 #include "net/connection_pool.h"
 #include "net/curl.h"
+#include "net/descriptor.h"
 
 namespace crmsync::net {
-
-namespace {
-
-class Descriptor {
-  public:
-    explicit Descriptor(int number) : number_(number) {}
-    ~Descriptor() {
-        if (number_ >= 0)
-            close(number_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int number() const noexcept { return number_; }
-
-  private:
-    int number_;
-};
-
-int make_epoll() {
-    const int number = epoll_create1(EPOLL_CLOEXEC);
-    if (number < 0)
-        throw std::runtime_error(std::string("could not create an epoll descriptor: ") +
-                                 std::strerror(errno));
-    return number;
-}
-
-}  // namespace
 
 struct Client::State {
     struct Entry {
@@ -48,7 +18,7 @@ struct Client::State {
         std::unique_ptr<ConnectionPool> pool;
     };
 
-    Descriptor events{make_epoll()};
+    Descriptor events = make_epoll();
     // By a number that is never used again, which the events carry: one that is reported after its
     // pool has gone finds nothing.
     std::map<std::uint32_t, Entry> pools;
@@ -149,6 +119,15 @@ void Client::cancel(const Endpoint* endpoint) {
     for (auto& [number, entry] : state_->pools)
         if (entry.endpoint.lock().get() == endpoint)
             entry.pool->cancel();
+}
+
+std::vector<Ticket> Client::recall(const Endpoint* endpoint) {
+    std::vector<Ticket> tickets;
+    for (auto& [number, entry] : state_->pools)
+        if (endpoint == nullptr || entry.endpoint.lock().get() == endpoint)
+            entry.pool->recall(tickets);
+    state_->in_flight -= tickets.size();
+    return tickets;
 }
 
 std::size_t Client::in_flight() const noexcept {

@@ -115,6 +115,10 @@ class Client {
     // Gives up every request of this endpoint; their completions come with kind cancelled.
     void cancel(const Endpoint* endpoint);
 
+    // Takes back the requests of this endpoint, or of all (nullptr), that have not begun. There
+    // are no completions for them.
+    std::vector<Ticket> recall(const Endpoint* endpoint);
+
     // Requests whose completion advance() has not returned yet.
     std::size_t in_flight() const noexcept;
 

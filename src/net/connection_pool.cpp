@@ -74,6 +74,12 @@ void ConnectionPool::submit(Ticket ticket, Request request) {
     waiting_.push_back({ticket, std::move(request), std::move(headers)});
 }
 
+void ConnectionPool::recall(std::vector<Ticket>& tickets) {
+    for (const Waiting& waiting : waiting_)
+        tickets.push_back(waiting.ticket);
+    waiting_.clear();
+}
+
 bool ConnectionPool::is_idle() const noexcept {
     return waiting_.empty() && active_.empty() && finished_.empty() && !token_transfer_;
 }

@@ -43,6 +43,9 @@ class ConnectionPool {
     // Gives up everything; advance() returns the completions.
     void cancel();
 
+    // Takes back what has not begun, and appends its tickets.
+    void recall(std::vector<Ticket>& tickets);
+
     bool is_idle() const noexcept;
 
   private:

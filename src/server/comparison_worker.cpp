@@ -8,6 +8,7 @@
 //                  go into temporary tables
 //   transactions   slices of them become pending, which the resident worker begins with at once
 //   transaction    the comparison is done, unless another was asked for meanwhile
+#include <algorithm>
 #include <string>
 
 #include "server/configuration.h"
@@ -25,7 +26,11 @@ namespace crmsync {
 namespace {
 
 constexpr std::int32_t lock_space = 0x63726d63;  // of the advisory locks, one for each link
-constexpr std::int64_t blocks_at_once = 100;     // some 20,000 records
+
+// Of records that become pending together: some 200 a block. A small first slice lets the resident
+// worker begin.
+constexpr std::int64_t first_blocks = 2;
+constexpr std::int64_t most_blocks = 100;
 
 constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
 
@@ -164,7 +169,9 @@ class Comparison {
     }
 
     void make_pending() {
-        for (std::int64_t block = 0; block < blocks_; block += blocks_at_once) {
+        std::int64_t count = first_blocks;
+        for (std::int64_t block = 0; block < blocks_;
+             block += count, count = std::min(2 * count, most_blocks)) {
             pg::check_interrupts();
             pg::Transaction transaction("comparing link " + name_, read_committed);
             pg::query(
@@ -173,7 +180,7 @@ class Comparison {
                 "WHERE ctid >= ('(' || $2::bigint || ',0)')::tid "
                 "AND ctid < ('(' || $3::bigint || ',0)')::tid "
                 "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
-                id_, block, block + blocks_at_once);
+                id_, block, block + count);
             transaction.commit_lazily();
             preload().wake_worker();
         }

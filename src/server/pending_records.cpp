@@ -11,7 +11,7 @@ namespace {
 
 // What is read at once keeps every target waiting meanwhile.
 constexpr int most_records = 500;
-constexpr double wanted_pairs = 1000;
+constexpr double wanted_pairs = 500;
 
 }  // namespace
 

@@ -6,6 +6,7 @@ extern "C" {
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "optimizer/cost.h"
 #include "postmaster/bgworker.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -347,6 +348,10 @@ void run(Unit* unit) {
                           0, false);
         set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
                           GUC_ACTION_SAVE, true, 0, false);
+        if (!enable_seqscan) {  // see prefer_indexes()
+            set_config_option("enable_seqscan", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                              true, 0, false);
+        }
     }
     // Nobody waits for a worker's statements, so nobody would cancel what never ends.
     const int timeout = restricted && MyBgworkerEntry != nullptr ? longest(unit->options) : 0;

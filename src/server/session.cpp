@@ -49,6 +49,10 @@ void configure_session(const char* lock_timeout) {
     });
 }
 
+void prefer_indexes() {
+    pg::guard([] { SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE); });
+}
+
 void rest(std::chrono::milliseconds pause) {
     constexpr std::chrono::milliseconds slice{200};
     while (pause.count() > 0) {

@@ -14,6 +14,10 @@ void connect_worker(Datum database);
 // lock_timeout: as in SQL.
 void configure_session(const char* lock_timeout);
 
+// Of a process that only ever looks up a few rows of our tables: their indexes are used, even where
+// a table was empty when it was last analyzed. The queries of owners are planned as usual.
+void prefer_indexes();
+
 // Does nothing for so long; a termination ends the process in here.
 void rest(std::chrono::milliseconds pause);
 

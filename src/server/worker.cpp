@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "exchange/ews/protocol.h"
 #include "server/delete_guard.h"
 #include "server/history.h"
 #include "server/log.h"
@@ -24,7 +23,7 @@ constexpr auto trigger_check_interval = 5s;
 constexpr auto pause_after_error = 10s;
 
 // New work is read when fewer tasks than this wait for a target.
-constexpr std::size_t low_water = 4000;
+constexpr std::size_t low_water = 12000;
 
 // Results that are recorded together, if they come within this time.
 constexpr std::size_t results_at_once = 500;
@@ -47,38 +46,43 @@ void log_line(const std::string& text) {
 }  // namespace
 
 Worker::Worker()
-    : events_(client_.descriptor()),
+    : events_(courier_.descriptor()),
       imports_("crmsync_directory_main", "crmsync directory"),
       comparisons_("crmsync_comparison_main", "crmsync comparison") {}
 
+// Turns are short, whatever there is to do: a server is not to wait for its next request while we
+// record or decide.
 void Worker::run() {
     auto next_poll = Clock::now();
     auto next_housekeeping = Clock::now() + 1min;
     bool look = true;
     for (;;) {
-        pg::report_idle(client_.in_flight() > 0 ? "waiting for targets" : "waiting for changes");
+        pg::report_idle(courier_.under_way() > 0 ? "waiting for targets" : "waiting for changes");
         look |= preload().take_wakeup();
-        const auto woken = events_.wait(look || wants_more() ? 0ms : next_wait(next_poll));
+        const auto woken =
+            events_.wait(look || next_link() != nullptr ? 0ms : next_wait(next_poll));
         reread_ |= events_.take_reloaded();
         look |= woken == EventLoop::Woken::by_latch;
         look |= preload().take_wakeup();
         receive();
         send();
         take_results();
-        if (!results_may_wait()) {
-            record_results();
-        }
         const auto now = Clock::now();
         const bool poll = now >= next_poll;
         if (poll) {
             next_poll = now + poll_interval;
         }
         look |= std::exchange(again_, false) || now >= next_reading();
-        if (preload().enabled() && (look || poll || wants_more())) {
+        if (preload().enabled() && (look || poll)) {
             record_results();
             pass(poll);
-            send();
+            work();
+        } else if (!results_may_wait()) {
+            record_results();
+        } else if (preload().enabled()) {
+            work();
         }
+        send();
         look = std::exchange(again_, false);
         if (now >= next_housekeeping) {
             next_housekeeping = now + 1min;
@@ -94,9 +98,6 @@ std::optional<std::chrono::milliseconds> Worker::next_wait(Clock::time_point nex
         until = std::min(until, std::max(*engine, now));
     }
     auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - now);
-    if (const auto network = client_.timeout()) {
-        wait = std::min(wait, *network);
-    }
     if (!results_.empty()) {
         wait = std::min(wait, longest_wait_for_results);
     }
@@ -104,21 +105,25 @@ std::optional<std::chrono::milliseconds> Worker::next_wait(Clock::time_point nex
 }
 
 void Worker::receive() {
-    for (net::Completion& completion : client_.advance()) {
-        const auto sent = sent_.find(completion.ticket);
+    for (exchange::Delivery& delivery : courier_.take()) {
+        const auto sent = sent_.find(delivery.id);
         if (sent == sent_.end()) {
             continue;
         }
-        const sync::Sending& sending = sent->second.sending;
-        exchange::Answer answer = exchange::ews::read(sending.operation, completion.response);
-        const auto target = configuration_.targets.find(sending.target);
-        if (answer.failure && answer.failure->disposition == exchange::Disposition::credentials &&
-            target != configuration_.targets.end() &&
-            target->second.endpoint != sent->second.endpoint) {
-            // Of the credentials that somebody has just replaced: the new ones have their try.
-            answer.failure->disposition = exchange::Disposition::back_off;
+        if (!delivery.answer) {
+            engine_.not_sent(sent->second.sending);
+        } else {
+            exchange::Answer& answer = *delivery.answer;
+            const auto target = configuration_.targets.find(sent->second.target);
+            if (answer.failure &&
+                answer.failure->disposition == exchange::Disposition::credentials &&
+                target != configuration_.targets.end() &&
+                target->second.endpoint != sent->second.endpoint) {
+                // Of the credentials that somebody has just replaced: the new ones have their try.
+                answer.failure->disposition = exchange::Disposition::back_off;
+            }
+            engine_.answer(sent->second.sending, std::move(answer), Clock::now());
         }
-        engine_.answer(sending.id, std::move(answer), Clock::now());
         sent_.erase(sent);
     }
 }
@@ -133,25 +138,18 @@ void Worker::send() {
     }
     while (auto sending = engine_.next(Clock::now())) {
         const auto target = configuration_.targets.find(sending->target);
-        exchange::Answer refused;
-        if (target == configuration_.targets.end() || !target->second.endpoint) {
-            refused.failure = {exchange::Disposition::target_broken, "configuration",
-                               target == configuration_.targets.end()
-                                   ? std::string("the target does not exist any more")
-                                   : target->second.problem};
-        } else {
-            try {
-                net::Request request = exchange::ews::render(sending->operation, sending->account);
-                request.session = sending->account.mailbox;
-                request.repeatable = exchange::only_reads(sending->operation);
-                const net::Ticket ticket =
-                    client_.submit(target->second.endpoint, std::move(request));
-                sent_.emplace(ticket, Sent{std::move(*sending), target->second.endpoint});
-                continue;
-            } catch (const std::exception& error) {
-                refused.failure = {exchange::Disposition::bisect, "request", error.what()};
-            }
+        if (target != configuration_.targets.end() && target->second.endpoint) {
+            sent_.emplace(++last_parcel_,
+                          Sent{sending->id, sending->target, target->second.endpoint});
+            courier_.send({last_parcel_, target->second.endpoint, std::move(sending->operation),
+                           std::move(sending->account)});
+            continue;
         }
+        exchange::Answer refused;
+        refused.failure = {exchange::Disposition::target_broken, "configuration",
+                           target == configuration_.targets.end()
+                               ? std::string("the target does not exist any more")
+                               : target->second.problem};
         engine_.answer(sending->id, std::move(refused), Clock::now());
     }
 }
@@ -177,9 +175,11 @@ void Worker::count(const sync::Outcome& outcome) {
 }
 
 // A handful of statements records any number of results: while more are about to come they wait.
+// Not what others are decided by: an item that was met in a mailbox.
 bool Worker::results_may_wait() const {
-    return results_.outcomes.size() < results_at_once && client_.in_flight() > 0 &&
-           Clock::now() - results_since_ < longest_wait_for_results;
+    return results_.empty() ||
+           (!something_found_ && results_.outcomes.size() < results_at_once &&
+            courier_.under_way() > 0 && Clock::now() - results_since_ < longest_wait_for_results);
 }
 
 void Worker::take_results() {
@@ -187,6 +187,7 @@ void Worker::take_results() {
         results_since_ = Clock::now();
     }
     for (sync::Outcome& outcome : engine_.take_outcomes()) {
+        something_found_ |= outcome.result == sync::Result::found;
         results_.outcomes.push_back(std::move(outcome));
     }
     auto mailboxes = engine_.take_mailbox_changes();
@@ -218,6 +219,7 @@ void Worker::record_results() {
     write_results(results_);
     const std::vector<sync::FolderPage> pages = std::move(results_.pages);
     results_ = Results{};
+    something_found_ = false;
     for (const sync::FolderPage& page : pages) {
         if (page.listed && !page.complete && engine_.knows_mailbox(page.mailbox)) {
             engine_.list_changes(page.mailbox, page.state);
@@ -260,14 +262,9 @@ void Worker::pass(bool everything) {
     log_.consume(position_requested_);
     position_requested_ = false;
     const Survey survey = take_survey(everything);
-    for (auto& [id, runtime] : runtimes_) {
-        const auto& busy = survey.busy_links;
-        if (std::find(busy.begin(), busy.end(), id) == busy.end()) {
-            runtime.more = runtime.more_deletes = false;
-        }
-    }
     note_targets(survey);
     reconfigure(survey.fingerprint);
+    note_links(survey);
     if (everything) {
         log_.rotate();
     }
@@ -287,12 +284,6 @@ void Worker::pass(bool everything) {
             read_inbound(link);
         }
     }
-    for (const int id : survey.busy_links) {
-        const auto link = configuration_.links.find(id);
-        if (link != configuration_.links.end() && wants_work(link->second)) {
-            work_on(link->second, survey.due_comparisons.contains(id));
-        }
-    }
 }
 
 void Worker::reconfigure(const std::string& fingerprint) {
@@ -309,7 +300,8 @@ void Worker::reconfigure(const std::string& fingerprint) {
     }
     configuration_ = std::move(configuration);
     for (const auto& [name, target] : configuration_.targets) {
-        engine_.set_target(name, target.endpoint ? target.endpoint->max_connections : 1);
+        const int connections = target.endpoint ? target.endpoint->max_connections : 1;
+        engine_.set_target(name, connections, connections);
     }
     fingerprint_ = fingerprint;
     reread_ = false;
@@ -317,17 +309,18 @@ void Worker::reconfigure(const std::string& fingerprint) {
 
 // What is queued was decided by what was configured before: it is decided anew.
 void Worker::take_back() {
+    courier_.recall();
     engine_.release(
         {exchange::Disposition::back_off, "configuration", "the configuration changed"});
     for (auto& [id, runtime] : runtimes_) {
         runtime.position = PendingPosition{};
-        runtime.more = true;
     }
 }
 
 // Under another identity nothing is known of any folder: another database may have written there.
 void Worker::start_afresh() {
     record_results();
+    courier_.recall();
     engine_ = sync::Engine();
     sent_.clear();
     in_flight_ = WorkInFlight();
@@ -346,6 +339,21 @@ void Worker::note_targets(const Survey& survey) {
             engine_.retry(health.target);
             reread_ = true;
         }
+    }
+}
+
+void Worker::note_links(const Survey& survey) {
+    for (auto& [id, runtime] : runtimes_) {
+        const auto& busy = survey.busy_links;
+        if (std::find(busy.begin(), busy.end(), id) == busy.end()) {
+            runtime.more = runtime.more_deletes = false;
+        }
+    }
+    for (const int id : survey.busy_links) {
+        runtimes_[id].more = true;
+    }
+    for (const int id : survey.due_comparisons) {
+        runtimes_[id].comparison_due = true;
     }
 }
 
@@ -390,18 +398,44 @@ bool Worker::wants_work(const LinkConfiguration& link) const {
     return engine_.available(link.target, Clock::now()) && engine_.queued(link.target) < low_water;
 }
 
-bool Worker::wants_more() const {
-    return may_send() &&
-           std::any_of(configuration_.links.begin(), configuration_.links.end(),
-                       [&](const auto& entry) {
-                           const auto runtime = runtimes_.find(entry.first);
-                           if (runtime == runtimes_.end() || !wants_work(entry.second)) {
-                               return false;
-                           }
-                           return runtime->second.more || runtime->second.more_arrivals ||
-                                  (runtime->second.more_deletes &&
-                                   engine_.queued(entry.second.target) < most_deletes_at_once / 2);
-                       });
+// Whose turn it is among the links that there is something to do for; nullptr: nobody's.
+const LinkConfiguration* Worker::next_link() const {
+    if (!may_send()) {
+        return nullptr;
+    }
+    const LinkConfiguration* first = nullptr;
+    for (const auto& [id, link] : configuration_.links) {
+        const auto runtime = runtimes_.find(id);
+        if (runtime == runtimes_.end() || !wants_work(link) || !has_more(link, runtime->second)) {
+            continue;
+        }
+        if (id > last_link_) {
+            return &link;
+        }
+        first = first == nullptr ? &link : first;
+    }
+    return first;
+}
+
+bool Worker::has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const {
+    return runtime.more || runtime.more_arrivals ||
+           (runtime.more_deletes && engine_.queued(link.target) < most_deletes_at_once / 2);
+}
+
+// One step for one link.
+void Worker::work() {
+    const LinkConfiguration* link = next_link();
+    if (link == nullptr) {
+        return;
+    }
+    last_link_ = link->id;
+    const LinkRuntime& runtime = runtimes_.at(link->id);
+    if (runtime.more_arrivals) {
+        read_inbound(*link);
+    }
+    if (runtime.more || runtime.more_deletes) {
+        work_on(*link);
+    }
 }
 
 // Does something for a link; an error of its own keeps it from working, and no other.
@@ -429,7 +463,7 @@ void Worker::guard_link(const LinkConfiguration& link, const std::function<void(
     }
 }
 
-void Worker::work_on(const LinkConfiguration& link, bool comparison_due) {
+void Worker::work_on(const LinkConfiguration& link) {
     LinkRuntime& runtime = runtimes_[link.id];
     guard_link(link, [&] {
         if (!link.problem.empty()) {
@@ -464,7 +498,7 @@ void Worker::work_on(const LinkConfiguration& link, bool comparison_due) {
         runtime.trouble_known = true;
         begin(link, std::move(work));
         report_progress(link.id, runtime);
-        if (comparison_due) {
+        if (std::exchange(runtime.comparison_due, false)) {
             start_run(comparisons_, link.id);
         }
         if (std::exchange(runtime.in_trouble, false)) {

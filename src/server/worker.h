@@ -11,8 +11,9 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 
-#include "net/client.h"
+#include "exchange/courier.h"
 #include "server/arrivals.h"
 #include "server/change_log.h"
 #include "server/configuration.h"
@@ -33,6 +34,9 @@ class Worker {
     // Works until the extension is gone; a termination ends the process.
     void run();
 
+    // Ends the thread that speaks to the network, before the process does. False: it is stuck.
+    bool stop() noexcept { return courier_.stop(std::chrono::seconds(1)); }
+
   private:
     using Clock = sync::Clock;
 
@@ -40,6 +44,7 @@ class Worker {
         PendingPosition position;
         bool more = false;
         bool more_deletes = false;
+        bool comparison_due = false;
         bool in_trouble = false;
         bool trouble_known = false;  // whether what another process noted of it is still true
         Clock::time_point triggers_checked{};
@@ -62,9 +67,11 @@ class Worker {
     void take_back();
     void start_afresh();
     void note_targets(const Survey& survey);
+    void note_links(const Survey& survey);
     void start_runs(const Survey& survey);
     bool start_run(RunSchedule& schedule, int link);
-    void work_on(const LinkConfiguration& link, bool comparison_due);
+    void work();
+    void work_on(const LinkConfiguration& link);
     void guard_link(const LinkConfiguration& link, const std::function<void()>& something);
     void read_inbound(const LinkConfiguration& link);
     void read_mailboxes(const LinkConfiguration& link);
@@ -75,11 +82,12 @@ class Worker {
     void count(const sync::Outcome& outcome);
     void report_progress(int link, LinkRuntime& runtime);
     bool wants_work(const LinkConfiguration& link) const;
-    bool wants_more() const;
+    bool has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const;
+    const LinkConfiguration* next_link() const;
     void log_targets(const std::vector<sync::TargetChange>& changes);
     std::optional<std::chrono::milliseconds> next_wait(Clock::time_point next_poll) const;
 
-    net::Client client_;
+    exchange::Courier courier_;
     EventLoop events_;
     sync::Engine engine_;
     ChangeLog log_;
@@ -89,10 +97,12 @@ class Worker {
     WorkInFlight in_flight_;
     std::map<int, LinkRuntime> runtimes_;
     struct Sent {
-        sync::Sending sending;
+        std::uint64_t sending;  // what the engine calls it
+        std::string target;
         std::shared_ptr<const net::Endpoint> endpoint;
     };
-    std::map<net::Ticket, Sent> sent_;
+    std::unordered_map<std::uint64_t, Sent> sent_;  // by parcel
+    std::uint64_t last_parcel_ = 0;
     RunSchedule imports_;
     RunSchedule comparisons_;
     std::set<int> requested_;
@@ -104,6 +114,8 @@ class Worker {
     std::set<ItemName> fetching_;
     Results results_;  // that are not recorded yet
     Clock::time_point results_since_{};
+    bool something_found_ = false;  // among the results
+    int last_link_ = 0;             // whose turn it was
 };
 
 }  // namespace crmsync

@@ -1,6 +1,7 @@
 // The process of the resident worker: from its start to the end of the extension, and what becomes
 // of errors that concern no single link.
 #include <malloc.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <utility>
@@ -9,6 +10,10 @@
 #include "server/session.h"
 #include "server/transaction.h"
 #include "server/worker.h"
+
+extern "C" {
+#include "storage/ipc.h"
+}
 
 namespace crmsync {
 
@@ -24,6 +29,26 @@ void keep_freed_memory() {
     mallopt(M_TOP_PAD, 1 << 20);
 }
 
+// What has to be ended when the process does: exit() destroys what its thread uses.
+Worker* running = nullptr;
+
+void stop_running(int code, Datum) {
+    if (running != nullptr && !running->stop()) {
+        _exit(code);  // nothing of PostgreSQL's is left to be done
+    }
+}
+
+class Running {
+  public:
+    explicit Running(Worker& worker) {
+        running = &worker;
+        pg::guard([] { on_proc_exit(stop_running, Datum{0}); });
+    }
+    ~Running() { running = nullptr; }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+};
+
 // Another session was in the way, or the disk is full: what was not recorded yet is still in memory
 // and is recorded when it goes again.
 bool passes_by_itself(const pg::Error& error) {
@@ -35,11 +60,13 @@ bool passes_by_itself(const pg::Error& error) {
 void work_until_gone() {
     // A lock on a CRM table that somebody holds for long must not stop every other link.
     configure_session("1s");
+    prefer_indexes();
     keep_freed_memory();
     if (!pg::extension_exists() || !preload().attach_worker()) {
         return;
     }
     Worker worker;
+    const Running end_with_process(worker);
     std::chrono::steady_clock::time_point last_trouble{};
     for (;;) {
         try {

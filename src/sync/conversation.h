@@ -54,6 +54,9 @@ class Conversation {
     // outcome are queued again.
     std::optional<exchange::Failure> answer(exchange::Answer answer, Clock::time_point now);
 
+    // The last request was not sent.
+    void not_sent() { requeue_sent(); }
+
     // Gives up what is queued.
     void drop(Result result, const exchange::Failure& failure);
 

@@ -90,9 +90,16 @@ void Engine::make_ready(const Conversation& conversation) {
     }
 }
 
+// Only a target that does well gets requests before it has a connection for them.
+bool Engine::is_full(const Target& target) {
+    const bool does_well = target.worked && target.attempts == 0 && target.troubles == 0 &&
+                           target.window == target.max_connections;
+    return target.in_flight >= target.window + (does_well ? target.ahead : 0);
+}
+
 std::optional<Sending> Engine::next(Clock::time_point now) {
     for (auto& [name, target] : targets_) {
-        if (target.stopped || target.in_flight >= target.window || now < target.not_before) {
+        if (target.stopped || is_full(target) || now < target.not_before) {
             continue;
         }
         const auto mailbox = target.ready.take([&, &busy = target.busy_addresses](int id) {
@@ -117,7 +124,7 @@ std::optional<Clock::time_point> Engine::next_time() const {
     std::optional<Clock::time_point> earliest;
     for (const auto& [name, entry] : targets_) {
         const Target& target = entry;
-        if (target.stopped || target.in_flight >= target.window) {
+        if (target.stopped || is_full(target)) {
             continue;
         }
         target.ready.each([&](int id) {
@@ -133,8 +140,9 @@ std::optional<Clock::time_point> Engine::next_time() const {
 
 // ---- what is known of targets and mailboxes -------------------------------------------------
 
-void Engine::set_target(const std::string& name, int max_connections) {
+void Engine::set_target(const std::string& name, int max_connections, int ahead) {
     Target& target = targets_[name];
+    target.ahead = std::max(0, ahead);
     target.max_connections = std::max(1, max_connections);
     target.window = std::min(target.window, target.max_connections);
 }
@@ -221,17 +229,39 @@ void Engine::list_changes(int mailbox, std::string state) {
     }
 }
 
-void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_point now) {
-    const auto sent = in_flight_.find(sending);
-    if (sent == in_flight_.end()) {
+std::optional<Engine::InFlight> Engine::take_in_flight(std::uint64_t sending) {
+    auto sent = in_flight_.extract(sending);
+    if (sent.empty()) {
+        return std::nullopt;
+    }
+    Target& target = targets_.at(sent.mapped().target);
+    --target.in_flight;
+    target.busy_addresses.erase(sent.mapped().address);
+    return std::move(sent.mapped());
+}
+
+void Engine::not_sent(std::uint64_t sending) {
+    const auto flight = take_in_flight(sending);
+    if (!flight) {
         return;
     }
-    const InFlight flight = std::move(sent->second);
-    in_flight_.erase(sent);
-    Target& target = targets_.at(flight.target);
-    --target.in_flight;
-    target.busy_addresses.erase(flight.address);
+    const Target& target = targets_.at(flight->target);
+    Conversation& conversation = conversations_.at(flight->mailbox);
+    conversation.not_sent();
+    if (target.stopped || flight->releases != target.releases) {
+        drop(conversation, target.last_failure);
+    }
+    collect(conversation);
+    make_ready(conversation);
+}
 
+void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_point now) {
+    const auto taken = take_in_flight(sending);
+    if (!taken) {
+        return;
+    }
+    const InFlight& flight = *taken;
+    Target& target = targets_.at(flight.target);
     Conversation& conversation = conversations_.at(flight.mailbox);
     const auto trouble = conversation.answer(std::move(answer), now);
     if (conversation.take_shrink()) {

@@ -35,8 +35,9 @@ struct Sending {
 
 class Engine {
   public:
-    // Makes a target known, or changes its limit.
-    void set_target(const std::string& name, int max_connections);
+    // Makes a target known, or changes its limits. ahead: how many requests more than there are
+    // connections may be handed out while it works well, so that none has to wait for its owner.
+    void set_target(const std::string& name, int max_connections, int ahead = 0);
 
     // What was known of its health before this engine: how often it has failed, and whether it is
     // not to be tried until somebody says so.
@@ -62,6 +63,9 @@ class Engine {
     std::optional<Sending> next(Clock::time_point now);
 
     void answer(std::uint64_t sending, exchange::Answer answer, Clock::time_point now);
+
+    // The request was not sent; what it was made of waits again.
+    void not_sent(std::uint64_t sending);
 
     // When next() may have something although no answer came: pauses that end.
     std::optional<Clock::time_point> next_time() const;
@@ -109,6 +113,7 @@ class Engine {
     };
     struct Target {
         int max_connections = 8;
+        int ahead = 0;
         int window = 1;
         int in_flight = 0;
         std::size_t batch = 50;
@@ -132,6 +137,8 @@ class Engine {
         int releases;  // of the target, when it was sent
     };
 
+    static bool is_full(const Target& target);
+    std::optional<InFlight> take_in_flight(std::uint64_t sending);
     void make_ready(const Conversation& conversation);
     void judge(const std::string& name, Target& target,
                const std::optional<exchange::Failure>& trouble, Clock::time_point now);

@@ -29,10 +29,10 @@ int open_descriptors() {
 
 TEST_F(ClientTest, PostsABodyAndReturnsTheAnswer) {
     Server server(answering([](const ReceivedRequest& request) {
-        return http(200,
-                    request.line + "|" + request.header("content-type") + "|" +
-                        request.header("expect") + "|" + request.body,
-                    "Content-Type: text/xml; charset=utf-8\r\n");
+        return http_answer(200,
+                           request.line + "|" + request.header("content-type") + "|" +
+                               request.header("expect") + "|" + request.body,
+                           "Content-Type: text/xml; charset=utf-8\r\n");
     }));
     const net::Response response = send(endpoint(server.url()), request("<a>\xc3\xa4</a>"));
     ASSERT_FALSE(response.error) << response.error->message;
@@ -48,7 +48,7 @@ TEST_F(ClientTest, PostsABodyAndReturnsTheAnswer) {
 }
 
 TEST_F(ClientTest, KeepsItsConnection) {
-    Server server(answering([](const ReceivedRequest& r) { return http(200, r.body); }));
+    Server server(answering([](const ReceivedRequest& r) { return http_answer(200, r.body); }));
     auto to = endpoint(server.url());
     EXPECT_FALSE(send(to).connection_was_reused);
     for (int i = 0; i < 20; ++i) {
@@ -62,7 +62,7 @@ TEST_F(ClientTest, KeepsItsConnection) {
 
 TEST_F(ClientTest, SendsALargeBodyWithoutWaitingForAGoAhead) {
     Server server(answering(
-        [](const ReceivedRequest& r) { return http(200, std::to_string(r.body.size())); }));
+        [](const ReceivedRequest& r) { return http_answer(200, std::to_string(r.body.size())); }));
     const net::Response response =
         send(endpoint(server.url()), request(std::string(5'000'000, 'x')));
     EXPECT_EQ(response.body, "5000000");
@@ -76,7 +76,7 @@ TEST_F(ClientTest, HoldsToTheLimitOfConnectionsAndTheOrderOfRequests) {
         std::this_thread::sleep_for(2ms);
         std::lock_guard lock(mutex);
         order.push_back(std::stoi(r.body));
-        return http(200, "");
+        return http_answer(200, "");
     }));
     auto to = endpoint(server.url());
     to->max_connections = 3;
@@ -97,8 +97,8 @@ TEST_F(ClientTest, HoldsToTheLimitOfConnectionsAndTheOrderOfRequests) {
 TEST_F(ClientTest, A401IsAnAnswerAndSoIsWhatTheConnectionDidBefore) {
     std::atomic<int> count{0};
     Server server(answering([&](const ReceivedRequest& r) {
-        return http(++count == 3 ? 200 : 401, r.header("authorization"),
-                    "WWW-Authenticate: Basic realm=\"x\"\r\n");
+        return http_answer(++count == 3 ? 200 : 401, r.header("authorization"),
+                           "WWW-Authenticate: Basic realm=\"x\"\r\n");
     }));
     auto to = endpoint(server.url());
     to->auth = Auth::basic;
@@ -121,7 +121,7 @@ TEST_F(ClientTest, DoesNotFollowARedirect) {
     std::atomic<int> count{0};
     Server server(answering([&](const ReceivedRequest&) {
         ++count;
-        return http(302, "", "Location: /owa/auth.owa?x=1\r\n");
+        return http_answer(302, "", "Location: /owa/auth.owa?x=1\r\n");
     }));
     const net::Response response = send(endpoint(server.url()));
     EXPECT_EQ(response.status, 302);
@@ -130,8 +130,9 @@ TEST_F(ClientTest, DoesNotFollowARedirect) {
 }
 
 TEST_F(ClientTest, ReadsRetryAfter) {
-    Server server(answering(
-        [](const ReceivedRequest& r) { return http(503, "", "Retry-After: " + r.body + "\r\n"); }));
+    Server server(answering([](const ReceivedRequest& r) {
+        return http_answer(503, "", "Retry-After: " + r.body + "\r\n");
+    }));
     auto to = endpoint(server.url());
     EXPECT_EQ(send(to, request("120")).retry_after, 120s);
     EXPECT_EQ(send(to, request("0")).retry_after, 0s);
@@ -142,8 +143,8 @@ TEST_F(ClientTest, ReadsRetryAfter) {
 
 TEST_F(ClientTest, KeepsCookiesWithinASessionOnly) {
     Server server(answering([](const ReceivedRequest& r) {
-        return http(200, r.header("cookie"),
-                    "Set-Cookie: X-BackEndCookie=" + r.body + "; path=/\r\n");
+        return http_answer(200, r.header("cookie"),
+                           "Set-Cookie: X-BackEndCookie=" + r.body + "; path=/\r\n");
     }));
     auto to = endpoint(server.url());
     auto as = [&](const std::string& session) {
@@ -159,8 +160,8 @@ TEST_F(ClientTest, KeepsCookiesWithinASessionOnly) {
 
 TEST_F(ClientTest, RefusesHeadersThatWouldAddHeaders) {
     Server server(answering([](const ReceivedRequest& r) {
-        return http(200,
-                    r.header("x-anchormailbox") + "|" + std::to_string(r.headers.count("x-empty")));
+        return http_answer(
+            200, r.header("x-anchormailbox") + "|" + std::to_string(r.headers.count("x-empty")));
     }));
     auto to = endpoint(server.url());
     for (const char* line : {"X-A: b\r\nX-C: d", "X-A: b\nX-C: d", "X-A: b\r", "X-A: \x01",
@@ -182,7 +183,7 @@ TEST_F(ClientTest, RefusesHeadersThatWouldAddHeaders) {
 TEST_F(ClientTest, IgnoresTheEnvironmentsProxyAndUsesItsOwn) {
     setenv("http_proxy", "http://127.0.0.1:1/", 1);
     setenv("all_proxy", "http://127.0.0.1:1/", 1);
-    Server server(answering([](const ReceivedRequest& r) { return http(200, r.line); }));
+    Server server(answering([](const ReceivedRequest& r) { return http_answer(200, r.line); }));
     EXPECT_EQ(send(endpoint(server.url())).body, "POST / HTTP/1.1");
     auto through = endpoint("http://127.0.0.1:9/EWS/Exchange.asmx");
     through->proxy = "http://127.0.0.1:" + std::to_string(server.port());
@@ -198,7 +199,7 @@ TEST_F(ClientTest, CancelsWhatIsWaitingAndWhatIsUnderWay) {
         connection.read();
         connection.wait_for_close();
     });
-    Server other(answering([](const ReceivedRequest&) { return http(200, "ok"); }));
+    Server other(answering([](const ReceivedRequest&) { return http_answer(200, "ok"); }));
     auto to = endpoint(silent.url());
     to->max_connections = 2;
     auto elsewhere = endpoint(other.url());
@@ -227,7 +228,7 @@ TEST_F(ClientTest, ASilentServerDoesNotDelayAnother) {
         connection.read();
         connection.wait_for_close();
     });
-    Server good(answering([](const ReceivedRequest& r) { return http(200, r.body); }));
+    Server good(answering([](const ReceivedRequest& r) { return http_answer(200, r.body); }));
     auto dead = endpoint(silent.url());
     auto alive = endpoint(good.url());
     for (int i = 0; i < 1'000; ++i)
@@ -250,7 +251,7 @@ TEST_F(ClientTest, ASilentServerDoesNotDelayAnother) {
 }
 
 TEST_F(ClientTest, DropsTheConnectionsOfAnEndpointThatIsGone) {
-    Server server(answering([](const ReceivedRequest&) { return http(200, "ok"); }));
+    Server server(answering([](const ReceivedRequest&) { return http_answer(200, "ok"); }));
     send(endpoint(server.url()));
     turn();
     const int before = open_descriptors();

@@ -89,7 +89,7 @@ TEST_F(FaultTest, AKeptConnectionThatDiesDoesNotRepeatTheRequest) {
     std::atomic<int> carried_out{0};
     Server server([&](Connection& connection) {
         connection.read();
-        connection.write(http(200, "first"));
+        connection.write(http_answer(200, "first"));
         if (connection.number() > 1 || !connection.read())
             return;
         ++carried_out;
@@ -106,7 +106,7 @@ TEST_F(FaultTest, AKeptConnectionThatDiesDoesNotRepeatTheRequest) {
 TEST_F(FaultTest, AKeptConnectionThatDiesRepeatsWhatMayBeRepeated) {
     Server server([&](Connection& connection) {
         auto request = connection.read();
-        connection.write(http(200, request->body));
+        connection.write(http_answer(200, request->body));
         connection.read();
     });
     auto to = endpoint(server.url());
@@ -144,8 +144,8 @@ TEST_F(FaultTest, AnEndlessBody) {
 }
 
 TEST_F(FaultTest, TheLimitItselfIsAllowed) {
-    Server server(
-        answering([](const ReceivedRequest&) { return http(200, std::string(1'000, 'x')); }));
+    Server server(answering(
+        [](const ReceivedRequest&) { return http_answer(200, std::string(1'000, 'x')); }));
     net::Request what = request();
     what.answer_limit = 1'000;
     EXPECT_EQ(send(endpoint(server.url()), what).body.size(), 1'000u);
@@ -167,8 +167,8 @@ TEST_F(FaultTest, UnpacksAPackedAnswer) {
     const std::string packed = output_of("printf '<Envelope/>' | gzip -c");
     Server server(answering([&](const ReceivedRequest& r) {
         return r.header("accept-encoding") == "gzip"
-                   ? http(200, packed, "Content-Encoding: gzip\r\n")
-                   : http(406, "");
+                   ? http_answer(200, packed, "Content-Encoding: gzip\r\n")
+                   : http_answer(406, "");
     }));
     EXPECT_EQ(send(endpoint(server.url())).body, "<Envelope/>");
 }
@@ -177,8 +177,9 @@ TEST_F(FaultTest, ABombOfPackedZeroes) {
     const std::string bomb = output_of("head -c 64M /dev/zero | gzip -c");
     ASSERT_GT(bomb.size(), 10'000u);
     ASSERT_LT(bomb.size(), 100'000u);
-    Server server(answering(
-        [&](const ReceivedRequest&) { return http(200, bomb, "Content-Encoding: gzip\r\n"); }));
+    Server server(answering([&](const ReceivedRequest&) {
+        return http_answer(200, bomb, "Content-Encoding: gzip\r\n");
+    }));
     net::Request what = request();
     what.answer_limit = 1 << 20;
     expect_error(send(endpoint(server.url()), what), TransportErrorKind::too_large);
@@ -186,7 +187,7 @@ TEST_F(FaultTest, ABombOfPackedZeroes) {
 
 TEST_F(FaultTest, ABrokenPacking) {
     Server server(answering([&](const ReceivedRequest&) {
-        return http(200, "this is not gzip", "Content-Encoding: gzip\r\n");
+        return http_answer(200, "this is not gzip", "Content-Encoding: gzip\r\n");
     }));
     expect_error(send(endpoint(server.url())), TransportErrorKind::broken);
 }
@@ -217,7 +218,7 @@ TEST_F(FaultTest, ASlowDrip) {
 TEST_F(FaultTest, AServerThatThinksForLongerThanTheStallTimeoutIsNotStalled) {
     Server server(answering([](const ReceivedRequest&) {
         std::this_thread::sleep_for(2500ms);
-        return http(200, "done");
+        return http_answer(200, "done");
     }));
     auto to = endpoint(server.url());
     to->stall_timeout = 1s;
@@ -339,9 +340,10 @@ TEST_F(NtlmTest, AuthenticatesTheConnectionOnceOrIsRefusedWithTheReason) {
                 std::lock_guard lock(mutex);
                 seen.push_back((first ? "1" : authorization.empty() ? "-" : "3") + r->body);
             }
-            connection.write(authenticated ? http(200, r->body)
-                             : first ? http(401, "", "WWW-Authenticate: NTLM " + challenge + "\r\n")
-                                     : http(401, "", "WWW-Authenticate: NTLM\r\n"));
+            connection.write(
+                authenticated ? http_answer(200, r->body)
+                : first       ? http_answer(401, "", "WWW-Authenticate: NTLM " + challenge + "\r\n")
+                              : http_answer(401, "", "WWW-Authenticate: NTLM\r\n"));
         }
     });
     auto to = using_ntlm(server);
@@ -364,7 +366,7 @@ TEST_F(NtlmTest, AServerThatDoesNotGoOnWithTheHandshakeGetsNoBody) {
     std::atomic<int> bodies{0};
     Server server(answering([&](const ReceivedRequest& r) {
         bodies += !r.body.empty();
-        return http(401, "", "WWW-Authenticate: NTLM\r\n");
+        return http_answer(401, "", "WWW-Authenticate: NTLM\r\n");
     }));
     EXPECT_EQ(send(using_ntlm(server)).status, 401);
     EXPECT_EQ(bodies, 0);

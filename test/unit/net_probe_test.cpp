@@ -41,8 +41,9 @@ bool contains(const std::string& text, const std::string& part) {
 
 Server::Script challenge() {
     return answering([](const ReceivedRequest& r) {
-        return http(r.header("authorization").empty() ? 401 : 500, "<html>",
-                    "WWW-Authenticate: Negotiate\r\nWWW-Authenticate: Basic realm=\"x\"\r\n");
+        return http_answer(
+            r.header("authorization").empty() ? 401 : 500, "<html>",
+            "WWW-Authenticate: Negotiate\r\nWWW-Authenticate: Basic realm=\"x\"\r\n");
     });
 }
 
@@ -109,7 +110,7 @@ TEST(Probe, EachStepCanFail) {
     EXPECT_EQ(names(net::probe(endpoint("http://127.0.0.1:1/"), never)), "dns+ tcp- ");
     Server closing([](Connection& connection) { connection.read(); });
     EXPECT_EQ(names(net::probe(endpoint(closing.url()), never)), "dns+ tcp+ http- ");
-    Server missing(answering([](const ReceivedRequest&) { return http(404, ""); }));
+    Server missing(answering([](const ReceivedRequest&) { return http_answer(404, ""); }));
     const auto steps = net::probe(endpoint(missing.url()), never);
     EXPECT_EQ(names(steps), "dns+ tcp+ http- ");
     EXPECT_TRUE(contains(steps[2].hint, "/EWS/Exchange.asmx"));

@@ -190,7 +190,7 @@ Server::Script answering(std::function<std::string(const ReceivedRequest&)> answ
     };
 }
 
-std::string http(int status, const std::string& body, const std::string& headers) {
+std::string http_answer(int status, const std::string& body, const std::string& headers) {
     return "HTTP/1.1 " + std::to_string(status) + " Status\r\n" + headers +
            "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }

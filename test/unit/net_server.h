@@ -97,6 +97,6 @@ class Server {
 Server::Script answering(std::function<std::string(const ReceivedRequest&)> answer);
 
 // A whole HTTP answer; `headers` are lines that end in CR LF.
-std::string http(int status, const std::string& body, const std::string& headers = "");
+std::string http_answer(int status, const std::string& body, const std::string& headers = "");
 
 }  // namespace crmsync::test

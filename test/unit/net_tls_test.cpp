@@ -25,14 +25,14 @@ class TlsTest : public ClientTest {
     }
 
     static Server::Script ok() {
-        return answering([](const ReceivedRequest& r) { return http(200, r.body); });
+        return answering([](const ReceivedRequest& r) { return http_answer(200, r.body); });
     }
 
     void expect_refused(const CertificateWish& wish, const std::string& words) {
         std::atomic<int> read{0};
         Server server(answering([&](const ReceivedRequest&) {
                           ++read;
-                          return http(200, "");
+                          return http_answer(200, "");
                       }),
                       certificates->make(wish));
         const net::Response response = send(trusting(server.url("localhost")));

@@ -18,10 +18,10 @@ const std::string secret = "s3cret+/&=~value";
 const std::string escaped_secret = "s3cret%2B%2F%26%3D~value";
 
 std::string grant(const std::string& token, const std::string& lifetime = "3600") {
-    return http(200,
-                R"({"token_type":"Bearer","expires_in":)" + lifetime + R"(,"access_token":")" +
-                    token + "\"}",
-                "Content-Type: application/json\r\n");
+    return http_answer(200,
+                       R"({"token_type":"Bearer","expires_in":)" + lifetime +
+                           R"(,"access_token":")" + token + "\"}",
+                       "Content-Type: application/json\r\n");
 }
 
 class TokenTest : public ClientTest {
@@ -42,7 +42,7 @@ class TokenTest : public ClientTest {
         std::atomic<int> count{0};
         Server api(answering([&](const ReceivedRequest&) {
             ++count;
-            return http(200, "");
+            return http_answer(200, "");
         }));
         Server tokens(answering([&](const ReceivedRequest&) { return token_answer; }));
         const net::Response response = send(using_token(api, tokens.url() + "token"));
@@ -66,8 +66,8 @@ TEST_F(TokenTest, IsAskedForOnceByManyRequests) {
         forms.push_back(r.header("content-type") + "|" + r.header("authorization") + "|" + r.body);
         return grant("abc.def-1");
     }));
-    Server api(
-        answering([](const ReceivedRequest& r) { return http(200, r.header("authorization")); }));
+    Server api(answering(
+        [](const ReceivedRequest& r) { return http_answer(200, r.header("authorization")); }));
     auto to = using_token(api, tokens.url());
     std::vector<net::Ticket> tickets;
     for (int i = 0; i < 50; ++i)
@@ -90,7 +90,7 @@ TEST_F(TokenTest, IsRenewedOnceUponA401) {
         [&](const ReceivedRequest&) { return grant("t" + std::to_string(++tokens_given)); }));
     Server api(answering([&](const ReceivedRequest& r) {
         const bool bad = revoked && r.header("authorization") == "Bearer t1";
-        return http(bad ? 401 : 200, r.header("authorization") + " " + r.body);
+        return http_answer(bad ? 401 : 200, r.header("authorization") + " " + r.body);
     }));
     auto to = using_token(api, tokens.url());
     EXPECT_EQ(send(to, request("a")).body, "Bearer t1 a");
@@ -111,7 +111,7 @@ TEST_F(TokenTest, ATokenThatIsNeverAcceptedEndsInThe401) {
         [&](const ReceivedRequest&) { return grant("t" + std::to_string(++tokens_given)); }));
     Server api(answering([&](const ReceivedRequest&) {
         ++requests;
-        return http(401, "");
+        return http_answer(401, "");
     }));
     auto to = using_token(api, tokens.url());
     for (int i = 0; i < 5; ++i)
@@ -121,7 +121,7 @@ TEST_F(TokenTest, ATokenThatIsNeverAcceptedEndsInThe401) {
 }
 
 TEST_F(TokenTest, AWrongSecretIsTheClientsFault) {
-    const net::Response response = refused_by(http(
+    const net::Response response = refused_by(http_answer(
         401, R"({"error":"invalid_client","error_description":"AADSTS7000215: Invalid client )"
              R"(secret provided: s3cret+/&=~value or s3cret%2B%2F%26%3D~value.\r\nTrace ID: 1"})"));
     expect_error(response, TransportErrorKind::credentials,
@@ -131,18 +131,20 @@ TEST_F(TokenTest, AWrongSecretIsTheClientsFault) {
 }
 
 TEST_F(TokenTest, ARefusalWithoutWords) {
-    expect_error(refused_by(http(400, "")), TransportErrorKind::credentials, "HTTP status 400");
-    expect_error(refused_by(http(403, "<html>no</html>")), TransportErrorKind::credentials, "403");
+    expect_error(refused_by(http_answer(400, "")), TransportErrorKind::credentials,
+                 "HTTP status 400");
+    expect_error(refused_by(http_answer(403, "<html>no</html>")), TransportErrorKind::credentials,
+                 "403");
 }
 
 TEST_F(TokenTest, WhatPassesIsNotTheClientsFault) {
-    const net::Response busy = refused_by(http(503, "", "Retry-After: 7\r\n"));
+    const net::Response busy = refused_by(http_answer(503, "", "Retry-After: 7\r\n"));
     expect_error(busy, TransportErrorKind::broken, "HTTP status 503");
     EXPECT_EQ(busy.retry_after, 7s);
-    expect_error(refused_by(http(429, "{}")), TransportErrorKind::broken);
-    expect_error(refused_by(http(400, R"({"error":"temporarily_unavailable"})")),
+    expect_error(refused_by(http_answer(429, "{}")), TransportErrorKind::broken);
+    expect_error(refused_by(http_answer(400, R"({"error":"temporarily_unavailable"})")),
                  TransportErrorKind::broken);
-    Server api(answering([](const ReceivedRequest&) { return http(200, ""); }));
+    Server api(answering([](const ReceivedRequest&) { return http_answer(200, ""); }));
     expect_error(send(using_token(api, "https://missing.test/token")), TransportErrorKind::resolve,
                  "no access token");
 }
@@ -156,20 +158,20 @@ TEST_F(TokenTest, BrokenAnswers) {
           std::string(R"({"access_token":"a\r\nX-Evil: 1"})"),
           std::string(R"({"access_token":"a b"})"), std::string("{\"access_token\":\"\xff\"}"),
           std::string(200'000, '['), R"({"access_token":")" + std::string(100'000, 'x') + "\"}"})
-        expect_error(refused_by(http(200, body)), TransportErrorKind::broken);
-    expect_error(refused_by(http(200, huge)), TransportErrorKind::too_large);
-    expect_error(refused_by(http(302, "", "Location: https://login.example.com/\r\n")),
+        expect_error(refused_by(http_answer(200, body)), TransportErrorKind::broken);
+    expect_error(refused_by(http_answer(200, huge)), TransportErrorKind::too_large);
+    expect_error(refused_by(http_answer(302, "", "Location: https://login.example.com/\r\n")),
                  TransportErrorKind::broken, "302");
 }
 
 TEST_F(TokenTest, PlainHttpToTheTokenServerIsRefused) {
-    Server api(answering([](const ReceivedRequest&) { return http(200, ""); }));
+    Server api(answering([](const ReceivedRequest&) { return http_answer(200, ""); }));
     expect_error(send(using_token(api, "http://login.example.com/token")),
                  TransportErrorKind::configuration, "allow_plaintext");
 }
 
 TEST_F(TokenTest, CancelWhileTheTokenIsOnItsWay) {
-    Server api(answering([](const ReceivedRequest&) { return http(200, ""); }));
+    Server api(answering([](const ReceivedRequest&) { return http_answer(200, ""); }));
     Server tokens([](Connection& connection) {
         connection.read();
         connection.wait_for_close();

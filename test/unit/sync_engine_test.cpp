@@ -127,6 +127,57 @@ TEST_F(Engines, ALowerLimitHoldsAtOnce) {
     EXPECT_EQ(take_all().size(), 2u);
 }
 
+TEST_F(Engines, OnlyATargetThatDoesWellGetsRequestsAhead) {
+    engine.set_target("one", 4, 3);
+    mailboxes("one", 20, 500);
+    std::vector<std::size_t> sizes;
+    for (int round = 0; round < 5; ++round) {
+        const auto all = take_all();
+        sizes.push_back(all.size());
+        answer_well(all);
+    }
+    EXPECT_EQ(sizes, (std::vector<std::size_t>{1, 2, 4 + 3, 7, 7}));
+    const auto all = take_all();
+    engine.answer(all.front().id, failed(unreachable()), now);
+    now += 10min;
+    EXPECT_TRUE(take_all().empty());
+    for (const Sending& sending : all) {
+        engine.not_sent(sending.id);
+    }
+    EXPECT_EQ(take_all().size(), 1u);
+}
+
+TEST_F(Engines, WhatWasNotSentWaitsAgainAndNothingOfItIsLost) {
+    engine.set_target("one", 1, 1);
+    mailboxes("one", 3, 120);
+    int turn = 0;
+    for (auto all = take_all(); !all.empty() && turn < 1000; all = take_all()) {
+        for (const Sending& sending : all) {
+            if (++turn % 3 == 0) {
+                engine.not_sent(sending.id);
+            } else {
+                engine.answer(sending.id, execute(sending), now);
+            }
+        }
+    }
+    EXPECT_EQ(count(engine.take_outcomes(), Result::written), 360u);
+    EXPECT_EQ(engine.queued(), 0u);
+    EXPECT_TRUE(server.duplicates().empty());
+}
+
+TEST_F(Engines, WhatWasNotSentBeforeAReleaseComesBack) {
+    mailboxes("one", 1, 10);
+    answer_well(take_all());
+    answer_well(take_all());
+    const auto create = take_all();
+    ASSERT_EQ(create.size(), 1u);
+    engine.release(unreachable());
+    engine.not_sent(create.front().id);
+    EXPECT_EQ(count(engine.take_outcomes(), Result::released), 10u);
+    EXPECT_EQ(engine.queued("one"), 0u);
+    EXPECT_FALSE(engine.next(now));
+}
+
 TEST_F(Engines, OneRequestAtATimeInAMailboxAlsoForTwoLinks) {
     const int a = mailbox("one", "a@example.com");
     const int b = mailbox("one", "a@example.com");

@@ -1,0 +1,168 @@
+#include "exchange/courier.h"
+
+#include <poll.h>
+
+#include <iterator>
+#include <utility>
+
+#include "exchange/ews/protocol.h"
+#include "net/curl.h"
+
+namespace crmsync::exchange {
+
+Courier::Courier() : wake_(net::make_event()), arrived_(net::make_event()) {
+    const net::SignalsBlocked blocked;
+    thread_ = std::thread([this] { carry(); });
+}
+
+Courier::~Courier() {
+    while (!stop(std::chrono::hours(1))) {
+    }
+}
+
+bool Courier::stop(std::chrono::milliseconds longest) noexcept {
+    if (!thread_.joinable()) {
+        return true;
+    }
+    std::unique_lock lock(shared_);
+    stopping_ = true;
+    net::signal(wake_);
+    if (!ending_.wait_for(lock, longest, [this] { return ended_; })) {
+        return false;
+    }
+    lock.unlock();
+    thread_.join();
+    return true;
+}
+
+void Courier::send(Parcel parcel) {
+    {
+        const std::lock_guard lock(shared_);
+        parcels_.push_back(std::move(parcel));
+    }
+    ++under_way_;
+    net::signal(wake_);
+}
+
+void Courier::recall() {
+    {
+        const std::lock_guard lock(shared_);
+        for (const Parcel& parcel : parcels_) {
+            deliveries_.push_back({parcel.id, std::nullopt});
+        }
+        parcels_.clear();
+        recalled_ = true;
+    }
+    net::signal(arrived_);
+    net::signal(wake_);
+}
+
+std::vector<Delivery> Courier::take() {
+    net::clear(arrived_);
+    std::vector<Delivery> deliveries;
+    {
+        const std::lock_guard lock(shared_);
+        if (failure_) {
+            std::rethrow_exception(failure_);
+        }
+        deliveries.swap(deliveries_);
+    }
+    under_way_ -= deliveries.size();
+    return deliveries;
+}
+
+// ---- the thread -----------------------------------------------------------------------------
+
+void Courier::carry() noexcept {
+    try {
+        while (accept()) {
+            collect();
+            deliver(std::exchange(done_, {}));
+            rest();
+        }
+    } catch (...) {
+        const std::lock_guard lock(shared_);
+        failure_ = std::current_exception();
+        net::signal(arrived_);
+    }
+    const std::lock_guard lock(shared_);
+    ended_ = true;
+    ending_.notify_all();
+}
+
+// False: it is time to stop.
+bool Courier::accept() {
+    net::clear(wake_);
+    std::vector<Parcel> parcels;
+    bool recalled = false;
+    {
+        const std::lock_guard lock(shared_);
+        if (stopping_) {
+            return false;
+        }
+        parcels.swap(parcels_);
+        recalled = std::exchange(recalled_, false);
+    }
+    if (recalled) {
+        bring_back(nullptr);
+    }
+    for (Parcel& parcel : parcels) {
+        submit(std::move(parcel));
+    }
+    return true;
+}
+
+void Courier::submit(Parcel parcel) {
+    try {
+        net::Request request = ews::render(parcel.operation, parcel.account);
+        request.session = parcel.account.mailbox;
+        request.repeatable = only_reads(parcel.operation);
+        const net::Ticket ticket = client_.submit(parcel.endpoint, std::move(request));
+        carried_.emplace(
+            ticket, Carried{parcel.id, std::move(parcel.endpoint), std::move(parcel.operation)});
+    } catch (const std::exception& error) {
+        Answer refused;
+        refused.failure = {Disposition::bisect, "request", error.what()};
+        done_.push_back({parcel.id, std::move(refused)});
+    }
+}
+
+void Courier::collect() {
+    for (const net::Completion& completion : client_.advance()) {
+        auto carried = carried_.extract(completion.ticket);
+        if (carried.empty()) {
+            continue;
+        }
+        Answer answer = ews::read(carried.mapped().operation, completion.response);
+        if (answer.failure) {
+            bring_back(carried.mapped().endpoint.get());
+        }
+        done_.push_back({carried.mapped().id, std::move(answer)});
+    }
+}
+
+// What a failure means is for the owner to say, before more goes there than has begun already.
+void Courier::bring_back(const net::Endpoint* endpoint) {
+    for (const net::Ticket ticket : client_.recall(endpoint)) {
+        done_.push_back({carried_.extract(ticket).mapped().id, std::nullopt});
+    }
+}
+
+void Courier::deliver(std::vector<Delivery>&& deliveries) {
+    if (deliveries.empty()) {
+        return;
+    }
+    {
+        const std::lock_guard lock(shared_);
+        std::move(deliveries.begin(), deliveries.end(), std::back_inserter(deliveries_));
+    }
+    net::signal(arrived_);
+}
+
+void Courier::rest() const {
+    pollfd descriptors[] = {{wake_.number(), POLLIN, 0}, {client_.descriptor(), POLLIN, 0}};
+    const auto longest = client_.timeout();
+    poll(descriptors, std::size(descriptors), longest ? static_cast<int>(longest->count()) : -1);
+}
+
+}  // namespace crmsync::exchange
