@@ -20,10 +20,11 @@ BEGIN
         RAISE EXCEPTION 'the owner of link "%", role %, does not exist', this.name, this.owner
             USING ERRCODE = 'undefined_object', HINT = 'Name another with crmsync.alter_link(..., owner => ...).';
     END IF;
+    WITH reads AS MATERIALIZED (SELECT r.* FROM crmsync.link_reads(this) r)
     SELECT * INTO missing FROM (
         SELECT DISTINCT 'SELECT' AS privilege, c.relnamespace, 'TABLE ' || crmsync.relation_name(c.oid) AS object,
                c.oid AS relation, r.column_name
-        FROM crmsync.link_reads(this) r JOIN pg_class c ON c.oid = r.object
+        FROM reads r JOIN pg_class c ON c.oid = r.object
         WHERE r.direct AND r.class IN ('relation', 'view')
           AND NOT CASE WHEN r.column_name IS NULL THEN has_table_privilege(owner, c.oid, 'SELECT') OR has_any_column_privilege(owner, c.oid, 'SELECT')
                        WHEN r.column_name = '*' THEN has_table_privilege(owner, c.oid, 'SELECT')
@@ -37,11 +38,11 @@ BEGIN
         WHERE NOT has_column_privilege(owner, c.oid, w.name, 'SELECT')
         UNION ALL
         SELECT DISTINCT 'EXECUTE', p.pronamespace, 'FUNCTION ' || p.oid::regprocedure::text, NULL::oid, NULL
-        FROM crmsync.link_reads(this) r JOIN pg_proc p ON p.oid = r.object
+        FROM reads r JOIN pg_proc p ON p.oid = r.object
         WHERE r.direct AND r.class = 'function' AND NOT has_function_privilege(owner, p.oid, 'EXECUTE')
         UNION ALL
         SELECT DISTINCT 'USAGE', n.oid, format('SCHEMA %I', n.nspname), NULL::oid, NULL
-        FROM crmsync.link_reads(this) r
+        FROM reads r
         LEFT JOIN pg_class c ON c.oid = r.object AND r.class <> 'function'
         LEFT JOIN pg_proc p ON p.oid = r.object AND r.class = 'function'
         JOIN pg_namespace n ON n.oid = coalesce(c.relnamespace, p.pronamespace)
@@ -169,13 +170,14 @@ DECLARE
     unseen record;
 BEGIN
     FOR unseen IN
-        SELECT DISTINCT format('function %s', p.oid::regprocedure) AS what, 'what it reads'  AS whose
-        FROM crmsync.link_reads(this) r JOIN pg_proc p ON p.oid = r.object
+        WITH reads AS MATERIALIZED (SELECT r.* FROM crmsync.link_reads(this) r)
+        SELECT DISTINCT format('function %s', p.oid::regprocedure) AS what, 'what it reads' AS whose
+        FROM reads r JOIN pg_proc p ON p.oid = r.object
         JOIN pg_language l ON l.oid = p.prolang
         WHERE r.class = 'function' AND p.provolatile <> 'i' AND l.lanname NOT IN ('internal', 'c')
         UNION ALL
         SELECT DISTINCT crmsync.relation_name(c.oid), 'its changes'
-        FROM crmsync.link_reads(this) r JOIN pg_class c ON c.oid = r.object
+        FROM reads r JOIN pg_class c ON c.oid = r.object
         WHERE r.class = 'relation' AND (c.relkind NOT IN ('r', 'p') OR c.relnamespace = 'pg_catalog'::regnamespace)
         ORDER BY 1
     LOOP

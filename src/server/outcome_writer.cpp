@@ -8,6 +8,7 @@
 #include "server/jsonb_fields.h"
 #include "server/pending_records.h"
 #include "server/query.h"
+#include "server/subtransaction.h"
 #include "server/transaction.h"
 
 namespace crmsync {
@@ -33,47 +34,68 @@ struct Pairs {
     bool empty() const { return records.empty(); }
 };
 
-// Of a new item all is known. One that was changed still has what was written while more was
-// mapped: that stays in its shadow, to be compared with when it is mapped again.
-enum class Shadow { replaced, merged };
+class ItemRows {
+  public:
+    ItemRows(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of,
+             Absent absent) {
+        for (const Outcome* outcome : written) {
+            pairs_.add(*outcome);
+            links_.push_back(link_of.at(outcome->mailbox));
+            ids_.push_back(outcome->item.id);
+            change_keys_.push_back(outcome->item.change_key);
+            // By the layout that it was decided with: the link may be enabled with another one by
+            // now, or not at all, and the item is there all the same.
+            shadows_.documents.push_back(
+                document_of(outcome->desired->rules->layout,
+                            outcome->agreed ? *outcome->agreed : outcome->desired->values, absent));
+        }
+    }
 
-void write_items(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of,
-                 Shadow shadow) {
-    if (written.empty()) {
+    void insert(const std::string& otherwise) const {
+        pg::query(
+            "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key, shadow) "
+            "SELECT u.link, u.record, u.mailbox, u.remote_id, u.change_key, u.shadow "
+            "FROM unnest($6::integer[], $1::text[], $2::integer[], $3::text[], $4::text[], "
+            "$5::jsonb[]) AS u(link, record, mailbox, remote_id, change_key, shadow)" +
+                otherwise,
+            &pairs_.records, &pairs_.mailboxes, &ids_, &change_keys_, &shadows_, &links_);
+    }
+
+  private:
+    Pairs pairs_;
+    pg::IntegerArray links_;
+    pg::TextArray ids_;
+    pg::TextArray change_keys_;
+    pg::JsonbArray shadows_;
+};
+
+std::string update_known(const char* shadow) {
+    return " ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+           "change_key = excluded.change_key, shadow = " +
+           std::string(shadow) +
+           ", state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END";
+}
+
+// Of a new item all is known. Most were never there before, and to look for each would cost a
+// fifth of its insert.
+void write_new_items(const std::vector<const Outcome*>& created, const LinkOfMailbox& link_of) {
+    const ItemRows rows(created, link_of, Absent::left_out);
+    const auto error = pg::subtransaction([&] { rows.insert(""); });
+    if (!error) {
         return;
     }
-    const bool merge = shadow == Shadow::merged;
-    Pairs pairs;
-    pg::IntegerArray links;
-    pg::TextArray ids;
-    pg::TextArray change_keys;
-    pg::JsonbArray shadows;
-    for (const Outcome* outcome : written) {
-        pairs.add(*outcome);
-        links.push_back(link_of.at(outcome->mailbox));
-        ids.push_back(outcome->item.id);
-        change_keys.push_back(outcome->item.change_key);
-        // By the layout that it was decided with: the link may be enabled with another one by now,
-        // or not at all, and the item is there all the same.
-        shadows.documents.push_back(
-            document_of(outcome->desired->rules->layout,
-                        outcome->agreed ? *outcome->agreed : outcome->desired->values,
-                        merge ? Absent::as_null : Absent::left_out));
+    if (error->sqlstate != ERRCODE_UNIQUE_VIOLATION) {
+        throw pg::Error(*error);
     }
-    pg::query(
-        "INSERT INTO crmsync.item AS i "
-        "(link, record, mailbox, remote_id, change_key, shadow) "
-        "SELECT u.link, u.record, u.mailbox, u.remote_id, u.change_key, u.shadow "
-        "FROM unnest($6::integer[], $1::text[], $2::integer[], $3::text[], $4::text[], "
-        "$5::jsonb[]) AS u(link, record, mailbox, remote_id, change_key, shadow) "
-        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, shadow = " +
-            std::string(
-                merge ? "pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || excluded.shadow)"
-                      : "excluded.shadow") +
-            ", "
-            "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END",
-        &pairs.records, &pairs.mailboxes, &ids, &change_keys, &shadows, &links);
+    rows.insert(update_known("excluded.shadow"));
+}
+
+// An item that was changed still has what was written while more was mapped: that stays in its
+// shadow, to be compared with when it is mapped again.
+void write_changed_items(const std::vector<const Outcome*>& changed, const LinkOfMailbox& link_of) {
+    ItemRows(changed, link_of, Absent::as_null)
+        .insert(update_known(
+            "pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || excluded.shadow)"));
 }
 
 void write_by_action(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of) {
@@ -82,8 +104,12 @@ void write_by_action(const std::vector<const Outcome*>& written, const LinkOfMai
     for (const Outcome* outcome : written) {
         (outcome->action == sync::Action::create ? created : changed).push_back(outcome);
     }
-    write_items(created, link_of, Shadow::replaced);
-    write_items(changed, link_of, Shadow::merged);
+    if (!created.empty()) {
+        write_new_items(created, link_of);
+    }
+    if (!changed.empty()) {
+        write_changed_items(changed, link_of);
+    }
 }
 
 // Items of ours that were met in a mailbox without being asked for: known from now on, and looked
