@@ -231,7 +231,10 @@ std::optional<std::uint64_t> range_end(std::string_view name) {
 
 const Attribute* Entry::find(std::string_view name) const noexcept {
     for (std::size_t i = 0; i < attribute_count; ++i) {
-        if (same_name(base_name(attributes[i].name), name)) {
+        const std::string_view candidate = attributes[i].name;
+        if (candidate.size() >= name.size() &&
+            (candidate.size() == name.size() || candidate[name.size()] == ';') &&
+            same_name(candidate.substr(0, name.size()), name)) {
             return &attributes[i];
         }
     }

@@ -5,6 +5,7 @@
 
 #include "directory/error.h"
 #include "directory/name.h"
+#include "directory/search.h"
 
 namespace crmsync::directory {
 namespace {
@@ -17,6 +18,16 @@ TEST(Attribute, OptionsAreNoPartOfTheName) {
     EXPECT_EQ(base_name("cn"), "cn");
     EXPECT_TRUE(same_name("sAMAccountName", "samaccountname"));
     EXPECT_FALSE(same_name("cn", "cn2"));
+}
+
+TEST(Attribute, IsFoundByItsNameWithoutOptions) {
+    Entry entry;
+    entry.attributes = {{"cname", {"no"}}, {"CN;lang-de", {"yes"}}, {"c", {"no"}}, {"sn", {"old"}}};
+    entry.attribute_count = 3;
+    ASSERT_NE(entry.find("cn"), nullptr);
+    EXPECT_EQ(entry.find("cn")->values.front(), "yes");
+    EXPECT_EQ(entry.find("cna"), nullptr);
+    EXPECT_EQ(entry.find("sn"), nullptr) << "left over from the entry before";
 }
 
 // MS-DTYP 2.3.4: the first three groups are stored with their least significant byte first.
