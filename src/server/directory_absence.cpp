@@ -141,26 +141,32 @@ void DirectoryMerge::mark_vanished() {
     pg::Transaction transaction("marking vanished users of link " + link_.name,
                                 pg::Transaction::Isolation::read_committed);
     check_still_runs(link_);
-    const std::int64_t known =
+    if (vanished_ > 0) {
+        NoNestedLoops planning;
         pg::query(
-            "SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1 "
-            "AND state IN ('linked', 'leaving')",
-            link_.mailbox)
-            .integer(0, 0);
-    NoNestedLoops planning;
-    pg::query(
-        "UPDATE crmsync.item i SET state = 'leaving', since = pg_catalog.now() "
-        "FROM pg_temp.crmsync_change c WHERE c.entry IS NULL "
-        "AND i.link = $1 AND i.record = c.record AND i.mailbox = $2 AND i.state = 'linked' "
-        "AND i.remote_id = c.key",
-        link_.id, link_.mailbox);
-    planning.end();
+            "UPDATE crmsync.item i SET state = 'leaving', since = pg_catalog.now() "
+            "FROM pg_temp.crmsync_change c WHERE c.entry IS NULL "
+            "AND i.link = $1 AND i.record = c.record AND i.mailbox = $2 AND i.state = 'linked' "
+            "AND i.remote_id = c.key",
+            link_.id, link_.mailbox);
+        planning.end();
+    }
     const std::string due =
         "link = $1 AND mailbox = $2 AND state = 'leaving' "
         "AND since <= pg_catalog.now() - pg_catalog.make_interval(secs => $3)";
     const std::int64_t count =
         pg::query("SELECT pg_catalog.count(*) FROM crmsync.item WHERE " + due, link_.id,
                   link_.mailbox, link_.grace_seconds)
+            .integer(0, 0);
+    if (count == 0) {
+        transaction.commit();
+        return;
+    }
+    const std::int64_t known =
+        pg::query(
+            "SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1 "
+            "AND state IN ('linked', 'leaving')",
+            link_.mailbox)
             .integer(0, 0);
     pg::TextArray records;
     if (deletes_may_pass(link_, Absence::vanished, count, known, outcome_)) {

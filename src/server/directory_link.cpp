@@ -250,6 +250,8 @@ void read_mailbox(DirectoryLink& link) {
     const pg::Rows rows =
         pg::query("SELECT id FROM crmsync.mailbox WHERE link = $1 AND address = ''", link.id);
     link.mailbox = static_cast<int>(rows.integer(0, 0));
+    link.had_items =
+        !pg::query("SELECT FROM crmsync.item WHERE mailbox = $1 LIMIT 1", link.mailbox).empty();
 }
 
 }  // namespace

@@ -89,6 +89,7 @@ struct DirectoryLink {
 
     bool compares_everything = false;  // a resync, or the first run after a restore
     int mailbox = 0;                   // the row that all entries of the link belong to
+    bool had_items = false;            // from earlier runs
 
     bool keeps_memberships() const { return memberships.has_value() && !groups.empty(); }
     // The mapping of this property, or nullptr.

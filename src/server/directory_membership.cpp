@@ -24,17 +24,13 @@ void DirectoryMembership::read(directory::Connection& connection, const director
                                const std::string& user_filter, int page_size) {
     const directory::MemberQuery query{link_.base, user_filter, link_.nested, page_size};
     directory::GroupReader reader(connection, kind, query);
-    DirectoryCopy copy(link_, "crmsync_member", 3, "members");
+    DirectoryMembers members(link_);
     std::set<std::string> complete;
     std::set<std::string> incomplete;
     for (const DirectoryGroup& group : link_.groups) {
         try {
             reader.read(group.ldap_group, [&](directory::MemberForm form, std::string_view member) {
-                copy.begin_row();
-                copy.add(group.crm_group);
-                copy.add(form_name(form));
-                copy.add(member);
-                copy.flush_if_large();
+                members.add(group.crm_group, form_name(form), member);
             });
             complete.insert(group.crm_group);
         } catch (const directory::Error& error) {
@@ -46,7 +42,7 @@ void DirectoryMembership::read(directory::Connection& connection, const director
             problem_ = error.what();
         }
     }
-    copy.flush();
+    members.finish();
     // Several groups of the directory may lead to one of the CRM: it is known whole only when all
     // of them are.
     std::set_difference(complete.begin(), complete.end(), incomplete.begin(), incomplete.end(),

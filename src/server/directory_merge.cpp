@@ -148,46 +148,6 @@ std::string DirectoryMerge::update_statement() const {
            link_.key_column + " = c.record::" + link_.key_type + " AND (" + difference + ")";
 }
 
-void DirectoryMerge::compare() {
-    {
-        pg::Transaction transaction("comparing entries of link " + link_.name, read_committed);
-        check_still_runs(link_);
-        pg::query("ANALYZE pg_temp.crmsync_entry (key)", {}, {.once = true});
-        had_items_ =
-            !pg::query("SELECT FROM crmsync.item WHERE mailbox = $1 LIMIT 1", link_.mailbox)
-                 .empty();
-        pg::query(
-            "INSERT INTO pg_temp.crmsync_change (entry, key, record, old_key) "
-            "SELECT e.ctid, coalesce(e.key, i.remote_id), i.record, CASE WHEN NOT $3 AND i.state = "
-            "'linked' "
-            "AND pg_catalog.left(i.change_key, $4) = $2 THEN i.change_key END "
-            "FROM pg_temp.crmsync_entry e FULL JOIN (SELECT record, remote_id, change_key, state "
-            "FROM crmsync.item WHERE mailbox = $1) i ON i.remote_id = e.key "
-            "WHERE CASE WHEN e.key IS NULL THEN i.state = 'linked' "
-            "ELSE $3 OR i.state IS DISTINCT FROM 'linked' "
-            "OR i.change_key IS DISTINCT FROM e.change_key END ORDER BY e.ctid",
-            link_.mailbox, std::string_view(reader_.layout()), link_.compares_everything,
-            static_cast<std::int32_t>(DirectoryRowReader::hash_length));
-        find_duplicates();
-        transaction.commit_lazily();
-    }
-    pg::Transaction transaction("matching entries of link " + link_.name, read_committed);
-    pg::query("ANALYZE pg_temp.crmsync_change", {}, {.once = true});
-    record_problems();
-    adopt();
-    hold_disabled();
-    transaction.commit_lazily();
-}
-
-// Paging through a directory that changes may show an entry twice.
-void DirectoryMerge::find_duplicates() {
-    pg::query(
-        "DELETE FROM pg_temp.crmsync_change c USING (SELECT key, pg_catalog.min(entry) AS entry "
-        "FROM pg_temp.crmsync_change WHERE entry IS NOT NULL GROUP BY key "
-        "HAVING pg_catalog.count(*) > 1) d WHERE c.key = d.key AND c.entry <> d.entry",
-        {}, {.once = true});
-}
-
 void DirectoryMerge::record_problems() {
     const pg::Rows rows = pg::query(
         "INSERT INTO crmsync.failure AS f (link, mailbox, record, code, message) "
@@ -306,7 +266,7 @@ void DirectoryMerge::insert_rows(const std::string& within, const std::string& e
         forget_rows_that_are_not_there();
     }
     const pg::Parameter parameters[] = {link_.id, link_.mailbox};
-    if (had_items_) {
+    if (link_.had_items) {
         // A key can come back after its row was deleted in the CRM.
         NoNestedLoops planning;
         pg::query(

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "server/directory_entries.h"
 #include "server/directory_link.h"
 #include "server/directory_row.h"
 
@@ -65,8 +66,8 @@ class DirectoryMerge {
     DirectoryMerge(const DirectoryLink& link, const DirectoryRowReader& reader,
                    DirectoryOutcome& outcome);
 
-    // Finds out what differs, after a complete search: one join of the entries with the items.
-    void compare();
+    // Finds out what differs, after a complete search.
+    void compare(const DirectorySurvey& survey);
 
     // Inserts and updates rows of the CRM, in slices with a transaction each. A slice that a row of
     // it makes fail is halved until that row is alone; it becomes a failure and the others go on.
@@ -85,7 +86,9 @@ class DirectoryMerge {
         std::int64_t end;
     };
 
+    void find_changed();
     void find_duplicates();
+    void find_vanished();
     void create_match_functions() const;
     bool seek() const;
     void find_matches();
@@ -121,7 +124,7 @@ class DirectoryMerge {
     std::string key_statement_;
     std::string insert_statement_;
     std::string update_statement_;
-    bool had_items_ = false;  // before this run
+    std::int64_t vanished_ = 0;
     std::int64_t done_ = 0;
     std::int64_t total_ = 0;
     std::vector<std::string> failed_records_;

@@ -1,44 +1,56 @@
 // Where entries wait until the search is known to be complete: temporary tables of the worker's
 // session. They need no WAL and nobody's rights, are seen by nobody else and vanish with the
-// worker. Rows arrive by COPY, a megabyte at a time, each in a transaction of its own, so that none
+// worker. Rows arrive by COPY, many at a time, each time in a transaction of its own, so that none
 // is open while the directory is read.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 #include "server/directory_link.h"
-#include "server/directory_row.h"
 
 namespace crmsync {
 
-// Collects rows in the binary format of COPY and copies them into a temporary table.
-class DirectoryCopy {
+// Rows in the binary format of COPY.
+class CopyRows {
   public:
-    // The link must outlive it. what: what is staged, for pg_stat_activity.
-    DirectoryCopy(const DirectoryLink& link, std::string table, int columns,
-                  const std::string& what);
-
-    void begin_row();
+    void begin_row(int columns);
     void add(std::string_view value);
     void add_null();
+    void append(const CopyRows& other, std::size_t begin, std::size_t end);
 
-    // Copies what was collected once it is large. Between rows only; opens a transaction. Throws
-    // RunStopped.
-    void flush_if_large();
-    void flush();
+    std::size_t size() const noexcept { return bytes_.size(); }
+    void clear() { bytes_.clear(); }
+
+    // Copies them into a temporary table, in the current transaction.
+    void copy_into(const char* table);
+
+  private:
+    std::string bytes_;
+};
+
+// Collects rows of members and copies them into crmsync_member.
+class DirectoryMembers {
+  public:
+    // The link must outlive it.
+    explicit DirectoryMembers(const DirectoryLink& link);
+
+    // Opens a transaction when many were collected, as finish() does. Throws RunStopped.
+    void add(std::string_view crm_group, std::string_view form, std::string_view member);
+    void finish();
 
   private:
     const DirectoryLink& link_;
-    std::string table_;
-    int columns_;
     std::string activity_;
-    std::string buffer_;
+    CopyRows rows_;
 };
 
 // Makes the temporary tables, in the current transaction:
-//   crmsync_entry    what the directory said: key, change_key, problem, dn, name, login, v0, v1,
-//   ... crmsync_change   which entries are to be merged: entry (its ctid), key, record, old_key
+//   crmsync_entry    what the directory said: key, name, login, change_key, problem, dn, v0, v1,
+//   ...
+//                    Of an entry that is as the last run left it: key, name, login; else NULL
+//   crmsync_change   which entries are to be merged: entry (its ctid), key, record, old_key
 //   crmsync_created  the rows being inserted into the CRM: entry, record
 //   crmsync_sought   what match_on knows new entries by: entry, key
 //   crmsync_match    rows of the CRM that entries may adopt: entry, record
@@ -52,11 +64,5 @@ void create_inbound_functions(const DirectoryLink& link);
 
 // The text as an SQL literal.
 std::string literal(std::string_view text);
-
-// Adds the row to what a DirectoryCopy into crmsync_entry collects.
-void add_entry(DirectoryCopy& copy, const DirectoryLink& link, const DirectoryRow& row);
-
-// Columns of crmsync_entry.
-int entry_columns(const DirectoryLink& link);
 
 }  // namespace crmsync

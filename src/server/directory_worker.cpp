@@ -1,7 +1,9 @@
 // One run of an LDAP link, in a background worker of its own that ends with it:
 //
 //   transaction      read the link, take its lock, make the temporary tables
-//   no transaction   search; a megabyte at a time is copied into the temporary tables
+//   no transaction   search; a thousand at a time are looked up among the items, and a megabyte at
+//   a
+//                    time is copied into the temporary tables
 //   no transaction   read the members of mapped groups
 //   transactions     compare with the items, merge in slices, mark who vanished, memberships
 //   transaction      outcome
@@ -16,6 +18,7 @@
 #include "directory/search.h"
 #include "directory/server_kind.h"
 #include "server/boundary.h"
+#include "server/directory_entries.h"
 #include "server/directory_link.h"
 #include "server/directory_membership.h"
 #include "server/directory_merge.h"
@@ -152,22 +155,23 @@ class DirectoryRun {
         directory::Connection connection(link_.server, should_stop);
         const directory::ServerKind kind = directory::probe(connection);
         const DirectoryRowReader reader(link_, kind.key_attribute);
-        read_entries(connection, kind, reader);
+        const DirectorySurvey survey = read_entries(connection, kind, reader);
         DirectoryMembership membership(link_, outcome_);
         if (link_.keeps_memberships()) {
             pg::report_idle("reading groups for link " + link_.name);
             membership.read(connection, kind, user_filter(link_, kind), page_size(link_, kind));
         }
         DirectoryMerge merge(link_, reader, outcome_);
-        merge.compare();
+        merge.compare(survey);
         merge.merge();
         merge.mark_vanished();
         membership.merge();
         record_success(merge, membership.problem());
     }
 
-    void read_entries(directory::Connection& connection, const directory::ServerKind& kind,
-                      const DirectoryRowReader& reader) {
+    DirectorySurvey read_entries(directory::Connection& connection,
+                                 const directory::ServerKind& kind,
+                                 const DirectoryRowReader& reader) {
         directory::Query query;
         query.base = link_.base;
         query.scope = link_.scope;
@@ -175,18 +179,19 @@ class DirectoryRun {
         query.attributes = reader.attributes();
         query.page_size = page_size(link_, kind);
         query.ignore_references = kind.is_active_directory;
-        DirectoryCopy copy(link_, "crmsync_entry", entry_columns(link_), "entries");
+        DirectoryEntries entries(link_);
         DirectoryRow row;
         pg::report_idle("reading " + link_.base + " for link " + link_.name);
         directory::search(connection, query, [&](const directory::Entry& entry) {
             reader.read(entry, row);
-            add_entry(copy, link_, row);
+            entries.add(row);
             if (++outcome_.read % static_cast<std::int64_t>(progress_interval) == 0) {
                 preload().set_progress(id_, "reading", outcome_.read, 0);
                 pg::check_interrupts();
             }
         });
-        copy.flush();
+        entries.finish();
+        return entries.survey();
     }
 
     void record_success(DirectoryMerge& merge, const std::string& problem) {
