@@ -5,7 +5,6 @@
 #include "server/boundary.h"
 
 extern "C" {
-#include "access/genam.h"
 #include "commands/tablecmds.h"
 #include "storage/latch.h"
 #if PG_VERSION_NUM >= 180000
@@ -31,14 +30,6 @@ inline void truncate_unpublished(List* relations, List* ids) {
     ExecuteTruncateGuts(relations, ids, NIL, DROP_RESTRICT, false, false);
 #else
     ExecuteTruncateGuts(relations, ids, NIL, DROP_RESTRICT, false);
-#endif
-}
-
-inline IndexScanDesc begin_index_scan(Relation table, Relation index, Snapshot snapshot, int keys) {
-#if PG_VERSION_NUM >= 180000
-    return index_beginscan(table, index, snapshot, nullptr, keys, 0);
-#else
-    return index_beginscan(table, index, snapshot, keys, 0);
 #endif
 }
 

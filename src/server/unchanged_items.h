@@ -1,6 +1,4 @@
-// Which items are as the last run left them, by the index of crmsync.item and not by SQL: planned
-// from statistics that know nothing of the rows an import has just written, thousands of looks into
-// the index become as many readings of all of it.
+// Which items are as the last run left them.
 #pragma once
 
 #include <cstdint>
