@@ -156,8 +156,9 @@ CREATE TABLE crmsync.item (
     change_key  text COLLATE "C",
     shadow      jsonb,
     origin      text NOT NULL DEFAULT 'crm' CHECK (origin IN ('crm', 'adopted', 'mailbox')),
-    state       text NOT NULL DEFAULT 'linked' CHECK (state IN ('linked', 'leaving', 'gone', 'absent')),
+    state       text NOT NULL DEFAULT 'linked' CHECK (state IN ('linked', 'leaving', 'gone', 'absent', 'unlinked')),
     confirmed   boolean NOT NULL DEFAULT false,
+    stamped     boolean NOT NULL DEFAULT true,
     since       timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (link, record, mailbox)
 );
@@ -171,8 +172,9 @@ COMMENT ON COLUMN crmsync.item.remote_id IS 'its id at the target; ldap: the ent
 COMMENT ON COLUMN crmsync.item.change_key IS 'its version at the target';
 COMMENT ON COLUMN crmsync.item.shadow IS 'the values as both sides last agreed on them, by property; for LDAP the values last merged';
 COMMENT ON COLUMN crmsync.item.origin IS 'crm: we created it; adopted: matched by key; mailbox: made by the user';
-COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted by the guard; ldap: missing, within the grace time or held; gone: vanished on the other side, or disabled because it vanished there';
+COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted by the guard; ldap: missing, within the grace time or held; gone: vanished on the other side, or disabled because it vanished there; absent: deleted there, and created again when the CRM changes; unlinked: left to its user, and not to come in as a new one';
 COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving: confirm_deletes has let it pass the guard; not of imports, see the table held';
+COMMENT ON COLUMN crmsync.item.stamped IS 'false: its user made it, and our stamp has yet to be written';
 COMMENT ON COLUMN crmsync.item.since IS 'when it came to this state';
 
 CREATE FUNCTION crmsync.forget_items() RETURNS trigger

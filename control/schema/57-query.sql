@@ -63,6 +63,18 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns that an inbound link writes, with the expression for each over v.vN, N being the place of the property in layout';
 
+CREATE FUNCTION crmsync.new_row_columns(link integer) RETURNS TABLE (column_name text, expression text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT quote_ident(m.crm),
+           CASE m.property WHEN '@mailbox' THEN crmsync.column_expression(to_regclass(l.source), m.crm, m.inbound, 'v.mailbox')
+                           ELSE format(E'(%s\n)::%s', m.inbound, format_type(crmsync.column_type(to_regclass(l.source), m.crm), -1)) END
+    FROM crmsync.link l JOIN crmsync.mapping_in_force(l.id) m ON m.property IN ('@mailbox', '@none')
+    WHERE l.id = new_row_columns.link AND crmsync.column_type(to_regclass(l.source), m.crm) IS NOT NULL
+    ORDER BY 1;
+END;
+COMMENT ON FUNCTION crmsync.new_row_columns(integer) IS 'columns that rows made of new items get beside their values, with the expression for each over v.mailbox';
+
 CREATE FUNCTION crmsync.key_type(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

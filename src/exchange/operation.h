@@ -74,6 +74,7 @@ struct CreateItems {
 struct ItemChange {
     ItemReference item;
     record::Fields fields;
+    std::string stamp{};  // written, too, unless it is empty
 };
 
 struct UpdateItems {
@@ -117,6 +118,8 @@ struct ItemAnswer {
     std::string stamp;                  // ListStamps (cut at 255 characters), FindStamps, GetItems
     std::vector<record::Value> values;  // GetItems: parallel to its layout
     std::string modified;               // GetItems: when, a canonical timestamp; empty: unknown
+    bool is_private = false;            // GetItems: its user shows it to nobody
+    bool is_other_kind = false;         // GetItems: a distribution list among contacts, say
 };
 
 // One item that was created or changed in a folder, or is there no longer. The same item may be

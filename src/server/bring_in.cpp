@@ -1,6 +1,7 @@
 #include "server/bring_in.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include "server/held_values.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
+#include "server/new_items.h"
 #include "server/query.h"
 #include "server/record_facts.h"
 #include "server/row_writer.h"
@@ -48,6 +50,7 @@ class Incoming {
   private:
     void find_records(std::vector<const Outcome*> fetched);
     void find_moved(const std::vector<const Outcome*>& unknown);
+    void take_new(const std::vector<const Outcome*>& unknown);
     void merge_all();
     bool merge(const Outcome& outcome, const std::string& key, const RecordFacts& record);
     void merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
@@ -122,8 +125,11 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const Outcome* outcome = fetched[static_cast<std::size_t>(rows.integer(row, 0)) - 1];
         known.insert(outcome);
-        if (rows.text(row, 2) != "linked") {
-            settled_.push_back(name_of(*outcome));  // it is to be deleted, whatever it holds
+        // What was left to its user is met by a write only when the CRM wants it back.
+        const bool wanted = rows.text(row, 2) == "linked" || (rows.text(row, 2) == "unlinked" &&
+                                                              outcome->result == Result::overtaken);
+        if (!wanted) {
+            settled_.push_back(name_of(*outcome));
         } else {
             // A second item of the same record is looked at when this one has come in.
             by_record_.emplace(rows.string(row, 1), outcome);
@@ -131,6 +137,7 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
     }
     std::erase_if(fetched, [&](const Outcome* outcome) { return known.contains(outcome); });
     find_moved(fetched);
+    take_new(fetched);
 }
 
 // An item that was away and has come back has another id, and its stamp says whose it is.
@@ -142,6 +149,9 @@ void Incoming::find_moved(const std::vector<const Outcome*>& unknown) {
     pg::TextArray ids;
     pg::TextArray change_keys;
     for (const Outcome* outcome : unknown) {
+        if (outcome->held.stamp.empty()) {
+            continue;
+        }
         settled_.push_back(name_of(*outcome));
         auto key = sync::key_of_stamp(outcome->held.stamp, prefix);
         if (!key || !stamped.try_emplace({*key, outcome->mailbox}, outcome).second) {
@@ -170,6 +180,17 @@ void Incoming::find_moved(const std::vector<const Outcome*>& unknown) {
         by_record_.emplace(record, stamped.at({record, static_cast<int>(rows.integer(row, 1))}));
         pending_.push_back(record);  // the CRM may not want it there any more
     }
+}
+
+void Incoming::take_new(const std::vector<const Outcome*>& unknown) {
+    std::vector<const Outcome*> made_by_users;
+    std::copy_if(unknown.begin(), unknown.end(), std::back_inserter(made_by_users),
+                 [](const Outcome* outcome) { return outcome->held.stamp.empty(); });
+    NewItems items = bring_in_new(link_, made_by_users);
+    std::move(items.settled.begin(), items.settled.end(), std::back_inserter(settled_));
+    std::move(items.failures.begin(), items.failures.end(), std::back_inserter(failures_));
+    std::move(items.records.begin(), items.records.end(), std::back_inserter(pending_));
+    std::move(items.history.begin(), items.history.end(), std::back_inserter(history_));
 }
 
 void Incoming::merge_all() {
@@ -285,12 +306,12 @@ void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
         vanished.record = absent.string(row, 0);
         history_.push_back(std::move(vanished));
     }
-    // What we meant to delete is deleted.
+    // What we meant to delete is deleted; what we had left to its user has nobody any more.
     pg::query(
         "DELETE FROM crmsync.item i USING unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
         "WHERE i.link = $3 AND i.mailbox = u.mailbox AND i.remote_id = u.id "
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
-        "AND i.state = 'leaving'",
+        "AND i.state IN ('leaving', 'unlinked')",
         &mailboxes, &ids, link_.id);
 }
 

@@ -98,7 +98,7 @@ const std::string missing =
     "SELECT a.record FROM pg_temp.crmsync_audience a "
     "LEFT JOIN crmsync.mailbox m ON m.link = $1 AND m.address = a.mailbox "
     "LEFT JOIN crmsync.item i ON i.link = $1 AND i.record = a.record AND i.mailbox = m.id "
-    "WHERE i.record IS NULL OR i.state = 'leaving'";
+    "WHERE i.record IS NULL OR i.state IN ('leaving', 'unlinked')";
 
 const std::string every =
     "SELECT record FROM pg_temp.crmsync_audience "

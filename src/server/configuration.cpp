@@ -240,6 +240,11 @@ void read_inbound(LinkConfiguration& link) {
             field.fallback = place_of(link, fallback);
         }
     }
+    const pg::Rows more =
+        pg::query("SELECT c.column_name, c.expression FROM crmsync.new_row_columns($1) c", link.id);
+    for (std::uint64_t row = 0; row < more.size(); ++row) {
+        link.new_row_columns.push_back({more.string(row, 0), more.string(row, 1)});
+    }
     const pg::Rows values = pg::query(
         "SELECT m.property, v.crm_value, p.value #>> '{}' FROM crmsync.mapping_in_force($1) m, "
         "pg_catalog.jsonb_each(m.value_map) AS v(crm_value, value), "
@@ -303,7 +308,8 @@ Configuration read_configuration(const std::string& link_name) {
         "l.on_crm_delete, l.on_target_delete, l.on_audience_loss, "
         "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
         "extract(epoch FROM l.inbound_interval)::bigint, "
-        "coalesce((l.options->>'hard_delete')::boolean, false), l.direction = 'both' "
+        "coalesce((l.options->>'hard_delete')::boolean, false), l.direction = 'both', "
+        "coalesce(l.options->>'inbound_private', 'skip') <> 'skip' "
         "FROM crmsync.link l WHERE l.enabled OR l.name = $1 ORDER BY l.id",
         std::string_view(link_name));
     for (std::uint64_t row = 0; row < links.size(); ++row) {
@@ -331,6 +337,7 @@ Configuration read_configuration(const std::string& link_name) {
             read_queries(link);
             link.inbound = links.boolean(row, 14);
             if (link.inbound) {
+                link.brings_private = links.boolean(row, 15);
                 read_inbound(link);
             }
         }

@@ -42,6 +42,12 @@ struct InboundField {
     record::Value constant;               // or the value that does
 };
 
+// A column that only rows made of new items get.
+struct NewRowColumn {
+    std::string column;      // quoted
+    std::string expression;  // SQL, over v.mailbox, the address of the mailbox
+};
+
 struct LinkConfiguration {
     int id = 0;
     std::string name;
@@ -60,6 +66,8 @@ struct LinkConfiguration {
     std::string key;
     std::string key_type;
     std::vector<InboundField> fields_in;  // of an inbound link: parallel to rules.layout
+    std::vector<NewRowColumn> new_row_columns;
+    bool brings_private = false;  // items that their users show to nobody come in, too
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout
     std::string source_query;
     std::string audience_query;

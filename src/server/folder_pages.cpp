@@ -33,7 +33,7 @@ void note_arrivals(int mailbox, const Changes& changes) {
         "JOIN crmsync.mailbox m ON m.id = $1 "
         "LEFT JOIN crmsync.item i ON i.mailbox = $1 AND i.remote_id = u.id "
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
-        "WHERE CASE WHEN u.gone = 1 THEN i.state IN ('linked', 'leaving') "
+        "WHERE CASE WHEN u.gone = 1 THEN i.state IN ('linked', 'leaving', 'unlinked') "
         "ELSE i.change_key IS DISTINCT FROM u.change_key END "
         "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
         "attempts = 0, next_attempt = NULL",
@@ -73,7 +73,7 @@ void end_listing(int mailbox) {
     pg::query(
         "INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT i.mailbox, i.remote_id "
         "FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox "
-        "WHERE i.mailbox = $1 AND i.state = 'linked' AND i.remote_id IS NOT NULL "
+        "WHERE i.mailbox = $1 AND i.state IN ('linked', 'unlinked') AND i.remote_id IS NOT NULL "
         "AND i.since < m.listing AND NOT EXISTS (SELECT FROM crmsync.listed l "
         "WHERE l.mailbox = i.mailbox AND l.remote_id = i.remote_id) ON CONFLICT DO NOTHING",
         mailbox);

@@ -73,7 +73,7 @@ std::string update_known(const char* shadow) {
     return " ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
            "change_key = excluded.change_key, shadow = " +
            std::string(shadow) +
-           ", state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END";
+           ", stamped = true, state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END";
 }
 
 // Of a new item all is known. Most were never there before, and to look for each would cost a
@@ -153,6 +153,27 @@ void remove_items(const std::vector<const Outcome*>& removed) {
         "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
         "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
         "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
+        &pairs.records, &pairs.mailboxes);
+}
+
+// Where mailboxes are read it would come in as a new item, if nothing were known of it.
+void unlink_items(const std::vector<const Outcome*>& unlinked) {
+    Pairs pairs;
+    for (const Outcome* outcome : unlinked) {
+        pairs.add(*outcome);
+    }
+    pg::query(
+        "UPDATE crmsync.item i SET state = 'unlinked', stamped = false, confirmed = false, "
+        "since = pg_catalog.now() FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
+        "crmsync.mailbox m, crmsync.link l WHERE m.id = u.mailbox AND l.id = m.link "
+        "AND l.direction = 'both' AND i.link = m.link AND i.record = u.record "
+        "AND i.mailbox = u.mailbox",
+        &pairs.records, &pairs.mailboxes);
+    pg::query(
+        "DELETE FROM crmsync.item i "
+        "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), crmsync.mailbox m "
+        "WHERE m.id = u.mailbox AND i.link = m.link AND i.record = u.record "
+        "AND i.mailbox = u.mailbox AND i.state <> 'unlinked'",
         &pairs.records, &pairs.mailboxes);
 }
 
@@ -302,8 +323,10 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
                 write_found(list);
                 break;
             case Result::removed:
-            case Result::unlinked:
                 remove_items(list);
+                break;
+            case Result::unlinked:
+                unlink_items(list);
                 break;
             case Result::vanished:
                 mark_gone(list);

@@ -148,7 +148,7 @@ void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::Intege
 void FactReader::read_items() {
     const pg::Rows rows = pg::query(
         "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, ''), "
-        "i.shadow, i.origin, i.state, i.confirmed FROM " +
+        "i.shadow, i.origin, i.state, i.confirmed, i.stamped FROM " +
             for_each_record("crmsync.item"),
         link_.id, &keys_);
     pg::IntegerArray unknown;
@@ -174,6 +174,8 @@ void FactReader::read_items() {
         item.leaving = rows.text(row, 6) == "leaving";
         item.gone = rows.text(row, 6) == "gone";
         item.absent = rows.text(row, 6) == "absent";
+        item.unlinked = rows.text(row, 6) == "unlinked";
+        item.stamped = rows.boolean(row, 8);
         CopyFacts& copy = facts_.records.at(rows.string(row, 0)).copies[mailbox];
         copy.item = std::move(item);
         copy.confirmed = rows.boolean(row, 7);

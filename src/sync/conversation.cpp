@@ -58,7 +58,7 @@ TaskQueue& Conversation::origin_of(const Task& sent) {
 }
 
 void Conversation::add(Task task) {
-    if (task.action == Action::update && task.fields.empty()) {
+    if (task.action == Action::update && task.fields.empty() && !task.stamp) {
         exchange::ItemReference item = task.item;
         finish(std::move(task), Result::written, std::move(item));
         return;
@@ -198,7 +198,8 @@ Operation Conversation::update_items(std::size_t limit) {
     exchange::UpdateItems update{mailbox_.object, {}};
     update.items.reserve(sent_.size());
     for (const Task& task : sent_) {
-        update.items.push_back({task.item, task.fields});
+        update.items.push_back(
+            {task.item, task.fields, task.stamp ? task.desired->stamp : std::string()});
     }
     return update;
 }

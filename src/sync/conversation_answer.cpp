@@ -279,7 +279,7 @@ void Conversation::item_read(Task task, const exchange::ItemAnswer& answer) {
     }
     if (knows_before(task)) {
         merge_with(task, answer.values);
-        if (task.fields.empty()) {
+        if (task.fields.empty() && !task.stamp) {
             finish(std::move(task), Result::written, answer.item);
             return;
         }

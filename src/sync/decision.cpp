@@ -13,6 +13,9 @@ Verdict farewell(const Rules& rules, const Wish& wish, const KnownItem& item) {
     if (item.absent) {
         return Verdict::forget;
     }
+    if (item.unlinked) {
+        return Verdict::nothing;
+    }
     if (wish.exists) {
         const bool unlink =
             item.origin != Origin::crm || rules.policy.on_audience_loss == OnAudienceLoss::unlink;
@@ -107,7 +110,7 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
     }
     decision.fields = record::fields_to_update(rules.object, rules.layout, rules.fields,
                                                *wish.values, *item->shadow);
-    if (!decision.fields.empty()) {
+    if (!decision.fields.empty() || !item->stamped) {
         decision.verdict = Verdict::update;
         decision.before = values_before(rules, decision.fields, *item->shadow);
         decision.agreed = agreed_values(rules, decision.fields, *wish.values, *item->shadow);

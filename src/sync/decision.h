@@ -20,9 +20,11 @@ struct KnownItem {
     exchange::ItemReference reference;
     std::optional<record::Values> shadow;  // nullopt: what it holds is not known
     Origin origin = Origin::crm;
-    bool leaving = false;  // meant to be deleted
-    bool gone = false;     // deleted on the other side, never to come again
-    bool absent = false;   // deleted there; comes again once the CRM has changed a field
+    bool leaving = false;   // meant to be deleted
+    bool gone = false;      // deleted on the other side, never to come again
+    bool absent = false;    // deleted there; comes again once the CRM has changed a field
+    bool unlinked = false;  // left to its user, and ours again when the CRM wants it there
+    bool stamped = true;    // false: its user made it, and our stamp has yet to be written
 };
 
 // What the CRM says about a record and a mailbox.
@@ -35,7 +37,7 @@ struct Wish {
 enum class Verdict {
     nothing,
     create,
-    update,
+    update,  // also when there is only the stamp to write
     stay,    // was to be deleted and is wanted again, with the same values
     leave,   // to be deleted, once the guard lets it
     unlink,  // the item stays, our stamp goes

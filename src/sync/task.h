@@ -41,6 +41,7 @@ struct Task {
                                              // as desired
     std::vector<record::FieldConflict> conflicts{};
     std::shared_ptr<const Rules> rules{};  // fetch: which properties to read
+    bool stamp = false;                    // update: write the stamp, too
     bool fresh = false;                    // changed just now: before any backlog
     bool was_there = false;                // a create that became an update of what it met
     int attempts = 0;                      // that failed because of this item

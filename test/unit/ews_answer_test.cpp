@@ -179,6 +179,22 @@ Value got(const char* property, const std::string& xml) {
     return read.items.at(0).values.at(0);
 }
 
+exchange::ItemAnswer got_item(const std::string& element, const std::string& xml) {
+    const Answer read = answer(GetItems{Object::contact, {"A"}, {}}, "GetItem",
+                               {success("<m:Items><t:" + element + "><t:ItemId Id=\"A\"/>" + xml +
+                                        "</t:" + element + "></m:Items>")});
+    return read.items.at(0);
+}
+
+TEST(GetAnswer, KnowsWhatItsUserShowsToNobodyAndWhatIsOfAnotherKind) {
+    EXPECT_FALSE(got_item("Contact", "").is_private);
+    EXPECT_FALSE(got_item("Contact", "<t:Sensitivity>Personal</t:Sensitivity>").is_private);
+    EXPECT_TRUE(got_item("Contact", "<t:Sensitivity>Private</t:Sensitivity>").is_private);
+    EXPECT_TRUE(got_item("Contact", "<t:Sensitivity>Confidential</t:Sensitivity>").is_private);
+    EXPECT_FALSE(got_item("Contact", "").is_other_kind);
+    EXPECT_TRUE(got_item("DistributionList", "").is_other_kind);
+}
+
 TEST(GetAnswer, UnderstandsDatesAsOthersWriteThem) {
     EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06T11:59:00Z</t:Birthday>"), "1970-05-06");
     EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06T00:00:00Z</t:Birthday>"), "1970-05-06");

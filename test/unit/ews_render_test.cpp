@@ -263,6 +263,18 @@ TEST(Changes, AreAskedForByPageAndState) {
     EXPECT_EQ(then.at("//m:SyncState"), "H4sIAA==");
 }
 
+TEST(Stamps, AreWrittenToItemsThatUsersMade) {
+    UpdateItems alone = update({});
+    alone.items[0].stamp = "instance/link/7";
+    const Sent sent(alone);
+    EXPECT_EQ(sent.count("//t:SetItemField"), 1u);
+    EXPECT_EQ(sent.at("//t:SetItemField/t:ExtendedFieldURI/@PropertyName"), "crmsync");
+    EXPECT_EQ(sent.at("//t:SetItemField/t:Contact/t:ExtendedProperty/t:Value"), "instance/link/7");
+    UpdateItems with_others = update({{contact("company"), "Acme"}});
+    with_others.items[0].stamp = "instance/link/7";
+    EXPECT_EQ(Sent(with_others).count("//t:SetItemField"), 2u);
+}
+
 TEST(Stamps, AreRemovedWhateverElseChanged) {
     const Sent sent(RemoveStamps{{{"SUQ=", "Q0s="}}});
     EXPECT_EQ(sent.at("//m:UpdateItem/@ConflictResolution"), "AlwaysOverwrite");
@@ -274,6 +286,7 @@ TEST(Get, AsksForEveryPropertyOnItsOwn) {
     EXPECT_EQ(sent.at("//t:BaseShape"), "IdOnly");
     EXPECT_EQ(sent.at("//t:BodyType"), "Text");
     EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 2);
+    EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='item:Sensitivity']"), 1u);
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='contacts:PhysicalAddresses']"), 0u);
 }
 

@@ -296,6 +296,22 @@ TEST_F(OneMailbox, AnUpdateWithNothingToWriteNeedsNoRequest) {
     EXPECT_EQ(all[0].item.id, "id");
 }
 
+TEST_F(OneMailbox, AStampAloneIsWrittenToo) {
+    const exchange::ItemReference item = stored("1");
+    folder().items.front().stamp.clear();
+    Task task = update_task(prefix, "1", item);
+    task.fields.clear();
+    task.before.clear();
+    task.stamp = true;
+    conversation.add(std::move(task));
+    run();
+    ASSERT_EQ(folder().items.size(), 1u);
+    EXPECT_EQ(folder().items.front().stamp, std::string(prefix) + "1");
+    const auto done = outcomes();
+    ASSERT_EQ(done.size(), 1u);
+    EXPECT_EQ(done[0].result, Result::written);
+}
+
 TEST_F(OneMailbox, AnItemFailureParksThatItemOnly) {
     for (const char* key : {"a", "b", "c"}) {
         conversation.add(create_task(prefix, key));

@@ -133,6 +133,26 @@ TEST_F(Decide, WhatIsWantedAgainStays) {
     EXPECT_EQ(verdict(), Verdict::update);
 }
 
+TEST_F(Decide, WhatAUserMadeGetsOurStampAlsoWhereNothingElseIsToBeWritten) {
+    item.origin = Origin::mailbox;
+    item.stamped = false;
+    const Decision decision = decide(rules, wish, &item);
+    EXPECT_EQ(decision.verdict, Verdict::update);
+    EXPECT_TRUE(decision.fields.empty());
+    wish.in_audience = false;
+    EXPECT_EQ(verdict(), Verdict::unlink);
+}
+
+TEST_F(Decide, WhatWasLeftToItsUserIsOursAgainOnlyWhenTheCrmWantsItThere) {
+    item.unlinked = true;
+    item.stamped = false;
+    EXPECT_EQ(verdict(), Verdict::update);
+    wish.in_audience = false;
+    EXPECT_EQ(verdict(), Verdict::nothing);
+    wish.exists = false;
+    EXPECT_EQ(verdict(), Verdict::nothing);
+}
+
 TEST_F(Decide, WhatIsGoneNeverComesAgain) {
     item.gone = true;
     values[0] = "Other";

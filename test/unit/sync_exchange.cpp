@@ -213,6 +213,9 @@ struct Executor {
                 item.failure = item_failure(Disposition::reread, "ErrorIrresolvableConflict");
             } else {
                 write(*stored, change.fields);
+                if (!change.stamp.empty()) {
+                    stored->stamp = change.stamp;
+                }
                 ++stored->version;
                 item.item = {stored->id, stored->change_key()};
             }

@@ -256,8 +256,9 @@ void add_new_item(pugi::xml_node items, Object object, const NewItem& item) {
     }
 }
 
-void add_updates(pugi::xml_node updates, Object object, const Fields& fields) {
-    element_name(object);
+void add_updates(pugi::xml_node updates, Object object, const ItemChange& item) {
+    const std::string element = element_name(object);
+    const Fields& fields = item.fields;
     const auto ordered = in_schema_order(fields, object);
     const auto write = [&](const Field& field) {
         if (field.value) {
@@ -280,6 +281,11 @@ void add_updates(pugi::xml_node updates, Object object, const Fields& fields) {
             write(*field);
         }
     }
+    if (!item.stamp.empty()) {
+        pugi::xml_node change = add(updates, "t:SetItemField");
+        add_stamp_uri(change);
+        add_stamp(add(change, element.c_str()), item.stamp);
+    }
 }
 
 void add_shape(pugi::xml_node operation, const record::Layout& layout) {
@@ -289,8 +295,10 @@ void add_shape(pugi::xml_node operation, const record::Layout& layout) {
     pugi::xml_node more = add(shape, "t:AdditionalProperties");
     add_stamp_uri(more);
     set(add(more, "t:FieldURI"), "FieldURI", "item:LastModifiedTime");
+    const Property* sensitivity = record::find_property("sensitivity", Object::contact);
+    add_field_uri(more, *sensitivity);
     for (const Property* property : layout) {
-        if (carried(*property)) {
+        if (carried(*property) && property != sensitivity) {
             add_field_uri(more, *property);
         }
     }
@@ -320,6 +328,11 @@ std::string_view item_element(Object object) {
 std::string read_modified(pugi::xml_node item) {
     const auto at = record::read_time(text_of(child(item, "LastModifiedTime")));
     return at ? record::timestamp_text(at->utc()) : std::string();
+}
+
+bool read_private(pugi::xml_node item) {
+    const std::string sensitivity = text_of(child(item, "Sensitivity"));
+    return sensitivity == "Private" || sensitivity == "Confidential";
 }
 
 std::string read_stamp_of(pugi::xml_node item) {

@@ -12,7 +12,7 @@ namespace crmsync::exchange::ews {
 // Throws std::invalid_argument "... is not supported yet" for objects and properties that this
 // build does not write, and for properties that only travel inwards.
 void add_new_item(pugi::xml_node items, record::Object object, const NewItem& item);
-void add_updates(pugi::xml_node updates, record::Object object, const record::Fields& fields);
+void add_updates(pugi::xml_node updates, record::Object object, const ItemChange& item);
 
 // The additional properties to ask for, so that read_item finds the layout's values.
 void add_shape(pugi::xml_node operation, const record::Layout& layout);
@@ -26,6 +26,9 @@ std::string_view item_element(record::Object object);
 
 // When the item was last changed, a canonical timestamp; empty: the server does not say.
 std::string read_modified(pugi::xml_node item);
+
+// Whether its user keeps the item to himself.
+bool read_private(pugi::xml_node item);
 
 // Our stamp on the item; empty when it has none.
 std::string read_stamp_of(pugi::xml_node item);

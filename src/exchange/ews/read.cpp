@@ -136,6 +136,8 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
                 answer.values = read_values(item, get.layout);
                 answer.stamp = read_stamp_of(item);
                 answer.modified = read_modified(item);
+                answer.is_private = read_private(item);
+                answer.is_other_kind = local_name(item) != item_element(get.object);
             } else {
                 answer.failure = no_usable_id(false);
             }

@@ -169,8 +169,8 @@ net::Request render_operation(const UpdateItems& update, const Account& account)
     Request request(account, "m:UpdateItem");
     pugi::xml_node changes = add_update(request, "NeverOverwrite");
     for (const ItemChange& item : update.items) {
-        require_items(item.fields.empty());
-        add_updates(add_change(changes, item.item), update.object, item.fields);
+        require_items(item.fields.empty() && item.stamp.empty());
+        add_updates(add_change(changes, item.item), update.object, item);
     }
     return request.finish(answer_limit(update.items.size()));
 }

@@ -1,0 +1,138 @@
+#include "server/new_items.h"
+
+#include <map>
+#include <utility>
+
+#include "server/error_text.h"
+#include "server/held_values.h"
+#include "server/jsonb_fields.h"
+#include "server/new_rows.h"
+#include "server/query.h"
+
+namespace crmsync {
+
+namespace {
+
+using sync::Outcome;
+
+ItemName name_of(const Outcome& outcome) {
+    return {outcome.mailbox, outcome.item.id};
+}
+
+// Those that are to come in, with what they hold.
+struct Candidates {
+    std::vector<const Outcome*> outcomes;
+    std::vector<NewRow> rows;
+};
+
+std::map<int, std::string> addresses_of(const std::vector<const Outcome*>& fetched) {
+    pg::IntegerArray mailboxes;
+    for (const Outcome* outcome : fetched) {
+        mailboxes.push_back(outcome->mailbox);
+    }
+    // Held to the end: they get items.
+    const pg::Rows rows = pg::query(
+        "SELECT id, address FROM crmsync.mailbox WHERE id = ANY ($1) FOR KEY SHARE", &mailboxes);
+    std::map<int, std::string> addresses;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        addresses.emplace(static_cast<int>(rows.integer(row, 0)), rows.string(row, 1));
+    }
+    return addresses;
+}
+
+Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome*>& fetched,
+                  NewItems& items) {
+    const auto addresses = addresses_of(fetched);
+    Candidates candidates;
+    for (const Outcome* outcome : fetched) {
+        const auto address = addresses.find(outcome->mailbox);
+        if (address == addresses.end() || outcome->held.is_other_kind ||
+            (outcome->held.is_private && !link.brings_private)) {
+            items.settled.push_back(name_of(*outcome));
+            continue;
+        }
+        HeldValues held = held_values(link, outcome->held.values);
+        if (!held.problem.empty()) {
+            items.failures.push_back({name_of(*outcome), "value", std::move(held.problem)});
+            continue;
+        }
+        candidates.outcomes.push_back(outcome);
+        candidates.rows.push_back({address->second, std::move(held.values)});
+    }
+    return candidates;
+}
+
+// Of what does not come in nothing is agreed: where the CRM has no value the user's stays.
+record::Values shadow_of(const LinkConfiguration& link, const record::Values& held) {
+    record::Values shadow = held;
+    for (std::size_t place = 0; place < shadow.size(); ++place) {
+        if (link.fields_in[place].column.empty()) {
+            shadow[place].reset();
+        }
+    }
+    return shadow;
+}
+
+Outcome came_in(const LinkConfiguration& link, const Outcome& fetched, const std::string& record,
+                const record::Values& values) {
+    Outcome done{};
+    done.mailbox = fetched.mailbox;
+    done.result = sync::Result::fetched;
+    done.action = sync::Action::fetch;
+    done.record = record;
+    for (std::size_t place = 0; place < values.size(); ++place) {
+        if (values[place] && !link.fields_in[place].column.empty()) {
+            done.fields.push_back({link.rules.layout[place], values[place]});
+            done.before.emplace_back();
+        }
+    }
+    return done;
+}
+
+}  // namespace
+
+NewItems bring_in_new(const LinkConfiguration& link,
+                      const std::vector<const sync::Outcome*>& fetched) {
+    NewItems items;
+    if (fetched.empty()) {
+        return items;
+    }
+    const Candidates candidates = choose(link, fetched, items);
+    const std::vector<MadeRow> made = make_rows(link, candidates.rows);
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    pg::TextArray change_keys;
+    std::vector<record::Values> kept;  // what the documents point into
+    kept.reserve(made.size());
+    pg::JsonbArray shadows;
+    for (std::size_t i = 0; i < made.size(); ++i) {
+        const Outcome& outcome = *candidates.outcomes[i];
+        if (made[i].error) {
+            items.failures.push_back(
+                {name_of(outcome), made[i].error->code(), error_text(*made[i].error)});
+            continue;
+        }
+        const record::Values& values = candidates.rows[i].values;
+        items.records.push_back(made[i].record);
+        mailboxes.push_back(outcome.mailbox);
+        ids.push_back(outcome.item.id);
+        change_keys.push_back(outcome.held.item.change_key);
+        kept.push_back(shadow_of(link, values));
+        shadows.documents.push_back(
+            document_of(link.rules.layout, kept.back(), Absent::left_out));
+        items.settled.push_back(name_of(outcome));
+        items.history.push_back(came_in(link, outcome, made[i].record, values));
+    }
+    if (!items.records.empty()) {
+        pg::query(
+            "INSERT INTO crmsync.item "
+            "(link, record, mailbox, remote_id, change_key, shadow, origin, stamped) "
+            "SELECT $1, u.record, u.mailbox, u.id, u.change_key, u.shadow, 'mailbox', false "
+            "FROM unnest($2::text[], $3::integer[], $4::text[], $5::text[], $6::jsonb[]) "
+            "AS u(record, mailbox, id, change_key, shadow)",
+            link.id, &items.records, &mailboxes, &ids, &change_keys, &shadows);
+    }
+    return items;
+}
+
+}  // namespace crmsync

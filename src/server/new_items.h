@@ -1,0 +1,24 @@
+// Items that users made themselves: each becomes a row of the CRM, and its item ours to keep in
+// step. Its stamp is written as soon as the record is looked at, which it is because it is pending.
+#pragma once
+
+#include <vector>
+
+#include "server/arrivals.h"
+#include "server/configuration.h"
+#include "sync/task.h"
+
+namespace crmsync {
+
+struct NewItems {
+    std::vector<ItemName> settled;  // those that came in, and those that are not to
+    std::vector<ArrivalFailure> failures;
+    pg::TextArray records;               // the keys of the new rows
+    std::vector<sync::Outcome> history;  // what there is to be remembered
+};
+
+// Takes fetched items that nothing is known of and that bear no stamp. In the current transaction.
+NewItems bring_in_new(const LinkConfiguration& link,
+                      const std::vector<const sync::Outcome*>& fetched);
+
+}  // namespace crmsync

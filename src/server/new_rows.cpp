@@ -1,0 +1,133 @@
+#include "server/new_rows.h"
+
+#include <set>
+#include <utility>
+
+#include "server/held_values.h"
+#include "server/record_key.h"
+#include "server/subtransaction.h"
+
+namespace crmsync {
+
+namespace {
+
+// One INSERT for all rows with values in the same places, so that columns without one get their
+// defaults.
+struct Insert {
+    std::string columns;
+    std::string expressions;
+    std::string names = "mailbox";
+    std::string parameters = "$1::text";
+    pg::NullableTextArray values;
+
+    void add(const std::string& column, const std::string& expression) {
+        columns += (columns.empty() ? "" : ", ") + column;
+        expressions += (expressions.empty() ? "" : ", ") + expression;
+    }
+    std::string statement(const LinkConfiguration& link) const {
+        return "INSERT INTO " + link.source + " AS t (" + columns + ") SELECT " + expressions +
+               " FROM (VALUES (" + parameters + ")) AS v(" + names + ") RETURNING t." + link.key +
+               "::text";
+    }
+};
+
+Insert insert_of(const LinkConfiguration& link, const NewRow& row) {
+    Insert insert;
+    insert.values.emplace_back(row.mailbox);
+    for (std::size_t place = 0; place < link.fields_in.size(); ++place) {
+        const InboundField& field = link.fields_in[place];
+        record::Value value =
+            field.column.empty() ? record::Value() : crm_value(link, place, row.values[place]);
+        if (!value) {
+            continue;
+        }
+        insert.values.push_back(std::move(value));
+        insert.names += ", v" + std::to_string(place + 1);
+        insert.parameters += ", $" + std::to_string(insert.values.size()) + "::text";
+        insert.add(field.column, field.expression);
+    }
+    for (const NewRowColumn& column : link.new_row_columns) {
+        insert.add(column.column, column.expression);
+    }
+    return insert;
+}
+
+std::string make_row(const LinkConfiguration& link, const NewRow& row) {
+    const Insert insert = insert_of(link, row);
+    if (insert.columns.empty()) {
+        throw pg::Error{.sqlstate = ERRCODE_NOT_NULL_VIOLATION,
+                        .message = "the item holds nothing that is mapped"};
+    }
+    std::vector<pg::Parameter> parameters;
+    for (const std::optional<std::string>& value : insert.values) {
+        parameters.emplace_back(std::string_view(*value));
+    }
+    const pg::Rows made = pg::query(insert.statement(link), parameters, {.owner = link.owner});
+    if (made.empty() || made.is_null(0, 0)) {
+        throw pg::Error{.sqlstate = ERRCODE_TRIGGERED_ACTION_EXCEPTION,
+                        .message = "the row was not inserted: a trigger or a rule of " +
+                                   link.source + " prevented it"};
+    }
+    std::string key = made.string(0, 0);
+    if (key.size() > longest_key) {
+        throw pg::Error{.sqlstate = ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
+                        .message = "the key of the new row would have " +
+                                   std::to_string(key.size()) + " bytes, and a key may have " +
+                                   std::to_string(longest_key)};
+    }
+    return key;
+}
+
+void check_audience(const LinkConfiguration& link, const NewRow* rows, const pg::TextArray& keys) {
+    const pg::Rows audience = pg::query_as(link.owner, link.audience_query, &keys);
+    std::set<std::pair<std::string, std::string>> named;
+    for (std::uint64_t row = 0; row < audience.size(); ++row) {
+        named.emplace(audience.string(row, 0), audience.string(row, 1));
+    }
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        if (!named.contains({keys[i], rows[i].mailbox})) {
+            throw pg::Error{
+                .sqlstate = ERRCODE_WITH_CHECK_OPTION_VIOLATION,
+                .message = "the audience of the new row would not name mailbox " + rows[i].mailbox};
+        }
+    }
+}
+
+// Halves the rows until those stand alone that the CRM refuses.
+void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* made,
+                  std::size_t count) {
+    pg::TextArray keys;
+    const auto error = pg::subtransaction([&] {
+        for (std::size_t i = 0; i < count; ++i) {
+            keys.push_back(make_row(link, rows[i]));
+        }
+        // Deferred constraints speak up now, while the rows that break them are known.
+        pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
+        check_audience(link, rows, keys);
+    });
+    if (!error) {
+        for (std::size_t i = 0; i < count; ++i) {
+            made[i].record = std::move(keys[i]);
+        }
+        return;
+    }
+    pg::check_interrupts();
+    if (count == 1) {
+        made->error = error;
+        return;
+    }
+    make_divided(link, rows, made, count / 2);
+    make_divided(link, rows + count / 2, made + count / 2, count - count / 2);
+}
+
+}  // namespace
+
+std::vector<MadeRow> make_rows(const LinkConfiguration& link, const std::vector<NewRow>& rows) {
+    std::vector<MadeRow> made(rows.size());
+    if (!rows.empty()) {
+        make_divided(link, rows.data(), made.data(), rows.size());
+    }
+    return made;
+}
+
+}  // namespace crmsync

@@ -1,0 +1,116 @@
+# Both directions: what users make themselves comes into the CRM, once, and is kept in step from then on.
+# (create_link does not offer direction both yet; the link is told so behind its back.)
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $stage = CrmSync::EndToEnd->new('new_items');
+my $exchange = $stage->exchange;
+my ($one, $two) = ('user1@example.test', 'user2@example.test');
+
+sub user_makes
+{
+	my ($mailbox, %set) = @_;
+	return $exchange->act($mailbox, 'create', folder => 'contacts', set => \%set);
+}
+sub user_changes { my ($mailbox, $surname, %set) = @_; return $exchange->act($mailbox, 'update', match => { 'contacts:Surname' => $surname }, folder => 'contacts', set => \%set) }
+sub people { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', first_name, last_name, phone, made_in, origin), ', ' ORDER BY last_name), 'nobody') FROM crm.person") }
+sub comes_in { my ($people, $what) = @_; $stage->until_true(sub { people() eq $people }, $what, 20) or diag(people()); return }
+sub stamped { my ($mailbox) = @_; my $records = $exchange->records($mailbox); return join ' ', map { $records->{$_}{'contacts:Surname'} } sort { $a <=> $b } keys %$records }
+sub held { return map { $_->{properties} } $exchange->items($_[0]) }
+sub all_items { my ($mailbox) = @_; return join ' ', sort map { $_->{'contacts:Surname'} // '' } held($mailbox) }
+sub failing { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', code, message), ', '), 'nothing') FROM crmsync.failures") }
+
+user_makes($one, 'contacts:GivenName' => 'Ann', 'contacts:Surname' => 'Before', 'item:Body' => 'a note of hers');
+$stage->make_tables;
+$stage->sql(<<'SQL');
+SET ROLE crm_owner;
+CREATE SEQUENCE crm.person_key START 100;
+ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key'), ADD made_in text, ADD origin text DEFAULT 'the CRM';
+CREATE FUNCTION crm.share() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.last_name <> 'Nobodys' THEN
+        INSERT INTO crm.audience VALUES (NEW.id, NEW.made_in);
+    END IF;
+    RETURN NULL;
+END;
+$$;
+CREATE TRIGGER share AFTER INSERT ON crm.person FOR EACH ROW WHEN (NEW.made_in IS NOT NULL) EXECUTE FUNCTION crm.share();
+SQL
+$stage->make_target;
+$stage->make_link(before => <<'SQL');
+INSERT INTO crmsync.mapping (link, property, crm, direction, inbound)
+SELECT id, v.* FROM crmsync.link, (VALUES ('@mailbox', 'made_in', 'inbound', 'upper($1)'), ('@none', 'origin', 'inbound', '''Outlook''')) AS v (property, crm, direction, inbound);
+UPDATE crmsync.mapping SET inbound = 'lower($1)' WHERE property = '@mailbox';
+SQL
+$stage->sql("UPDATE crmsync.link SET direction = 'both', inbound_interval = '1 s'; SELECT crmsync.wake()");
+$stage->add_people(1, 1, $one, $two);
+
+# ---- what was there before, and what comes later
+comes_in("Ann Before $one Outlook, First1 Last1 +49 30 1 the CRM", 'what a user had before comes in');
+$stage->until_true(sub { stamped($one) eq 'Last1 Before' }, 'and bears our stamp', 20);
+is(all_items($one), 'Before Last1', 'nothing is doubled');
+is(all_items($two), 'Last1', 'nor in a mailbox where it does not belong');
+is(scalar(grep { ($_->{'item:Body'} // '') =~ /a note of hers/ } held($one)), 1, 'what is not mapped stays');
+user_makes($two, 'contacts:GivenName' => 'Bob', 'contacts:Surname' => 'Later', 'contacts:PhoneNumber/BusinessPhone' => '+49 40 1');
+comes_in("Ann Before $one Outlook, First1 Last1 +49 30 1 the CRM, Bob Later +49 40 1 $two Outlook", 'what a user makes later comes in');
+is($stage->sql("SELECT action, old ->> 'surname', new ->> 'surname' FROM crmsync.history WHERE new ->> 'surname' = 'Later'"), 'bring in||Later', 'the history knows');
+is($stage->sql("SELECT string_agg(origin, ' ' ORDER BY record) FROM crmsync.item WHERE record <> '1'"), 'mailbox mailbox', 'and whose it is');
+
+# ---- in step from then on
+$stage->until_true(sub { $stage->sql('SELECT bool_and(stamped) FROM crmsync.item') eq 't' }, 'all bear our stamp', 20);
+$stage->change("UPDATE crm.person SET phone = '+49 40 2' WHERE last_name = 'Later'");
+is((map { $_->{'contacts:PhoneNumber/BusinessPhone'} } grep { $_->{'contacts:Surname'} eq 'Later' } held($two))[0], '+49 40 2', 'the CRM changes it');
+user_changes($two, 'Later', 'contacts:GivenName' => 'Robert');
+comes_in("Ann Before $one Outlook, First1 Last1 +49 30 1 the CRM, Robert Later +49 40 2 $two Outlook", 'its user changes it');
+$stage->sql("INSERT INTO crm.audience SELECT id, '$two' FROM crm.person WHERE last_name = 'Before'");
+$stage->until_true(sub { all_items($two) eq 'Before Last1 Later' }, 'it goes to other mailboxes', 20);
+
+# ---- what is not to come in, and what cannot
+user_makes($one, 'contacts:Surname' => 'Secret', 'item:Sensitivity' => 'Private');
+user_makes($one, 'contacts:GivenName' => 'No', 'contacts:Surname' => 'Nobodys');
+$stage->sql("ALTER TABLE crm.person ADD CONSTRAINT spelled CHECK (last_name <> 'Misspelled')");
+user_makes($one, 'contacts:GivenName' => 'Cal', 'contacts:Surname' => 'Misspelled');
+user_makes($one, 'contacts:GivenName' => 'Cal', 'contacts:Surname' => 'Fine');
+$stage->until_true(sub { people() =~ /Cal Fine/ }, 'what the CRM takes comes in', 20);
+$stage->until_true(sub { failing() =~ /23514 .*spelled/ && failing() =~ /44000 the audience of the new row would not name mailbox \Q$one\E/ }, 'beside what it refuses, and what would belong nowhere', 20)
+  or diag(failing());
+is($stage->sql("SELECT count(*) FROM crm.person WHERE last_name IN ('Secret', 'Nobodys', 'Misspelled')"), '0', 'of which there is no row; nor of what is private');
+user_changes($one, 'Misspelled', 'contacts:Surname' => 'Spelled');
+user_changes($one, 'Nobodys', 'contacts:Surname' => 'Somebodys');
+$stage->until_true(sub { people() =~ /Cal Spelled/ && people() =~ /No Somebodys/ }, 'what its user mends comes in', 20);
+is(failing(), 'nothing', 'nothing is left');
+$stage->until_true(sub { $stage->sql('SELECT bool_and(stamped) FROM crmsync.item') eq 't' }, 'stamped, too', 20);
+
+# ---- leaving: an item that a user made is his
+my $fine = $stage->sql("SELECT id FROM crm.person WHERE last_name = 'Fine'");
+$stage->sql("DELETE FROM crm.audience WHERE record = $fine");
+$stage->until_true(sub { stamped($one) !~ /Fine/ }, 'out of the audience our stamp goes', 20);
+like(all_items($one), qr/Fine/, 'and the item stays');
+user_changes($one, 'Fine', 'contacts:GivenName' => 'Caleb');
+sleep 4;
+is($stage->sql("SELECT string_agg(first_name, ' ') FROM crm.person WHERE last_name = 'Fine'"), 'Cal', 'it does not come in again, neither as another nor as it was');
+$stage->sql("INSERT INTO crm.audience VALUES ($fine, '$one')");
+$stage->until_true(sub { stamped($one) =~ /Fine/ }, 'in the audience again it is ours again', 20);
+is(scalar(() = all_items($one) =~ /Fine/g), 1, 'the same item');
+$stage->until_true(sub { $stage->sql("SELECT first_name FROM crm.person WHERE id = $fine") eq 'Caleb' }, 'and what its user has changed meanwhile comes in', 20);
+$stage->sql("DELETE FROM crm.person WHERE id = $fine");
+$stage->until_true(sub { all_items($one) !~ /Fine/ }, 'what the CRM deletes goes', 20);
+
+# ---- a crash in the middle of many
+user_makes($two, 'contacts:GivenName' => "Many$_", 'contacts:Surname' => 'Crowd') for 1 .. 150;
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crm.person WHERE last_name = 'Crowd'") ne '0' }, 'a crowd begins to come in', 20);
+$stage->node->stop('immediate');
+$stage->node->start;
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crm.person WHERE last_name = 'Crowd'") eq '150' }, 'after a crash all have come in, once each', 40);
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.item WHERE NOT stamped') eq '0' }, 'and are stamped', 30);
+is(scalar(grep { $_->{'contacts:Surname'} eq 'Crowd' } held($two)), 150, 'none is doubled');
+is($stage->sql("SELECT count(*) FROM crm.person WHERE last_name = 'Crowd'"), '150', 'on either side');
+is($stage->sql('SELECT count(*) FROM crmsync.arrival'), '0', 'nothing is left over');
+
+$stage->done;
