@@ -145,8 +145,16 @@ SELECT crmsync.alter_link('view', audience => 'crm.mailboxes', folder => 'Other'
 SELECT crmsync.alter_link('view', key => 'guid', audience => 'crm.guid_audience');
 
 SELECT crmsync.drop_target('directory');
-SELECT crmsync.drop_link('view', 'delete');
 SELECT crmsync.drop_link('view', 'burn');
+SELECT crmsync.drop_link('users', 'delete');
+-- With its items: it is there until the worker has taken them back, and good for nothing else.
+SELECT crmsync.pause_target('exchange');
+SELECT crmsync.drop_link('view', 'delete');
+SELECT name, enabled, retired FROM crmsync.links WHERE name = 'view';
+SELECT state FROM crmsync.status WHERE link = 'view';
+SELECT crmsync.enable_link('view');
+SELECT crmsync.create_link('view', 'exchange', 'contact', 'crm.person', audience => 'crm.audience');
+SELECT crmsync.drop_link('view', 'delete');
 SELECT crmsync.drop_link('view');
 SELECT count(*) FROM crmsync.item;
 SELECT crmsync.drop_link('view');

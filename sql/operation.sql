@@ -83,6 +83,20 @@ DELETE FROM crmsync.item WHERE record = '1';
 SELECT crmsync.forget('people', '1');
 SELECT link, mailbox, record, action, new FROM crmsync.history;
 
+-- withdraw: of an enabled link only what it would not fill again, so that it needs a relation of mailboxes.
+SAVEPOINT before_withdraw;
+SELECT crmsync.withdraw('people');
+UPDATE crmsync.link SET enabled = false;
+SELECT crmsync.withdraw('people', 'nobody@example.com');
+INSERT INTO crmsync.item (link, record, mailbox, origin, state) VALUES
+    (1, '4', 1001, 'mailbox', 'linked'), (1, '5', 1001, 'crm', 'gone'), (1, '6', 1002, 'adopted', 'linked');
+SELECT crmsync.withdraw('people', ' A@Example.com'), crmsync.withdraw('people');
+SELECT state FROM crmsync.status;
+SELECT crmsync.carry_out_requests();
+SELECT m.address, p.mode, p.step FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox ORDER BY 1;
+SELECT link, kind, records FROM crmsync.backlog WHERE kind = 'withdraw';
+ROLLBACK TO before_withdraw;
+
 -- Another identity: held until it is confirmed; then everything is compared.
 UPDATE crmsync.identity SET system_identifier = 1;
 SELECT kind, message, hint FROM crmsync.alerts WHERE message LIKE '%confirmed%';
@@ -110,7 +124,6 @@ SELECT crmsync.unmap_child('people', 'crm.audience');
 SELECT crmsync.resync('people');
 SELECT crmsync.resolve(1, 'crm');
 SELECT crmsync.undo('people', now());
-SELECT crmsync.withdraw('people');
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner;

@@ -57,7 +57,8 @@ CREATE TABLE crmsync.link (
     options             jsonb NOT NULL DEFAULT '{}' CHECK (pg_catalog.jsonb_typeof(options) = 'object'),
     enabled             boolean NOT NULL DEFAULT false,
     armed_mapping       jsonb,
-    armed_groups        jsonb
+    armed_groups        jsonb,
+    retired             boolean NOT NULL DEFAULT false CHECK (NOT (enabled AND retired))
 );
 COMMENT ON TABLE crmsync.link IS 'CRM relations kept in step with one kind of object on one target';
 COMMENT ON COLUMN crmsync.link.id IS 'what every other table calls the link';
@@ -86,6 +87,7 @@ COMMENT ON COLUMN crmsync.link.owner IS 'quoted name of the role that the link r
 COMMENT ON COLUMN crmsync.link.options IS 'options that differ from their defaults, see the view crmsync.options';
 COMMENT ON COLUMN crmsync.link.enabled IS 'by enable_link: the triggers are armed and the worker serves the link';
 COMMENT ON COLUMN crmsync.link.armed_mapping IS 'the mapping as enable_link found it: what an enabled link works with';
+COMMENT ON COLUMN crmsync.link.retired IS 'by drop_link(items => ''delete''): it goes with the last of its items';
 COMMENT ON COLUMN crmsync.link.armed_groups IS 'the mapping of groups as enable_link found it, likewise';
 
 CREATE TABLE crmsync.mapping (

@@ -45,7 +45,7 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.require(text, integer) IS 'refuses a caller who has not this level, for a link or (NULL) for all';
 
-CREATE FUNCTION crmsync.find_link(name text, level text) RETURNS crmsync.link
+CREATE FUNCTION crmsync.find_link(name text, level text, retired boolean DEFAULT false) RETURNS crmsync.link
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -60,10 +60,16 @@ BEGIN
                                    FROM crmsync.link l), 'There is no link yet; see crmsync.create_link.');
     END IF;
     PERFORM crmsync.require(level, found.id);
+    IF found.retired AND NOT find_link.retired THEN
+        RAISE EXCEPTION 'link "%" is being dropped', name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'It goes with the last of its items; see crmsync.status and crmsync.backlog.',
+                  HINT = format('To let go of the items that are still there: SELECT crmsync.drop_link(%L);', name);
+    END IF;
     RETURN found;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.find_link(text, text) IS 'the link of this name, at which the caller must have this level';
+COMMENT ON FUNCTION crmsync.find_link(text, text, boolean) IS 'the link of this name, at which the caller must have this level; retired: also one that is being dropped';
 
 CREATE FUNCTION crmsync.find_target(name text, level text) RETURNS crmsync.target
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -163,7 +169,7 @@ BEGIN
     IF link IS NULL THEN
         PERFORM crmsync.require('admin');
     ELSE
-        link_id := (crmsync.find_link(link, 'admin')).id;
+        link_id := (crmsync.find_link(link, 'admin', retired => true)).id;
     END IF;
     PERFORM crmsync.check_level(level);
     IF role IS NULL OR to_regrole(role::text) IS NULL THEN
@@ -187,7 +193,7 @@ BEGIN
     IF link IS NULL THEN
         PERFORM crmsync.require('admin');
     ELSE
-        link_id := (crmsync.find_link(link, 'admin')).id;
+        link_id := (crmsync.find_link(link, 'admin', retired => true)).id;
     END IF;
     IF level IS NOT NULL THEN
         PERFORM crmsync.check_level(level);

@@ -249,6 +249,7 @@ BEGIN
     PERFORM crmsync.find_target(target, 'admin');
     PERFORM crmsync.check_name('link', name);
     IF EXISTS (SELECT FROM crmsync.link l WHERE l.name = create_link.name) THEN
+        PERFORM crmsync.find_link(name, 'admin');
         RAISE EXCEPTION 'link "%" already exists', name
             USING ERRCODE = 'duplicate_object', HINT = 'Use crmsync.alter_link to change it.';
     ELSIF apply IS NOT NULL THEN
@@ -279,6 +280,7 @@ BEGIN
     this.owner := crmsync.find_owner(owner, source);
     this.id := nextval('crmsync.link_id_seq');
     this.enabled := false;
+    this.retired := false;
     INSERT INTO crmsync.link SELECT this.*;
     INSERT INTO crmsync.link_state (link) VALUES (this.id);
 END;
@@ -371,25 +373,3 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.alter_link(text, text, text, regclass, text, regclass, regclass, text, text, text, text, text, text, text, text, text[], text, interval, interval, timetz, regproc, regrole, jsonb, text[])
     IS 'changes a link; NULL keeps, reset brings settings or single options back to their defaults; options merge key by key';
-
-CREATE FUNCTION crmsync.drop_link(name text, items text DEFAULT 'keep') RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    this crmsync.link := crmsync.find_link(name, 'admin');
-    roles text[] := ARRAY(SELECT g.role FROM crmsync.role_grant g WHERE g.link = this.id);
-BEGIN
-    IF items = 'delete' THEN
-        PERFORM crmsync.not_supported('drop_link with items => ''delete''',
-            'Empty the audience, let the deletes pass with crmsync.confirm_deletes, then drop the link.');
-    ELSIF items IS DISTINCT FROM 'keep' THEN
-        RAISE EXCEPTION 'invalid value % for items', coalesce(quote_literal(items), 'NULL')
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Allowed: keep, delete.';
-    END IF;
-    PERFORM crmsync.disarm_link(this.id);
-    DELETE FROM crmsync.link l WHERE l.id = this.id;
-    PERFORM crmsync.set_privileges(r::regrole) FROM unnest(roles) r WHERE to_regrole(r) IS NOT NULL;
-    PERFORM crmsync.wake();
-END;
-$$;
-COMMENT ON FUNCTION crmsync.drop_link(text, text) IS 'forgets a link and all that is known about its items, which stay where they are (items: keep)';

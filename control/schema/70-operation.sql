@@ -65,7 +65,15 @@ BEGIN ATOMIC
               AND m.address = coalesce(is_settled.address, m.address)
               AND (i.confirmed OR s.held IS NULL) AND m.code IS NULL
               AND NOT EXISTS (SELECT FROM crmsync.failure f
-                              WHERE f.link = i.link AND f.mailbox = i.mailbox AND f.record = i.record));
+                              WHERE f.link = i.link AND f.mailbox = i.mailbox AND f.record = i.record))
+       AND NOT EXISTS (
+            SELECT FROM crmsync.repair r
+            JOIN crmsync.mailbox m ON m.id = r.mailbox
+            LEFT JOIN crmsync.link_state s ON s.link = m.link
+            WHERE m.link = is_settled.link AND r.since <= is_settled.since
+              AND m.address = coalesce(is_settled.address, m.address)
+              AND s.held IS NULL AND m.code IS NULL
+              AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = m.link AND f.mailbox = m.id));
 END;
 COMMENT ON FUNCTION crmsync.is_settled(integer, timestamptz, text, text[]) IS 'whether nothing that was to be done by then remains; address: in this mailbox, of these records';
 
@@ -128,7 +136,7 @@ BEGIN
             done := crmsync.is_imported(this.id, started) OR crmsync.import_obstacle(this.id) IS NOT NULL;
         ELSE
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
-               AND EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL)
+               AND (NOT this.enabled OR EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL))
                AND NOT EXISTS (SELECT FROM crmsync.request r WHERE r.link = this.id AND r.action = 'compare') THEN
                 looked_at := clock_timestamp();
                 records := CASE WHEN address IS NOT NULL THEN crmsync.pending_in(this, address, looked_at) END;
@@ -150,13 +158,13 @@ RETURNS record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    this crmsync.link := crmsync.find_link(link, 'operator');
+    this crmsync.link := crmsync.find_link(link, 'operator', retired => true);
     goal pg_snapshot := pg_current_snapshot();
     called timestamptz := clock_timestamp();
     obstacle text;
     only_in text;
 BEGIN
-    IF NOT this.enabled THEN
+    IF NOT (this.enabled OR this.retired OR EXISTS (SELECT FROM crmsync.served s WHERE s.link = this.id)) THEN
         RAISE EXCEPTION 'link "%" is not enabled', link
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = format('Call crmsync.enable_link(%L) first.', link);
@@ -231,7 +239,7 @@ CREATE FUNCTION crmsync.retry(link text, record text DEFAULT NULL, mailbox text 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    this crmsync.link := crmsync.find_link(link, 'operator');
+    this crmsync.link := crmsync.find_link(link, 'operator', retired => true);
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
     retried bigint := (SELECT count(*) FROM crmsync.failing f
                        WHERE f.link = this.id AND f.mailbox = coalesce(only_mailbox, f.mailbox)
@@ -249,7 +257,7 @@ CREATE FUNCTION crmsync.confirm_deletes(link text, mailbox text DEFAULT NULL, ex
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    this crmsync.link := crmsync.find_link(link, 'operator');
+    this crmsync.link := crmsync.find_link(link, 'operator', retired => true);
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
     waiting bigint := CASE this.direction
         WHEN 'inbound' THEN (SELECT coalesce(sum(h.items), 0) FROM crmsync.held h WHERE h.link = this.id AND h.confirmed IS NULL)
@@ -300,7 +308,7 @@ BEGIN ATOMIC
           AND f.link = r.link AND f.mailbox = coalesce(r.mailbox, f.mailbox) AND f.record = coalesce(r.record, f.record)
         RETURNING f.link, f.record)
     INSERT INTO crmsync.pending AS p (link, tier, record)
-    SELECT DISTINCT d.link, 1, d.record FROM removed d
+    SELECT DISTINCT d.link, 1, d.record FROM removed d JOIN crmsync.link l ON l.id = d.link AND l.enabled
     ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1;
 END;
 COMMENT ON FUNCTION crmsync.carry_out_retries(crmsync.request[]) IS 'what has failed is pending again';
@@ -336,6 +344,7 @@ BEGIN
     SELECT array_agg(t.r ORDER BY (t.r).id) INTO requests FROM taken t;
     PERFORM crmsync.carry_out_retries(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'retry' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
+    PERFORM crmsync.carry_out_withdrawals(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'withdraw' HAVING count(*) > 0;
     PERFORM crmsync.compare_everything(r.link) FROM (SELECT DISTINCT r.link FROM unnest(requests) r WHERE r.action = 'compare') r;
     DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;

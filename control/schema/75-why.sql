@@ -51,7 +51,7 @@ BEGIN
         CASE WHEN enabled IS NULL THEN format('it is not in %s', this.mailboxes)
              WHEN enabled THEN format('it is enabled in %s', this.mailboxes)
              ELSE format('it is not enabled in %s', this.mailboxes) END,
-        CASE WHEN enabled IS NOT TRUE THEN 'Nothing is written there, or deleted.' END;
+        CASE WHEN enabled IS NOT TRUE THEN 'Nothing is written there, nor deleted before crmsync.withdraw.' END;
 EXCEPTION WHEN OTHERS THEN
     RETURN QUERY SELECT 'mailbox takes part', false, sqlerrm, 'The relation of mailboxes cannot be read; see crmsync.status.';
 END;
@@ -67,6 +67,10 @@ BEGIN ATOMIC
                 WHEN m.next_attempt IS NULL THEN format('Mend it, then SELECT crmsync.retry(%L, mailbox => %L);', this.name, mailbox)
                 ELSE format('It is tried again at %s.', m.next_attempt::timestamptz(0)) END
     FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = why_known.mailbox
+    UNION ALL
+    SELECT 'withdrawal', false, format('the link''s items are being taken out of it since %s', p.since::timestamptz(0)), NULL
+    FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox
+    WHERE p.mode = 'withdraw' AND m.link = this.id AND m.address = why_known.mailbox
     UNION ALL
     SELECT 'pending', false, format('it waits to be looked at since %s', min(p.since)::timestamptz(0)), NULL
     FROM crmsync.pending p WHERE p.link = this.id AND p.record = why_known.record HAVING count(*) > 0
@@ -98,7 +102,7 @@ RETURNS TABLE (step text, ok boolean, detail text, hint text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    this crmsync.link := crmsync.find_link(link, 'operator');
+    this crmsync.link := crmsync.find_link(link, 'operator', retired => true);
     address text := lower(btrim(mailbox));
 BEGIN
     IF this.direction = 'inbound' THEN
@@ -107,12 +111,15 @@ BEGIN
         RAISE EXCEPTION 'why needs a record and a mailbox' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     RETURN QUERY
-        SELECT 'link', s.state IN ('idle', 'working'), concat_ws(': ', s.state, s.last_error),
+        SELECT 'link', s.state IN ('idle', 'working') AND NOT this.retired,
+               concat_ws(': ', CASE WHEN this.retired THEN 'it is being dropped' END, s.state, s.last_error),
                CASE WHEN s.state NOT IN ('idle', 'working') THEN 'See the view crmsync.alerts.' END
         FROM crmsync.status s WHERE s.link = this.name;
-    RETURN QUERY SELECT w.* FROM crmsync.why_record(this, record) w;
-    RETURN QUERY SELECT w.* FROM crmsync.why_audience(this, record, address) w;
-    RETURN QUERY SELECT w.* FROM crmsync.why_takes_part(this, address) w;
+    IF NOT this.retired THEN
+        RETURN QUERY SELECT w.* FROM crmsync.why_record(this, record) w;
+        RETURN QUERY SELECT w.* FROM crmsync.why_audience(this, record, address) w;
+        RETURN QUERY SELECT w.* FROM crmsync.why_takes_part(this, address) w;
+    END IF;
     RETURN QUERY SELECT w.* FROM crmsync.why_known(this, record, address) w;
 END;
 $$;

@@ -35,7 +35,7 @@ CREATE VIEW crmsync.links WITH (security_barrier) AS
 SELECT l.name, l.target, l.object, l.source, l.key, l.audience, l.mailboxes, l.preset, l.direction,
        l.conflict, l.write_fields, l.on_crm_delete, l.on_target_delete, l.on_audience_loss,
        l.on_ambiguous, l.match_on, l.folder, l.outbound_interval, l.inbound_interval, l.daily_at,
-       l.apply, l.owner, l.options, l.enabled, l.id
+       l.apply, l.owner, l.options, l.enabled, l.retired, l.id
 FROM crmsync.link l
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.links IS 'links as create_link and alter_link describe them, with all defaults';
@@ -63,6 +63,7 @@ COMMENT ON COLUMN crmsync.links.apply IS 'function that writes inbound changes';
 COMMENT ON COLUMN crmsync.links.owner IS 'role that the link reads and writes the CRM as';
 COMMENT ON COLUMN crmsync.links.options IS 'options that differ from their defaults';
 COMMENT ON COLUMN crmsync.links.enabled IS 'whether the link is served';
+COMMENT ON COLUMN crmsync.links.retired IS 'whether it is being dropped with its items';
 COMMENT ON COLUMN crmsync.links.id IS 'number of the link, in names of triggers and in log messages';
 
 CREATE VIEW crmsync.mappings WITH (security_barrier) AS
@@ -107,6 +108,15 @@ COMMENT ON COLUMN crmsync.watches.column_name IS 'its column that holds the reco
 COMMENT ON COLUMN crmsync.watches.lookup IS 'query that returns keys for $1';
 COMMENT ON COLUMN crmsync.watches.columns IS 'columns that count, beside those that crmsync finds';
 
+CREATE VIEW crmsync.served AS
+SELECT l.id AS link FROM crmsync.link l WHERE l.enabled OR l.retired
+UNION
+SELECT m.link FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox
+UNION
+SELECT r.link FROM crmsync.request r WHERE r.action = 'withdraw';
+COMMENT ON VIEW crmsync.served IS 'links that the worker does something for: enabled ones, and those whose items are withdrawn';
+COMMENT ON COLUMN crmsync.served.link IS 'the link';
+
 -- Users who are missing in a directory are nobody's work until their time is over.
 CREATE VIEW crmsync.leaving AS
 SELECT i.link, CASE WHEN i.confirmed OR s.held IS NULL THEN 'delete' ELSE 'delete held' END AS kind,
@@ -116,6 +126,12 @@ JOIN crmsync.link l ON l.id = i.link AND l.direction <> 'inbound'
 LEFT JOIN crmsync.link_state s ON s.link = i.link
 WHERE i.state = 'leaving'
 GROUP BY 1, 2
+UNION ALL
+SELECT i.link, 'withdraw', pg_catalog.count(*), pg_catalog.min(p.since)
+FROM crmsync.repair p
+JOIN crmsync.item i ON i.mailbox = p.mailbox AND i.state = 'linked'
+WHERE p.mode = 'withdraw'
+GROUP BY i.link
 UNION ALL
 SELECT h.link, 'delete held', pg_catalog.sum(h.items)::bigint, pg_catalog.min(h.since)
 FROM crmsync.held h
@@ -130,7 +146,7 @@ GROUP BY i.link
 HAVING pg_catalog.count(*) > coalesce(pg_catalog.max(h.items), 0);
 COMMENT ON VIEW crmsync.leaving IS 'what is to be deleted, disabled or removed';
 COMMENT ON COLUMN crmsync.leaving.link IS 'the link';
-COMMENT ON COLUMN crmsync.leaving.kind IS 'delete; delete held: waits for confirm_deletes; grace: users who are missing in the directory';
+COMMENT ON COLUMN crmsync.leaving.kind IS 'delete; delete held: waits for confirm_deletes; withdraw: to be deleted or unlinked by withdraw; grace: users who are missing in the directory';
 COMMENT ON COLUMN crmsync.leaving.items IS 'how many';
 COMMENT ON COLUMN crmsync.leaving.oldest IS 'since when the oldest waits';
 
@@ -146,7 +162,7 @@ JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS ki
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
@@ -214,13 +230,13 @@ COMMENT ON COLUMN crmsync.is_confirmed.confirmed IS 'false: links are held until
 
 CREATE VIEW crmsync.status WITH (security_barrier) AS
 SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
-       CASE WHEN NOT l.enabled THEN 'disabled'
-            WHEN s.broken IS NOT NULL AND c.link IS NULL THEN 'broken'
+       CASE WHEN served.link IS NULL THEN 'disabled'
+            WHEN l.enabled AND s.broken IS NOT NULL AND c.link IS NULL THEN 'broken'
             WHEN t.paused OR NOT coalesce(nullif(pg_catalog.current_setting('crmsync.enabled', true), '')::boolean, true) THEN 'paused'
             WHEN s.held IS NOT NULL OR NOT (SELECT i.confirmed FROM crmsync.is_confirmed i) THEN 'held'
             WHEN ts.code IS NOT NULL OR s.next_attempt > pg_catalog.now()
                  OR (SELECT crmsync.worker_state()) <> 'running' THEN 'waiting'
-            WHEN b.records > 0 OR s.link IS NULL OR s.comparison IS NOT NULL OR c.link IS NOT NULL
+            WHEN NOT l.enabled OR b.records > 0 OR s.link IS NULL OR s.comparison IS NOT NULL OR c.link IS NOT NULL
                  OR s.last_started > greatest(s.last_success, s.last_error_at, '-infinity') THEN 'working'
             ELSE 'idle' END AS state,
        coalesce(b.records, 0)::bigint AS pending,
@@ -235,15 +251,16 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
 FROM crmsync.link l
 JOIN crmsync.visible_link v ON v.link = l.id
 JOIN crmsync.target t ON t.name = l.target
+LEFT JOIN crmsync.served ON served.link = l.id
 LEFT JOIN crmsync.link_state s ON s.link = l.id
 LEFT JOIN crmsync.target_state ts ON ts.target = l.target
 CROSS JOIN LATERAL (SELECT
-       CASE WHEN s.broken IS NOT NULL THEN NULL
+       CASE WHEN l.enabled AND s.broken IS NOT NULL THEN NULL
             WHEN s.held IS NOT NULL THEN s.held
-            WHEN l.enabled AND NOT (SELECT i.confirmed FROM crmsync.is_confirmed i)
+            WHEN served.link IS NOT NULL AND NOT (SELECT i.confirmed FROM crmsync.is_confirmed i)
             THEN 'this database is not the one that was confirmed; see crmsync.confirm_identity'
             WHEN ts.code IS NOT NULL THEN pg_catalog.concat_ws(': ', ts.code, ts.message)
-            WHEN l.enabled AND (SELECT crmsync.worker_state()) <> 'running' THEN 'worker: ' || (SELECT crmsync.worker_state())
+            WHEN served.link IS NOT NULL AND (SELECT crmsync.worker_state()) <> 'running' THEN 'worker: ' || (SELECT crmsync.worker_state())
             END) AS p (problem)
 LEFT JOIN (SELECT DISTINCT r.link FROM crmsync.request r WHERE r.action = 'compare') c ON c.link = l.id
 LEFT JOIN (SELECT w.link, pg_catalog.sum(w.records) AS records, pg_catalog.min(w.oldest) AS oldest
@@ -366,11 +383,11 @@ FROM (
                         WHEN 'disabled' THEN 'Set crmsync.enabled and reload the configuration.'
                         ELSE 'See the server''s log.' END AS hint
     FROM (SELECT crmsync.worker_state() AS state) w
-    WHERE w.state NOT IN ('running', 'starting') AND EXISTS (SELECT FROM crmsync.link l WHERE l.enabled)
+    WHERE w.state NOT IN ('running', 'starting') AND EXISTS (SELECT FROM crmsync.served)
     UNION ALL
     SELECT 0, 'server', NULL, 'this database is not the one that was confirmed: nothing is written', NULL, NULL,
            'If no other copy of it is at work: SELECT crmsync.confirm_identity();'
-    WHERE EXISTS (SELECT FROM crmsync.link l WHERE l.enabled) AND NOT (SELECT i.confirmed FROM crmsync.is_confirmed i)
+    WHERE EXISTS (SELECT FROM crmsync.served) AND NOT (SELECT i.confirmed FROM crmsync.is_confirmed i)
     UNION ALL
     SELECT l.id, 'target', t.name, pg_catalog.concat_ws(': ', s.code, s.message), NULL, s.since,
            CASE WHEN s.next_attempt IS NULL
@@ -378,7 +395,8 @@ FROM (
                 ELSE 'It is tried again by itself.' END
     FROM crmsync.target t
     JOIN crmsync.target_state s ON s.target = t.name
-    JOIN crmsync.link l ON l.target = t.name AND l.enabled
+    JOIN crmsync.link l ON l.target = t.name
+    JOIN crmsync.served v ON v.link = l.id
     WHERE s.code IS NOT NULL AND (s.next_attempt IS NULL OR s.since < pg_catalog.now() - interval '5 minutes')
     UNION ALL
     SELECT l.id, 'link', l.name, pg_catalog.concat_ws(' ', 'broken', s.code), s.broken, s.last_error_at,
@@ -402,21 +420,25 @@ FROM (
     LEFT JOIN (SELECT w.link, pg_catalog.min(w.since) AS since,
                       pg_catalog.sum(w.items) FILTER (WHERE w.confirmed IS NULL) AS waiting
                FROM crmsync.held w GROUP BY w.link) h ON h.link = l.id
-    WHERE l.enabled AND s.held IS NOT NULL
+    WHERE s.held IS NOT NULL AND l.id IN (SELECT v.link FROM crmsync.served v)
     UNION ALL
     SELECT l.id, 'mailbox', m.address, m.code, m.message, m.since,
            pg_catalog.format('Mend it, then SELECT crmsync.retry(%L, mailbox => %L);', l.name, m.address)
+           || CASE WHEN l.retired THEN pg_catalog.format(' To let go of its items: SELECT crmsync.drop_link(%L);', l.name) ELSE '' END
     FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
-    WHERE l.enabled AND m.code IS NOT NULL AND m.next_attempt IS NULL
+    JOIN crmsync.served v ON v.link = l.id
+    WHERE m.code IS NOT NULL AND m.next_attempt IS NULL
     UNION ALL
     SELECT l.id, 'mailbox', m.address, m.code, m.message, m.since, 'It is tried again by itself.'
     FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
-    WHERE l.enabled AND m.code IS NOT NULL AND m.next_attempt IS NOT NULL AND m.since < pg_catalog.now() - interval '1 hour'
+    JOIN crmsync.served v ON v.link = l.id
+    WHERE m.code IS NOT NULL AND m.next_attempt IS NOT NULL AND m.since < pg_catalog.now() - interval '1 hour'
     UNION ALL
     SELECT l.id, 'link', l.name, pg_catalog.format('%s records are parked', pg_catalog.count(*)), NULL, pg_catalog.min(f.since),
            pg_catalog.format('See crmsync.failures; then SELECT crmsync.retry(%L);', l.name)
     FROM crmsync.failing f JOIN crmsync.link l ON l.id = f.link
-    WHERE l.enabled AND f.next_attempt IS NULL
+    JOIN crmsync.served v ON v.link = l.id
+    WHERE f.next_attempt IS NULL
     GROUP BY l.id, l.name
     UNION ALL
     SELECT l.id, 'link', l.name, pg_catalog.format('%s records are left out: their keys are much longer than 200 bytes', s.long_keys), NULL, s.compared,

@@ -28,8 +28,3 @@ CREATE FUNCTION crmsync.undo(link text, since timestamptz, mailbox text DEFAULT 
 RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
 RETURN crmsync.not_supported('undo', 'The view crmsync.history shows what was written.');
 COMMENT ON FUNCTION crmsync.undo(text, timestamptz, text) IS 'brings back what was overwritten since then; not supported yet';
-
-CREATE FUNCTION crmsync.withdraw(link text, mailbox text DEFAULT NULL)
-RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
-RETURN crmsync.not_supported('withdraw', 'Take the mailbox out of the audience instead.');
-COMMENT ON FUNCTION crmsync.withdraw(text, text) IS 'removes the items of a link from mailboxes; not supported yet';

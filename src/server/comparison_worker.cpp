@@ -147,7 +147,8 @@ class Comparison {
         }
         const Configuration configuration = read_configuration();
         const auto link = configuration.links.find(id_);
-        if (link == configuration.links.end() || !link->second.problem.empty()) {
+        if (link == configuration.links.end() || !link->second.enabled ||
+            !link->second.problem.empty()) {
             return false;
         }
         name_ = link->second.name;

@@ -270,7 +270,10 @@ std::string configuration_fingerprint() {
         "UNION ALL SELECT 's' || ctid || xmin FROM crmsync.target_secret "
         "UNION ALL SELECT 'l' || ctid || xmin FROM crmsync.link "
         "UNION ALL SELECT 'm' || ctid || xmin FROM crmsync.mapping "
-        "UNION ALL SELECT 'i' || ctid || xmin FROM crmsync.identity) AS versions");
+        "UNION ALL SELECT 'i' || ctid || xmin FROM crmsync.identity "
+        "UNION ALL SELECT 'w' || l.id FROM crmsync.link l WHERE NOT l.enabled "
+        "AND EXISTS (SELECT FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
+        "WHERE m.link = l.id)) AS versions");
     return rows.string(0, 0);
 }
 
@@ -309,8 +312,10 @@ Configuration read_configuration(const std::string& link_name) {
         "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
         "extract(epoch FROM l.inbound_interval)::bigint, "
         "coalesce((l.options->>'hard_delete')::boolean, false), l.direction = 'both', "
-        "coalesce(l.options->>'inbound_private', 'skip') <> 'skip' "
-        "FROM crmsync.link l WHERE l.enabled OR l.name = $1 ORDER BY l.id",
+        "coalesce(l.options->>'inbound_private', 'skip') <> 'skip', "
+        "l.enabled, l.retired, l.enabled OR l.name = $1 "
+        "FROM crmsync.link l WHERE l.name = $1 OR l.id IN (SELECT s.link FROM crmsync.served s) "
+        "ORDER BY l.id",
         std::string_view(link_name));
     for (std::uint64_t row = 0; row < links.size(); ++row) {
         LinkConfiguration link;
@@ -325,14 +330,21 @@ Configuration read_configuration(const std::string& link_name) {
         link.guard.max_delete_percent = number_or(links, row, 10, 25);
         link.guard.min_deletes = number_or(links, row, 11, 20);
         link.hard_delete = links.boolean(row, 13);
+        link.enabled = links.boolean(row, 16);
+        link.retired = links.boolean(row, 17);
+        const bool ldap = configuration.targets.at(link.target).kind == "ldap";
+        if (!ldap) {
+            link.rules.object =
+                record::object_from_name(link.object_name).value_or(link.rules.object);
+        }
         if (!links.is_null(row, 12)) {
             link.interval = std::chrono::seconds(links.integer(row, 12));
         }
-        if (!OidIsValid(link.owner)) {
+        if (!links.boolean(row, 18)) {
+            // What is taken back asks nobody but us.
+        } else if (!OidIsValid(link.owner)) {
             link.problem = "role " + links.string(row, 4) + " does not exist";
-        } else if (configuration.targets.at(link.target).kind != "ldap") {
-            link.rules.object =
-                record::object_from_name(link.object_name).value_or(link.rules.object);
+        } else if (!ldap) {
             read_layout(link);
             read_queries(link);
             link.inbound = links.boolean(row, 14);

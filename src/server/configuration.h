@@ -53,6 +53,8 @@ struct LinkConfiguration {
     std::string name;
     std::string target;
     std::string object_name;
+    bool enabled = false;  // else only its items are taken back, and little of the rest is read
+    bool retired = false;  // it goes with the last of its items
     Oid owner = InvalidOid;
     sync::Rules rules;
     std::shared_ptr<const sync::Rules> kept_rules;  // the same, for values that outlive this
@@ -80,15 +82,16 @@ struct Configuration {
     std::string instance;  // first part of every stamp
     bool identity_confirmed = false;
     std::map<std::string, TargetConfiguration> targets;
-    std::map<int, LinkConfiguration> links;  // enabled ones
+    std::map<int, LinkConfiguration> links;  // those that are served
 };
 
 // A text that changes whenever the configuration does; cheap enough for every cycle. Requires a
 // transaction.
 std::string configuration_fingerprint();
 
-// With the enabled links, and with the link of this name whether it is enabled or not. Requires a
-// transaction. Throws pg::Error; a link or target that makes no sense has a problem.
+// With the links that are enabled or whose items are withdrawn, and with the link of this name in
+// any case. Requires a transaction. Throws pg::Error; a link or target that makes no sense has a
+// problem.
 Configuration read_configuration(const std::string& link = {});
 
 // The name of a role, quoted for use in SQL.

@@ -55,32 +55,43 @@ std::int64_t items_of(const LinkConfiguration& link, const DeleteCount& count, i
     return rows.integer(0, 0) + count.recent;
 }
 
-// Nothing is deleted in mailboxes that do not take part: returns those that do, and leaves out what
-// is meant in the others.
-pg::IntegerArray taking_part(const LinkConfiguration& link, DeleteCounts& counts) {
-    if (link.mailboxes_query.empty() || counts.empty()) {
-        return mailboxes_of(counts);
-    }
+std::set<std::string, std::less<>> participants_of(const LinkConfiguration& link) {
     std::set<std::string, std::less<>> participants;
-    const pg::Rows given = pg::query_as(link.owner, link.mailboxes_query);
-    for (std::uint64_t row = 0; row < given.size(); ++row) {
-        if (given.boolean(row, 1)) {
-            participants.insert(given.string(row, 0));
+    if (!link.mailboxes_query.empty()) {
+        const pg::Rows given = pg::query_as(link.owner, link.mailboxes_query);
+        for (std::uint64_t row = 0; row < given.size(); ++row) {
+            if (given.boolean(row, 1)) {
+                participants.insert(given.string(row, 0));
+            }
         }
     }
+    return participants;
+}
+
+// Deletes are done in mailboxes that take part, and in those whose items are withdrawn: returns
+// these, and leaves out what is meant in the others.
+pg::IntegerArray where_to_delete(const LinkConfiguration& link, DeleteCounts& counts) {
+    const bool all_take_part = link.enabled && link.mailboxes_query.empty();
+    if (all_take_part || counts.empty()) {
+        return mailboxes_of(counts);
+    }
+    const std::set<std::string, std::less<>> participants = participants_of(link);
     const pg::IntegerArray ids = mailboxes_of(counts);
-    const pg::Rows known =
-        pg::query("SELECT id, address FROM crmsync.mailbox WHERE id = ANY ($1)", &ids);
-    pg::IntegerArray taking;
+    const pg::Rows known = pg::query(
+        "SELECT m.id, m.address, p.mailbox IS NOT NULL FROM crmsync.mailbox m "
+        "LEFT JOIN crmsync.repair p ON p.mailbox = m.id AND p.mode = 'withdraw' "
+        "WHERE m.id = ANY ($1)",
+        &ids);
+    pg::IntegerArray places;
     for (std::uint64_t row = 0; row < known.size(); ++row) {
         const int mailbox = static_cast<int>(known.integer(row, 0));
-        if (participants.contains(known.text(row, 1))) {
-            taking.push_back(mailbox);
+        if (participants.contains(known.text(row, 1)) || known.boolean(row, 2)) {
+            places.push_back(mailbox);
         } else {
             counts[mailbox].unconfirmed = 0;
         }
     }
-    return taking;
+    return places;
 }
 
 bool waits(const LinkConfiguration& link, const DeleteCount& count, int mailbox) {
@@ -141,13 +152,14 @@ GuardVerdict judge(const LinkConfiguration& link, const DeleteCounts& counts) {
 
 std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
     // Only when a comparison is over is the number of deletes known.
-    if (!pg::query("SELECT FROM crmsync.link_state WHERE link = $1 AND comparison IS NOT NULL",
+    if (link.enabled &&
+        !pg::query("SELECT FROM crmsync.link_state WHERE link = $1 AND comparison IS NOT NULL",
                    link.id)
              .empty()) {
         return {};
     }
     DeleteCounts counts = count_by_mailbox(link.id);
-    const pg::IntegerArray taking = taking_part(link, counts);
+    const pg::IntegerArray places = where_to_delete(link, counts);
     const GuardVerdict verdict = judge(link, counts);
     report_held(link.id, held_text(verdict, counts));
     const bool any_confirmed =
@@ -162,13 +174,13 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
         "WHERE i.link = $1 AND i.state = 'leaving' "
         "AND i.mailbox = ANY ($5) AND (i.confirmed OR NOT ($2 OR i.mailbox = ANY ($3))) "
         "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
-        "AND NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "
-        "AND p.tier IN (0, 1) AND p.record = i.record) "
+        "AND (NOT $6 OR NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "
+        "AND p.tier IN (0, 1) AND p.record = i.record)) "
         "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
-        "AND f.mailbox = i.mailbox AND f.record = i.record "
+        "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
         "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $4",
         link.id, verdict.whole_link, &held, static_cast<std::int32_t>(most_deletes_at_once),
-        &taking);
+        &places, link.enabled);
     std::vector<LeavingItem> items;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         items.push_back({rows.string(row, 0),

@@ -190,6 +190,18 @@ void Decider::foresee_delete(const std::string& key, const RecordFacts& record,
 
 }  // namespace
 
+void Work::begin_also(const std::map<std::string, int>& more_outcomes) {
+    for (const auto& [record, count] : more_outcomes) {
+        const auto same = std::find_if(begun.begin(), begun.end(),
+                                       [&key = record](const Begun& b) { return b.record == key; });
+        if (same != begun.end()) {
+            same->outcomes += count;
+        } else {
+            begun.push_back({record, {}, count});
+        }
+    }
+}
+
 LinkDecision decide_work(const LinkConfiguration& link, const Facts& facts) {
     return Decider(link, nullptr).decide(facts);
 }

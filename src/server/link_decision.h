@@ -29,6 +29,9 @@ struct Work {
     bool more_deletes = false;  // there are more deletes than were taken
     std::size_t pairs = 0;
     std::int64_t unchanged = 0;  // records that needed nothing
+
+    // So many further outcomes of these records, whether or not others of them are begun.
+    void begin_also(const std::map<std::string, int>& more_outcomes);
 };
 
 struct LinkDecision {
@@ -45,9 +48,10 @@ struct Outlook {
     struct Leaving {
         std::string record;
         int mailbox;
-        bool exists;            // the record has only left the audience
-        bool confirmed;         // the guard lets it pass
-        std::string waits_for;  // what is in the way beside the guard; empty: nothing
+        bool exists;             // the record has only left the audience
+        bool confirmed;          // the guard lets it pass
+        std::string waits_for;   // what is in the way beside the guard; empty: nothing
+        bool withdrawn = false;  // whatever its record does
     };
     std::vector<Leaving> leaving;          // items that are to be deleted, now or since before
     std::map<int, std::string> addresses;  // of the mailboxes that are named here

@@ -7,6 +7,7 @@
 #include "server/delete_guard.h"
 #include "server/mailbox_description.h"
 #include "server/query.h"
+#include "server/withdrawal.h"
 
 namespace crmsync {
 
@@ -39,21 +40,15 @@ bool add_deletes(const LinkConfiguration& link, WorkInFlight& in_flight, Work& w
         work.tasks.emplace_back(item.mailbox, std::move(task));
         ++outcomes[item.record];
     }
-    for (const auto& [record, count] : outcomes) {
-        const auto same =
-            std::find_if(work.begun.begin(), work.begun.end(),
-                         [&key = record](const Work::Begun& b) { return b.record == key; });
-        if (same != work.begun.end()) {
-            same->outcomes += count;
-        } else {
-            work.begun.push_back({record, {}, count});
-        }
-    }
+    work.begin_also(outcomes);
     return !outcomes.empty() && items.size() == most_deletes_at_once;
 }
 
 // Of the mailboxes that the tasks go to.
 void describe(const Configuration& configuration, const LinkConfiguration& link, Work& work) {
+    if (work.tasks.empty()) {
+        return;
+    }
     pg::IntegerArray ids;
     for (const auto& [mailbox, task] : work.tasks) {
         ids.push_back(mailbox);
@@ -75,14 +70,25 @@ Work next_work(const Configuration& configuration, const LinkConfiguration& link
         work = work_on_records(configuration, link, std::move(records));
         position.learn(count, work.pairs);
     }
-    work.more = more;
-    if (!more) {
+    work.more = mark_withdrawn(link) || more;
+    if (!work.more) {
         // Only when all that is pending has been looked at is the number of deletes known.
         work.more_deletes = add_deletes(link, in_flight, work);
+        work.more |= add_unlinks(link, in_flight, work);
     }
-    if (!work.tasks.empty()) {
-        describe(configuration, link, work);
+    describe(configuration, link, work);
+    return work;
+}
+
+Work next_withdrawal(const Configuration& configuration, const LinkConfiguration& link,
+                     WorkInFlight& in_flight) {
+    Work work;
+    work.more = mark_withdrawn(link);
+    if (!work.more) {
+        work.more_deletes = add_deletes(link, in_flight, work);
+        work.more |= add_unlinks(link, in_flight, work);
     }
+    describe(configuration, link, work);
     return work;
 }
 

@@ -16,6 +16,10 @@ namespace crmsync {
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
                WorkInFlight& in_flight, PendingPosition& position);
 
+// The same for a link that is not enabled, whose items are only taken back.
+Work next_withdrawal(const Configuration& configuration, const LinkConfiguration& link,
+                     WorkInFlight& in_flight);
+
 // What would be done for some records, by the same decisions, with nothing written anywhere.
 Outlook look_ahead(const Configuration& configuration, const LinkConfiguration& link,
                    const std::vector<std::string>& records);

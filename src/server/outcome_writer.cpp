@@ -34,6 +34,11 @@ struct Pairs {
     bool empty() const { return records.empty(); }
 };
 
+// What was under way when its mailbox's items were withdrawn is withdrawn, too.
+const std::string state_of_new_item =
+    "CASE WHEN u.mailbox IN (SELECT p.mailbox FROM crmsync.repair p WHERE p.mode = 'withdraw') "
+    "THEN 'leaving' ELSE 'linked' END ";
+
 class ItemRows {
   public:
     ItemRows(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of,
@@ -53,9 +58,11 @@ class ItemRows {
 
     void insert(const std::string& otherwise) const {
         pg::query(
-            "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key, shadow) "
-            "SELECT u.link, u.record, u.mailbox, u.remote_id, u.change_key, u.shadow "
-            "FROM unnest($6::integer[], $1::text[], $2::integer[], $3::text[], $4::text[], "
+            "INSERT INTO crmsync.item AS i "
+            "(link, record, mailbox, remote_id, change_key, shadow, state) "
+            "SELECT u.link, u.record, u.mailbox, u.remote_id, u.change_key, u.shadow, " +
+                state_of_new_item +
+                "FROM unnest($6::integer[], $1::text[], $2::integer[], $3::text[], $4::text[], "
             "$5::jsonb[]) AS u(link, record, mailbox, remote_id, change_key, shadow)" +
                 otherwise,
             &pairs_.records, &pairs_.mailboxes, &ids_, &change_keys_, &shadows_, &links_);
@@ -125,15 +132,16 @@ void write_found(const std::vector<const Outcome*>& found) {
     }
     pg::query(
         "WITH known AS (INSERT INTO crmsync.item "
-        "(link, record, mailbox, remote_id, change_key) "
-        "SELECT m.link, u.record, m.id, u.remote_id, u.change_key "
-        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
-        "AS u(record, mailbox, remote_id, change_key) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox "
-        "ON CONFLICT (link, record, mailbox) DO NOTHING RETURNING link, record) "
-        "INSERT INTO crmsync.pending AS p (link, tier, record) "
-        "SELECT DISTINCT link, 1, record FROM known "
-        "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        "(link, record, mailbox, remote_id, change_key, state) "
+        "SELECT m.link, u.record, m.id, u.remote_id, u.change_key, " +
+            state_of_new_item +
+            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
+            "AS u(record, mailbox, remote_id, change_key) "
+            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            "ON CONFLICT (link, record, mailbox) DO NOTHING RETURNING link, record) "
+            "INSERT INTO crmsync.pending AS p (link, tier, record) "
+            "SELECT DISTINCT link, 1, record FROM known "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
         &pairs.records, &pairs.mailboxes, &ids, &change_keys);
 }
 

@@ -1,5 +1,7 @@
 #include "server/survey.h"
 
+#include <algorithm>
+
 #include "server/directory_link.h"
 #include "server/transaction.h"
 
@@ -29,6 +31,14 @@ void request_periodic_comparisons() {
         "AND s.compared + coalesce((l.options->>'compare_interval')::interval, '1 day') "
         "<= pg_catalog.now()");
 }
+
+// Links whose items are taken back, enabled or not.
+const std::string withdrawing_links =
+    "SELECT l.id FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target "
+    "LEFT JOIN crmsync.link_state s ON s.link = l.id WHERE NOT t.paused "
+    "AND (s.next_attempt IS NULL OR s.next_attempt <= pg_catalog.now()) "
+    "AND (l.retired OR EXISTS (SELECT FROM crmsync.repair p JOIN crmsync.mailbox m "
+    "ON m.id = p.mailbox WHERE m.link = l.id))";
 
 // LDAP links whose run was killed, or crashed: they have begun, and neither ended nor are under
 // way.
@@ -77,6 +87,12 @@ Survey take_survey(bool retries) {
                  "ORDER BY i.mailbox LIMIT 1)" +
                  // Changes of a link without its triggers would otherwise be missed without a word.
                  (retries ? " OR crmsync.capture_problem(l.id) IS NOT NULL)" : ")"));
+    for (const int link : link_ids(withdrawing_links)) {
+        if (std::find(survey.busy_links.begin(), survey.busy_links.end(), link) ==
+            survey.busy_links.end()) {
+            survey.busy_links.push_back(link);
+        }
+    }
     for (const int link :
          link_ids(enabled_links_of + "AND t.kind <> 'ldap' "
                                      "AND (s.link IS NULL OR s.comparison IS NOT NULL)")) {

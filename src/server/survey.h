@@ -18,7 +18,7 @@ struct TargetHealth {
 
 struct Survey {
     std::string fingerprint;        // of the configuration
-    std::vector<int> busy_links;    // Exchange links that have something to do
+    std::vector<int> busy_links;    // Exchange links for which something is to be done
     std::set<int> due_comparisons;  // those of which a comparison is due
     std::vector<int> due_runs;      // LDAP links that are due
     std::vector<TargetHealth> targets;

@@ -8,6 +8,7 @@
 #include "server/log.h"
 #include "server/preload.h"
 #include "server/transaction.h"
+#include "server/withdrawal.h"
 
 namespace crmsync {
 
@@ -466,6 +467,10 @@ void Worker::guard_link(const LinkConfiguration& link, const std::function<void(
 void Worker::work_on(const LinkConfiguration& link) {
     LinkRuntime& runtime = runtimes_[link.id];
     guard_link(link, [&] {
+        if (!link.enabled) {
+            take_items_back(link);
+            return;
+        }
         if (!link.problem.empty()) {
             throw pg::Error{.sqlstate = ERRCODE_UNDEFINED_OBJECT, .message = link.problem};
         }
@@ -491,6 +496,7 @@ void Worker::work_on(const LinkConfiguration& link) {
             }
         }
         Work work = next_work(configuration_, link, in_flight_, runtime.position);
+        finish_withdrawals(link, [&](int mailbox) { return engine_.busy(mailbox); });
         transaction.commit();
         runtime.more = work.more;
         runtime.more_deletes = work.more_deletes;

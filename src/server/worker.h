@@ -78,6 +78,7 @@ class Worker {
     void fetch(const LinkConfiguration& link);
     void take_in(std::vector<sync::Outcome> read);
     Clock::time_point next_reading() const;
+    void take_items_back(const LinkConfiguration& link);
     void begin(const LinkConfiguration& link, Work work);
     void count(const sync::Outcome& outcome);
     void report_progress(int link, LinkRuntime& runtime);

@@ -1,0 +1,139 @@
+#include "server/withdrawal.h"
+
+#include "server/query.h"
+
+namespace crmsync {
+
+namespace {
+
+// Rows of ours that change in one transaction of the worker that serves all links.
+constexpr std::int32_t most_marked_at_once = 5000;
+constexpr std::int32_t most_unlinks_at_once = 2000;
+
+bool any_withdrawals(int link) {
+    return !pg::query(
+                "SELECT FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
+                "WHERE m.link = $1 AND p.mode = 'withdraw' LIMIT 1",
+                link)
+                .empty();
+}
+
+// Whom the link fills again has an end of it. What was already noted there is decided anew.
+void keep_those_taking_part(const LinkConfiguration& link) {
+    const bool all = link.mailboxes_query.empty();
+    pg::TextArray participants;
+    if (!all) {
+        const pg::Rows given = pg::query_as(link.owner, link.mailboxes_query);
+        for (std::uint64_t row = 0; row < given.size(); ++row) {
+            if (given.boolean(row, 1)) {
+                participants.push_back(given.string(row, 0));
+            }
+        }
+    }
+    const pg::Rows kept = pg::query(
+        "DELETE FROM crmsync.repair p USING crmsync.mailbox m WHERE m.id = p.mailbox "
+        "AND p.mode = 'withdraw' AND m.link = $1 AND ($2 OR m.address = ANY ($3)) RETURNING 1",
+        link.id, all, &participants);
+    if (!kept.empty()) {
+        pg::query("SELECT crmsync.request_comparison($1, 'everything')", link.id);
+    }
+}
+
+// The next items in one mailbox. Returns how many.
+std::size_t mark(int mailbox) {
+    // A record that is gone from the CRM takes along what its users made. Here nothing does.
+    return pg::query(
+               "UPDATE crmsync.item i SET since = pg_catalog.now(), confirmed = false, "
+               "state = CASE WHEN i.origin = 'crm' THEN 'leaving' ELSE 'linked' END "
+               "WHERE (i.link, i.record, i.mailbox) IN ("
+               "SELECT o.link, o.record, o.mailbox FROM crmsync.item o WHERE o.mailbox = $1 "
+               "AND o.state = CASE WHEN o.origin = 'crm' THEN 'linked' ELSE 'leaving' END "
+               "LIMIT $2) RETURNING 1",
+               mailbox, most_marked_at_once)
+        .size();
+}
+
+}  // namespace
+
+bool mark_withdrawn(const LinkConfiguration& link) {
+    if (!any_withdrawals(link.id)) {
+        return false;
+    }
+    if (link.enabled) {
+        keep_those_taking_part(link);
+    }
+    const pg::Rows mailboxes = pg::query(
+        "SELECT p.mailbox FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
+        "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'mark'",
+        link.id);
+    std::size_t marked = 0;
+    for (std::uint64_t row = 0; row < mailboxes.size() && marked < most_marked_at_once; ++row) {
+        const int mailbox = static_cast<int>(mailboxes.integer(row, 0));
+        const std::size_t here = mark(mailbox);
+        marked += here;
+        if (here < most_marked_at_once) {
+            // What has arrived there has nowhere to come in any more.
+            pg::query("DELETE FROM crmsync.arrival WHERE mailbox = $1", mailbox);
+            pg::query("UPDATE crmsync.repair SET step = 'unlink' WHERE mailbox = $1", mailbox);
+        }
+    }
+    return marked >= most_marked_at_once;
+}
+
+bool add_unlinks(const LinkConfiguration& link, WorkInFlight& in_flight, Work& work) {
+    const pg::Rows rows = pg::query(
+        "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
+        "FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
+        "JOIN crmsync.item i ON i.mailbox = p.mailbox AND i.state = 'linked' "
+        "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'unlink' "
+        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
+        "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
+        "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
+        "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $2",
+        link.id, most_unlinks_at_once);
+    std::map<std::string, int> outcomes;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        sync::Task task{};
+        task.action = sync::Action::unlink;
+        task.record = rows.string(row, 0);
+        if (in_flight.occupies(link.id, task.record)) {
+            continue;
+        }
+        task.item = {rows.string(row, 2), rows.string(row, 3)};
+        ++outcomes[task.record];
+        work.tasks.emplace_back(static_cast<int>(rows.integer(row, 1)), std::move(task));
+    }
+    work.begin_also(outcomes);
+    return !outcomes.empty() && rows.size() == most_unlinks_at_once;
+}
+
+void finish_withdrawals(const LinkConfiguration& link,
+                        const std::function<bool(int mailbox)>& is_busy) {
+    pg::query(
+        "UPDATE crmsync.repair p SET step = 'delete' FROM crmsync.mailbox m "
+        "WHERE m.id = p.mailbox AND m.link = $1 AND p.mode = 'withdraw' AND p.step = 'unlink' "
+        "AND NOT EXISTS (SELECT FROM crmsync.item i WHERE i.mailbox = p.mailbox "
+        "AND i.state = 'linked')",
+        link.id);
+    const pg::Rows empty = pg::query(
+        "SELECT p.mailbox FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
+        "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'delete' "
+        "AND NOT EXISTS (SELECT FROM crmsync.item i WHERE i.link = $1 AND i.mailbox = p.mailbox "
+        "AND i.state = 'leaving')",
+        link.id);
+    pg::IntegerArray done;
+    for (std::uint64_t row = 0; row < empty.size(); ++row) {
+        const int mailbox = static_cast<int>(empty.integer(row, 0));
+        if (!is_busy(mailbox)) {
+            done.push_back(mailbox);
+        }
+    }
+    if (!done.empty()) {
+        pg::query("DELETE FROM crmsync.repair WHERE mailbox = ANY ($1)", &done);
+    }
+    if (link.retired) {
+        pg::query("SELECT crmsync.finish_drop($1)", link.id);
+    }
+}
+
+}  // namespace crmsync
