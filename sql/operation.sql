@@ -83,6 +83,23 @@ DELETE FROM crmsync.item WHERE record = '1';
 SELECT crmsync.forget('people', '1');
 SELECT link, mailbox, record, action, new FROM crmsync.history;
 
+-- resync: of an enabled link, in mailboxes that take part. A copy counts as a delete like an item.
+SAVEPOINT before_resync;
+SELECT crmsync.resync('people', mode => 'burn');
+SELECT crmsync.resync('people', 'nobody@example.com');
+SELECT crmsync.resync('people', 'A@example.com', 'replace');
+SELECT crmsync.resync('people');
+SELECT crmsync.carry_out_requests();
+SELECT m.address, p.mode, p.step FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox ORDER BY 1;
+SELECT link, kind, records FROM crmsync.backlog WHERE kind = 'repair';
+INSERT INTO crmsync.sighting (mailbox, remote_id, change_key, record, kind) VALUES (1001, 'ZZZ', 'Z', '1', 'surplus');
+SELECT crmsync.confirm_deletes('people', 'a@example.com');
+SELECT crmsync.carry_out_requests();
+SELECT kind, confirmed FROM crmsync.sighting;
+UPDATE crmsync.link SET enabled = false;
+SELECT crmsync.resync('people');
+ROLLBACK TO before_resync;
+
 -- withdraw: of an enabled link only what it would not fill again, so that it needs a relation of mailboxes.
 SAVEPOINT before_withdraw;
 SELECT crmsync.withdraw('people');
@@ -121,7 +138,6 @@ SELECT state FROM crmsync.status;
 -- What is not done yet says so.
 SELECT crmsync.map_child('people', 'crm.audience', 'record', '{}');
 SELECT crmsync.unmap_child('people', 'crm.audience');
-SELECT crmsync.resync('people');
 SELECT crmsync.resolve(1, 'crm');
 SELECT crmsync.undo('people', now());
 DROP EXTENSION crmsync;

@@ -22,6 +22,21 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.is_consumed(pg_snapshot) IS 'whether every marker visible in a snapshot has been taken from the change log';
 
+CREATE VIEW crmsync.to_delete AS
+SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since
+FROM crmsync.item i WHERE i.state = 'leaving'
+UNION ALL
+SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key, s.confirmed, s.since
+FROM crmsync.sighting s JOIN crmsync.mailbox m ON m.id = s.mailbox WHERE s.kind = 'surplus';
+COMMENT ON VIEW crmsync.to_delete IS 'what is to be deleted in mailboxes, once the guard lets it: items, and copies of them; of imports those who are missing';
+COMMENT ON COLUMN crmsync.to_delete.link IS 'the link';
+COMMENT ON COLUMN crmsync.to_delete.mailbox IS 'the mailbox';
+COMMENT ON COLUMN crmsync.to_delete.record IS 'key of the record';
+COMMENT ON COLUMN crmsync.to_delete.remote_id IS 'the item''s id at the target';
+COMMENT ON COLUMN crmsync.to_delete.change_key IS 'its version at the target';
+COMMENT ON COLUMN crmsync.to_delete.confirmed IS 'whether confirm_deletes has let it pass the guard';
+COMMENT ON COLUMN crmsync.to_delete.since IS 'since when it is to be deleted';
+
 -- Of the records that were pending at a time, those of a mailbox: the audience gives them to it, or it
 -- has a copy. Where the audience cannot be read it may be any of them.
 CREATE FUNCTION crmsync.pending_in(this crmsync.link, address text, since timestamptz) RETURNS text[]
@@ -58,10 +73,10 @@ BEGIN ATOMIC
                        WHERE r.link = is_settled.link AND r.at <= is_settled.since
                          AND coalesce(m.address = is_settled.address, true))
        AND NOT EXISTS (
-            SELECT FROM crmsync.item i
+            SELECT FROM crmsync.to_delete i
             JOIN crmsync.mailbox m ON m.id = i.mailbox
             LEFT JOIN crmsync.link_state s ON s.link = i.link
-            WHERE i.link = is_settled.link AND i.state = 'leaving' AND i.since <= is_settled.since
+            WHERE i.link = is_settled.link AND i.since <= is_settled.since
               AND m.address = coalesce(is_settled.address, m.address)
               AND (i.confirmed OR s.held IS NULL) AND m.code IS NULL
               AND NOT EXISTS (SELECT FROM crmsync.failure f
@@ -190,8 +205,8 @@ BEGIN
                  + (SELECT coalesce(sum(d.items), 0) FROM crmsync.leaving d WHERE d.link = this.id AND d.kind <> 'grace');
     ELSE
         pending := cardinality(crmsync.pending_in(this, only_in, 'infinity'))
-                 + (SELECT count(*) FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox
-                    WHERE i.link = this.id AND i.state = 'leaving' AND m.address = only_in);
+                 + (SELECT count(*) FROM crmsync.to_delete i JOIN crmsync.mailbox m ON m.id = i.mailbox
+                    WHERE i.link = this.id AND m.address = only_in);
     END IF;
     SELECT count(*) INTO failed
     FROM crmsync.failing f JOIN crmsync.mailbox m ON m.id = f.mailbox
@@ -261,9 +276,8 @@ DECLARE
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
     waiting bigint := CASE this.direction
         WHEN 'inbound' THEN (SELECT coalesce(sum(h.items), 0) FROM crmsync.held h WHERE h.link = this.id AND h.confirmed IS NULL)
-        ELSE (SELECT count(*) FROM crmsync.item i
-              WHERE i.link = this.id AND i.mailbox = coalesce(only_mailbox, i.mailbox)
-                AND i.state = 'leaving' AND NOT i.confirmed) END;
+        ELSE (SELECT count(*) FROM crmsync.to_delete i
+              WHERE i.link = this.id AND i.mailbox = coalesce(only_mailbox, i.mailbox) AND NOT i.confirmed) END;
 BEGIN
     IF waiting <> expected THEN
         RAISE EXCEPTION '% deletes wait, not %', waiting, expected
@@ -318,13 +332,19 @@ COMMENT ON FUNCTION crmsync.carry_out_retries(crmsync.request[]) IS 'what has fa
 CREATE FUNCTION crmsync.carry_out_confirmations(requests crmsync.request[]) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
+    WITH meant AS MATERIALIZED (
+        SELECT r.* FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND l.direction <> 'inbound'
+        WHERE r.items >= (SELECT count(*) FROM crmsync.to_delete o
+                          WHERE o.link = r.link AND o.mailbox = coalesce(r.mailbox, o.mailbox) AND NOT o.confirmed AND o.since <= r.at)
+    ), surplus AS (
+        UPDATE crmsync.sighting s SET confirmed = true
+        FROM meant r JOIN crmsync.mailbox m ON m.link = r.link
+        WHERE s.mailbox = m.id AND m.id = coalesce(r.mailbox, m.id) AND s.kind = 'surplus' AND NOT s.confirmed AND s.since <= r.at
+    )
     UPDATE crmsync.item i SET confirmed = true
-    FROM unnest(requests) r, crmsync.link l
-    WHERE l.id = r.link AND l.direction <> 'inbound' AND i.link = r.link AND i.mailbox = coalesce(r.mailbox, i.mailbox)
-      AND i.state = 'leaving' AND NOT i.confirmed AND i.since <= r.at
-      AND r.items >= (SELECT count(*) FROM crmsync.item o
-                      WHERE o.link = r.link AND o.mailbox = coalesce(r.mailbox, o.mailbox)
-                        AND o.state = 'leaving' AND NOT o.confirmed AND o.since <= r.at);
+    FROM meant r
+    WHERE i.link = r.link AND i.mailbox = coalesce(r.mailbox, i.mailbox)
+      AND i.state = 'leaving' AND NOT i.confirmed AND i.since <= r.at;
 
     -- Of an import, what waits is a number, and another one by now was not meant.
     UPDATE crmsync.held h SET confirmed = h.items
@@ -344,7 +364,7 @@ BEGIN
     SELECT array_agg(t.r ORDER BY (t.r).id) INTO requests FROM taken t;
     PERFORM crmsync.carry_out_retries(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'retry' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
-    PERFORM crmsync.carry_out_withdrawals(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'withdraw' HAVING count(*) > 0;
+    PERFORM crmsync.carry_out_repairs(array_agg(r)) FROM unnest(requests) r WHERE r.action IN ('repair', 'replace', 'withdraw') HAVING count(*) > 0;
     PERFORM crmsync.compare_everything(r.link) FROM (SELECT DISTINCT r.link FROM unnest(requests) r WHERE r.action = 'compare') r;
     DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;
@@ -375,6 +395,8 @@ BEGIN
         RETURN;
     ELSIF coalesce(environment, here.environment) = here.environment THEN
         INSERT INTO crmsync.request (action, link) SELECT 'compare', l.id FROM crmsync.link l WHERE l.enabled;
+        -- What had been listed was not restored.
+        UPDATE crmsync.repair p SET step = 'list', since = clock_timestamp() WHERE p.step IN ('compare', 'fetch');
         PERFORM crmsync.wake();
     END IF;
 END;

@@ -48,17 +48,6 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.withdraw(text, text) IS 'takes the items of a link out of a mailbox that takes no part any more, or out of all such, of a disabled link out of any: they are deleted, once the guard lets them, and those that a user made are only unlinked; returns how many there are';
 
-CREATE FUNCTION crmsync.carry_out_withdrawals(requests crmsync.request[]) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    INSERT INTO crmsync.repair AS p (mailbox, mode, step, since)
-    SELECT m.id, 'withdraw', 'mark', max(r.at)
-    FROM unnest(requests) r JOIN crmsync.mailbox m ON m.link = r.link AND m.id = coalesce(r.mailbox, m.id)
-    GROUP BY m.id
-    ON CONFLICT ON CONSTRAINT repair_pkey DO UPDATE SET mode = excluded.mode, step = excluded.step, since = excluded.since;
-END;
-COMMENT ON FUNCTION crmsync.carry_out_withdrawals(crmsync.request[]) IS 'the mailboxes are noted, and how far their withdrawal has come';
-
 CREATE FUNCTION crmsync.forget_link(link integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -79,8 +68,8 @@ BEGIN
     IF EXISTS (SELECT FROM crmsync.request r WHERE r.link = finish_drop.link) THEN
         RETURN false;
     END IF;
-    INSERT INTO crmsync.repair (mailbox, mode, step, since)
-    SELECT m.id, 'withdraw', 'mark', now() FROM crmsync.mailbox m
+    INSERT INTO crmsync.repair (mailbox, mode, since)
+    SELECT m.id, 'withdraw', now() FROM crmsync.mailbox m
     WHERE m.link = finish_drop.link
       AND EXISTS (SELECT FROM crmsync.item i WHERE i.mailbox = m.id AND i.state IN ('linked', 'leaving'))
     ON CONFLICT ON CONSTRAINT repair_pkey DO NOTHING;

@@ -121,10 +121,9 @@ COMMENT ON COLUMN crmsync.served.link IS 'the link';
 CREATE VIEW crmsync.leaving AS
 SELECT i.link, CASE WHEN i.confirmed OR s.held IS NULL THEN 'delete' ELSE 'delete held' END AS kind,
        pg_catalog.count(*) AS items, pg_catalog.min(i.since) AS oldest
-FROM crmsync.item i
+FROM crmsync.to_delete i
 JOIN crmsync.link l ON l.id = i.link AND l.direction <> 'inbound'
 LEFT JOIN crmsync.link_state s ON s.link = i.link
-WHERE i.state = 'leaving'
 GROUP BY 1, 2
 UNION ALL
 SELECT i.link, 'withdraw', pg_catalog.count(*), pg_catalog.min(p.since)
@@ -132,6 +131,12 @@ FROM crmsync.repair p
 JOIN crmsync.item i ON i.mailbox = p.mailbox AND i.state = 'linked'
 WHERE p.mode = 'withdraw'
 GROUP BY i.link
+UNION ALL
+SELECT m.link, 'repair', pg_catalog.count(*), pg_catalog.min(p.since)
+FROM crmsync.repair p
+JOIN crmsync.mailbox m ON m.id = p.mailbox
+WHERE p.mode <> 'withdraw'
+GROUP BY m.link
 UNION ALL
 SELECT h.link, 'delete held', pg_catalog.sum(h.items)::bigint, pg_catalog.min(h.since)
 FROM crmsync.held h
@@ -146,7 +151,7 @@ GROUP BY i.link
 HAVING pg_catalog.count(*) > coalesce(pg_catalog.max(h.items), 0);
 COMMENT ON VIEW crmsync.leaving IS 'what is to be deleted, disabled or removed';
 COMMENT ON COLUMN crmsync.leaving.link IS 'the link';
-COMMENT ON COLUMN crmsync.leaving.kind IS 'delete; delete held: waits for confirm_deletes; withdraw: to be deleted or unlinked by withdraw; grace: users who are missing in the directory';
+COMMENT ON COLUMN crmsync.leaving.kind IS 'delete; delete held: waits for confirm_deletes; withdraw: to be deleted or unlinked by withdraw; repair: mailboxes under resync; grace: users who are missing in the directory';
 COMMENT ON COLUMN crmsync.leaving.items IS 'how many';
 COMMENT ON COLUMN crmsync.leaving.oldest IS 'since when the oldest waits';
 
@@ -162,7 +167,7 @@ JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS ki
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 

@@ -14,11 +14,6 @@ RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
 RETURN crmsync.not_supported('unmap_child');
 COMMENT ON FUNCTION crmsync.unmap_child(text, regclass, text, jsonb, integer) IS 'undoes map_child; not supported yet';
 
-CREATE FUNCTION crmsync.resync(link text, mailbox text DEFAULT NULL, mode text DEFAULT 'repair')
-RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
-RETURN crmsync.not_supported('resync', 'crmsync.enable_link compares all records with what was written.');
-COMMENT ON FUNCTION crmsync.resync(text, text, text) IS 'reads mailboxes and mends (repair) or replaces their items; not supported yet';
-
 CREATE FUNCTION crmsync.resolve(conflict bigint, choice text)
 RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
 RETURN crmsync.not_supported('resolve');

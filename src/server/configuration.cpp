@@ -341,7 +341,7 @@ Configuration read_configuration(const std::string& link_name) {
             link.interval = std::chrono::seconds(links.integer(row, 12));
         }
         if (!links.boolean(row, 18)) {
-            // What is taken back asks nobody but us.
+            read_layout(link);  // all that is needed to take items back
         } else if (!OidIsValid(link.owner)) {
             link.problem = "role " + links.string(row, 4) + " does not exist";
         } else if (!ldap) {

@@ -19,8 +19,8 @@ DeleteCounts count_by_mailbox(int link) {
     DeleteCounts counts;
     const pg::Rows meant = pg::query(
         "SELECT mailbox, pg_catalog.count(*) FILTER (WHERE NOT confirmed), "
-        "pg_catalog.count(*) FILTER (WHERE confirmed) FROM crmsync.item "
-        "WHERE link = $1 AND state = 'leaving' GROUP BY mailbox",
+        "pg_catalog.count(*) FILTER (WHERE confirmed) FROM crmsync.to_delete "
+        "WHERE link = $1 GROUP BY mailbox",
         link);
     for (std::uint64_t row = 0; row < meant.size(); ++row) {
         DeleteCount& count = counts[static_cast<int>(meant.integer(row, 0))];
@@ -41,18 +41,22 @@ std::int64_t items_of(const LinkConfiguration& link, const DeleteCount& count, i
         return 0;
     }
     const std::int64_t enough = count.deletes() * 100 / limits.max_delete_percent + 1;
-    const pg::Rows rows = mailbox == 0
-                              ? pg::query(
-                                    "SELECT pg_catalog.count(*) FROM (SELECT FROM crmsync.item "
-                                    "WHERE link = $1 AND state NOT IN ('gone', 'absent', "
-                                    "'unlinked') LIMIT $2) AS first",
-                                    link.id, enough)
-                              : pg::query(
-                                    "SELECT pg_catalog.count(*) FROM (SELECT FROM crmsync.item "
-                                    "WHERE mailbox = $1 AND state NOT IN ('gone', 'absent', "
-                                    "'unlinked') LIMIT $2) AS first",
-                                    mailbox, enough);
-    return rows.integer(0, 0) + count.recent;
+    const pg::Rows rows =
+        mailbox == 0
+            ? pg::query(
+                  "SELECT pg_catalog.count(*) FROM (SELECT FROM crmsync.item "
+                  "WHERE link = $1 AND state NOT IN ('gone', 'absent', 'unlinked') LIMIT $2) AS first",
+                  link.id, enough)
+            : pg::query(
+                  "SELECT pg_catalog.count(*) FROM (SELECT FROM crmsync.item "
+                  "WHERE mailbox = $1 AND state NOT IN ('gone', 'absent', 'unlinked') LIMIT $2) AS first",
+                  mailbox, enough);
+    // Copies of items are there, too.
+    const pg::Rows copies = pg::query(
+        "SELECT pg_catalog.count(*) FROM crmsync.sighting s JOIN crmsync.mailbox m "
+        "ON m.id = s.mailbox WHERE s.kind = 'surplus' AND m.link = $1 AND $2 IN (0, m.id)",
+        link.id, mailbox);
+    return rows.integer(0, 0) + copies.integer(0, 0) + count.recent;
 }
 
 std::set<std::string, std::less<>> participants_of(const LinkConfiguration& link) {
@@ -80,6 +84,7 @@ pg::IntegerArray where_to_delete(const LinkConfiguration& link, DeleteCounts& co
     const pg::Rows known = pg::query(
         "SELECT m.id, m.address, p.mailbox IS NOT NULL FROM crmsync.mailbox m "
         "LEFT JOIN crmsync.repair p ON p.mailbox = m.id AND p.mode = 'withdraw' "
+        "AND p.step IN ('unlink', 'delete') "
         "WHERE m.id = ANY ($1)",
         &ids);
     pg::IntegerArray places;
@@ -170,8 +175,8 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
     const pg::IntegerArray held(verdict.mailboxes.begin(), verdict.mailboxes.end());
     const pg::Rows rows = pg::query(
         "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
-        "FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox "
-        "WHERE i.link = $1 AND i.state = 'leaving' "
+        "FROM crmsync.to_delete i JOIN crmsync.mailbox m ON m.id = i.mailbox "
+        "WHERE i.link = $1 "
         "AND i.mailbox = ANY ($5) AND (i.confirmed OR NOT ($2 OR i.mailbox = ANY ($3))) "
         "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
         "AND (NOT $6 OR NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "

@@ -12,7 +12,7 @@ void ItemVerdicts::write(int link) const {
     }
     if (!leave_.records.empty()) {
         pg::query(
-            "UPDATE crmsync.item i SET state = 'leaving', confirmed = false, "
+            "UPDATE crmsync.item i SET state = 'leaving', confirmed = false, renew = false, "
             "since = pg_catalog.now() FROM unnest($2::text[], $3::integer[]) "
             "AS u(record, mailbox) WHERE i.link = $1 AND i.record = u.record "
             "AND i.mailbox = u.mailbox AND i.state = 'linked'",

@@ -161,7 +161,7 @@ std::optional<sync::Action> Decider::action_of(const std::string& key, const Mai
         case sync::Verdict::create:
             return sync::Action::create;
         case sync::Verdict::update:
-            if (copy.item->leaving) {
+            if (copy.item->leaving && !copy.item->renew) {
                 decision_.verdicts.stay(key, mailbox.id);
             }
             return sync::Action::update;
@@ -184,8 +184,10 @@ void Decider::foresee_delete(const std::string& key, const RecordFacts& record,
     } else if (failure != nullptr && failure->holds_back) {
         waits_for = failure->code + ": " + failure->message;
     }
-    outlook_->leaving.push_back(
-        {key, mailbox.id, record.exists, copy.confirmed, std::move(waits_for)});
+    const char* reason = !record.exists      ? "the record is gone"
+                         : !copy.in_audience ? "the record has left the audience"
+                                             : "it is made anew by resync";
+    outlook_->leaving.push_back({key, mailbox.id, reason, copy.confirmed, std::move(waits_for)});
 }
 
 }  // namespace

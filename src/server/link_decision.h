@@ -48,10 +48,9 @@ struct Outlook {
     struct Leaving {
         std::string record;
         int mailbox;
-        bool exists;             // the record has only left the audience
-        bool confirmed;          // the guard lets it pass
-        std::string waits_for;   // what is in the way beside the guard; empty: nothing
-        bool withdrawn = false;  // whatever its record does
+        std::string reason;
+        bool confirmed;         // the guard lets it pass
+        std::string waits_for;  // what is in the way beside the guard; empty: nothing
     };
     std::vector<Leaving> leaving;          // items that are to be deleted, now or since before
     std::map<int, std::string> addresses;  // of the mailboxes that are named here

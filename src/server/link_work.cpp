@@ -7,6 +7,7 @@
 #include "server/delete_guard.h"
 #include "server/mailbox_description.h"
 #include "server/query.h"
+#include "server/repair.h"
 #include "server/withdrawal.h"
 
 namespace crmsync {
@@ -70,11 +71,12 @@ Work next_work(const Configuration& configuration, const LinkConfiguration& link
         work = work_on_records(configuration, link, std::move(records));
         position.learn(count, work.pairs);
     }
-    work.more = mark_withdrawn(link) || more;
+    const bool repairs = anything_under_repair();
+    work.more = (repairs && mark_withdrawn(link)) || more;
     if (!work.more) {
         // Only when all that is pending has been looked at is the number of deletes known.
         work.more_deletes = add_deletes(link, in_flight, work);
-        work.more |= add_unlinks(link, in_flight, work);
+        work.more = repairs && add_unlinks(link, in_flight, work);
     }
     describe(configuration, link, work);
     return work;

@@ -8,6 +8,7 @@
 #include "server/jsonb_fields.h"
 #include "server/pending_records.h"
 #include "server/query.h"
+#include "server/repair.h"
 #include "server/subtransaction.h"
 #include "server/transaction.h"
 
@@ -63,7 +64,7 @@ class ItemRows {
             "SELECT u.link, u.record, u.mailbox, u.remote_id, u.change_key, u.shadow, " +
                 state_of_new_item +
                 "FROM unnest($6::integer[], $1::text[], $2::integer[], $3::text[], $4::text[], "
-            "$5::jsonb[]) AS u(link, record, mailbox, remote_id, change_key, shadow)" +
+                "$5::jsonb[]) AS u(link, record, mailbox, remote_id, change_key, shadow)" +
                 otherwise,
             &pairs_.records, &pairs_.mailboxes, &ids_, &change_keys_, &shadows_, &links_);
     }
@@ -146,6 +147,9 @@ void write_found(const std::vector<const Outcome*>& found) {
 }
 
 void remove_items(const std::vector<const Outcome*>& removed) {
+    if (removed.empty()) {
+        return;
+    }
     Pairs pairs;
     for (const Outcome* outcome : removed) {
         pairs.add(*outcome);
@@ -156,7 +160,11 @@ void remove_items(const std::vector<const Outcome*>& removed) {
         "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
         "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
         "AND i.record = u.record AND i.mailbox = u.mailbox "
-        "RETURNING i.link, i.mailbox, i.state = 'leaving' AND NOT i.confirmed AS counts) "
+        "RETURNING i.link, i.mailbox, i.record, i.renew, "
+        "i.state = 'leaving' AND NOT i.confirmed AS counts), "
+        "made_anew AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
+        "SELECT DISTINCT link, 1, record FROM removed WHERE renew "
+        "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1) "
         "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
         "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
         "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
@@ -331,10 +339,10 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
                 write_found(list);
                 break;
             case Result::removed:
-                remove_items(list);
+                remove_items(take_copies(list));
                 break;
             case Result::unlinked:
-                unlink_items(list);
+                unlink_items(take_copies(list));
                 break;
             case Result::vanished:
                 mark_gone(list);
@@ -379,6 +387,7 @@ void write_results(const Results& results) {
     }
     write_mailboxes(results.mailboxes);
     write_pages(results.pages);
+    write_stamp_pages(results.stamp_pages);
     write_targets(results.targets);
     settle_pending(results.settled);
     transaction.commit_lazily();

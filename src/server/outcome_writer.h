@@ -14,11 +14,12 @@ struct Results {
     std::vector<sync::MailboxChange> mailboxes;
     std::vector<sync::TargetChange> targets;
     std::vector<sync::FolderPage> pages;
+    std::vector<sync::StampPage> stamp_pages;
     std::vector<PendingRow> settled;
 
     bool empty() const {
         return outcomes.empty() && mailboxes.empty() && targets.empty() && pages.empty() &&
-               settled.empty();
+               stamp_pages.empty() && settled.empty();
     }
 };
 

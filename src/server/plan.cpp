@@ -72,23 +72,27 @@ class Plan {
         std::move(outlook.leaving.begin(), outlook.leaving.end(), std::back_inserter(deletes_));
     }
 
-    // What is taken out of mailboxes whatever its records do.
+    // What is taken out of mailboxes whatever its record does.
     void add_withdrawals(const LinkConfiguration& link) {
         const pg::Rows rows = pg::query(
-            "SELECT i.record, i.mailbox, m.address, i.origin = 'crm', i.confirmed "
-            "FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
+            "SELECT i.record, i.mailbox, m.address, i.origin = 'crm', i.confirmed, "
+            "'it is withdrawn' FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
             "JOIN crmsync.item i ON i.mailbox = p.mailbox AND i.state IN ('linked', 'leaving') "
-            "WHERE m.link = $1 AND p.mode = 'withdraw'",
+            "WHERE m.link = $1 AND p.mode = 'withdraw' "
+            "UNION ALL SELECT s.record, s.mailbox, m.address, s.kind = 'surplus', s.confirmed, "
+            "'it is a copy of the item' FROM crmsync.sighting s "
+            "JOIN crmsync.mailbox m ON m.id = s.mailbox "
+            "WHERE m.link = $1 AND s.kind IN ('surplus', 'stray')",
             link.id);
         for (std::uint64_t row = 0; row < rows.size(); ++row) {
             const int mailbox = static_cast<int>(rows.integer(row, 1));
             addresses_.insert_or_assign(mailbox, rows.string(row, 2));
             if (rows.boolean(row, 3)) {
                 deletes_.push_back(
-                    {rows.string(row, 0), mailbox, true, rows.boolean(row, 4), {}, true});
+                    {rows.string(row, 0), mailbox, rows.string(row, 5), rows.boolean(row, 4), {}});
             } else {
                 add_row(mailbox, rows.string(row, 0), "unlink", {}, {}, {},
-                        "it is withdrawn, and a user made it");
+                        rows.string(row, 5) + "; a user has made it his own");
             }
         }
     }
@@ -110,17 +114,11 @@ class Plan {
                                          ? "held by the guard: waits for crmsync.confirm_deletes"
                                      : item.waits_for.empty() ? std::string("goes out at once")
                                                               : "waits: " + item.waits_for;
-            add_row(item.mailbox, item.record, "delete", {}, {}, {}, reason_of(item) + when);
+            add_row(item.mailbox, item.record, "delete", {}, {}, {}, item.reason + "; " + when);
         }
     }
 
   private:
-    static std::string reason_of(const Outlook::Leaving& item) {
-        return item.withdrawn ? "it is withdrawn; "
-               : item.exists  ? "the record has left the audience; "
-                              : "the record is gone; ";
-    }
-
     void add_task(int mailbox, const sync::Task& task) {
         if (task.action == sync::Action::unlink) {
             add_row(mailbox, task.record, "unlink", {}, {}, {},

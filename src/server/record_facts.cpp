@@ -148,7 +148,7 @@ void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::Intege
 void FactReader::read_items() {
     const pg::Rows rows = pg::query(
         "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, ''), "
-        "i.shadow, i.origin, i.state, i.confirmed, i.stamped FROM " +
+        "i.shadow, i.origin, i.state, i.confirmed, i.stamped, i.renew FROM " +
             for_each_record("crmsync.item"),
         link_.id, &keys_);
     pg::IntegerArray unknown;
@@ -172,6 +172,7 @@ void FactReader::read_items() {
                       : rows.text(row, 5) == "adopted" ? sync::Origin::adopted
                                                        : sync::Origin::mailbox;
         item.leaving = rows.text(row, 6) == "leaving";
+        item.renew = rows.boolean(row, 9);
         item.gone = rows.text(row, 6) == "gone";
         item.absent = rows.text(row, 6) == "absent";
         item.unlinked = rows.text(row, 6) == "unlinked";

@@ -32,8 +32,8 @@ void request_periodic_comparisons() {
         "<= pg_catalog.now()");
 }
 
-// Links whose items are taken back, enabled or not.
-const std::string withdrawing_links =
+// Links with mailboxes to be repaired, or whose items are taken back, enabled or not.
+const std::string repairing_links =
     "SELECT l.id FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target "
     "LEFT JOIN crmsync.link_state s ON s.link = l.id WHERE NOT t.paused "
     "AND (s.next_attempt IS NULL OR s.next_attempt <= pg_catalog.now()) "
@@ -84,10 +84,12 @@ Survey take_survey(bool retries) {
                  "OR (SELECT true FROM crmsync.pending p WHERE p.link = l.id "
                  "ORDER BY p.tier, p.record LIMIT 1) "
                  "OR (SELECT true FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving' "
-                 "ORDER BY i.mailbox LIMIT 1)" +
+                 "ORDER BY i.mailbox LIMIT 1) "
+                 "OR EXISTS (SELECT FROM crmsync.sighting s JOIN crmsync.mailbox m "
+                 "ON m.id = s.mailbox WHERE m.link = l.id AND s.kind IN ('surplus', 'stray'))" +
                  // Changes of a link without its triggers would otherwise be missed without a word.
                  (retries ? " OR crmsync.capture_problem(l.id) IS NOT NULL)" : ")"));
-    for (const int link : link_ids(withdrawing_links)) {
+    for (const int link : link_ids(repairing_links)) {
         if (std::find(survey.busy_links.begin(), survey.busy_links.end(), link) ==
             survey.busy_links.end()) {
             survey.busy_links.push_back(link);

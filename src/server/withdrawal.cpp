@@ -45,8 +45,8 @@ std::size_t mark(int mailbox) {
     return pg::query(
                "UPDATE crmsync.item i SET since = pg_catalog.now(), confirmed = false, "
                "state = CASE WHEN i.origin = 'crm' THEN 'leaving' ELSE 'linked' END "
-               "WHERE (i.link, i.record, i.mailbox) IN ("
-               "SELECT o.link, o.record, o.mailbox FROM crmsync.item o WHERE o.mailbox = $1 "
+               "WHERE i.mailbox = $1 AND (i.link, i.record) IN ("
+               "SELECT o.link, o.record FROM crmsync.item o WHERE o.mailbox = $1 "
                "AND o.state = CASE WHEN o.origin = 'crm' THEN 'linked' ELSE 'leaving' END "
                "LIMIT $2) RETURNING 1",
                mailbox, most_marked_at_once)
@@ -83,9 +83,14 @@ bool mark_withdrawn(const LinkConfiguration& link) {
 bool add_unlinks(const LinkConfiguration& link, WorkInFlight& in_flight, Work& work) {
     const pg::Rows rows = pg::query(
         "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
+        "FROM (SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key "
         "FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
         "JOIN crmsync.item i ON i.mailbox = p.mailbox AND i.state = 'linked' "
         "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'unlink' "
+        "UNION ALL SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key "
+        "FROM crmsync.sighting s JOIN crmsync.mailbox m ON m.id = s.mailbox "
+        "WHERE m.link = $1 AND s.kind = 'stray') i JOIN crmsync.mailbox m ON m.id = i.mailbox "
+        "WHERE true "
         "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
         "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
         "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
@@ -107,7 +112,7 @@ bool add_unlinks(const LinkConfiguration& link, WorkInFlight& in_flight, Work& w
     return !outcomes.empty() && rows.size() == most_unlinks_at_once;
 }
 
-void finish_withdrawals(const LinkConfiguration& link,
+void finish_withdrawals(const LinkConfiguration& link, bool nothing_in_flight,
                         const std::function<bool(int mailbox)>& is_busy) {
     pg::query(
         "UPDATE crmsync.repair p SET step = 'delete' FROM crmsync.mailbox m "
@@ -119,7 +124,8 @@ void finish_withdrawals(const LinkConfiguration& link,
         "SELECT p.mailbox FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
         "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'delete' "
         "AND NOT EXISTS (SELECT FROM crmsync.item i WHERE i.link = $1 AND i.mailbox = p.mailbox "
-        "AND i.state = 'leaving')",
+        "AND i.state = 'leaving') "
+        "AND NOT EXISTS (SELECT FROM crmsync.sighting s WHERE s.mailbox = p.mailbox)",
         link.id);
     pg::IntegerArray done;
     for (std::uint64_t row = 0; row < empty.size(); ++row) {
@@ -131,7 +137,7 @@ void finish_withdrawals(const LinkConfiguration& link,
     if (!done.empty()) {
         pg::query("DELETE FROM crmsync.repair WHERE mailbox = ANY ($1)", &done);
     }
-    if (link.retired) {
+    if (link.retired && nothing_in_flight) {
         pg::query("SELECT crmsync.finish_drop($1)", link.id);
     }
 }

@@ -16,12 +16,13 @@ namespace crmsync {
 // may be more: until all are noted the guard does not know their number.
 bool mark_withdrawn(const LinkConfiguration& link);
 
-// Adds unlinks to the work, of records that nothing else is going on for. Returns true when there
-// may be more of them.
+// Adds unlinks to the work, also of copies that only resemble our items, of records that nothing
+// else is going on for. Returns true when there may be more of them.
 bool add_unlinks(const LinkConfiguration& link, WorkInFlight& in_flight, Work& work);
 
-// A mailbox of which nothing is left is done with, unless the engine has something to do there.
-void finish_withdrawals(const LinkConfiguration& link,
+// A mailbox of which nothing is left is done with, unless the engine has something to do there; and
+// a link that is being dropped, unless something of it is in flight.
+void finish_withdrawals(const LinkConfiguration& link, bool nothing_in_flight,
                         const std::function<bool(int mailbox)>& is_busy);
 
 }  // namespace crmsync

@@ -198,6 +198,8 @@ void Worker::take_results() {
     std::move(targets.begin(), targets.end(), std::back_inserter(results_.targets));
     auto pages = engine_.take_pages();
     std::move(pages.begin(), pages.end(), std::back_inserter(results_.pages));
+    auto stamps = engine_.take_stamp_pages();
+    std::move(stamps.begin(), stamps.end(), std::back_inserter(results_.stamp_pages));
 }
 
 // Before anything is decided anew: what was written counts only once it is recorded.
@@ -218,7 +220,14 @@ void Worker::record_results() {
         return is_read;
     });
     write_results(results_);
+    again_ |= repairs_go_on_ && !results_.outcomes.empty();
     const std::vector<sync::FolderPage> pages = std::move(results_.pages);
+    for (const sync::StampPage& page : results_.stamp_pages) {
+        if (page.complete || !page.listed) {
+            listing_.erase(page.mailbox);
+            again_ = true;
+        }
+    }
     results_ = Results{};
     something_found_ = false;
     for (const sync::FolderPage& page : pages) {
@@ -227,6 +236,7 @@ void Worker::record_results() {
         }
         again_ |= !page.changes.empty() || page.from_start;
     }
+    take_repaired(read);
     take_in(std::move(read));
 }
 
@@ -326,6 +336,8 @@ void Worker::start_afresh() {
     sent_.clear();
     in_flight_ = WorkInFlight();
     fetching_.clear();
+    listing_.clear();
+    repairing_.clear();
     link_of_mailbox_.clear();
     runtimes_.clear();
     preload().set_progress(0, "", -1, 0);
@@ -496,8 +508,9 @@ void Worker::work_on(const LinkConfiguration& link) {
             }
         }
         Work work = next_work(configuration_, link, in_flight_, runtime.position);
-        finish_withdrawals(link, [&](int mailbox) { return engine_.busy(mailbox); });
+        RepairWork repairs = repairs_of(link, work);
         transaction.commit();
+        begin_repairs(link, std::move(repairs));
         runtime.more = work.more;
         runtime.more_deletes = work.more_deletes;
         runtime.done += work.unchanged;

@@ -20,6 +20,7 @@
 #include "server/event_loop.h"
 #include "server/link_work.h"
 #include "server/outcome_writer.h"
+#include "server/repair.h"
 #include "server/run_schedule.h"
 #include "server/survey.h"
 #include "server/work_in_flight.h"
@@ -79,6 +80,9 @@ class Worker {
     void take_in(std::vector<sync::Outcome> read);
     Clock::time_point next_reading() const;
     void take_items_back(const LinkConfiguration& link);
+    RepairWork repairs_of(const LinkConfiguration& link, const Work& work);
+    void begin_repairs(const LinkConfiguration& link, RepairWork work);
+    void take_repaired(std::vector<sync::Outcome>& read);
     void begin(const LinkConfiguration& link, Work work);
     void count(const sync::Outcome& outcome);
     void report_progress(int link, LinkRuntime& runtime);
@@ -113,6 +117,9 @@ class Worker {
     bool identity_reported_ = false;
     std::map<int, int> link_of_mailbox_;
     std::set<ItemName> fetching_;
+    std::set<int> listing_;  // mailboxes under repair whose items are being listed
+    std::set<ItemName> repairing_;
+    bool repairs_go_on_ = false;
     Results results_;  // that are not recorded yet
     Clock::time_point results_since_{};
     bool something_found_ = false;  // among the results

@@ -1,24 +1,83 @@
 // The part of Worker that does something with all that mailboxes hold.
 #include <utility>
 
+#include "server/repair.h"
 #include "server/transaction.h"
 #include "server/withdrawal.h"
 #include "server/worker.h"
 
 namespace crmsync {
 
+// What somebody wants repaired: in the current transaction, which is committed before it begins.
+RepairWork Worker::repairs_of(const LinkConfiguration& link, const Work& work) {
+    repairs_go_on_ = link.retired || anything_under_repair();
+    if (!repairs_go_on_) {
+        return {};
+    }
+    if (work.tasks.empty()) {
+        finish_withdrawals(link, in_flight_.size(link.id) == 0,
+                           [&](int mailbox) { return engine_.busy(mailbox); });
+    }
+    return next_repairs(configuration_, link, listing_, repairing_, in_flight_, work);
+}
+
 // A link that is not enabled has nothing else to do.
 void Worker::take_items_back(const LinkConfiguration& link) {
     LinkRuntime& runtime = runtimes_[link.id];
     pg::Transaction transaction("withdrawing the items of link " + link.name);
     Work work = next_withdrawal(configuration_, link, in_flight_);
-    if (work.tasks.empty() && in_flight_.size(link.id) == 0) {
-        finish_withdrawals(link, [&](int mailbox) { return engine_.busy(mailbox); });
-    }
+    RepairWork repairs = repairs_of(link, work);
     transaction.commit();
     runtime.more = work.more;
     runtime.more_deletes = work.more_deletes;
+    begin_repairs(link, std::move(repairs));
     begin(link, std::move(work));
+}
+
+void Worker::begin_repairs(const LinkConfiguration& link, RepairWork work) {
+    again_ |= work.more;
+    for (sync::MailboxDescription& mailbox : work.mailboxes) {
+        link_of_mailbox_[mailbox.id] = link.id;
+        engine_.set_mailbox(std::move(mailbox));
+    }
+    for (const int mailbox : work.listings) {
+        listing_.insert(mailbox);
+        engine_.take_inventory(mailbox);
+    }
+    const auto now = Clock::now();
+    std::map<std::string, int> fetches;  // of each record
+    for (Fetch& fetch : work.fetches) {
+        ++fetches[fetch.task.record];
+        repairing_.emplace(fetch.mailbox, fetch.task.item.id);
+        engine_.add(fetch.mailbox, std::move(fetch.task), now);
+    }
+    for (const auto& [record, count] : fetches) {
+        in_flight_.begin(link.id, record, {}, count);
+    }
+}
+
+// Takes out of what was read what was read for a repair.
+void Worker::take_repaired(std::vector<sync::Outcome>& read) {
+    std::map<int, std::vector<sync::Outcome>> by_link;
+    std::erase_if(read, [&](sync::Outcome& outcome) {
+        const auto link = link_of_mailbox_.find(outcome.mailbox);
+        if (link == link_of_mailbox_.end() ||
+            repairing_.erase({outcome.mailbox, outcome.item.id}) == 0) {
+            return false;
+        }
+        by_link[link->second].push_back(std::move(outcome));
+        return true;
+    });
+    for (const auto& [id, outcomes] : by_link) {
+        const auto link = configuration_.links.find(id);
+        if (link != configuration_.links.end()) {
+            guard_link(link->second, [&, &read = outcomes] { mend(link->second, read); });
+        }
+        for (const sync::Outcome& outcome : outcomes) {
+            count(outcome);
+        }
+        again_ = true;
+    }
 }
 
 }  // namespace crmsync

@@ -30,6 +30,7 @@ void Conversation::redescribe(MailboxDescription description) {
         elsewhere_ = true;
         stamps_.doubt();
         list_from_start();
+        restart_inventory();
     }
 }
 
@@ -90,6 +91,9 @@ void Conversation::finish(Task task, Result result, exchange::ItemReference item
         // Nobody but us knows of that item: it has to be met again.
         stamps_.doubt();
     }
+    if (task.action == Action::fetch && item.id.empty()) {
+        item.id = std::move(task.item.id);  // whoever asked knows it by this
+    }
     outcomes_.push_back({mailbox_.id,
                          result,
                          task.action,
@@ -123,6 +127,7 @@ void Conversation::drop(Result result, const Failure& failure) {
         listing_.reset();
         pages_.push_back({.mailbox = mailbox_.id, .listed = false});
     }
+    drop_inventory();
 }
 
 // ---- the next request -----------------------------------------------------------------------
@@ -133,12 +138,16 @@ Operation Conversation::next(std::size_t limit) {
     }
     limit = std::max<std::size_t>(limit, 1);
     elsewhere_ = false;
+    asked_inventory_ = false;
     const bool fresh = has_fresh_work();
     const auto due = [&](const TaskQueue& queue) {
         return fresh ? queue.has_fresh() : !queue.empty();
     };
     if (listing_ && !fresh) {
         operation_ = list_folder();
+    } else if (inventory_ && (inventory_begun_ || !fresh)) {
+        // Nothing in between: what is created or deleted meanwhile moves the rest.
+        operation_ = list_inventory();
     } else if (due(lookups_) || due(creates_)) {
         operation_ = create_or_prepare(limit);
     } else if (due(rereads_)) {

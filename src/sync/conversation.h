@@ -39,7 +39,12 @@ class Conversation {
     // One page comes back for each time; from the start when the state turns out to be worthless.
     void list_changes(std::string state) { listing_ = std::move(state); }
 
-    bool has_work() const { return queued() > 0 || listing_; }
+    // Asks for all items in the folder that bear the link's stamp. Pages come back until the
+    // complete one, which are not kept here; from the start again when something may have been
+    // skipped.
+    void take_inventory() { inventory_.emplace(); }
+
+    bool has_work() const { return queued() > 0 || listing_ || inventory_; }
     bool has_fresh_work() const;
 
     // Tasks that have no outcome yet.
@@ -69,6 +74,7 @@ class Conversation {
     std::vector<Outcome>& outcomes() { return outcomes_; }
     std::vector<MailboxChange>& changes() { return changes_; }
     std::vector<FolderPage>& pages() { return pages_; }
+    std::vector<StampPage>& stamp_pages() { return stamp_pages_; }
 
   private:
     using Tasks = std::vector<Task>;
@@ -82,6 +88,7 @@ class Conversation {
 
     exchange::Operation find_folder();
     exchange::Operation list_folder();
+    exchange::Operation list_inventory();
     exchange::Operation create_or_prepare(std::size_t limit);
     exchange::Operation look_up();
     exchange::Operation create_items(std::size_t limit);
@@ -93,6 +100,9 @@ class Conversation {
     Trouble folder_answer(const exchange::Answer& answer, Clock::time_point now);
     void changes_answer(exchange::Answer answer);
     Trouble list_answer(const exchange::Answer& answer, Clock::time_point now);
+    Trouble inventory_answer(exchange::Answer answer, Clock::time_point now);
+    void restart_inventory();
+    void drop_inventory();
     void look_up_answer(const exchange::Answer& answer);
     Trouble items_answer(const exchange::Answer& answer, Clock::time_point now);
 
@@ -145,6 +155,10 @@ class Conversation {
     std::vector<MailboxChange> changes_;
     std::optional<std::string> listing_;  // the state to list the folder's changes from
     std::vector<FolderPage> pages_;
+    std::optional<StampList> inventory_;
+    bool inventory_begun_ = false;  // a page of it has come
+    bool asked_inventory_ = false;  // by the request under way
+    std::vector<StampPage> stamp_pages_;
 };
 
 }  // namespace crmsync::sync

@@ -76,7 +76,8 @@ std::optional<Failure> Conversation::answer(Answer answer, Clock::time_point now
         return folder_answer(answer, now);
     }
     if (std::holds_alternative<exchange::ListStamps>(operation_)) {
-        return list_answer(answer, now);
+        return asked_inventory_ ? inventory_answer(std::move(answer), now)
+                                : list_answer(answer, now);
     }
     if (std::holds_alternative<exchange::ListChanges>(operation_)) {
         changes_answer(std::move(answer));
@@ -304,12 +305,14 @@ void Conversation::item_succeeded(Task task, const exchange::ItemAnswer& answer)
             finish(std::move(task), Result::written, std::move(item));
             break;
         case Action::remove:
-            stamps_.forget(task.item.id);
-            finish(std::move(task), Result::removed, {});
+            item = task.item;
+            stamps_.forget(item.id);
+            finish(std::move(task), Result::removed, std::move(item));
             break;
         case Action::unlink:
-            stamps_.forget(task.item.id);
-            finish(std::move(task), Result::unlinked, {});
+            item = task.item;
+            stamps_.forget(item.id);
+            finish(std::move(task), Result::unlinked, std::move(item));
             break;
         case Action::fetch:
             break;
@@ -328,11 +331,11 @@ void Conversation::item_failed(Task task, const Failure& failure) {
 }
 
 void Conversation::gone(Task task) {
+    exchange::ItemReference item = task.item;
     if (task.action == Action::fetch) {
         if (!task.record.empty()) {
             stamps_.doubt();  // it may be back already, under another id
         }
-        exchange::ItemReference item = task.item;
         finish(std::move(task), Result::removed, std::move(item));
         return;
     }
@@ -340,10 +343,10 @@ void Conversation::gone(Task task) {
     stamps_.doubt();
     switch (task.action) {
         case Action::remove:
-            finish(std::move(task), Result::removed, {});
+            finish(std::move(task), Result::removed, std::move(item));
             return;
         case Action::unlink:
-            finish(std::move(task), Result::unlinked, {});
+            finish(std::move(task), Result::unlinked, std::move(item));
             return;
         case Action::create:
             // The folder went while we wrote into it.

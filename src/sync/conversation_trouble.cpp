@@ -124,6 +124,7 @@ void Conversation::forget_folder() {
     folder_missing_ = false;
     stamps_.doubt();
     list_from_start();
+    restart_inventory();
     troubled_ = false;  // whoever takes the change takes it so
     changes_.push_back({mailbox_.id, {}, std::nullopt, 0, std::nullopt});
 }

@@ -114,7 +114,7 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
         decision.verdict = Verdict::update;
         decision.before = values_before(rules, decision.fields, *item->shadow);
         decision.agreed = agreed_values(rules, decision.fields, *wish.values, *item->shadow);
-    } else if (item->leaving) {
+    } else if (item->leaving && !item->renew) {
         decision.verdict = Verdict::stay;
     }
     return decision;

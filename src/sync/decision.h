@@ -21,6 +21,7 @@ struct KnownItem {
     std::optional<record::Values> shadow;  // nullopt: what it holds is not known
     Origin origin = Origin::crm;
     bool leaving = false;   // meant to be deleted
+    bool renew = false;     // and then to be made anew, so that it does not stay
     bool gone = false;      // deleted on the other side, never to come again
     bool absent = false;    // deleted there; comes again once the CRM has changed a field
     bool unlinked = false;  // left to its user, and ours again when the CRM wants it there

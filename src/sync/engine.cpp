@@ -229,6 +229,17 @@ void Engine::list_changes(int mailbox, std::string state) {
     }
 }
 
+void Engine::take_inventory(int mailbox) {
+    Conversation& conversation = conversations_.at(mailbox);
+    const Target& target = targets_.at(conversation.mailbox().target);
+    conversation.take_inventory();
+    if (target.stopped) {
+        drop(conversation, target.last_failure);
+    } else {
+        make_ready(conversation);
+    }
+}
+
 std::optional<Engine::InFlight> Engine::take_in_flight(std::uint64_t sending) {
     auto sent = in_flight_.extract(sending);
     if (sent.empty()) {
@@ -378,6 +389,9 @@ void Engine::collect(Conversation& conversation) {
     conversation.changes().clear();
     std::move(conversation.pages().begin(), conversation.pages().end(), std::back_inserter(pages_));
     conversation.pages().clear();
+    std::move(conversation.stamp_pages().begin(), conversation.stamp_pages().end(),
+              std::back_inserter(stamp_pages_));
+    conversation.stamp_pages().clear();
 }
 
 std::vector<Outcome> Engine::take_outcomes() {
@@ -394,6 +408,10 @@ std::vector<TargetChange> Engine::take_target_changes() {
 
 std::vector<FolderPage> Engine::take_pages() {
     return ::std::exchange(pages_, {});
+}
+
+std::vector<StampPage> Engine::take_stamp_pages() {
+    return ::std::exchange(stamp_pages_, {});
 }
 
 std::size_t Engine::queued() const {

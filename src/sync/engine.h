@@ -65,6 +65,10 @@ class Engine {
     // that is stopped it is given up at once.
     void list_changes(int mailbox, std::string state);
 
+    // Asks for all items in the mailbox's folder that bear the link's stamp (see Conversation). At
+    // a target that is stopped it is given up at once.
+    void take_inventory(int mailbox);
+
     // The next request that may go out now.
     std::optional<Sending> next(Clock::time_point now);
 
@@ -90,6 +94,7 @@ class Engine {
     std::vector<MailboxChange> take_mailbox_changes();
     std::vector<TargetChange> take_target_changes();
     std::vector<FolderPage> take_pages();
+    std::vector<StampPage> take_stamp_pages();
 
     std::size_t in_flight() const { return in_flight_.size(); }
 
@@ -162,6 +167,7 @@ class Engine {
     std::vector<MailboxChange> mailbox_changes_;
     std::vector<TargetChange> target_changes_;
     std::vector<FolderPage> pages_;
+    std::vector<StampPage> stamp_pages_;
 };
 
 }  // namespace crmsync::sync

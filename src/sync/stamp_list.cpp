@@ -12,11 +12,11 @@ constexpr std::size_t most_overlap = 10;  // items
 // Characters of a stamp that lists show; in bytes it is this long at least.
 constexpr std::size_t longest_listed = 255;
 
-bool may_be_cut(const std::string& listed) {
+}  // namespace
+
+bool StampList::may_be_cut(const std::string& listed) {
     return listed.size() >= longest_listed;
 }
-
-}  // namespace
 
 void StampList::doubt() {
     complete_ = false;

@@ -24,6 +24,9 @@ class StampList {
     // Something may be there that was not seen: read it again from the beginning.
     void doubt();
 
+    // A stamp as long as this may be the beginning of a longer one.
+    static bool may_be_cut(const std::string& listed);
+
     // Drops what was read of a list that is not complete.
     void restart();
 

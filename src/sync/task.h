@@ -94,6 +94,19 @@ struct FolderPage {
     std::vector<exchange::FolderChange> changes{};
 };
 
+// A page of all items in a folder that bear the link's stamp, as it was asked for.
+struct StampPage {
+    int mailbox;
+    bool listed = true;       // false: given up for now, ask again
+    bool from_start = false;  // the first one, perhaps once more
+    bool complete = false;    // no further page
+    struct Sighting {
+        std::string record;  // whose copy it is
+        exchange::ItemReference item;
+    };
+    std::vector<Sighting> sightings{};
+};
+
 // A mailbox of one link, as the engine has to know it.
 struct MailboxDescription {
     int id;

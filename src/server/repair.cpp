@@ -1,0 +1,385 @@
+#include "server/repair.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "server/jsonb_fields.h"
+#include "server/mailbox_description.h"
+#include "server/query.h"
+#include "server/transaction.h"
+
+namespace crmsync {
+
+namespace {
+
+using sync::Outcome;
+using sync::Result;
+
+// What is fetched waits in memory for the server, and then for us.
+constexpr int most_fetches_at_once = 500;
+
+// What is listed waits in our table until the mailbox's list is complete.
+constexpr std::size_t most_listings_at_once = 50;
+
+// Mailboxes that do not take part any more are left as they are.
+void leave_those_gone(const LinkConfiguration& link) {
+    if (link.mailboxes_query.empty()) {
+        return;
+    }
+    pg::TextArray participants;
+    const pg::Rows given = pg::query_as(link.owner, link.mailboxes_query);
+    for (std::uint64_t row = 0; row < given.size(); ++row) {
+        if (given.boolean(row, 1)) {
+            participants.push_back(given.string(row, 0));
+        }
+    }
+    pg::query(
+        "WITH left_alone AS (SELECT m.id FROM crmsync.mailbox m "
+        "LEFT JOIN crmsync.repair p ON p.mailbox = m.id WHERE m.link = $1 "
+        "AND m.address <> ALL ($2) AND p.mode IS DISTINCT FROM 'withdraw'), "
+        "given_up AS (DELETE FROM crmsync.repair p USING left_alone l WHERE p.mailbox = l.id) "
+        "DELETE FROM crmsync.sighting s USING left_alone l WHERE s.mailbox = l.id",
+        link.id, &participants);
+}
+
+pg::IntegerArray mailboxes_at(int link, std::string_view step) {
+    const pg::Rows rows = pg::query(
+        "SELECT p.mailbox FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
+        "WHERE m.link = $1 AND p.step = $2 "
+        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) ORDER BY p.mailbox",
+        link, step);
+    pg::IntegerArray mailboxes;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        mailboxes.push_back(static_cast<int>(rows.integer(row, 0)));
+    }
+    return mailboxes;
+}
+
+void begin_listings(RepairWork& work) {
+    const pg::IntegerArray mailboxes(work.listings.begin(), work.listings.end());
+    pg::query(
+        "UPDATE crmsync.repair SET began = pg_catalog.clock_timestamp() WHERE mailbox = ANY ($1)",
+        &mailboxes);
+}
+
+void add_fetches(const LinkConfiguration& link, const std::set<ItemName>& being_fetched,
+                 WorkInFlight& in_flight, const Work& about_to_be, RepairWork& work) {
+    std::set<std::string> begun;
+    for (const Work::Begun& one : about_to_be.begun) {
+        begun.insert(one.record);
+    }
+    const auto limit = static_cast<std::int32_t>(most_fetches_at_once + being_fetched.size());
+    const pg::Rows rows = pg::query(
+        "SELECT s.mailbox, s.remote_id, s.record FROM crmsync.repair p "
+        "JOIN crmsync.mailbox m ON m.id = p.mailbox JOIN crmsync.sighting s ON s.mailbox = m.id "
+        "WHERE m.link = $1 AND p.step = 'fetch' AND s.kind IN ('changed', 'missing', 'copy') "
+        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) LIMIT $2",
+        link.id, limit);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        ItemName item(static_cast<int>(rows.integer(row, 0)), rows.string(row, 1));
+        Fetch fetch{.mailbox = item.first, .task = {}};
+        fetch.task.record = rows.string(row, 2);
+        if (being_fetched.contains(item) || in_flight.occupies(link.id, fetch.task.record) ||
+            begun.contains(fetch.task.record)) {
+            continue;
+        }
+        fetch.task.action = sync::Action::fetch;
+        fetch.task.item.id = std::move(item.second);
+        fetch.task.rules = link.kept_rules;
+        work.fetches.push_back(std::move(fetch));
+    }
+}
+
+// The mailbox, the id and the record of each.
+struct Names {
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    pg::TextArray records;
+
+    void add(const Outcome& outcome) {
+        mailboxes.push_back(outcome.mailbox);
+        ids.push_back(outcome.item.id);
+        records.push_back(outcome.record);
+    }
+    bool empty() const { return ids.empty(); }
+};
+
+const std::string of_sightings =
+    "unnest($2::integer[], $3::text[], $4::text[]) AS u(mailbox, id, record) ";
+
+// So that their records are looked at.
+const std::string then_look_at =
+    ", looked_at AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
+    "SELECT DISTINCT $1::integer, 1, t.record FROM touched t "
+    "WHERE (SELECT l.enabled FROM crmsync.link l WHERE l.id = $1) "
+    "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1) "
+    "DELETE FROM crmsync.sighting s USING " +
+    of_sightings + "WHERE s.mailbox = u.mailbox AND s.remote_id = u.id AND s.kind <> 'copy'";
+
+// Of properties that are not compared the shadow knows more than the server.
+record::Layout compared_of(const record::Layout& layout) {
+    record::Layout compared;
+    std::copy_if(layout.begin(), layout.end(), std::back_inserter(compared),
+                 [](const record::Property* property) { return property->compared; });
+    return compared;
+}
+
+record::Values values_of(const record::Layout& wanted, const record::Layout& layout,
+                         const record::Values& values) {
+    record::Values result;
+    for (const record::Property* property : wanted) {
+        result.push_back(values[record::place_of(layout, property).value()]);
+    }
+    return result;
+}
+
+// What a user has changed is known now, and so is what of it the CRM wants otherwise.
+void learn(const LinkConfiguration& link, const std::vector<const Outcome*>& held) {
+    if (held.empty()) {
+        return;
+    }
+    const record::Layout compared = compared_of(link.rules.layout);
+    Names names;
+    pg::TextArray change_keys;
+    pg::JsonbArray shadows;
+    std::vector<record::Values> values;
+    values.reserve(held.size());  // the documents refer to them
+    for (const Outcome* outcome : held) {
+        names.add(*outcome);
+        change_keys.push_back(outcome->held.item.change_key);
+        values.push_back(values_of(compared, link.rules.layout, outcome->held.values));
+        shadows.documents.push_back(document_of(compared, values.back(), Absent::as_null));
+    }
+    pg::query(
+        "WITH touched AS (UPDATE crmsync.item i SET change_key = u.change_key, "
+        "shadow = pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || u.shadow) "
+        "FROM unnest($2::integer[], $3::text[], $4::text[], $5::text[], $6::jsonb[]) "
+        "AS u(mailbox, id, record, change_key, shadow) WHERE i.link = $1 AND i.record = u.record "
+        "AND i.mailbox = u.mailbox AND i.remote_id = u.id RETURNING i.record)" +
+            then_look_at,
+        link.id, &names.mailboxes, &names.ids, &names.records, &change_keys, &shadows);
+}
+
+// What could not be read is written whole, or fails like everything that cannot be written.
+void distrust(const LinkConfiguration& link, const Names& unread) {
+    if (!unread.empty()) {
+        pg::query("WITH touched AS (UPDATE crmsync.item i SET shadow = NULL FROM " + of_sightings +
+                      "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
+                      "AND i.remote_id = u.id RETURNING i.record)" +
+                      then_look_at,
+                  link.id, &unread.mailboxes, &unread.ids, &unread.records);
+    }
+}
+
+// What is gone is made again, unless it is never to be.
+void note_gone(const LinkConfiguration& link, const Names& gone) {
+    if (gone.empty()) {
+        return;
+    }
+    const std::string that =
+        "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
+        "AND i.remote_id = u.id RETURNING i.record)";
+    const bool never_again = link.rules.policy.on_target_delete == sync::OnTargetDelete::unlink;
+    pg::query((never_again ? "WITH touched AS (UPDATE crmsync.item i SET state = 'gone', "
+                             "since = pg_catalog.now() FROM "
+                           : "WITH touched AS (DELETE FROM crmsync.item i USING ") +
+                  of_sightings + that + then_look_at,
+              link.id, &gone.mailboxes, &gone.ids, &gone.records);
+}
+
+// Somebody may have copied an item in Outlook, stamp and all, to make another one of it.
+void judge_copies(const LinkConfiguration& link, const std::vector<const Outcome*>& copies) {
+    if (copies.empty()) {
+        return;
+    }
+    Names names;
+    for (const Outcome* copy : copies) {
+        names.add(*copy);
+    }
+    const pg::Rows rows = pg::query(
+        "SELECT u.place, i.shadow FROM unnest($2::integer[], $3::text[]) WITH ORDINALITY "
+        "AS u(mailbox, record, place) JOIN crmsync.item i "
+        "ON i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox",
+        link.id, &names.mailboxes, &names.records);
+    const record::Layout compared = compared_of(link.rules.layout);
+    pg::IntegerArray same(copies.size(), 0);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const auto place = static_cast<std::size_t>(rows.integer(row, 0)) - 1;
+        same[place] = !rows.is_null(row, 1) &&
+                      read_values(rows.jsonb(row, 1), compared) ==
+                          values_of(compared, link.rules.layout, copies[place]->held.values);
+    }
+    pg::query(
+        "UPDATE crmsync.sighting s SET since = pg_catalog.clock_timestamp(), "
+        "kind = CASE WHEN u.same = 1 THEN 'surplus' ELSE 'stray' END "
+        "FROM unnest($1::integer[], $2::text[], $3::integer[]) AS u(mailbox, id, same) "
+        "WHERE s.mailbox = u.mailbox AND s.remote_id = u.id AND s.kind = 'copy'",
+        &names.mailboxes, &names.ids, &same);
+}
+
+// Copies that are gone, or that cannot be read, are nobody's matter.
+void forget_copies(const Names& copies) {
+    if (!copies.empty()) {
+        pg::query(
+            "DELETE FROM crmsync.sighting s USING unnest($1::integer[], $2::text[]) "
+            "AS u(mailbox, id) WHERE s.mailbox = u.mailbox AND s.remote_id = u.id "
+            "AND s.kind = 'copy'",
+            &copies.mailboxes, &copies.ids);
+    }
+}
+
+std::set<ItemName> copies_among(const std::vector<Outcome>& outcomes) {
+    Names names;
+    for (const Outcome& outcome : outcomes) {
+        names.add(outcome);
+    }
+    const pg::Rows rows = pg::query(
+        "SELECT s.mailbox, s.remote_id FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
+        "JOIN crmsync.sighting s ON s.mailbox = u.mailbox AND s.remote_id = u.id "
+        "WHERE s.kind = 'copy'",
+        &names.mailboxes, &names.ids);
+    std::set<ItemName> copies;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        copies.emplace(static_cast<int>(rows.integer(row, 0)), rows.string(row, 1));
+    }
+    return copies;
+}
+
+}  // namespace
+
+bool anything_under_repair() {
+    return pg::query(
+               "SELECT EXISTS (SELECT FROM crmsync.repair) "
+               "OR EXISTS (SELECT FROM crmsync.sighting)")
+        .boolean(0, 0);
+}
+
+RepairWork next_repairs(const Configuration& configuration, const LinkConfiguration& link,
+                        const std::set<int>& being_listed, const std::set<ItemName>& being_fetched,
+                        WorkInFlight& in_flight, const Work& about_to_be) {
+    RepairWork work;
+    leave_those_gone(link);
+    const pg::IntegerArray listed = mailboxes_at(link.id, "compare");
+    if (!listed.empty()) {
+        // One at a time: there may be very many items in each.
+        pg::query("SELECT crmsync.compare_listing($1)", listed.front());
+        work.more = true;
+    }
+    pg::IntegerArray concerned;
+    for (const int mailbox : mailboxes_at(link.id, "list")) {
+        if (!being_listed.contains(mailbox) &&
+            being_listed.size() + work.listings.size() < most_listings_at_once) {
+            work.listings.push_back(mailbox);
+            concerned.push_back(mailbox);
+        }
+    }
+    begin_listings(work);
+    add_fetches(link, being_fetched, in_flight, about_to_be, work);
+    for (const Fetch& fetch : work.fetches) {
+        concerned.push_back(fetch.mailbox);
+    }
+    pg::query("SELECT crmsync.finish_repairs($1)", link.id);
+    if (!concerned.empty()) {
+        work.mailboxes = describe_mailboxes(configuration, link, concerned);
+    }
+    return work;
+}
+
+void write_stamp_pages(const std::vector<sync::StampPage>& pages) {
+    for (const sync::StampPage& page : pages) {
+        if (!page.listed) {
+            continue;
+        }
+        if (page.from_start) {
+            pg::query(
+                "DELETE FROM crmsync.sighting WHERE mailbox = $1 "
+                "AND kind NOT IN ('surplus', 'stray')",
+                page.mailbox);
+        }
+        pg::TextArray ids;
+        pg::TextArray change_keys;
+        pg::TextArray records;
+        for (const sync::StampPage::Sighting& sighting : page.sightings) {
+            ids.push_back(sighting.item.id);
+            change_keys.push_back(sighting.item.change_key);
+            records.push_back(sighting.record);
+        }
+        pg::query(
+            "INSERT INTO crmsync.sighting AS s (mailbox, remote_id, change_key, record, kind) "
+            "SELECT DISTINCT ON (u.id) p.mailbox, u.id, u.change_key, u.record, 'listed' "
+            "FROM unnest($2::text[], $3::text[], $4::text[]) AS u(id, change_key, record) "
+            "JOIN crmsync.repair p ON p.mailbox = $1 AND p.step = 'list' "
+            "ON CONFLICT (mailbox, remote_id) DO UPDATE SET change_key = excluded.change_key",
+            page.mailbox, &ids, &change_keys, &records);
+        if (page.complete) {
+            pg::query(
+                "UPDATE crmsync.repair SET step = 'compare' "
+                "WHERE mailbox = $1 AND step = 'list' AND began >= since",
+                page.mailbox);
+        }
+    }
+}
+
+void mend(const LinkConfiguration& link, const std::vector<Outcome>& outcomes) {
+    pg::Transaction transaction("repairing for link " + link.name,
+                                pg::Transaction::Isolation::read_committed);
+    const std::set<ItemName> known_copies = copies_among(outcomes);
+    std::vector<const Outcome*> held;
+    std::vector<const Outcome*> copies;
+    Names gone;
+    Names unread;
+    Names lost_copies;
+    for (const Outcome& outcome : outcomes) {
+        const bool is_copy = known_copies.contains({outcome.mailbox, outcome.item.id});
+        if (outcome.result == Result::fetched) {
+            if (outcome.rules == link.kept_rules) {
+                // What was read for another mapping says too little: it is fetched again.
+                (is_copy ? copies : held).push_back(&outcome);
+            }
+        } else if (outcome.result == Result::removed || outcome.result == Result::failed) {
+            (is_copy                             ? lost_copies
+             : outcome.result == Result::removed ? gone
+                                                 : unread)
+                .add(outcome);
+        }
+    }
+    learn(link, held);
+    note_gone(link, gone);
+    distrust(link, unread);
+    judge_copies(link, copies);
+    forget_copies(lost_copies);
+    transaction.commit();
+}
+
+std::vector<const Outcome*> take_copies(const std::vector<const Outcome*>& outcomes) {
+    if (pg::query("SELECT FROM crmsync.sighting WHERE kind IN ('surplus', 'stray') LIMIT 1")
+            .empty()) {
+        return outcomes;
+    }
+    Names names;
+    for (const Outcome* outcome : outcomes) {
+        names.add(*outcome);
+    }
+    const pg::Rows rows = pg::query(
+        "WITH copies AS (DELETE FROM crmsync.sighting s "
+        "USING unnest($1::integer[], $2::text[]) WITH ORDINALITY AS u(mailbox, id, place) "
+        "WHERE s.mailbox = u.mailbox AND s.remote_id = u.id AND s.kind IN ('surplus', 'stray') "
+        "RETURNING u.place, s.mailbox, s.kind = 'surplus' AND NOT s.confirmed AS counts), "
+        "counted AS (INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
+        "SELECT m.link, m.id, pg_catalog.date_trunc('minute', pg_catalog.now()), "
+        "pg_catalog.count(*) FROM copies c JOIN crmsync.mailbox m ON m.id = c.mailbox "
+        "WHERE c.counts GROUP BY m.link, m.id ON CONFLICT (link, mailbox, minute) "
+        "DO UPDATE SET count = d.count + excluded.count) SELECT place FROM copies",
+        &names.mailboxes, &names.ids);
+    std::set<const Outcome*> taken;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        taken.insert(outcomes[static_cast<std::size_t>(rows.integer(row, 0)) - 1]);
+    }
+    std::vector<const Outcome*> others;
+    std::copy_if(outcomes.begin(), outcomes.end(), std::back_inserter(others),
+                 [&](const Outcome* outcome) { return !taken.contains(outcome); });
+    return others;
+}
+
+}  // namespace crmsync

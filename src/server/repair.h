@@ -1,0 +1,43 @@
+// Mailboxes that somebody wants repaired, made anew or emptied (resync, withdraw, drop_link): their
+// items are listed and compared with what is known, and what differs is fetched. What follows is
+// done by those who do so anyway: records become pending, copies pass the guard, and a withdrawal
+// goes on in withdrawal.h. The tables say how far each has come; a crash costs a listing at most.
+#pragma once
+
+#include <set>
+#include <vector>
+
+#include "server/arrivals.h"
+#include "server/configuration.h"
+#include "server/link_decision.h"
+#include "server/work_in_flight.h"
+#include "sync/task.h"
+
+namespace crmsync {
+
+struct RepairWork {
+    std::vector<int> listings;                        // mailboxes to take the inventory of
+    std::vector<Fetch> fetches;                       // what differs
+    std::vector<sync::MailboxDescription> mailboxes;  // of both
+    bool more = false;
+};
+
+// Whether there is any such mailbox, of whatever link, or a copy that was found in one.
+bool anything_under_repair();
+
+// What is to be done next, in the current transaction. Left out: what is under way, or about to be.
+RepairWork next_repairs(const Configuration& configuration, const LinkConfiguration& link,
+                        const std::set<int>& being_listed, const std::set<ItemName>& being_fetched,
+                        WorkInFlight& in_flight, const Work& about_to_be);
+
+// Notes what was listed, in the current transaction.
+void write_stamp_pages(const std::vector<sync::StampPage>& pages);
+
+// What was fetched is what the items hold from now on; their records are looked at.
+void mend(const LinkConfiguration& link, const std::vector<sync::Outcome>& outcomes);
+
+// Forgets, in the current transaction, the copies among items that were deleted or unlinked.
+// Returns the others.
+std::vector<const sync::Outcome*> take_copies(const std::vector<const sync::Outcome*>& outcomes);
+
+}  // namespace crmsync
