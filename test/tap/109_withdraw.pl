@@ -139,6 +139,17 @@ $stage->sql("UPDATE crmsync.mailbox SET next_attempt = now() WHERE code = 'Error
 $node->restart('fast');
 is_withdrawn($two, 'when its time is over, without anybody\'s help');
 
+# The same where records have left the audience.
+$exchange->inject('response', operation => 'DeleteItem', mailbox => $one, code => 'ErrorQuotaExceeded', message => 'full', count => 1);
+$stage->sql("DELETE FROM crm.audience WHERE record > 43 AND mailbox = '$one'");
+$stage->until_true(sub { $stage->sql("SELECT code FROM crmsync.mailboxes WHERE mailbox = '$one' AND link = 'people'") eq 'ErrorQuotaExceeded' }, 'a mailbox that is full when records leave it');
+$stage->sql("UPDATE crmsync.mailbox SET next_attempt = now() WHERE code = 'ErrorQuotaExceeded'");
+$node->restart('fast');
+$stage->until_true(sub { count_of($one) == 43 }, 'they leave when its time is over');
+is($stage->failures, 'none', 'and nothing is said to have failed');
+$stage->sql("INSERT INTO crm.audience VALUES (44, '$one'), (45, '$one')");
+$stage->settles('back again');
+
 # ---- the worker is killed in the middle
 all_in_two();
 $exchange->post('server', item_ms => 20);
