@@ -41,16 +41,17 @@ std::int64_t items_of(const LinkConfiguration& link, const DeleteCount& count, i
         return 0;
     }
     const std::int64_t enough = count.deletes() * 100 / limits.max_delete_percent + 1;
-    const pg::Rows rows =
-        mailbox == 0
-            ? pg::query(
-                  "SELECT pg_catalog.count(*) FROM (SELECT FROM crmsync.item "
-                  "WHERE link = $1 AND state NOT IN ('gone', 'absent', 'unlinked') LIMIT $2) AS first",
-                  link.id, enough)
-            : pg::query(
-                  "SELECT pg_catalog.count(*) FROM (SELECT FROM crmsync.item "
-                  "WHERE mailbox = $1 AND state NOT IN ('gone', 'absent', 'unlinked') LIMIT $2) AS first",
-                  mailbox, enough);
+    const pg::Rows rows = mailbox == 0
+                              ? pg::query(
+                                    "SELECT pg_catalog.count(*) FROM (SELECT FROM crmsync.item "
+                                    "WHERE link = $1 AND state NOT IN ('gone', 'absent', "
+                                    "'unlinked') LIMIT $2) AS first",
+                                    link.id, enough)
+                              : pg::query(
+                                    "SELECT pg_catalog.count(*) FROM (SELECT FROM crmsync.item "
+                                    "WHERE mailbox = $1 AND state NOT IN ('gone', 'absent', "
+                                    "'unlinked') LIMIT $2) AS first",
+                                    mailbox, enough);
     // Copies of items are there, too.
     const pg::Rows copies = pg::query(
         "SELECT pg_catalog.count(*) FROM crmsync.sighting s JOIN crmsync.mailbox m "

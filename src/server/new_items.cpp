@@ -118,8 +118,7 @@ NewItems bring_in_new(const LinkConfiguration& link,
         ids.push_back(outcome.item.id);
         change_keys.push_back(outcome.held.item.change_key);
         kept.push_back(shadow_of(link, values));
-        shadows.documents.push_back(
-            document_of(link.rules.layout, kept.back(), Absent::left_out));
+        shadows.documents.push_back(document_of(link.rules.layout, kept.back(), Absent::left_out));
         items.settled.push_back(name_of(outcome));
         items.history.push_back(came_in(link, outcome, made[i].record, values));
     }
