@@ -82,8 +82,10 @@ COMMENT ON AGGREGATE crmsync.all_columns (anycompatiblearray) IS 'one array of m
 
 -- What the queries of a link read: relations that triggers can be put on, and others, whose changes
 -- nobody sees.
-CREATE FUNCTION crmsync.link_reads(this crmsync.link)
-RETURNS TABLE (object oid, class text, column_name text, direct boolean, times integer, purpose text)
+CREATE TYPE crmsync.reading AS (object oid, class text, column_name text, direct boolean, times integer, purpose text);
+COMMENT ON TYPE crmsync.reading IS 'a relation with a column, or a function, that a query of a link needs, and for what';
+
+CREATE FUNCTION crmsync.link_reads(this crmsync.link) RETURNS SETOF crmsync.reading
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -117,19 +119,17 @@ COMMENT ON FUNCTION crmsync.link_reads(crmsync.link) IS 'relations with columns,
 --   by key        the source, and the audience where it is a table: the row itself names the record
 --   watch         what the administrator told
 --   unwatched     everything else that is read: any change asks for a comparison
-CREATE FUNCTION crmsync.needed_captures(this crmsync.link)
+CREATE FUNCTION crmsync.needed_captures(this crmsync.link, reads crmsync.reading[])
 RETURNS TABLE (relation oid, column_name text, lookup text, columns text[], comparison text, how text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN QUERY
-    WITH reads AS MATERIALIZED (
-        SELECT r.* FROM crmsync.link_reads(this) r
-    ), read_columns AS (
+    WITH read_columns AS (
         SELECT r.object, crmsync.merge_columns(array_agg(r.column_name)) AS columns,
                -- A mailbox that takes part again has missed changes of values.
                bool_or(r.purpose IN ('values', 'mailboxes')) AS for_values
-        FROM reads r JOIN pg_class c ON c.oid = r.object AND c.relkind IN ('r', 'p')
+        FROM unnest(reads) r JOIN pg_class c ON c.oid = r.object AND c.relkind IN ('r', 'p')
         WHERE r.class = 'relation' AND c.relnamespace <> 'pg_catalog'::regnamespace
         GROUP BY r.object
     ), named AS (
@@ -170,7 +170,7 @@ BEGIN
     WHERE r.object NOT IN (SELECT b.relation FROM by_key b WHERE b.relation IS NOT NULL);
 END;
 $$;
-COMMENT ON FUNCTION crmsync.needed_captures(crmsync.link) IS 'triggers that a link needs, with the relevant columns';
+COMMENT ON FUNCTION crmsync.needed_captures(crmsync.link, crmsync.reading[]) IS 'triggers that a link needs, with the relevant columns';
 
 CREATE FUNCTION crmsync.wanted_triggers(captures integer[])
 RETURNS TABLE (relation oid, name text, timing text, call text, arguments text[])
@@ -258,13 +258,13 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.arm_captures(integer[]) IS 'makes triggers what the links need, and removes those that no link needs';
 
-CREATE FUNCTION crmsync.arm_link(this crmsync.link)
+CREATE FUNCTION crmsync.arm_link(this crmsync.link, reads crmsync.reading[])
 RETURNS TABLE (relation text, column_name text, columns text[], how text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     needed jsonb := (SELECT coalesce(jsonb_agg(to_jsonb(n) || jsonb_build_object('relation', crmsync.relation_name(n.relation))), '[]')
-                     FROM crmsync.needed_captures(this) n);
+                     FROM crmsync.needed_captures(this, reads) n);
     affected integer[] := ARRAY(SELECT cl.capture FROM crmsync.capture_link cl WHERE cl.link = this.id);
 BEGIN
     LOCK TABLE crmsync.capture IN SHARE ROW EXCLUSIVE MODE;
@@ -288,7 +288,7 @@ BEGIN
         ORDER BY n.relation, n.column_name;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.arm_link(crmsync.link) IS 'puts up the triggers that a link needs and says which';
+COMMENT ON FUNCTION crmsync.arm_link(crmsync.link, crmsync.reading[]) IS 'puts up the triggers that a link needs and says which';
 
 CREATE FUNCTION crmsync.disarm_link(link integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

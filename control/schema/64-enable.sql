@@ -9,7 +9,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.reads_unfiltered(regrole, oid) IS 'whether no row security policy hides rows of the relation from the role';
 
-CREATE FUNCTION crmsync.check_rights(this crmsync.link) RETURNS void
+CREATE FUNCTION crmsync.check_rights(this crmsync.link, reads crmsync.reading[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -20,11 +20,10 @@ BEGIN
         RAISE EXCEPTION 'the owner of link "%", role %, does not exist', this.name, this.owner
             USING ERRCODE = 'undefined_object', HINT = 'Name another with crmsync.alter_link(..., owner => ...).';
     END IF;
-    WITH reads AS MATERIALIZED (SELECT r.* FROM crmsync.link_reads(this) r)
     SELECT * INTO missing FROM (
         SELECT DISTINCT 'SELECT' AS privilege, c.relnamespace, 'TABLE ' || crmsync.relation_name(c.oid) AS object,
                c.oid AS relation, r.column_name
-        FROM reads r JOIN pg_class c ON c.oid = r.object
+        FROM unnest(reads) r JOIN pg_class c ON c.oid = r.object
         WHERE r.direct AND r.class IN ('relation', 'view')
           AND NOT CASE WHEN r.column_name IS NULL THEN has_table_privilege(owner, c.oid, 'SELECT') OR has_any_column_privilege(owner, c.oid, 'SELECT')
                        WHEN r.column_name = '*' THEN has_table_privilege(owner, c.oid, 'SELECT')
@@ -38,11 +37,11 @@ BEGIN
         WHERE NOT has_column_privilege(owner, c.oid, w.name, 'SELECT')
         UNION ALL
         SELECT DISTINCT 'EXECUTE', p.pronamespace, 'FUNCTION ' || p.oid::regprocedure::text, NULL::oid, NULL
-        FROM reads r JOIN pg_proc p ON p.oid = r.object
+        FROM unnest(reads) r JOIN pg_proc p ON p.oid = r.object
         WHERE r.direct AND r.class = 'function' AND NOT has_function_privilege(owner, p.oid, 'EXECUTE')
         UNION ALL
         SELECT DISTINCT 'USAGE', n.oid, format('SCHEMA %I', n.nspname), NULL::oid, NULL
-        FROM reads r
+        FROM unnest(reads) r
         LEFT JOIN pg_class c ON c.oid = r.object AND r.class <> 'function'
         LEFT JOIN pg_proc p ON p.oid = r.object AND r.class = 'function'
         JOIN pg_namespace n ON n.oid = coalesce(c.relnamespace, p.pronamespace)
@@ -55,7 +54,7 @@ BEGIN
                   HINT = format('GRANT %s ON %s TO %s;', missing.privilege, missing.object, owner);
     END IF;
     SELECT crmsync.relation_name(r.object) AS relation INTO missing
-    FROM crmsync.link_reads(this) r
+    FROM unnest(reads) r
     WHERE r.class = 'relation' AND NOT crmsync.reads_unfiltered(owner, r.object) AND r.direct
     ORDER BY 1 LIMIT 1;
     IF FOUND THEN
@@ -66,7 +65,7 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_rights(crmsync.link) IS 'refuses a link whose owner may not read, whole, what its queries read';
+COMMENT ON FUNCTION crmsync.check_rights(crmsync.link, crmsync.reading[]) IS 'refuses a link whose owner may not read, whole, what its queries read';
 
 CREATE FUNCTION crmsync.membership_relation(this crmsync.link) RETURNS regclass
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -163,21 +162,20 @@ $$;
 COMMENT ON FUNCTION crmsync.check_mapped(crmsync.link) IS 'refuses a link that maps nothing, or what is no longer there';
 
 -- What capture cannot see is said, not hidden.
-CREATE FUNCTION crmsync.warn_unseen(this crmsync.link) RETURNS void
+CREATE FUNCTION crmsync.warn_unseen(this crmsync.link, reads crmsync.reading[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     unseen record;
 BEGIN
     FOR unseen IN
-        WITH reads AS MATERIALIZED (SELECT r.* FROM crmsync.link_reads(this) r)
-        SELECT DISTINCT format('function %s', p.oid::regprocedure) AS what, 'what it reads' AS whose
-        FROM reads r JOIN pg_proc p ON p.oid = r.object
+            SELECT DISTINCT format('function %s', p.oid::regprocedure) AS what, 'what it reads' AS whose
+        FROM unnest(reads) r JOIN pg_proc p ON p.oid = r.object
         JOIN pg_language l ON l.oid = p.prolang
         WHERE r.class = 'function' AND p.provolatile <> 'i' AND l.lanname NOT IN ('internal', 'c')
         UNION ALL
         SELECT DISTINCT crmsync.relation_name(c.oid), 'its changes'
-        FROM reads r JOIN pg_class c ON c.oid = r.object
+        FROM unnest(reads) r JOIN pg_class c ON c.oid = r.object
         WHERE r.class = 'relation' AND (c.relkind NOT IN ('r', 'p') OR c.relnamespace = 'pg_catalog'::regnamespace)
         ORDER BY 1
     LOOP
@@ -186,7 +184,7 @@ BEGIN
     END LOOP;
     FOR unseen IN
         SELECT DISTINCT crmsync.relation_name(r.object) AS what
-        FROM crmsync.link_reads(this) r
+        FROM unnest(reads) r
         WHERE r.purpose = 'values' AND r.object = to_regclass(this.source) AND r.direct AND r.times > 1
           AND NOT EXISTS (SELECT FROM crmsync.watched w WHERE w.link = this.id AND w.relation = this.source)
     LOOP
@@ -195,7 +193,7 @@ BEGIN
     END LOOP;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.warn_unseen(crmsync.link) IS 'warns of what a link reads and no trigger sees';
+COMMENT ON FUNCTION crmsync.warn_unseen(crmsync.link, crmsync.reading[]) IS 'warns of what a link reads and no trigger sees';
 
 CREATE FUNCTION crmsync.establish_identity() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
@@ -231,6 +229,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(name, 'admin');
+    reads crmsync.reading[];
 BEGIN
     IF NOT crmsync.preloaded() THEN
         RAISE EXCEPTION 'crmsync is not preloaded'
@@ -240,12 +239,13 @@ BEGIN
     UPDATE crmsync.link l SET enabled = false, armed_mapping = NULL, armed_groups = NULL WHERE l.id = this.id AND l.enabled;
     this := crmsync.complete_link(this);
     PERFORM crmsync.check_mapped(this);
-    PERFORM crmsync.check_rights(this);
+    reads := ARRAY(SELECT r FROM crmsync.link_reads(this) r);
+    PERFORM crmsync.check_rights(this, reads);
     IF this.direction = 'inbound' THEN
         PERFORM crmsync.check_import(this);
     ELSE
-        PERFORM crmsync.warn_unseen(this);
-        RETURN QUERY SELECT a.* FROM crmsync.arm_link(this) a;
+        PERFORM crmsync.warn_unseen(this, reads);
+        RETURN QUERY SELECT a.* FROM crmsync.arm_link(this, reads) a;
     END IF;
     UPDATE crmsync.link l
     SET enabled = true,
