@@ -131,6 +131,7 @@ CREATE TABLE crmsync.mailbox (
     since           timestamptz,
     sync_state      text COLLATE "C",
     listing         timestamptz,
+    met             timestamptz,
     UNIQUE (link, address)
 );
 COMMENT ON TABLE crmsync.mailbox IS 'mailboxes that a link writes; an LDAP link has one with an empty address';
@@ -145,6 +146,7 @@ COMMENT ON COLUMN crmsync.mailbox.message IS 'what the server said';
 COMMENT ON COLUMN crmsync.mailbox.since IS 'when the failures began';
 COMMENT ON COLUMN crmsync.mailbox.sync_state IS 'up to where the folder has been read, as the server puts it; NULL: it is read from the start';
 COMMENT ON COLUMN crmsync.mailbox.listing IS 'since when the folder is read from the start, to the end of which an item that was not named is looked at';
+COMMENT ON COLUMN crmsync.mailbox.met IS 'when all that its user had before was known; NULL: not yet, and where match_on is set nothing is created there';
 
 -- Items come by the million, and a foreign key is checked row by row. Who inserts some locks their
 -- mailboxes (FOR KEY SHARE) instead, once for all of them; an item of a mailbox that goes, goes too.
@@ -236,10 +238,12 @@ CREATE TABLE crmsync.arrival (
     next_attempt    timestamptz,
     code            text,
     message         text,
+    records         text[],
     since           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (mailbox, remote_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX arrival_failed ON crmsync.arrival (mailbox) WHERE code IS NOT NULL;
+CREATE INDEX arrival_records ON crmsync.arrival (mailbox) WHERE records IS NOT NULL;
 COMMENT ON TABLE crmsync.arrival IS 'items that somebody else changed in the mailboxes of inbound links, and that have not come in yet';
 COMMENT ON COLUMN crmsync.arrival.mailbox IS 'the mailbox';
 COMMENT ON COLUMN crmsync.arrival.remote_id IS 'the item';
@@ -247,6 +251,7 @@ COMMENT ON COLUMN crmsync.arrival.attempts IS 'how often it could not come in';
 COMMENT ON COLUMN crmsync.arrival.next_attempt IS 'when it is tried again; NULL with a code: parked until it changes again or retry';
 COMMENT ON COLUMN crmsync.arrival.code IS 'why it could not come in: SQLSTATE, or the server''s code; NULL: it has not been tried';
 COMMENT ON COLUMN crmsync.arrival.message IS 'the same in words';
+COMMENT ON COLUMN crmsync.arrival.records IS 'records that it may be of: meanwhile none of them is created in the mailbox';
 COMMENT ON COLUMN crmsync.arrival.since IS 'when it was noticed';
 
 CREATE TABLE crmsync.listed (

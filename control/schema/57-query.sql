@@ -156,6 +156,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN crmsync.build_audience_query(link, '$1::text[]');
 COMMENT ON FUNCTION crmsync.audience_query(integer) IS 'query for record and mailbox of the records $1 (text[]); NULL: there is no audience';
 
+CREATE FUNCTION crmsync.audience_in_query(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT crmsync.build_audience_query(l.id, NULL) || ' AND lower(btrim(a.mailbox::text)) = ANY ($1::text[])'
+    FROM crmsync.link l WHERE l.id = audience_in_query.link;
+END;
+COMMENT ON FUNCTION crmsync.audience_in_query(integer) IS 'query for record and mailbox of the mailboxes $1 (text[], in lower case); NULL: there is no audience';
+
 CREATE FUNCTION crmsync.audience_all_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN crmsync.build_audience_query(link, NULL);

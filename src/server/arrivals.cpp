@@ -61,14 +61,31 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<It
     return fetches;
 }
 
+bool note_met_mailboxes(const LinkConfiguration& link) {
+    const pg::Rows met = pg::query(
+        "UPDATE crmsync.mailbox m SET met = pg_catalog.now() WHERE m.link = $1 AND m.met IS NULL "
+        "AND m.sync_state IS NOT NULL AND m.listing IS NULL AND NOT EXISTS "
+        "(SELECT FROM crmsync.arrival a WHERE a.mailbox = m.id AND a.code IS NULL) RETURNING 1",
+        link.id);
+    if (!met.empty()) {
+        pg::query("SELECT crmsync.request_comparison($1, 'audience')", link.id);
+    }
+    return !met.empty();
+}
+
 void settle_arrivals(const std::vector<ItemName>& items) {
     if (items.empty()) {
         return;
     }
     const Names names(items);
     pg::query(
-        "DELETE FROM crmsync.arrival a USING unnest($1::integer[], $2::text[]) "
-        "AS u(mailbox, id) WHERE a.mailbox = u.mailbox AND a.remote_id = u.id",
+        "WITH settled AS (DELETE FROM crmsync.arrival a USING unnest($1::integer[], $2::text[]) "
+        "AS u(mailbox, id) WHERE a.mailbox = u.mailbox AND a.remote_id = u.id "
+        "RETURNING a.mailbox, a.records) "
+        "INSERT INTO crmsync.pending AS p (link, tier, record) "
+        "SELECT DISTINCT m.link, 0, r.record FROM settled s JOIN crmsync.mailbox m "
+        "ON m.id = s.mailbox CROSS JOIN unnest(s.records) AS r(record) "
+        "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
         &names.mailboxes, &names.ids);
 }
 
@@ -110,6 +127,13 @@ void write_arrival_failures(const std::vector<ArrivalFailure>& failures) {
             "next_attempt = pg_catalog.now() + (" +
             std::string(retry_pauses) + ")[a.attempts + 1]",
         &names.mailboxes, &names.ids, &codes, &messages);
+    for (const ArrivalFailure& failure : failures) {
+        if (!failure.records.empty()) {
+            pg::query(
+                "UPDATE crmsync.arrival SET records = $3 WHERE mailbox = $1 AND remote_id = $2",
+                failure.item.first, std::string_view(failure.item.second), &failure.records);
+        }
+    }
 }
 
 }  // namespace crmsync

@@ -25,7 +25,11 @@ struct Fetch {
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
                                 WorkInFlight& in_flight, bool& more);
 
-// These have been dealt with.
+// Notes which mailboxes are known now: read to the end, with nothing left that has yet to come in.
+// What was held back in them becomes due for a comparison. Returns whether there are any.
+bool note_met_mailboxes(const LinkConfiguration& link);
+
+// These have been dealt with. Records that one of them may have been of are looked at again.
 void settle_arrivals(const std::vector<ItemName>& items);
 
 // These have to wait for somebody: looked at again in a moment.
@@ -36,6 +40,7 @@ struct ArrivalFailure {
     ItemName item;
     std::string code;
     std::string message;
+    pg::TextArray records{};  // that the item may be of
 };
 void write_arrival_failures(const std::vector<ArrivalFailure>& failures);
 

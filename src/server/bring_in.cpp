@@ -34,6 +34,7 @@ struct Merged {
     record::Merge merge;
     record::Values shadow;  // to remember
     record::Values before;  // of the CRM's fields that change
+    bool adopted = false;   // nothing was known of the item before
 };
 
 ItemName name_of(const Outcome& outcome) {
@@ -56,6 +57,7 @@ class Incoming {
     void merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
                const sync::KnownItem& item);
     void write_rows();
+    void insert_adopted();
     void write_items();
     void write_conflicts();
     void note_gone(const std::vector<const Outcome*>& gone);
@@ -67,6 +69,7 @@ class Incoming {
     const Configuration& configuration_;
     const LinkConfiguration& link_;
     std::map<std::string, const Outcome*> by_record_;
+    std::set<const Outcome*> adopted_;
     std::vector<Merged> merged_;
     pg::TextArray pending_;  // records that differ from what their items hold
     std::vector<ItemName> settled_;
@@ -186,7 +189,11 @@ void Incoming::take_new(const std::vector<const Outcome*>& unknown) {
     std::vector<const Outcome*> made_by_users;
     std::copy_if(unknown.begin(), unknown.end(), std::back_inserter(made_by_users),
                  [](const Outcome* outcome) { return outcome->held.stamp.empty(); });
-    NewItems items = bring_in_new(link_, made_by_users);
+    NewItems items = bring_in_new(configuration_, link_, made_by_users);
+    for (const auto& [record, outcome] : items.adopted) {
+        by_record_.emplace(record, outcome);  // one at a time: another is fetched again
+        adopted_.insert(outcome);
+    }
     std::move(items.settled.begin(), items.settled.end(), std::back_inserter(settled_));
     std::move(items.failures.begin(), items.failures.end(), std::back_inserter(failures_));
     std::move(items.records.begin(), items.records.end(), std::back_inserter(pending_));
@@ -221,12 +228,13 @@ void Incoming::merge_all() {
 bool Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record) {
     const auto copy =
         std::find_if(record.copies.begin(), record.copies.end(), [&](const auto& one) {
-            return one.first->id == outcome.mailbox && one.first->takes_part && one.second.item;
+            return one.first->id == outcome.mailbox && one.first->takes_part &&
+                   (one.second.item || (adopted_.contains(&outcome) && one.second.in_audience));
         });
     if (!record.exists || copy == record.copies.end()) {
         return false;
     }
-    merge(outcome, key, record, *copy->second.item);
+    merge(outcome, key, record, copy->second.item.value_or(sync::KnownItem{}));
     return true;
 }
 
@@ -240,7 +248,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     const record::Layout& layout = link_.rules.layout;
     // Of an item that nothing was agreed on yet each side has what the other lacks.
     const record::Values shadow = item.shadow.value_or(record::Values(layout.size()));
-    Merged merged{&outcome, key, {}, {}, {}};
+    Merged merged{&outcome, key, {}, {}, {}, adopted_.contains(&outcome)};
     merged.merge =
         record::merge({.object = link_.rules.object, .outbound = true, .inbound = true}, layout,
                       link_.rules.fields, shadow, record.desired->values, held.values);
@@ -322,7 +330,32 @@ void Incoming::write_conflicts() {
     crmsync::write_conflicts(conflicts_);
 }
 
+// From here on they are known, though not stamped.
+void Incoming::insert_adopted() {
+    pg::TextArray records;
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    for (const Merged& merged : merged_) {
+        if (merged.adopted) {
+            records.push_back(merged.record);
+            mailboxes.push_back(merged.outcome->mailbox);
+            ids.push_back(merged.outcome->item.id);
+            pending_.push_back(merged.record);
+        }
+    }
+    if (records.empty()) {
+        return;
+    }
+    pg::query(
+        "INSERT INTO crmsync.item (link, record, mailbox, remote_id, origin, stamped) "
+        "SELECT $1, u.record, u.mailbox, u.id, 'adopted', false "
+        "FROM unnest($2::text[], $3::integer[], $4::text[]) AS u(record, mailbox, id) "
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m",
+        link_.id, &records, &mailboxes, &ids);
+}
+
 void Incoming::write_items() {
+    insert_adopted();
     pg::TextArray records;
     pg::IntegerArray mailboxes;
     pg::TextArray change_keys;

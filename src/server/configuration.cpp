@@ -240,6 +240,18 @@ void read_inbound(LinkConfiguration& link) {
             field.fallback = place_of(link, fallback);
         }
     }
+    link.audience_in_query =
+        pg::query("SELECT crmsync.audience_in_query($1)", link.id).string(0, 0);
+    const pg::Rows match_on =
+        pg::query("SELECT p FROM crmsync.link l, unnest(l.match_on) p WHERE l.id = $1", link.id);
+    for (std::uint64_t row = 0; row < match_on.size(); ++row) {
+        const auto place = place_of(link, match_on.text(row, 0));
+        if (!place) {
+            link.problem = "match_on names " + match_on.string(row, 0) + ", which is not mapped";
+            return;
+        }
+        link.match_on.push_back(*place);
+    }
     const pg::Rows more =
         pg::query("SELECT c.column_name, c.expression FROM crmsync.new_row_columns($1) c", link.id);
     for (std::uint64_t row = 0; row < more.size(); ++row) {

@@ -69,7 +69,9 @@ struct LinkConfiguration {
     std::string key_type;
     std::vector<InboundField> fields_in;  // of an inbound link: parallel to rules.layout
     std::vector<NewRowColumn> new_row_columns;
-    bool brings_private = false;  // items that their users show to nobody come in, too
+    std::vector<std::size_t> match_on;  // places of the properties by which new items are known
+    std::string audience_in_query;      // the audience of mailboxes; of an inbound link
+    bool brings_private = false;        // items that their users show to nobody come in, too
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout
     std::string source_query;
     std::string audience_query;

@@ -2,38 +2,18 @@
 // names the properties by which they know each other. Both sides are compared in one form, in which
 // neither case, nor white space, nor how a character is written makes a difference. A pair must be
 // unambiguous on both sides: else the entry becomes a failure, and nothing is done for it.
+#include "server/comparable_text.h"
 #include "server/directory_merge.h"
-#include "server/record_key.h"
 #include "server/directory_staging.h"
 #include "server/query.h"
+#include "server/record_key.h"
 
 namespace crmsync {
 
 namespace {
 
-// Between the parts of a key of several properties; no value has it, see comparable().
+// Between the parts of a key of several properties; no value has it, see comparable_text().
 constexpr const char* separator = "pg_catalog.chr(31)";
-
-// The body of a function over $1. Most values are plain ASCII, which costs little.
-std::string comparable() {
-    const pg::Rows rows = pg::query(
-        "SELECT pg_catalog.getdatabaseencoding() = 'UTF8', "
-        "EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collname = 'und-x-icu' "
-        "AND collnamespace = 'pg_catalog'::pg_catalog.regnamespace)");
-    const bool has_unicode = rows.boolean(0, 0);
-    const std::string collation = rows.boolean(0, 1) ? "\"und-x-icu\"" : "\"default\"";
-    const std::string text = has_unicode ? "pg_catalog.normalize($1 COLLATE \"C\", 'NFKC')" : "$1";
-    // Controls, soft hyphens and characters without width are not seen by anybody.
-    const std::string invisible =
-        has_unicode ? R"('[\u0001-\u0008\u000E-\u001F\u007F\u00AD\u200B-\u200D\u2060\uFEFF]')"
-                    : R"('[\u0001-\u0008\u000E-\u001F\u007F]')";
-    return "SELECT CASE WHEN $1 IS NULL THEN '' "
-           "WHEN $1 COLLATE \"C\" ~ '^[!-~]*$' THEN pg_catalog.lower($1 COLLATE \"C\") "
-           "ELSE pg_catalog.lower(pg_catalog.upper(pg_catalog.btrim(pg_catalog.regexp_replace("
-           "pg_catalog.regexp_replace(" +
-           text + " COLLATE \"C\", " + invisible + ", '', 'g'), '\\s+', ' ', 'g')) COLLATE " +
-           collation + ")) COLLATE \"C\" END";
-}
 
 }  // namespace
 
@@ -54,7 +34,7 @@ void DirectoryMerge::create_match_functions() const {
     pg::query(
         "CREATE FUNCTION pg_temp.crmsync_comparable(text) RETURNS text LANGUAGE sql "
         "IMMUTABLE AS " +
-            literal(comparable()),
+            literal("SELECT " + comparable_text("$1")),
         {}, {.once = true});
     pg::query("CREATE FUNCTION pg_temp.crmsync_match_key(" + types +
                   ") RETURNS text LANGUAGE plpgsql AS " +

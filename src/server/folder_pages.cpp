@@ -34,6 +34,7 @@ void note_arrivals(int mailbox, const Changes& changes) {
         "LEFT JOIN crmsync.item i ON i.mailbox = $1 AND i.remote_id = u.id "
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
         "WHERE CASE WHEN u.gone = 1 THEN i.state IN ('linked', 'leaving', 'unlinked') "
+        "OR EXISTS (SELECT FROM crmsync.arrival o WHERE o.mailbox = $1 AND o.remote_id = u.id) "
         "ELSE i.change_key IS DISTINCT FROM u.change_key END "
         "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
         "attempts = 0, next_attempt = NULL",

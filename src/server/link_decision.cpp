@@ -90,6 +90,10 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
         (decision.verdict == sync::Verdict::nothing && leaving)) {
         foresee_delete(key, record, mailbox, copy);
     }
+    if (decision.verdict == sync::Verdict::create && (!mailbox.met || copy.may_be_there) &&
+        outlook_ == nullptr) {
+        return false;  // its user may have it: it is looked at again when that is known
+    }
     const auto action = action_of(key, mailbox, copy, decision.verdict);
     if (!action) {
         return decision.verdict == sync::Verdict::nothing && leaving;

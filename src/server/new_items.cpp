@@ -5,6 +5,7 @@
 
 #include "server/error_text.h"
 #include "server/held_values.h"
+#include "server/item_match.h"
 #include "server/jsonb_fields.h"
 #include "server/new_rows.h"
 #include "server/query.h"
@@ -62,6 +63,31 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
     return candidates;
 }
 
+// Leaves those that become rows of the CRM.
+Candidates match(const Configuration& configuration, const LinkConfiguration& link,
+                 Candidates candidates, NewItems& items) {
+    std::vector<ItemToMatch> to_match;
+    for (std::size_t i = 0; i < candidates.rows.size(); ++i) {
+        to_match.push_back({candidates.outcomes[i]->mailbox, candidates.rows[i].mailbox,
+                            &candidates.rows[i].values});
+    }
+    const std::vector<ItemMatch> matches = match_items(configuration, link, to_match);
+    Candidates left;
+    for (std::size_t i = 0; i < matches.size(); ++i) {
+        const Outcome* outcome = candidates.outcomes[i];
+        if (!matches[i].problem.empty()) {
+            items.failures.push_back(
+                {name_of(*outcome), "AMBIGUOUS", matches[i].problem, matches[i].records});
+        } else if (!matches[i].record.empty()) {
+            items.adopted.emplace_back(matches[i].record, outcome);
+        } else {
+            left.outcomes.push_back(outcome);
+            left.rows.push_back(std::move(candidates.rows[i]));
+        }
+    }
+    return left;
+}
+
 // Of what does not come in nothing is agreed: where the CRM has no value the user's stays.
 record::Values shadow_of(const LinkConfiguration& link, const record::Values& held) {
     record::Values shadow = held;
@@ -91,13 +117,13 @@ Outcome came_in(const LinkConfiguration& link, const Outcome& fetched, const std
 
 }  // namespace
 
-NewItems bring_in_new(const LinkConfiguration& link,
+NewItems bring_in_new(const Configuration& configuration, const LinkConfiguration& link,
                       const std::vector<const sync::Outcome*>& fetched) {
     NewItems items;
     if (fetched.empty()) {
         return items;
     }
-    const Candidates candidates = choose(link, fetched, items);
+    const Candidates candidates = match(configuration, link, choose(link, fetched, items), items);
     const std::vector<MadeRow> made = make_rows(link, candidates.rows);
     pg::IntegerArray mailboxes;
     pg::TextArray ids;

@@ -41,6 +41,7 @@ class FactReader {
     void add_mailboxes();
     void read_source(const pg::TextArray& keys);
     void read_failures();
+    void read_undecided();
 
     const Configuration& configuration_;
     const LinkConfiguration& link_;
@@ -65,6 +66,9 @@ Facts FactReader::read(PendingRecords&& records) {
     add_mailboxes();
     divide(keys_, [&](const pg::TextArray& keys) { read_source(keys); });
     read_failures();
+    if (!link_.match_on.empty()) {
+        read_undecided();
+    }
     return std::move(facts_);
 }
 
@@ -132,7 +136,7 @@ void FactReader::read_audience(const pg::TextArray& keys, pg::TextArray& address
 void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids) {
     const pg::Rows rows = pg::query(
         "SELECT id, address, code IS NULL OR next_attempt <= pg_catalog.now(), "
-        "coalesce(code, ''), coalesce(message, '') "
+        "coalesce(code, ''), coalesce(message, ''), met IS NOT NULL "
         "FROM crmsync.mailbox WHERE link = $1 AND (address = ANY ($2) OR id = ANY ($3))",
         link_.id, &addresses, &ids);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -141,6 +145,7 @@ void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::Intege
         mailbox->available = rows.boolean(row, 2);
         mailbox->code = rows.string(row, 3);
         mailbox->message = rows.string(row, 4);
+        mailbox->met = rows.boolean(row, 5) || link_.match_on.empty();
         mailboxes_by_id_[mailbox->id] = mailbox;
     }
 }
@@ -224,6 +229,7 @@ void FactReader::add_mailboxes() {
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         MailboxFacts* mailbox = mailbox_by_address(rows.string(row, 1));
         mailbox->id = static_cast<int>(rows.integer(row, 0));
+        mailbox->met = link_.match_on.empty();
         mailboxes_by_id_[mailbox->id] = mailbox;
     }
 }
@@ -259,6 +265,21 @@ void FactReader::read_failures() {
         // What the CRM has changed since is tried again at once.
         record.failures[static_cast<int>(rows.integer(row, 1))] = {
             rows.boolean(row, 2) && !record.fresh, rows.string(row, 3), rows.string(row, 4)};
+    }
+}
+
+// Items that may be of several records, or of one that has another.
+void FactReader::read_undecided() {
+    const pg::Rows rows = pg::query(
+        "SELECT r.record, a.mailbox FROM crmsync.mailbox m JOIN crmsync.arrival a "
+        "ON a.mailbox = m.id AND a.records IS NOT NULL CROSS JOIN unnest(a.records) AS r(record) "
+        "WHERE m.link = $1 AND r.record = ANY ($2)",
+        link_.id, &keys_);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const auto mailbox = mailboxes_by_id_.find(static_cast<int>(rows.integer(row, 1)));
+        if (mailbox != mailboxes_by_id_.end()) {
+            facts_.records.at(rows.string(row, 0)).copies[mailbox->second].may_be_there = true;
+        }
     }
 }
 

@@ -21,6 +21,7 @@ struct MailboxFacts {
     std::string address;
     bool takes_part = true;
     bool available = true;
+    bool met = true;  // what its user had before is known
     std::string code;
     std::string message;
 };
@@ -29,7 +30,8 @@ struct MailboxFacts {
 struct CopyFacts {
     bool in_audience = false;
     std::optional<sync::KnownItem> item;
-    bool confirmed = false;  // of an item that is leaving: the guard lets it pass
+    bool confirmed = false;     // of an item that is leaving: the guard lets it pass
+    bool may_be_there = false;  // as an item of the user's that nobody has decided about yet
 };
 
 // What could not be done before.

@@ -67,6 +67,9 @@ void Worker::fetch(const LinkConfiguration& link) {
     LinkRuntime& runtime = runtimes_[link.id];
     pg::Transaction transaction("fetching for link " + link.name);
     auto fetches = next_fetches(link, fetching_, in_flight_, runtime.more_arrivals);
+    if (fetches.empty()) {
+        again_ |= note_met_mailboxes(link);
+    }
     pg::IntegerArray unknown;
     for (const Fetch& fetch : fetches) {
         if (!engine_.knows_mailbox(fetch.mailbox)) {
