@@ -69,7 +69,8 @@ SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'name'
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'amount', audience => 'crm.audience');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', 'at', audience => 'crm.audience');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', direction => 'sideways');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', direction => 'both');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', direction => 'inbound');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', conflict => 'target_wins');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', conflict => 'newest_wins');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', write_fields => 'some');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_crm_delete => 'ignore');

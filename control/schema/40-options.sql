@@ -37,7 +37,7 @@ FROM (VALUES
     ('link',   'ews',  'compare_interval', 'interval', '1 day', NULL, true, 'how often everything is compared, changes or not; 0: only when something asks for it'),
     ('link',   'ews',  'modified_column',  'text',     NULL, NULL, false, 'newest_wins: column with the time of the last change'),
     ('link',   'ews',  'inbound_categories', 'object', NULL, NULL, false, 'categories of the items to bring in'),
-    ('link',   'ews',  'inbound_private',  'choice',   'skip', '{skip,busy,all}', false, 'what becomes of private items'),
+    ('link',   'ews',  'inbound_private',  'choice',   'skip', '{skip,all}', true, 'direction both: whether new items that their users keep private come in'),
     ('link',   'ews',  'items_per_minute', 'count',    NULL, NULL, false, 'bound on what is written'),
     ('link',   'ews',  'quiet_hours',      'text',     NULL, NULL, false, 'when nothing is written'),
     ('link',   'ews',  'history_keep',     'interval', NULL, NULL, false, 'how long the history is kept'),

@@ -128,13 +128,18 @@ BEGIN
                       HINT = 'For example options => ''{"base": "ou=people,dc=example,dc=com"}''.';
         END IF;
     ELSE
-        stray := CASE WHEN this.inbound_interval IS NOT NULL THEN 'inbound_interval'
+        stray := CASE WHEN this.inbound_interval IS NOT NULL AND this.direction = 'outbound' THEN 'inbound_interval'
                       WHEN this.daily_at IS NOT NULL THEN 'daily_at' END;
         IF this.outbound_interval IS NOT NULL THEN
             PERFORM crmsync.not_supported('outbound_interval', 'Changes go out at once.');
-        ELSIF this.match_on <> '{}' THEN
-            PERFORM crmsync.not_supported('match_on for objects of Exchange');
-        ELSIF this.audience IS NULL THEN
+        ELSIF this.direction = 'outbound' AND this.match_on <> '{}' THEN
+            PERFORM crmsync.not_supported('match_on for links of direction outbound', 'Mailboxes are read with direction both.');
+        ELSIF this.direction = 'outbound' AND this.conflict <> 'crm_wins' THEN
+            PERFORM crmsync.not_supported(format('conflict %s for links of direction outbound', this.conflict),
+                                          'Mailboxes are read with direction both.');
+        END IF;
+        PERFORM crmsync.check_exchange_property(this, p, 'both') FROM unnest(this.match_on) p;
+        IF this.audience IS NULL THEN
             RAISE EXCEPTION 'a link to Exchange needs an audience'
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'Name a relation with the columns record (key of the source) and mailbox (SMTP address).';

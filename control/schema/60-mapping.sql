@@ -21,8 +21,11 @@ DECLARE
     access text;
 BEGIN
     IF property IN ('@mailbox', '@none') THEN
-        RAISE EXCEPTION 'property % is for inbound links', property
-            USING ERRCODE = 'invalid_parameter_value', HINT = format('Link "%s" is %s.', this.name, this.direction);
+        IF this.direction = 'outbound' THEN
+            RAISE EXCEPTION 'property % is for inbound links', property
+                USING ERRCODE = 'invalid_parameter_value', HINT = format('Link "%s" is %s.', this.name, this.direction);
+        END IF;
+        RETURN;
     ELSIF property LIKE 'x:%' THEN
         IF property !~ '^x:[[:alnum:]_.-]{1,100}$' THEN
             RAISE EXCEPTION 'invalid name of a named property: %', property
@@ -118,7 +121,7 @@ BEGIN
         RAISE EXCEPTION 'link "%" is % only', this.name, this.direction
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'A mapping goes no further than its link; leave direction out.';
-    ELSIF this.direction = 'inbound' AND crm LIKE '(%' THEN
+    ELSIF (this.direction = 'inbound' OR direction IN ('inbound', 'both')) AND crm LIKE '(%' THEN
         RAISE EXCEPTION 'an expression cannot be written to'
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Name a column of the source; the parameter inbound says how its value is made.';
@@ -233,6 +236,43 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_directory_mapping(crmsync.link, text, text, text, text) IS 'refuses a mapping that an import could not carry out';
 
+-- What comes in goes into a column of the row itself; '@mailbox' and '@none' into that of new rows only.
+CREATE FUNCTION crmsync.check_exchange_inbound(this crmsync.link, crm text, property text, direction text, fallback text, inbound text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    for_new_rows boolean := property IN ('@mailbox', '@none');
+BEGIN
+    IF this.direction = 'outbound' OR direction = 'outbound' OR crm LIKE '(%' THEN
+        IF fallback IS NOT NULL OR inbound IS NOT NULL OR for_new_rows THEN
+            RAISE EXCEPTION '% is used inbound, and %',
+                            CASE WHEN for_new_rows THEN 'property ' || property WHEN inbound IS NULL THEN 'fallback' ELSE 'inbound' END,
+                            CASE WHEN this.direction = 'outbound' THEN format('link "%s" is outbound only', this.name)
+                                 WHEN direction = 'outbound' THEN 'the mapping is outbound only' ELSE 'an expression cannot be written to' END
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        RETURN;
+    ELSIF property = '@none' AND inbound IS NULL THEN
+        RAISE EXCEPTION 'property @none needs inbound, the expression that new rows get'
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF for_new_rows AND fallback IS NOT NULL THEN
+        RAISE EXCEPTION 'property % is never absent, and needs no fallback', property
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF direction = 'inbound' AND NOT for_new_rows THEN
+        PERFORM crmsync.not_supported('a mapping of direction inbound in a link of direction both');
+    END IF;
+    IF inbound IS NOT NULL THEN
+        PERFORM crmsync.check_inbound(this, crm, property, inbound);
+    END IF;
+    IF fallback LIKE '''%' THEN
+        PERFORM crmsync.check_fallback(this, crm, fallback, inbound);
+    ELSIF fallback IS NOT NULL THEN
+        PERFORM crmsync.check_exchange_property(this, fallback, 'inbound');
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_exchange_inbound(crmsync.link, text, text, text, text, text) IS 'refuses what a mapping of an Exchange link cannot do inbound';
+
 CREATE FUNCTION crmsync.map(
     link text, crm text, property text, direction text DEFAULT NULL, value_map jsonb DEFAULT NULL,
     fallback text DEFAULT NULL, inbound text DEFAULT NULL, options jsonb DEFAULT '{}')
@@ -260,15 +300,13 @@ BEGIN
                 USING ERRCODE = 'duplicate_object', HINT = format('Call crmsync.unmap(%L, %L) first.', link, other);
         END IF;
     ELSE
-        PERFORM crmsync.check_exchange_property(this, property, works);
+        direction := coalesce(direction, CASE WHEN property IN ('@mailbox', '@none') THEN 'inbound' END);
+        works := coalesce(direction, CASE WHEN crm LIKE '(%' THEN 'outbound' ELSE works END);
+        PERFORM crmsync.check_exchange_property(this, property, coalesce(direction, 'outbound'));
         PERFORM crmsync.check_choices(this.object, property, value_map);
-        IF fallback IS NOT NULL OR inbound IS NOT NULL THEN
-            RAISE EXCEPTION '% is used inbound, and link "%" is outbound only',
-                            CASE WHEN inbound IS NULL THEN 'fallback' ELSE 'inbound' END, link
-                USING ERRCODE = 'invalid_parameter_value';
-        END IF;
+        PERFORM crmsync.check_exchange_inbound(this, crm, property, works, fallback, inbound);
         other := (SELECT m.crm FROM crmsync.mapping m
-                  WHERE m.link = this.id AND m.property = map.property AND m.crm <> map.crm);
+                  WHERE m.link = this.id AND m.property = map.property AND m.crm <> map.crm AND map.property <> '@none');
         IF other IS NOT NULL THEN
             RAISE EXCEPTION 'property % is already mapped to %', property, other
                 USING ERRCODE = 'duplicate_object', HINT = format('Call crmsync.unmap(%L, %L) first.', link, property);

@@ -143,6 +143,52 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_import(crmsync.link) IS 'refuses an import whose owner may not write, or whose columns or expressions cannot be used';
 
+-- What users make and change is written as the owner, into columns that the row has itself.
+CREATE FUNCTION crmsync.check_inbound_link(this crmsync.link) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    owner regrole := to_regrole(this.owner);
+    source regclass := to_regclass(this.source);
+    wrong record;
+BEGIN
+    SELECT p INTO wrong FROM unnest(this.match_on) p
+    WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id) ORDER BY p LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'match_on names %, which is not mapped', wrong.p
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It names properties, as crmsync.map maps them.';
+    END IF;
+    SELECT m.fallback INTO wrong FROM crmsync.mapping m
+    WHERE m.link = this.id AND m.fallback NOT LIKE '''%'
+      AND m.fallback NOT IN (SELECT o.property FROM crmsync.mapping o WHERE o.link = this.id) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the fallback % is not mapped', wrong.fallback
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Map the property, too.';
+    END IF;
+    SELECT p.privilege, m.crm INTO wrong
+    FROM crmsync.mapping m,
+         LATERAL (SELECT 'INSERT' AS privilege UNION ALL SELECT 'UPDATE' WHERE m.property NOT IN ('@mailbox', '@none')) p
+    WHERE m.link = this.id AND m.crm NOT LIKE '(%' AND coalesce(m.direction, 'both') <> 'outbound'
+      AND NOT has_column_privilege(owner, source, m.crm, p.privilege)
+    ORDER BY p.privilege, m.crm LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege % on column % of %', owner, this.name,
+                        wrong.privilege, quote_ident(wrong.crm), this.source
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT %s (%I) ON TABLE %s TO %s;', wrong.privilege, wrong.crm, this.source, owner);
+    END IF;
+    SELECT e.event INTO wrong FROM pg_class c, (VALUES (4, 'INSERT'), (16, 'UPDATE')) AS e (bit, event)
+    WHERE c.oid = source AND c.relkind = 'v'
+      AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0 AND t.tgtype & e.bit <> 0)
+      AND pg_relation_is_updatable(c.oid, true) & CASE e.event WHEN 'INSERT' THEN 8 ELSE 4 END = 0;
+    IF FOUND THEN
+        RAISE EXCEPTION 'view % cannot be written: it has no INSTEAD OF % trigger', this.source, wrong.event
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_inbound_link(crmsync.link) IS 'refuses a link of direction both whose owner may not write, or whose match_on or fallbacks are not mapped';
+
 CREATE FUNCTION crmsync.check_mapped(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -245,6 +291,11 @@ BEGIN
         PERFORM crmsync.check_import(this);
     ELSE
         PERFORM crmsync.warn_unseen(this, reads);
+        IF this.direction = 'both' THEN
+            PERFORM crmsync.check_inbound_link(this);
+            RAISE NOTICE 'link "%" makes rows of % of what users have in their mailboxes, and of what they make', this.name, this.source
+                USING HINT = 'Private items stay out (option inbound_private); match_on recognises what the CRM has already.';
+        END IF;
         RETURN QUERY SELECT a.* FROM crmsync.arm_link(this, reads) a;
     END IF;
     UPDATE crmsync.link l

@@ -230,7 +230,12 @@ void read_inbound(LinkConfiguration& link) {
         "JOIN crmsync.mapping_in_force($1) m ON m.property = c.property",
         link.id);
     for (std::uint64_t row = 0; row < columns.size(); ++row) {
-        InboundField& field = link.fields_in[place_of(link, columns.text(row, 0)).value()];
+        const std::size_t place = place_of(link, columns.text(row, 0)).value();
+        const record::Property& property = *link.rules.layout[place];
+        if (property.access == record::Access::outbound || !property.compared) {
+            continue;  // what the server makes of other properties says nothing about the CRM
+        }
+        InboundField& field = link.fields_in[place];
         field.column = columns.string(row, 1);
         field.expression = columns.string(row, 2);
         const std::string_view fallback = columns.text(row, 3);

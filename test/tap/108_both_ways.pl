@@ -1,6 +1,5 @@
 # Both directions: what users change in their mailboxes comes into the CRM field by field, and goes on to
-# the other mailboxes. (create_link does not offer direction both before new items come in as well; the
-# link is told so behind its back.)
+# the other mailboxes.
 use strict;
 use warnings;
 use FindBin;
@@ -16,7 +15,7 @@ my ($one, $two) = ('user1@example.test', 'user2@example.test');
 $stage->make_crm;
 $stage->add_people(1, 5, $one, $two);
 $stage->settles('before');
-$stage->sql("UPDATE crmsync.link SET direction = 'both', inbound_interval = '1 s'; SELECT crmsync.wake()");
+$stage->sql("SELECT crmsync.alter_link('people', direction => 'both', inbound_interval => '1 s'); SELECT crmsync.enable_link('people')");
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.mailbox WHERE sync_state IS NOT NULL AND listing IS NULL') eq '2' }, 'both mailboxes are read', 20);
 is($stage->sql('SELECT count(*) FROM crmsync.listed'), '0', 'to the end');
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'and all that arrived has been looked at', 20);
@@ -60,7 +59,7 @@ $stage->until_true(sub { name($one, 3) eq 'First3 Ours' && name($two, 3) eq 'Fir
 is(person(3), 'First3 Ours', 'and keeps it');
 is(conflicts(), '3 surname Ours Theirs crm', 'with both values noted');
 
-$stage->sql("UPDATE crmsync.link SET conflict = 'target_wins'; SELECT crmsync.wake()");
+$stage->sql("SELECT crmsync.alter_link('people', conflict => 'target_wins')");
 $exchange->post('server', paused => \1);
 user_changes($one, 3, 'contacts:Surname' => 'Users');
 $stage->sql("UPDATE crm.person SET last_name = 'Crms' WHERE id = 3");
@@ -121,7 +120,7 @@ is($stage->sql("SELECT count(*) FROM crmsync.item WHERE state = 'linked'"), '10'
 # ---- while nothing can be fetched, nothing is tried again and again
 sub worker_ticks { my @stat = split ' ', slurp_file('/proc/' . $stage->worker_pid . '/stat'); return $stat[-1 - 51 + 13] + $stat[-1 - 51 + 14] }
 $exchange->post('server', password => 'another');
-$stage->until_true(sub { $stage->target('code IS NOT NULL AND next_attempt IS NULL') eq 't' }, 'the target is stopped', 30);
+$stage->until_true(sub { $stage->target('code IS NOT NULL AND next_attempt IS NULL') eq 't' }, 'the target is stopped', 60);
 $stage->sql('INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT mailbox, remote_id FROM crmsync.item LIMIT 1; SELECT crmsync.wake()');
 my $before = worker_ticks();
 sleep 4;

@@ -15,7 +15,7 @@ $stage->make_crm;
 $stage->add_people(1, 8, $one, $two);
 $stage->settles('before');
 # As in 108_both_ways.pl.
-$stage->sql("UPDATE crmsync.link SET direction = 'both', inbound_interval = '1 h'; SELECT crmsync.wake()");
+$stage->sql("SELECT crmsync.alter_link('people', direction => 'both', inbound_interval => '1 h'); SELECT crmsync.enable_link('people')");
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.mailbox WHERE sync_state IS NOT NULL AND listing IS NULL') eq '2' }, 'both mailboxes are read', 20);
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'and will not be for an hour', 20);
 

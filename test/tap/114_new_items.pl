@@ -1,5 +1,4 @@
 # Both directions: what users make themselves comes into the CRM, once, and is kept in step from then on.
-# (create_link does not offer direction both yet; the link is told so behind its back.)
 use strict;
 use warnings;
 use FindBin;
@@ -43,12 +42,10 @@ $$;
 CREATE TRIGGER share AFTER INSERT ON crm.person FOR EACH ROW WHEN (NEW.made_in IS NOT NULL) EXECUTE FUNCTION crm.share();
 SQL
 $stage->make_target;
-$stage->make_link(before => <<'SQL');
-INSERT INTO crmsync.mapping (link, property, crm, direction, inbound)
-SELECT id, v.* FROM crmsync.link, (VALUES ('@mailbox', 'made_in', 'inbound', 'upper($1)'), ('@none', 'origin', 'inbound', '''Outlook''')) AS v (property, crm, direction, inbound);
-UPDATE crmsync.mapping SET inbound = 'lower($1)' WHERE property = '@mailbox';
+$stage->make_link(more => "direction => 'both', inbound_interval => '1 s'", before => <<'SQL');
+SELECT crmsync.map('people', 'made_in', '@mailbox', inbound => 'lower($1)');
+SELECT crmsync.map('people', 'origin', '@none', inbound => '''Outlook''');
 SQL
-$stage->sql("UPDATE crmsync.link SET direction = 'both', inbound_interval = '1 s'; SELECT crmsync.wake()");
 $stage->add_people(1, 1, $one, $two);
 
 # ---- what was there before, and what comes later

@@ -1,5 +1,5 @@
 # Both directions: what a user has already and the CRM has, too, is recognised by the key of match_on, and
-# neither doubled nor overwritten. (create_link does not offer this yet; the link is told behind its back.)
+# neither doubled nor overwritten.
 use strict;
 use warnings;
 use FindBin;
@@ -48,10 +48,7 @@ INSERT INTO crm.audience SELECT id, '$two' FROM crm.person WHERE id IN (1, 4);
 SQL
 $stage->make_target;
 $exchange->post('server', paused => \1);
-$stage->make_link(before => <<'SQL');
-INSERT INTO crmsync.mapping (link, property, crm, direction) SELECT id, '@mailbox', 'made_in', 'inbound' FROM crmsync.link;
-SQL
-$stage->sql("UPDATE crmsync.link SET direction = 'both', inbound_interval = '1 s', match_on = '{given_name,surname}'; SELECT crmsync.wake()");
+$stage->make_link(more => "direction => 'both', inbound_interval => '1 s', match_on => '{given_name,surname}'", before => "SELECT crmsync.map('people', 'made_in', '\@mailbox');");
 sleep 1;
 $exchange->post('server', paused => \0);
 

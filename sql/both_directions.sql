@@ -1,0 +1,68 @@
+-- Links of direction both: what map and enable_link refuse, and what is stored.
+\set SHOW_CONTEXT never
+SET client_min_messages = notice;
+CREATE EXTENSION crmsync;
+CREATE ROLE regress_crmsync_owner;
+CREATE ROLE regress_crmsync_reader;
+CREATE SCHEMA crm AUTHORIZATION regress_crmsync_owner;
+SET ROLE regress_crmsync_owner;
+CREATE TABLE crm.person (id serial PRIMARY KEY, first_name text, last_name text, full_name text, mail text, sex text, born date, made_in text, source text);
+CREATE TABLE crm.audience (record integer, mailbox text);
+CREATE VIEW crm.everybody AS SELECT min(p.id) AS id, p.first_name FROM crm.person p GROUP BY p.first_name;
+GRANT USAGE ON SCHEMA crm TO regress_crmsync_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA crm TO regress_crmsync_reader;
+RESET ROLE;
+SELECT crmsync.create_target('exchange', 'ews', 'https://exchange.invalid/EWS/Exchange.asmx', 'basic', 'svc', 'file:exchange');
+SELECT crmsync.pause_target('exchange');
+\set link '\'people\', \'exchange\', \'contact\', \'crm.person\', audience => \'crm.audience\', direction => \'both\''
+SELECT crmsync.create_link(:link, conflict => 'newest_wins');
+SELECT crmsync.create_link(:link, on_ambiguous => 'oldest');
+SELECT crmsync.create_link(:link, options => '{"inbound_private": "busy"}');
+SELECT crmsync.create_link(:link, options => '{"inbound_categories": ["CRM"]}');
+\set VERBOSITY terse
+SELECT crmsync.create_link(:link, match_on => '{firstname}');
+\set VERBOSITY default
+SELECT crmsync.create_link(:link, inbound_interval => '10 s', conflict => 'target_wins', match_on => '{given_name,surname}', owner => 'regress_crmsync_reader');
+SELECT name, direction, conflict, inbound_interval, match_on FROM crmsync.links;
+
+-- Mappings that come in, and what only rows made of new items get.
+SELECT crmsync.map('people', 'first_name', 'given_name', inbound => 'initcap($1)', fallback => 'nickname');
+SELECT crmsync.map('people', 'born', 'birthday', fallback => '''soon''');
+SELECT crmsync.map('people', 'born', 'birthday');
+SELECT crmsync.map('people', 'mail', 'email_1', fallback => 'electronic_mail');
+SELECT crmsync.map('people', 'mail', 'email_1', inbound => 'nothing($1)');
+SELECT crmsync.map('people', 'mail', 'email_1', direction => 'inbound');
+SELECT crmsync.map('people', 'mail', 'email_1', direction => 'outbound', inbound => 'lower($1)');
+SELECT crmsync.map('people', 'mail', 'email_1', direction => 'outbound');
+SELECT crmsync.map('people', '(r.first_name || r.last_name)', 'nickname', fallback => '''none''');
+SELECT crmsync.map('people', '(r.first_name || r.last_name)', 'nickname', direction => 'both');
+SELECT crmsync.map('people', '(concat_ws('' '', r.first_name, r.last_name))', 'display_name');
+SELECT crmsync.map('people', 'full_name', 'home_address');
+SELECT crmsync.map('people', 'full_name', 'home_address', direction => 'both');
+SELECT crmsync.map('people', 'source', '@none');
+SELECT crmsync.map('people', 'source', '@none', inbound => '''Outlook''');
+SELECT crmsync.map('people', 'made_in', '@mailbox', fallback => '''nobody''');
+SELECT crmsync.map('people', 'made_in', '@mailbox', direction => 'outbound');
+SELECT crmsync.map('people', 'made_in', '@mailbox');
+SELECT crmsync.map('people', '(r.made_in)', '@mailbox');
+SELECT property, crm, direction, fallback, inbound FROM crmsync.mappings ORDER BY property;
+
+-- enable_link: what is not mapped, what the owner may not write, what cannot be written.
+SELECT crmsync.enable_link('people');
+SELECT crmsync.map('people', 'last_name', 'surname');
+SELECT crmsync.enable_link('people');
+SELECT crmsync.map('people', 'sex', 'nickname');
+SELECT crmsync.enable_link('people');
+GRANT INSERT, UPDATE ON crm.person TO regress_crmsync_reader;
+REVOKE UPDATE ON crm.person FROM regress_crmsync_reader;
+SELECT crmsync.enable_link('people');
+GRANT UPDATE (first_name, last_name, full_name, sex, born) ON crm.person TO regress_crmsync_reader;
+SELECT relation, how FROM crmsync.enable_link('people');
+SELECT crmsync.create_link('view', 'exchange', 'contact', 'crm.everybody', 'id', audience => 'crm.audience', direction => 'both', owner => 'regress_crmsync_owner');
+SELECT crmsync.map('view', 'first_name', 'given_name');
+SELECT crmsync.enable_link('view');
+SELECT crmsync.alter_link('view', direction => 'outbound');
+SELECT relation, how FROM crmsync.enable_link('view');
+DROP EXTENSION crmsync;
+DROP SCHEMA crm CASCADE;
+DROP ROLE regress_crmsync_owner, regress_crmsync_reader;
