@@ -54,7 +54,7 @@ Insert insert_of(const LinkConfiguration& link, const NewRow& row) {
 
 std::string make_row(const LinkConfiguration& link, const NewRow& row) {
     const Insert insert = insert_of(link, row);
-    if (insert.columns.empty()) {
+    if (insert.values.size() == 1) {  // the mailbox
         throw pg::Error{.sqlstate = ERRCODE_NOT_NULL_VIOLATION,
                         .message = "the item holds nothing that is mapped"};
     }
