@@ -96,6 +96,7 @@ void Matcher::find_records() {
             }
         }
         std::vector<const record::Values*> values;
+        values.reserve(read.size());
         for (const DesiredRecord& one : read) {
             values.push_back(&one.desired->values);
         }
@@ -156,6 +157,7 @@ ItemMatch Matcher::match(const ItemToMatch& item, const std::string& key) const 
 
 std::vector<ItemMatch> Matcher::match(const std::vector<ItemToMatch>& items) {
     std::vector<const record::Values*> values;
+    values.reserve(items.size());
     for (const ItemToMatch& item : items) {
         values.push_back(item.values);
     }
