@@ -41,7 +41,9 @@ SELECT crmsync.map('people', 'tag', 'nickname');
 SELECT crmsync.map('people', 'made_in', '@mailbox');
 SQL
 
-my (@log, %last, %deleted);
+my (@log, @before, %deleted);
+my %written;    # by tag, property and writer: values, of which the last one counts once all is quiet
+my %loose;      # "TAG MAILBOX": what was written there need not have come in before the item was let go
 my $tags = 0;
 sub any { return $_[ rand @_ ] }
 sub token { return 'v' . ++$tags }
@@ -55,7 +57,7 @@ my %step = (
 		my $value = token();
 		does("the CRM sets $column{$property} of $person->[1] to $value");
 		$stage->sql("UPDATE crm.person SET $column{$property} = '$value' WHERE id = $person->[0]");
-		$last{ $person->[1] }{$property}{crm} = $value;
+		push @{ $written{ $person->[1] }{$property}{crm} }, $value;
 	},
 	user_changes => sub {
 		my $mailbox = any(@mailboxes);
@@ -65,7 +67,7 @@ my %step = (
 		my $value = token();
 		does("$mailbox sets $property of $tag to $value");
 		$exchange->act($mailbox, 'update', id => $item->{id}, set => { $property => $value });
-		$last{$tag}{$property}{$mailbox} = $value;
+		push @{ $written{$tag}{$property}{$mailbox} }, $value;
 	},
 	crm_makes => sub {
 		my $tag = 'crm' . ++$tags;
@@ -73,14 +75,14 @@ my %step = (
 		does("the CRM makes $tag in (@in)");
 		$stage->sql("WITH p AS (INSERT INTO crm.person (tag, first_name) VALUES ('$tag', '$tag') RETURNING id) "
 			  . "INSERT INTO crm.audience SELECT id, m FROM p, unnest('{" . join(',', @in) . "}'::text[]) m");
-		$last{$tag}{'contacts:GivenName'}{crm} = $tag;
+		push @{ $written{$tag}{'contacts:GivenName'}{crm} }, $tag;
 	},
 	user_makes => sub {
 		my $mailbox = any(@mailboxes);
 		my $tag = 'user' . ++$tags;
 		does("$mailbox makes $tag");
 		$exchange->act($mailbox, 'create', folder => 'contacts', set => { 'contacts:Nickname' => $tag, 'contacts:GivenName' => $tag });
-		$last{$tag}{'contacts:GivenName'}{$mailbox} = $tag;
+		push @{ $written{$tag}{'contacts:GivenName'}{$mailbox} }, $tag;
 	},
 	crm_deletes => sub {
 		my $person = any(people()) or return;
@@ -91,6 +93,7 @@ my %step = (
 		my $person = any(people()) or return;
 		my $mailbox = any(@mailboxes);
 		does("$mailbox gets or loses $person->[1]");
+		$loose{"$person->[1] $mailbox"} = 1;
 		$stage->sql("WITH gone AS (DELETE FROM crm.audience WHERE record = $person->[0] AND mailbox = '$mailbox' RETURNING 1) "
 			  . "INSERT INTO crm.audience SELECT $person->[0], '$mailbox' WHERE NOT EXISTS (SELECT FROM gone)");
 	},
@@ -100,7 +103,7 @@ my %step = (
 		my $tag = $item->{properties}{'contacts:Nickname'} // return;
 		does("$mailbox deletes $tag");
 		$exchange->act($mailbox, 'delete', id => $item->{id});
-		$deleted{"$tag $mailbox"} = 1;
+		$deleted{"$tag $mailbox"} = $loose{"$tag $mailbox"} = 1;
 	},
 	state_lost => sub {
 		my $mailbox = any(@mailboxes);
@@ -161,7 +164,7 @@ sub check
 			{
 				my $held = $item->{properties}{$property} // '';
 				push @wrong, "$property of $tag is '$held' in $mailbox and '$crm{$property}' in the CRM" if $held ne $crm{$property};
-				push @wrong, "$property of $tag is '$held', which nobody wrote last" if $held ne '' && !grep { $_ eq $held } values %{ $last{$tag}{$property} };
+				push @wrong, "$property of $tag is '$held', which nobody wrote last" if $held ne '' && !grep { $_ eq $held } map { @$_ } values %{ $written{$tag}{$property} };
 			}
 		}
 	}
@@ -170,9 +173,22 @@ sub check
 	return @wrong;
 }
 
+# Only what was written last counts from here on.
+sub forget_overwritten
+{
+	for my $tag (keys %written)
+	{
+		for my $by (values %{ $written{$tag} })
+		{
+			$loose{"$tag $_"} or splice @{ $by->{$_} }, 0, -1 for keys %$by;
+		}
+	}
+	return;
+}
+
 for my $round (1 .. $rounds)
 {
-	@log = ();
+	push @before, splice @log;
 	for (1 .. 6 + int rand 20)
 	{
 		my $name = rand() < 0.03 ? 'crash' : any(@often);
@@ -182,8 +198,11 @@ for my $round (1 .. $rounds)
 	my @wrong = check();
 	ok($quiet && !@wrong, "history $round of seed $seed") or do
 	{
-		diag(join "\n", ($quiet ? () : 'it does not come to rest'), @wrong, 'after:', @log);
+		my %concerned = map { $_ => 1 } map { /\b((?:crm|user)\d+)\b/g } @wrong;
+		my @earlier = grep { my $line = $_; grep { $line =~ /\b$_\b/ } keys %concerned } @before;
+		diag(join "\n", ($quiet ? () : 'it does not come to rest'), @wrong, 'after:', @earlier, '--', @log);
 		last;
 	};
+	forget_overwritten();
 }
 $stage->done;
