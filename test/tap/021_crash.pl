@@ -102,7 +102,7 @@ all_arrived('kill -9 of the postmaster');
 
 load();
 sleep 0.4;
-$node->restart('fast');
+$node->restart;
 all_arrived('restarted in the middle');
 
 # A lost answer and a crash at once: the create was carried out, and nobody here knows.

@@ -92,14 +92,14 @@ $dead->calm;
 
 # ---- no worker slot
 $node->append_conf('postgresql.conf', "max_worker_processes = 1\nmax_logical_replication_workers = 0");
-$node->restart('fast');
+$node->restart;
 $stage->sql("UPDATE crm.person SET first_name = 'Slot' WHERE id = 1");
 $stage->until_true(sub { $stage->sql('SELECT crmsync.worker_state()') eq 'waiting for a worker slot' }, 'no worker slot: worker_state says so', 10);
 is($stage->status('state'), 'waiting', 'so does the status');
 is($stage->status('last_error'), 'worker: waiting for a worker slot', 'with the reason');
 like($stage->sql("SELECT hint FROM crmsync.alerts WHERE kind = 'server'"), qr/max_worker_processes/, 'and alerts what to do');
 $node->append_conf('postgresql.conf', 'max_worker_processes = 8');
-$node->restart('fast');
+$node->restart;
 $stage->settles('with a slot, what was recorded meanwhile is carried out', 'people', '20 s');
 is($exchange->records($mailboxes[0])->{1}{'contacts:GivenName'}, 'Slot', 'indeed');
 

@@ -136,7 +136,7 @@ $stage->until_true(sub { $stage->sql("SELECT code FROM crmsync.mailboxes WHERE m
 is(count_of($two), 45, 'nothing has gone');
 # Its time is a quarter of an hour, here and in the worker's memory.
 $stage->sql("UPDATE crmsync.mailbox SET next_attempt = now() WHERE code = 'ErrorQuotaExceeded'");
-$node->restart('fast');
+$node->restart;
 is_withdrawn($two, 'when its time is over, without anybody\'s help');
 
 # The same where records have left the audience.
@@ -144,7 +144,7 @@ $exchange->inject('response', operation => 'DeleteItem', mailbox => $one, code =
 $stage->sql("DELETE FROM crm.audience WHERE record > 43 AND mailbox = '$one'");
 $stage->until_true(sub { $stage->sql("SELECT code FROM crmsync.mailboxes WHERE mailbox = '$one' AND link = 'people'") eq 'ErrorQuotaExceeded' }, 'a mailbox that is full when records leave it');
 $stage->sql("UPDATE crmsync.mailbox SET next_attempt = now() WHERE code = 'ErrorQuotaExceeded'");
-$node->restart('fast');
+$node->restart;
 $stage->until_true(sub { count_of($one) == 43 }, 'they leave when its time is over');
 is($stage->failures, 'none', 'and nothing is said to have failed');
 $stage->sql("INSERT INTO crm.audience VALUES (44, '$one'), (45, '$one')");
