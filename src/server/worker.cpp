@@ -24,7 +24,7 @@ constexpr auto trigger_check_interval = 5s;
 constexpr auto pause_after_error = 10s;
 
 // New work is read when fewer tasks than this wait for a target.
-constexpr std::size_t low_water = 12000;
+constexpr std::size_t low_water = 10000;
 
 // Results that are recorded together, if they come within this time.
 constexpr std::size_t results_at_once = 500;
