@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/delete_guard.h"
 #include "server/history.h"
 #include "server/log.h"
 #include "server/preload.h"
 #include "server/transaction.h"
-#include "server/withdrawal.h"
 
 namespace crmsync {
 
@@ -18,20 +16,10 @@ using namespace std::chrono_literals;
 
 // A lost wake-up costs no more than this.
 constexpr auto poll_interval = 5s;
-constexpr auto trigger_check_interval = 5s;
-
-// Before the mailboxes of an inbound link that met an error are read again.
-constexpr auto pause_after_error = 10s;
-
-// New work is read when fewer tasks than this wait for a target.
-constexpr std::size_t low_water = 10000;
 
 // Results that are recorded together, if they come within this time.
 constexpr std::size_t results_at_once = 500;
 constexpr auto longest_wait_for_results = 20ms;
-
-// More records pending than this are a pass whose progress somebody may want to see.
-constexpr std::int64_t long_pass = 100;
 
 // Whether nothing is sent there, however often it is asked for, until somebody has mended it.
 bool is_stopped(const Survey& survey, const std::string& target) {
@@ -405,155 +393,6 @@ bool Worker::start_run(RunSchedule& schedule, int link) {
                  "\": raise max_worker_processes");
     }
     return false;
-}
-
-bool Worker::wants_work(const LinkConfiguration& link) const {
-    return engine_.available(link.target, Clock::now()) && engine_.queued(link.target) < low_water;
-}
-
-// Whose turn it is among the links that there is something to do for; nullptr: nobody's.
-const LinkConfiguration* Worker::next_link() const {
-    if (!may_send()) {
-        return nullptr;
-    }
-    const LinkConfiguration* first = nullptr;
-    for (const auto& [id, link] : configuration_.links) {
-        const auto runtime = runtimes_.find(id);
-        if (runtime == runtimes_.end() || !wants_work(link) || !has_more(link, runtime->second)) {
-            continue;
-        }
-        if (id > last_link_) {
-            return &link;
-        }
-        first = first == nullptr ? &link : first;
-    }
-    return first;
-}
-
-bool Worker::has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const {
-    return runtime.more || runtime.more_arrivals ||
-           (runtime.more_deletes && engine_.queued(link.target) < most_deletes_at_once / 2);
-}
-
-// One step for one link.
-void Worker::work() {
-    const LinkConfiguration* link = next_link();
-    if (link == nullptr) {
-        return;
-    }
-    last_link_ = link->id;
-    const LinkRuntime& runtime = runtimes_.at(link->id);
-    if (runtime.more_arrivals) {
-        read_inbound(*link);
-    }
-    if (runtime.more || runtime.more_deletes) {
-        work_on(*link);
-    }
-}
-
-// Does something for a link; an error of its own keeps it from working, and no other.
-void Worker::guard_link(const LinkConfiguration& link, const std::function<void()>& something) {
-    LinkRuntime& runtime = runtimes_[link.id];
-    try {
-        something();
-    } catch (const pg::Error& error) {
-        pg::check_interrupts();
-        runtime.more = false;
-        runtime.more_deletes = false;
-        runtime.more_arrivals = false;
-        runtime.not_before = Clock::now() + pause_after_error;
-        // Two writers of our tables met: simply again. Took too long: again, and less of it.
-        if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
-            (error.sqlstate == ERRCODE_QUERY_CANCELED && runtime.position.shrink())) {
-            runtime.more = true;
-            return;
-        }
-        if (!std::exchange(runtime.in_trouble, true)) {
-            log_line("link \"" + link.name + "\" cannot work: " + error.message);
-        }
-        reread_ = true;  // its relations may be others than when its queries were made
-        note_link_error(link.id, error);
-    }
-}
-
-void Worker::work_on(const LinkConfiguration& link) {
-    LinkRuntime& runtime = runtimes_[link.id];
-    guard_link(link, [&] {
-        if (!link.enabled) {
-            take_items_back(link);
-            return;
-        }
-        if (!link.problem.empty()) {
-            throw pg::Error{.sqlstate = ERRCODE_UNDEFINED_OBJECT, .message = link.problem};
-        }
-        pg::Transaction transaction("deciding for link " + link.name);
-        if (Clock::now() - runtime.triggers_checked > trigger_check_interval) {
-            const pg::Rows problem = pg::query("SELECT crmsync.capture_problem($1)", link.id);
-            if (!problem.is_null(0, 0)) {
-                throw pg::Error{.sqlstate = ERRCODE_UNDEFINED_OBJECT,
-                                .message = problem.string(0, 0)};
-            }
-            runtime.triggers_checked = Clock::now();
-        }
-        if (runtime.in_trouble || !runtime.trouble_known) {
-            note_link_works(link.id);
-        }
-        if (runtime.position.at_start()) {
-            const std::int64_t pending = count_pending(link.id);
-            if (runtime.total > 0) {
-                runtime.total = runtime.done + pending;
-            } else if (pending >= long_pass) {
-                runtime.done = 0;
-                runtime.total = pending;
-            }
-        }
-        Work work = next_work(configuration_, link, in_flight_, runtime.position);
-        RepairWork repairs = repairs_of(link, work);
-        transaction.commit();
-        begin_repairs(link, std::move(repairs));
-        runtime.more = work.more;
-        runtime.more_deletes = work.more_deletes;
-        runtime.done += work.unchanged;
-        runtime.trouble_known = true;
-        begin(link, std::move(work));
-        report_progress(link.id, runtime);
-        if (std::exchange(runtime.comparison_due, false)) {
-            start_run(comparisons_, link.id);
-        }
-        if (std::exchange(runtime.in_trouble, false)) {
-            log_line("link \"" + link.name + "\" works again");
-        }
-    });
-}
-
-void Worker::begin(const LinkConfiguration& link, Work work) {
-    for (sync::MailboxDescription& mailbox : work.mailboxes) {
-        link_of_mailbox_[mailbox.id] = link.id;
-        engine_.set_mailbox(std::move(mailbox));
-    }
-    for (Work::Begun& begun : work.begun) {
-        in_flight_.begin(link.id, begun.record, std::move(begun.rows), begun.outcomes);
-    }
-    for (sync::Outcome& outcome : work.outcomes) {
-        link_of_mailbox_[outcome.mailbox] = link.id;
-        results_.outcomes.push_back(std::move(outcome));
-    }
-    const auto now = Clock::now();
-    for (auto& [mailbox, task] : work.tasks) {
-        engine_.add(mailbox, std::move(task), now);
-    }
-}
-
-void Worker::report_progress(int link, LinkRuntime& runtime) {
-    if (runtime.total == 0) {
-        return;
-    }
-    if (!runtime.more && in_flight_.size(link) == 0) {
-        runtime.total = 0;
-        preload().set_progress(link, "", -1, 0);
-    } else {
-        preload().set_progress(link, "sending", runtime.done, runtime.total);
-    }
 }
 
 }  // namespace crmsync
