@@ -30,6 +30,10 @@ Multi make_multi() {
     Multi multi(curl_multi_init());
     if (!multi)
         throw std::bad_alloc();
+#if LIBCURL_VERSION_NUM >= 0x081400
+    // From 8.20 on it is the multi handle that waits for look-ups that were given up.
+    curl_multi_setopt(multi.get(), CURLMOPT_QUICK_EXIT, 1L);
+#endif
     return multi;
 }
 
