@@ -67,7 +67,8 @@ COMMENT ON COLUMN crmsync.links.retired IS 'whether it is being dropped with its
 COMMENT ON COLUMN crmsync.links.id IS 'number of the link, in names of triggers and in log messages';
 
 CREATE VIEW crmsync.mappings WITH (security_barrier) AS
-SELECT l.name AS link, m.property, m.crm, coalesce(m.direction, l.direction) AS direction, m.value_map,
+SELECT l.name AS link, m.property, m.crm,
+       CASE WHEN m.crm LIKE '(%' THEN 'outbound' ELSE coalesce(m.direction, l.direction) END AS direction, m.value_map,
        m.fallback, m.inbound, m.options,
        l.enabled AND coalesce(l.armed_mapping @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(m)), true) AS in_force
 FROM crmsync.mapping m
