@@ -9,9 +9,9 @@ namespace crmsync {
 
 namespace {
 
-// What is read at once keeps every target waiting meanwhile.
+// What is read at once keeps what was changed just now waiting meanwhile.
 constexpr int most_records = 500;
-constexpr double wanted_pairs = 500;
+constexpr double wanted_pairs = 1000;
 
 }  // namespace
 
