@@ -15,6 +15,10 @@ namespace crmsync {
 
 using ItemName = std::pair<int, std::string>;  // mailbox, id at the target
 
+inline ItemName name_of(const sync::Outcome& outcome) {
+    return {outcome.mailbox, outcome.item.id};
+}
+
 struct Fetch {
     int mailbox;
     sync::Task task;

@@ -37,10 +37,6 @@ struct Merged {
     bool adopted = false;   // nothing was known of the item before
 };
 
-ItemName name_of(const Outcome& outcome) {
-    return {outcome.mailbox, outcome.item.id};
-}
-
 class Incoming {
   public:
     Incoming(const Configuration& configuration, const LinkConfiguration& link)

@@ -8,6 +8,7 @@
 #include "server/comparable_text.h"
 #include "server/desired_record.h"
 #include "server/query.h"
+#include "server/record_facts.h"
 
 namespace crmsync {
 
@@ -118,11 +119,10 @@ void Matcher::find_taken(const std::vector<ItemToMatch>& items) {
     for (const ItemToMatch& item : items) {
         mailboxes.push_back(item.mailbox);
     }
-    const pg::Rows rows = pg::query(
-        "SELECT i.record, i.mailbox FROM unnest($2::text[]) AS u(record) CROSS JOIN LATERAL "
-        "(SELECT t.record, t.mailbox FROM crmsync.item t WHERE t.link = $1 "
-        "AND t.record = u.record OFFSET 0) AS i WHERE i.mailbox = ANY ($3)",
-        link_.id, &records, &mailboxes);
+    const pg::Rows rows =
+        pg::query("SELECT i.record, i.mailbox FROM " + for_each_record("crmsync.item") +
+                      " WHERE i.mailbox = ANY ($3)",
+                  link_.id, &records, &mailboxes);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         taken_.emplace(rows.string(row, 0), static_cast<int>(rows.integer(row, 1)));
     }

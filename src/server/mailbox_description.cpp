@@ -28,13 +28,7 @@ sync::MailboxDescription description_of(const Configuration& configuration,
     return mailbox;
 }
 
-void add_participants(const LinkConfiguration& link, pg::TextArray& taking_part) {
-    const pg::Rows rows = pg::query_as(link.owner, link.mailboxes_query);
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        if (rows.boolean(row, 1) && rows.text(row, 0).size() <= longest_address) {
-            taking_part.push_back(rows.string(row, 0));
-        }
-    }
+void add_mailboxes(const LinkConfiguration& link, const pg::TextArray& taking_part) {
     pg::query(
         "INSERT INTO crmsync.mailbox (link, address) SELECT $1, u.address "
         "FROM unnest($2::text[]) AS u(address) WHERE NOT EXISTS (SELECT FROM crmsync.mailbox m "
@@ -43,6 +37,17 @@ void add_participants(const LinkConfiguration& link, pg::TextArray& taking_part)
 }
 
 }  // namespace
+
+pg::TextArray taking_part(const LinkConfiguration& link) {
+    pg::TextArray addresses;
+    const pg::Rows rows = pg::query_as(link.owner, link.mailboxes_query);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        if (rows.boolean(row, 1) && rows.text(row, 0).size() <= longest_address) {
+            addresses.push_back(rows.string(row, 0));
+        }
+    }
+    return addresses;
+}
 
 std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& configuration,
                                                          const LinkConfiguration& link,
@@ -61,16 +66,17 @@ std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& co
 std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
                                              const LinkConfiguration& link) {
     const bool all = link.mailboxes_query.empty();
-    pg::TextArray taking_part;
+    pg::TextArray participants;
     if (!all) {
-        add_participants(link, taking_part);
+        participants = taking_part(link);
+        add_mailboxes(link, participants);
     }
     const pg::Rows rows = pg::query(
         "SELECT m.id, m.address, coalesce(m.folder_id, ''), m.code IS NOT NULL, "
         "coalesce(m.sync_state, '') FROM crmsync.mailbox m WHERE m.link = $1 "
         "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
         "AND ($2 OR m.address = ANY ($3))",
-        link.id, all, &taking_part);
+        link.id, all, &participants);
     std::vector<MailboxToRead> mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         mailboxes.push_back({description_of(configuration, link, rows, row), rows.string(row, 4)});

@@ -10,6 +10,10 @@
 
 namespace crmsync {
 
+// Addresses of those that the link's relation of mailboxes lets take part, read as its owner. The
+// link must have one.
+pg::TextArray taking_part(const LinkConfiguration& link);
+
 // In the current transaction.
 std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& configuration,
                                                          const LinkConfiguration& link,

@@ -16,10 +16,6 @@ namespace {
 
 using sync::Outcome;
 
-ItemName name_of(const Outcome& outcome) {
-    return {outcome.mailbox, outcome.item.id};
-}
-
 // Those that are to come in, with what they hold.
 struct Candidates {
     std::vector<const Outcome*> outcomes;

@@ -14,13 +14,6 @@ namespace crmsync {
 
 namespace {
 
-// Rows i of a table of ours for the link $1 and the records $2, looked up one by one: whatever the
-// planner takes the table to hold, it is never read whole. (It may have been empty a minute ago.)
-std::string for_each_record(const std::string& table) {
-    return "unnest($2::text[]) AS u(record) CROSS JOIN LATERAL (SELECT t.* FROM " + table +
-           " t WHERE t.link = $1 AND t.record = u.record OFFSET 0) AS i";
-}
-
 class FactReader {
   public:
     FactReader(const Configuration& configuration, const LinkConfiguration& link,
@@ -284,6 +277,11 @@ void FactReader::read_undecided() {
 }
 
 }  // namespace
+
+std::string for_each_record(const std::string& table) {
+    return "unnest($2::text[]) AS u(record) CROSS JOIN LATERAL (SELECT t.* FROM " + table +
+           " t WHERE t.link = $1 AND t.record = u.record OFFSET 0) AS i";
+}
 
 Facts read_facts(const Configuration& configuration, const LinkConfiguration& link,
                  PendingRecords records, NewMailboxes new_mailboxes) {

@@ -58,6 +58,11 @@ struct Facts {
     std::map<std::string, MailboxFacts> mailboxes;  // by address
 };
 
+// SQL for the rows i of a table of ours for the link $1 and the records $2, looked up one by one:
+// whatever the planner takes the table to hold, it is never read whole. (It may have been empty a
+// minute ago.)
+std::string for_each_record(const std::string& table);
+
 // Mailboxes that have no row yet get one, or only a number that nobody else knows.
 enum class NewMailboxes { stored, numbered };
 

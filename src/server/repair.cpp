@@ -27,13 +27,7 @@ void leave_those_gone(const LinkConfiguration& link) {
     if (link.mailboxes_query.empty()) {
         return;
     }
-    pg::TextArray participants;
-    const pg::Rows given = pg::query_as(link.owner, link.mailboxes_query);
-    for (std::uint64_t row = 0; row < given.size(); ++row) {
-        if (given.boolean(row, 1)) {
-            participants.push_back(given.string(row, 0));
-        }
-    }
+    const pg::TextArray participants = taking_part(link);
     pg::query(
         "WITH left_alone AS (SELECT m.id FROM crmsync.mailbox m "
         "LEFT JOIN crmsync.repair p ON p.mailbox = m.id WHERE m.link = $1 "

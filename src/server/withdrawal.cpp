@@ -1,5 +1,6 @@
 #include "server/withdrawal.h"
 
+#include "server/mailbox_description.h"
 #include "server/query.h"
 
 namespace crmsync {
@@ -21,15 +22,7 @@ bool any_withdrawals(int link) {
 // Whom the link fills again has an end of it. What was already noted there is decided anew.
 void keep_those_taking_part(const LinkConfiguration& link) {
     const bool all = link.mailboxes_query.empty();
-    pg::TextArray participants;
-    if (!all) {
-        const pg::Rows given = pg::query_as(link.owner, link.mailboxes_query);
-        for (std::uint64_t row = 0; row < given.size(); ++row) {
-            if (given.boolean(row, 1)) {
-                participants.push_back(given.string(row, 0));
-            }
-        }
-    }
+    const pg::TextArray participants = all ? pg::TextArray() : taking_part(link);
     const pg::Rows kept = pg::query(
         "DELETE FROM crmsync.repair p USING crmsync.mailbox m WHERE m.id = p.mailbox "
         "AND p.mode = 'withdraw' AND m.link = $1 AND ($2 OR m.address = ANY ($3)) RETURNING 1",
