@@ -2,8 +2,10 @@
 
 #include "content.hpp"
 
+#include <chrono>
 #include <functional>
 #include <stdexcept>
+#include <thread>
 
 namespace stand_in {
 
@@ -88,16 +90,31 @@ json change_server(Service& service, const json& wanted) {
     return {{"done", true}};
 }
 
-json count(ConnectionServer& server, Service& service) {
-    json counters = service.journal.counters();
+std::size_t count_stored(Service& service) {
     std::size_t stored = 0;
     for (const MailboxPtr& mailbox : service.directory.all()) {
         std::lock_guard lock(mailbox->mutex);
         stored += mailbox->count_items();
     }
-    counters["stored_items"] = stored;
+    return stored;
+}
+
+json count(ConnectionServer& server, Service& service) {
+    json counters = service.journal.counters();
+    counters["stored_items"] = count_stored(service);
     counters["connections"] = {{"accepted", server.accepted()}, {"open", server.open()}};
     return counters;
+}
+
+// A client that asks again and again takes processor time from whatever is being measured.
+json wait_for_items(Service& service, std::size_t wanted, int seconds) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+    std::size_t stored = count_stored(service);
+    while (stored < wanted && std::chrono::steady_clock::now() < deadline) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        stored = count_stored(service);
+    }
+    return {{"stored_items", stored}};
 }
 
 void register_mailboxes(ConnectionServer& server, Service& service) {
@@ -142,6 +159,10 @@ void register_control(ConnectionServer& server, Service& service) {
     register_mailboxes(server, service);
     register_faults(server, service);
     server.Get("/control/counters", wrap([&](const Request&) { return count(server, service); }));
+    server.Get("/control/stored", wrap([&](const Request& request) {
+                   return wait_for_items(service, std::stoull(request.get_param_value("items")),
+                                         std::stoi(request.get_param_value("seconds")));
+               }));
     server.Get("/control/journal", wrap([&](const Request& request) {
                    std::string since = request.get_param_value("since");
                    return service.journal.entries(since.empty() ? 0 : std::stoull(since));
