@@ -146,6 +146,13 @@ void write_found(const std::vector<const Outcome*>& found) {
         &pairs.records, &pairs.mailboxes, &ids, &change_keys);
 }
 
+// With their link from the same place, so that the whole key of an item comes from there: it is
+// then looked up by all of it, whatever the statistics say.
+const std::string of_pairs =
+    "(SELECT m.link, p.record, p.mailbox FROM unnest($1::text[], $2::integer[]) AS p(record, "
+    "mailbox) "
+    "JOIN crmsync.mailbox m ON m.id = p.mailbox OFFSET 0) AS u ";
+
 void remove_items(const std::vector<const Outcome*>& removed) {
     if (removed.empty()) {
         return;
@@ -157,18 +164,18 @@ void remove_items(const std::vector<const Outcome*>& removed) {
     // The guard counts what went by itself: somebody has looked at what was confirmed.
     pg::query(
         "WITH removed AS (DELETE FROM crmsync.item i "
-        "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
-        "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
-        "AND i.record = u.record AND i.mailbox = u.mailbox "
-        "RETURNING i.link, i.mailbox, i.record, i.renew, "
-        "i.state = 'leaving' AND NOT i.confirmed AS counts), "
-        "made_anew AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
-        "SELECT DISTINCT link, 1, record FROM removed WHERE renew "
-        "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1) "
-        "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
-        "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
-        "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
-        "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
+        "USING " +
+            of_pairs +
+            "WHERE i.link = u.link AND i.record = u.record "
+            "AND i.mailbox = u.mailbox RETURNING i.link, i.mailbox, i.record, i.renew, "
+            "i.state = 'leaving' AND NOT i.confirmed AS counts), "
+            "made_anew AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
+            "SELECT DISTINCT link, 1, record FROM removed WHERE renew "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1) "
+            "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
+            "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
+            "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
+            "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
         &pairs.records, &pairs.mailboxes);
 }
 
@@ -185,12 +192,10 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
         "AND l.direction = 'both' AND i.link = m.link AND i.record = u.record "
         "AND i.mailbox = u.mailbox",
         &pairs.records, &pairs.mailboxes);
-    pg::query(
-        "DELETE FROM crmsync.item i "
-        "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), crmsync.mailbox m "
-        "WHERE m.id = u.mailbox AND i.link = m.link AND i.record = u.record "
-        "AND i.mailbox = u.mailbox AND i.state <> 'unlinked'",
-        &pairs.records, &pairs.mailboxes);
+    pg::query("DELETE FROM crmsync.item i USING " + of_pairs +
+                  "WHERE i.link = u.link "
+                  "AND i.record = u.record AND i.mailbox = u.mailbox AND i.state <> 'unlinked'",
+              &pairs.records, &pairs.mailboxes);
 }
 
 void mark_gone(const std::vector<const Outcome*>& vanished) {
@@ -198,12 +203,10 @@ void mark_gone(const std::vector<const Outcome*>& vanished) {
     for (const Outcome* outcome : vanished) {
         pairs.add(*outcome);
     }
-    pg::query(
-        "UPDATE crmsync.item i SET state = 'gone', since = pg_catalog.now() "
-        "FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
-        "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
-        "AND i.record = u.record AND i.mailbox = u.mailbox",
-        &pairs.records, &pairs.mailboxes);
+    pg::query("UPDATE crmsync.item i SET state = 'gone', since = pg_catalog.now() FROM " +
+                  of_pairs +
+                  "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
+              &pairs.records, &pairs.mailboxes);
 }
 
 void write_failures(const std::vector<const Outcome*>& failed) {
@@ -242,12 +245,10 @@ void clear_failures(const std::vector<Outcome>& outcomes) {
     if (pairs.empty() || pg::query("SELECT FROM crmsync.failure LIMIT 1").empty()) {
         return;
     }
-    pg::query(
-        "DELETE FROM crmsync.failure f "
-        "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
-        "crmsync.mailbox m WHERE m.id = u.mailbox AND f.link = m.link "
-        "AND f.mailbox = m.id AND f.record = u.record",
-        &pairs.records, &pairs.mailboxes);
+    pg::query("DELETE FROM crmsync.failure f USING " + of_pairs +
+                  "WHERE f.link = u.link "
+                  "AND f.mailbox = u.mailbox AND f.record = u.record",
+              &pairs.records, &pairs.mailboxes);
 }
 
 void write_conflicts(const std::vector<Outcome>& outcomes) {
