@@ -151,7 +151,7 @@ CREATE TABLE crmsync.capture (
 COMMENT ON TABLE crmsync.capture IS 'triggers that enable_link has put on CRM relations';
 COMMENT ON COLUMN crmsync.capture.id IS 'part of the triggers'' names, first of their arguments';
 COMMENT ON COLUMN crmsync.capture.relation IS 'qualified and quoted name of the relation';
-COMMENT ON COLUMN crmsync.capture.column_name IS 'the column that names the record; NULL: nobody watches the relation, any change of it asks for a comparison';
+COMMENT ON COLUMN crmsync.capture.column_name IS 'the column that names the record; NULL: the row names none, and any change asks for a comparison';
 COMMENT ON COLUMN crmsync.capture.columns IS 'relevant columns; {*} means all';
 COMMENT ON COLUMN crmsync.capture.partitions IS 'the relation and its partitions as enable_link found them: rows come and go with a partition, and no trigger fires';
 
@@ -160,7 +160,7 @@ CREATE TABLE crmsync.capture_link (
     link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
     lookup      text,
     columns     text[] NOT NULL,
-    comparison  text NOT NULL DEFAULT 'everything' CHECK (comparison IN ('audience', 'everything')),
+    comparison  text NOT NULL DEFAULT 'everything' CHECK (comparison IN ('mailboxes', 'audience', 'everything')),
     PRIMARY KEY (capture, link)
 );
 COMMENT ON TABLE crmsync.capture_link IS 'which links a trigger serves, and how its values lead to their records';

@@ -63,7 +63,7 @@ CREATE TABLE crmsync.link_state (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE crmsync.link_state IS 'how a link is doing; no row (after a restore): nothing was compared yet';
 COMMENT ON COLUMN crmsync.link_state.link IS 'the link';
-COMMENT ON COLUMN crmsync.link_state.comparison IS 'NULL: none is due; audience: who should have what; everything: also the values';
+COMMENT ON COLUMN crmsync.link_state.comparison IS 'NULL: none is due; mailboxes: what belongs into those that take part anew; audience: also who should have what; everything: also the values';
 COMMENT ON COLUMN crmsync.link_state.comparison_asked IS 'how often one was asked for: what is asked for while one is under way begins after it';
 COMMENT ON COLUMN crmsync.link_state.compared IS 'when the last comparison was done';
 COMMENT ON COLUMN crmsync.link_state.last_started IS 'when the last pass or import began';
@@ -132,6 +132,7 @@ CREATE TABLE crmsync.mailbox (
     sync_state      text COLLATE "C",
     listing         timestamptz,
     met             timestamptz,
+    took_part       boolean,
     UNIQUE (link, address)
 );
 COMMENT ON TABLE crmsync.mailbox IS 'mailboxes that a link writes; an LDAP link has one with an empty address';
@@ -146,6 +147,7 @@ COMMENT ON COLUMN crmsync.mailbox.message IS 'what the server said';
 COMMENT ON COLUMN crmsync.mailbox.since IS 'when the failures began';
 COMMENT ON COLUMN crmsync.mailbox.sync_state IS 'up to where the folder has been read, as the server puts it; NULL: it is read from the start';
 COMMENT ON COLUMN crmsync.mailbox.listing IS 'since when the folder is read from the start, to the end of which an item that was not named is looked at';
+COMMENT ON COLUMN crmsync.mailbox.took_part IS 'whether it took part when that was last looked at: where it does not, changes are missed; NULL: nobody has looked yet';
 COMMENT ON COLUMN crmsync.mailbox.met IS 'when all that its user had before was known; NULL: not yet, and where match_on is set nothing is created there';
 
 -- Items come by the million, and a foreign key is checked row by row. Who inserts some locks their

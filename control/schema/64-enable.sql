@@ -256,10 +256,10 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     INSERT INTO crmsync.link_state AS s (link, comparison) VALUES (request_comparison.link, request_comparison.comparison)
     ON CONFLICT ON CONSTRAINT link_state_pkey DO UPDATE
-    SET comparison = CASE WHEN s.comparison = 'everything' THEN s.comparison ELSE excluded.comparison END,
+    SET comparison = crmsync.largest_comparison(ARRAY[s.comparison, excluded.comparison]),
         comparison_asked = s.comparison_asked + 1;
 END;
-COMMENT ON FUNCTION crmsync.request_comparison(integer, text) IS 'a comparison becomes due: of the audience, or of everything';
+COMMENT ON FUNCTION crmsync.request_comparison(integer, text) IS 'a comparison becomes due: of mailboxes that take part anew, of the audience, or of everything';
 
 CREATE FUNCTION crmsync.compare_everything(link integer) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp

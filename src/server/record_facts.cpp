@@ -31,6 +31,7 @@ class FactReader {
     void read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids);
     void read_items();
     void read_participants();
+    void note_absentees() const;
     void add_mailboxes();
     void read_source(const pg::TextArray& keys);
     void read_failures();
@@ -195,6 +196,23 @@ void FactReader::read_participants() {
         if (mailbox != facts_.mailboxes.end()) {
             mailbox->second.takes_part = participants.boolean(row, 1);
         }
+    }
+    note_absentees();
+}
+
+// When one of them is back it has missed something.
+void FactReader::note_absentees() const {
+    pg::IntegerArray absent;
+    for (const auto& [address, mailbox] : facts_.mailboxes) {
+        if (mailbox.id > 0 && !mailbox.takes_part) {
+            absent.push_back(mailbox.id);
+        }
+    }
+    if (!absent.empty() && new_mailboxes_ == NewMailboxes::stored) {
+        pg::query(
+            "UPDATE crmsync.mailbox SET took_part = false WHERE id = ANY ($1) "
+            "AND took_part IS NOT FALSE",
+            &absent);
     }
 }
 

@@ -122,6 +122,7 @@ class Worker {
     bool repairs_go_on_ = false;
     Results results_;  // that are not recorded yet
     Clock::time_point results_since_{};
+    Clock::time_point next_statistics_{};
     bool something_found_ = false;  // among the results
     int last_link_ = 0;             // whose turn it was
 };

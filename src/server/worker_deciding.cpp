@@ -5,6 +5,7 @@
 #include "server/delete_guard.h"
 #include "server/log.h"
 #include "server/preload.h"
+#include "server/statistics.h"
 #include "server/transaction.h"
 #include "server/withdrawal.h"
 #include "server/worker.h"
@@ -16,6 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto trigger_check_interval = 5s;
+constexpr auto statistics_interval = 500ms;
 
 // Before the mailboxes of an inbound link that met an error are read again.
 constexpr auto pause_after_error = 10s;
@@ -61,6 +63,10 @@ void Worker::work() {
     const LinkConfiguration* link = next_link();
     if (link == nullptr) {
         return;
+    }
+    if (const auto now = Clock::now(); now >= next_statistics_) {
+        next_statistics_ = now + statistics_interval;
+        renew_statistics();
     }
     last_link_ = link->id;
     const LinkRuntime& runtime = runtimes_.at(link->id);
