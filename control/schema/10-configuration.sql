@@ -99,17 +99,19 @@ CREATE TABLE crmsync.mapping (
     fallback    text,
     inbound     text,
     options     jsonb NOT NULL DEFAULT '{}' CHECK (pg_catalog.jsonb_typeof(options) = 'object'),
+    child       jsonb CHECK (pg_catalog.jsonb_typeof(child) = 'object'),
     PRIMARY KEY (link, property, crm)
 );
 COMMENT ON TABLE crmsync.mapping IS 'CRM columns and expressions of a link and the properties they belong to';
 COMMENT ON COLUMN crmsync.mapping.link IS 'the link that the mapping belongs to';
 COMMENT ON COLUMN crmsync.mapping.property IS 'property of the target, see the view crmsync.properties; ldap: the attribute';
-COMMENT ON COLUMN crmsync.mapping.crm IS 'column of the source, not quoted, or an expression over r in parentheses';
+COMMENT ON COLUMN crmsync.mapping.crm IS 'column of the source, or of the child row, not quoted; or an expression over r in parentheses';
 COMMENT ON COLUMN crmsync.mapping.direction IS 'NULL: all that link, property and crm allow';
 COMMENT ON COLUMN crmsync.mapping.value_map IS '{CRM value: property value or array of them}';
 COMMENT ON COLUMN crmsync.mapping.fallback IS 'inbound, when the property is absent: another property, or a quoted constant';
 COMMENT ON COLUMN crmsync.mapping.inbound IS 'expression over $1, the property as text, whose value the CRM gets';
 COMMENT ON COLUMN crmsync.mapping.options IS 'options of this field, see the view crmsync.options';
+COMMENT ON COLUMN crmsync.mapping.child IS 'by map_child: which row of which other table the column is of; NULL: of the source''s row itself';
 
 CREATE TABLE crmsync.group_mapping (
     link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,

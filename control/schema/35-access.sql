@@ -116,7 +116,7 @@ CREATE VIEW crmsync.level_object AS
     SELECT 'reader', 'TABLE', c.oid::pg_catalog.regclass::text
     FROM pg_catalog.pg_class c
     WHERE c.relnamespace = 'crmsync'::pg_catalog.regnamespace AND c.relkind = 'v'
-      AND c.relname = ANY ('{targets,links,mappings,properties,presets,policy,options,status,progress,backlog,failures,conflicts,alerts,history,mailboxes,items,watches,group_mappings}')
+      AND c.relname = ANY ('{targets,links,mappings,properties,presets,policy,options,status,progress,backlog,failures,conflicts,alerts,history,mailboxes,items,watches,child_mappings,group_mappings}')
     UNION ALL
     SELECT 'reader', 'SCHEMA', 'crmsync';
 COMMENT ON VIEW crmsync.level_object IS 'which functions and views each level of grant_role may use';

@@ -9,7 +9,7 @@ BEGIN
     IF relation IS NULL AND name IS NOT NULL THEN
         RAISE EXCEPTION 'the % % does not exist', what, name
             USING ERRCODE = 'undefined_table',
-                  HINT = 'It was dropped or renamed; use crmsync.alter_link, or crmsync.unwatch, to name another.';
+                  HINT = 'It was dropped or renamed; use crmsync.alter_link, crmsync.unwatch or crmsync.unmap_child, and name another.';
     END IF;
     RETURN relation;
 END;

@@ -57,7 +57,7 @@ BEGIN ATOMIC
     FROM crmsync.link l
     CROSS JOIN crmsync.layout(l.id) WITH ORDINALITY AS p (property, position)
     JOIN crmsync.mapping_in_force(l.id) m ON m.property = p.property
-    WHERE l.id = inbound_columns.link AND coalesce(m.direction, l.direction) IN ('inbound', 'both')
+    WHERE l.id = inbound_columns.link AND coalesce(m.direction, l.direction) IN ('inbound', 'both') AND m.child IS NULL
       AND crmsync.column_type(to_regclass(l.source), m.crm) IS NOT NULL
     ORDER BY p.position;
 END;
@@ -85,38 +85,60 @@ COMMENT ON FUNCTION crmsync.key_type(integer) IS 'type to cast the text of a key
 
 -- jsonb gives every type one form, whatever DateStyle and IntervalStyle say: ISO dates, arrays as
 -- JSON. Most columns are text, though, and need no such detour.
-CREATE FUNCTION crmsync.value_expression(source oid, crm text) RETURNS text
+CREATE FUNCTION crmsync.value_expression(relation oid, crm text, row_name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE
     WHEN crm LIKE '(%' THEN format(E'jsonb_build_array(%s\n) ->> 0', crm)
-    WHEN crmsync.base_type(crmsync.column_type(source, crm)) = 'bytea'::regtype
-        THEN format('translate(encode(r.%I, ''base64''), E''\n'', '''')', crm)
-    WHEN crmsync.base_type(crmsync.column_type(source, crm)) = ANY ('{text,varchar,bpchar,name,int2,int4,int8,uuid,boolean}'::regtype[])
-        THEN format('r.%I::text', crm)
-    ELSE format('jsonb_build_array(r.%I) ->> 0', crm) END;
-COMMENT ON FUNCTION crmsync.value_expression(oid, text) IS 'expression for the canonical text of a mapped column or expression of r';
+    WHEN crmsync.base_type(crmsync.column_type(relation, crm)) = 'bytea'::regtype
+        THEN format('translate(encode(%s.%I, ''base64''), E''\n'', '''')', row_name, crm)
+    WHEN crmsync.base_type(crmsync.column_type(relation, crm)) = ANY ('{text,varchar,bpchar,name,int2,int4,int8,uuid,boolean}'::regtype[])
+        THEN format('%s.%I::text', row_name, crm)
+    ELSE format('jsonb_build_array(%s.%I) ->> 0', row_name, crm) END;
+COMMENT ON FUNCTION crmsync.value_expression(oid, text, text) IS 'expression for the canonical text of a mapped column of a row, or of a mapped expression';
+
+CREATE FUNCTION crmsync.children(link integer) RETURNS TABLE (child jsonb, row_name text, columns text[])
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT m.child, 'c' || row_number() OVER (ORDER BY m.child), array_agg(m.crm ORDER BY m.crm)
+    FROM crmsync.mapping_in_force(children.link) m
+    WHERE m.child IS NOT NULL
+    GROUP BY m.child ORDER BY m.child;
+END;
+COMMENT ON FUNCTION crmsync.children(integer) IS 'the child rows that a link maps, with their names in source_query and the mapped columns';
+
+CREATE FUNCTION crmsync.children_are_there(link integer) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN NOT EXISTS (SELECT FROM crmsync.children(link) c WHERE crmsync.child_relation(c.child) IS NULL);
+COMMENT ON FUNCTION crmsync.children_are_there(integer) IS 'whether the tables of all child rows exist';
 
 CREATE FUNCTION crmsync.build_source_query(link integer, records text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('SELECT r.%I::text AS key%s FROM %s r', l.key,
-                  (SELECT string_agg(format(', %s AS v%s', crmsync.value_expression(to_regclass(l.source), m.crm), m.n),
+    SELECT format('SELECT r.%I::text AS key%s FROM %s r%s', l.key,
+                  (SELECT string_agg(format(', %s AS v%s', crmsync.value_expression(
+                                                CASE WHEN c.child IS NULL THEN to_regclass(l.source) ELSE crmsync.child_relation(c.child) END,
+                                                m.crm, coalesce(c.row_name, 'r')), m.n),
                                      '' ORDER BY m.n)
-                   FROM (SELECT m.crm, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C") AS n
+                   FROM (SELECT m.crm, m.child, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C") AS n
                          FROM crmsync.mapping_in_force(l.id) m
                          WHERE coalesce(m.direction, l.direction) IN ('outbound', 'both')
-                           AND m.property <> '@none') m),
-                  l.source)
+                           AND m.property <> '@none') m
+                   LEFT JOIN crmsync.children(l.id) c ON c.child = m.child),
+                  l.source,
+                  (SELECT string_agg(format(' LEFT JOIN LATERAL (%s) %s ON true',
+                                            crmsync.child_query(c.child, c.columns, format('r.%I', l.key)), c.row_name),
+                                     '' ORDER BY c.row_name)
+                   FROM crmsync.children(l.id) c))
         || CASE WHEN records IS NULL THEN '' ELSE format(' WHERE r.%I = ANY (%s::%s[])', l.key, records, crmsync.key_type(l.id)) END
     FROM crmsync.link l
-    WHERE l.id = build_source_query.link AND to_regclass(l.source) IS NOT NULL;
+    WHERE l.id = build_source_query.link AND to_regclass(l.source) IS NOT NULL AND crmsync.children_are_there(l.id);
 END;
 COMMENT ON FUNCTION crmsync.build_source_query(integer, text) IS 'query for keys and values of the records that an expression of type text[] names; NULL: all records';
 
 CREATE FUNCTION crmsync.source_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN crmsync.build_source_query(link, '$1::text[]');
-COMMENT ON FUNCTION crmsync.source_query(integer) IS 'query for key and values of the records $1 (text[]), columns as in layout; NULL: the source is gone';
+COMMENT ON FUNCTION crmsync.source_query(integer) IS 'query for key and values of the records $1 (text[]), columns as in layout; NULL: the source or a child table is gone';
 
 CREATE FUNCTION crmsync.key_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -273,6 +273,25 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_exchange_inbound(crmsync.link, text, text, text, text, text) IS 'refuses what a mapping of an Exchange link cannot do inbound';
 
+CREATE FUNCTION crmsync.check_unmapped(this crmsync.link, property text, crm text, child jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    other record;
+BEGIN
+    SELECT m.crm, m.child INTO other FROM crmsync.mapping m
+    WHERE m.link = this.id AND m.property = check_unmapped.property AND m.property <> '@none'
+      AND (m.child - 'order_by' IS DISTINCT FROM check_unmapped.child - 'order_by' OR (m.child IS NULL AND m.crm <> check_unmapped.crm));
+    IF FOUND THEN
+        RAISE EXCEPTION 'property % is already mapped to %', property, concat_ws('.', other.child ->> 'relation', other.crm)
+            USING ERRCODE = 'duplicate_object',
+                  HINT = CASE WHEN other.child IS NULL THEN format('Call crmsync.unmap(%L, %L) first.', this.name, property)
+                              ELSE format('Call crmsync.unmap_child(%L, %L) first.', this.name, other.child ->> 'relation') END;
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_unmapped(crmsync.link, text, text, jsonb) IS 'refuses a property that is mapped to something else';
+
 CREATE FUNCTION crmsync.map(
     link text, crm text, property text, direction text DEFAULT NULL, value_map jsonb DEFAULT NULL,
     fallback text DEFAULT NULL, inbound text DEFAULT NULL, options jsonb DEFAULT '{}')
@@ -305,12 +324,7 @@ BEGIN
         PERFORM crmsync.check_exchange_property(this, property, coalesce(direction, 'outbound'));
         PERFORM crmsync.check_choices(this.object, property, value_map);
         PERFORM crmsync.check_exchange_inbound(this, crm, property, works, fallback, inbound);
-        other := (SELECT m.crm FROM crmsync.mapping m
-                  WHERE m.link = this.id AND m.property = map.property AND m.crm <> map.crm AND map.property <> '@none');
-        IF other IS NOT NULL THEN
-            RAISE EXCEPTION 'property % is already mapped to %', property, other
-                USING ERRCODE = 'duplicate_object', HINT = format('Call crmsync.unmap(%L, %L) first.', link, property);
-        END IF;
+        PERFORM crmsync.check_unmapped(this, property, crm, NULL);
     END IF;
     INSERT INTO crmsync.mapping AS m (link, property, crm, direction, value_map, fallback, inbound, options)
     VALUES (this.id, map.property, map.crm, map.direction, map.value_map, map.fallback, map.inbound, map.options)
@@ -329,12 +343,14 @@ DECLARE
     this crmsync.link := crmsync.find_link(link, 'admin');
 BEGIN
     DELETE FROM crmsync.mapping m
-    WHERE m.link = this.id AND m.property = unmap.property AND m.crm = coalesce(unmap.crm, m.crm);
+    WHERE m.link = this.id AND m.property = unmap.property AND m.crm = coalesce(unmap.crm, m.crm) AND m.child IS NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'link "%" does not map property %', link, concat_ws(' to ', quote_ident(property), crm)
             USING ERRCODE = 'undefined_object',
                   HINT = coalesce((SELECT 'Mapped: ' || string_agg(m.property, ', ' ORDER BY m.property) || '.'
-                                   FROM crmsync.mapping m WHERE m.link = this.id), 'It maps nothing.');
+                                   FROM crmsync.mapping m WHERE m.link = this.id AND m.child IS NULL), 'It maps nothing.')
+                         || CASE WHEN EXISTS (SELECT FROM crmsync.mapping m WHERE m.link = this.id AND m.property = unmap.property AND m.child IS NOT NULL)
+                                 THEN ' crmsync.unmap_child is for child rows.' ELSE '' END;
     END IF;
     PERFORM crmsync.notice_enabled(this);
 END;

@@ -124,6 +124,7 @@ COMMENT ON FUNCTION crmsync.link_reads(crmsync.link) IS 'relations with columns,
 
 -- The captures that a link needs:
 --   by key        the source, and the audience where it is a table: the row itself names the record
+--   child         the row names the record in a column
 --   watch         what the administrator told
 --   unwatched     everything else that is read: any change asks for a comparison
 --   mailboxes     who takes part, watched or not: a mailbox that comes back has missed changes, and
@@ -146,6 +147,9 @@ BEGIN
                w.columns, 'watch' AS how
         FROM crmsync.watched w WHERE w.link = this.id
         UNION ALL
+        SELECT DISTINCT crmsync.child_relation(c.child)::oid, c.child ->> 'column', NULL, NULL::text[], 'child'
+        FROM crmsync.children(this.id) c
+        UNION ALL
         SELECT c.oid, k.column_name, NULL, NULL, k.how
         FROM (VALUES (to_regclass(this.source)::oid, this.key, 'source'),
                      (to_regclass(this.audience)::oid, 'record', 'audience')) AS k (relation, column_name, how)
@@ -154,9 +158,9 @@ BEGIN
             SELECT FROM crmsync.watched w
             WHERE w.link = this.id AND to_regclass(w.relation) = k.relation)
     ), by_key AS (
-        -- The source's own key may be watched with a lookup, too: then both count.
+        -- The key of source or child rows may be watched with a lookup, too: then both count.
         SELECT n.relation, n.column_name,
-               CASE WHEN bool_or(n.how = 'source') AND max(n.lookup) IS NOT NULL
+               CASE WHEN bool_or(n.how IN ('source', 'child')) AND max(n.lookup) IS NOT NULL
                     THEN format(E'SELECT $1 UNION ALL SELECT k::text FROM (%s\n) AS q (k)', max(n.lookup))
                     ELSE max(n.lookup) END AS lookup,
                crmsync.all_columns(coalesce(n.columns, '{}')) AS columns,

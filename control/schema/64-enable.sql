@@ -152,6 +152,9 @@ DECLARE
     source regclass := to_regclass(this.source);
     wrong record;
 BEGIN
+    IF EXISTS (SELECT FROM crmsync.children(this.id)) THEN
+        PERFORM crmsync.not_supported('map_child in a link of direction both');
+    END IF;
     SELECT p INTO wrong FROM unnest(this.match_on) p
     WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id) ORDER BY p LIMIT 1;
     IF FOUND THEN
@@ -168,7 +171,7 @@ BEGIN
     SELECT p.privilege, m.crm INTO wrong
     FROM crmsync.mapping m,
          LATERAL (SELECT 'INSERT' AS privilege UNION ALL SELECT 'UPDATE' WHERE m.property NOT IN ('@mailbox', '@none')) p
-    WHERE m.link = this.id AND m.crm NOT LIKE '(%' AND coalesce(m.direction, 'both') <> 'outbound'
+    WHERE m.link = this.id AND m.child IS NULL AND m.crm NOT LIKE '(%' AND coalesce(m.direction, 'both') <> 'outbound'
       AND NOT has_column_privilege(owner, source, m.crm, p.privilege)
     ORDER BY p.privilege, m.crm LIMIT 1;
     IF FOUND THEN
@@ -198,7 +201,8 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Call crmsync.map, or crmsync.map_preset, first.';
     END IF;
-    PERFORM crmsync.check_crm_side(this, m.crm) FROM crmsync.mapping m WHERE m.link = this.id;
+    PERFORM crmsync.check_crm_side(this, m.crm) FROM crmsync.mapping m WHERE m.link = this.id AND m.child IS NULL;
+    PERFORM crmsync.check_child(this, c.child, c.columns) FROM crmsync.children(this.id) c;
     PERFORM crmsync.check_column(crmsync.find_relation('watched relation', w.relation), c)
     FROM crmsync.watched w, unnest(w.columns || w.column_name) c WHERE w.link = this.id;
     PERFORM crmsync.check_lookup(w.lookup)
@@ -291,6 +295,7 @@ BEGIN
         PERFORM crmsync.check_import(this);
     ELSE
         PERFORM crmsync.warn_unseen(this, reads);
+        PERFORM crmsync.warn_unindexed(this);
         IF this.direction = 'both' THEN
             PERFORM crmsync.check_inbound_link(this);
             RAISE NOTICE 'link "%" makes rows of % of what users have in their mailboxes, and of what they make', this.name, this.source

@@ -58,6 +58,29 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.why_takes_part(crmsync.link, text) IS 'a step of why: the relation of mailboxes';
 
+-- That there is none is no reason why a record is not in a mailbox, but why a property is empty there.
+CREATE FUNCTION crmsync.why_children(this crmsync.link, record text)
+RETURNS TABLE (step text, ok boolean, detail text, hint text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+        SELECT 'child rows', true,
+               format('%s has %s %s%s: %s', c.child ->> 'relation',
+                      CASE WHEN EXISTS (SELECT FROM crmsync.query_as_owner(this.id, format(
+                                            'SELECT 1 FROM unnest($1::text[]) AS k (record) CROSS JOIN LATERAL (%s) c',
+                                            crmsync.child_query(c.child, c.columns, 'k.record::' || crmsync.key_type(this.id))), ARRAY[record]) q)
+                           THEN 'row' ELSE 'no row' END,
+                      c.child ->> 'position', ' for ' || nullif(c.child ->> 'fixed', '{}'),
+                      (SELECT string_agg(m.property, ', ' ORDER BY m.property) FROM crmsync.mapping_in_force(this.id) m WHERE m.child = c.child)),
+               NULL
+        FROM crmsync.children(this.id) c;
+EXCEPTION WHEN OTHERS THEN
+    RETURN QUERY SELECT 'child rows', false, sqlerrm, 'Child rows cannot be read; see crmsync.status.';
+END;
+$$;
+COMMENT ON FUNCTION crmsync.why_children(crmsync.link, text) IS 'steps of why: the child rows';
+
 CREATE FUNCTION crmsync.why_known(this crmsync.link, record text, mailbox text)
 RETURNS TABLE (step text, ok boolean, detail text, hint text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -117,6 +140,7 @@ BEGIN
         FROM crmsync.status s WHERE s.link = this.name;
     IF NOT this.retired THEN
         RETURN QUERY SELECT w.* FROM crmsync.why_record(this, record) w;
+        RETURN QUERY SELECT w.* FROM crmsync.why_children(this, record) w;
         RETURN QUERY SELECT w.* FROM crmsync.why_audience(this, record, address) w;
         RETURN QUERY SELECT w.* FROM crmsync.why_takes_part(this, address) w;
     END IF;

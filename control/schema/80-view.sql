@@ -67,23 +67,45 @@ COMMENT ON COLUMN crmsync.links.retired IS 'whether it is being dropped with its
 COMMENT ON COLUMN crmsync.links.id IS 'number of the link, in names of triggers and in log messages';
 
 CREATE VIEW crmsync.mappings WITH (security_barrier) AS
-SELECT l.name AS link, m.property, m.crm,
+SELECT l.name AS link, m.property, m.crm, m.child ->> 'relation' AS child_table,
        CASE WHEN m.crm LIKE '(%' THEN 'outbound' ELSE coalesce(m.direction, l.direction) END AS direction, m.value_map,
        m.fallback, m.inbound, m.options,
        l.enabled AND coalesce(l.armed_mapping @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(m)), true) AS in_force
 FROM crmsync.mapping m
 JOIN crmsync.link l ON l.id = m.link
 JOIN crmsync.visible_link v ON v.link = l.id;
-COMMENT ON VIEW crmsync.mappings IS 'what map has mapped';
+COMMENT ON VIEW crmsync.mappings IS 'what map and map_child have mapped';
 COMMENT ON COLUMN crmsync.mappings.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.mappings.property IS 'property or attribute of the target';
-COMMENT ON COLUMN crmsync.mappings.crm IS 'column of the source, or expression over its row r';
+COMMENT ON COLUMN crmsync.mappings.crm IS 'column of the source or of a child table, or expression over the source''s row r';
+COMMENT ON COLUMN crmsync.mappings.child_table IS 'the table that the column is of, see child_mappings; NULL: the source';
 COMMENT ON COLUMN crmsync.mappings.direction IS 'direction in which it works';
 COMMENT ON COLUMN crmsync.mappings.value_map IS '{CRM value: property value or array of them}';
 COMMENT ON COLUMN crmsync.mappings.fallback IS 'used inbound when the property is absent';
 COMMENT ON COLUMN crmsync.mappings.inbound IS 'expression over $1 whose value the CRM gets';
 COMMENT ON COLUMN crmsync.mappings.options IS 'options of this field';
 COMMENT ON COLUMN crmsync.mappings.in_force IS 'false: the link is disabled, or has not been enabled since the change';
+
+CREATE VIEW crmsync.child_mappings WITH (security_barrier) AS
+SELECT l.name AS link, m.child ->> 'relation' AS relation, m.child ->> 'column' AS column_name,
+       pg_catalog.jsonb_object_agg(m.crm, m.property) AS columns, m.child -> 'fixed' AS fixed,
+       (m.child ->> 'position')::integer AS "position", m.child ->> 'order_by' AS order_by, l.direction,
+       pg_catalog.bool_and(l.enabled AND coalesce(l.armed_mapping @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(m)), true)) AS in_force
+FROM crmsync.mapping m
+JOIN crmsync.link l ON l.id = m.link
+JOIN crmsync.visible_link v ON v.link = l.id
+WHERE m.child IS NOT NULL
+GROUP BY l.name, l.direction, m.child;
+COMMENT ON VIEW crmsync.child_mappings IS 'what map_child has mapped';
+COMMENT ON COLUMN crmsync.child_mappings.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.child_mappings.relation IS 'table of the child rows';
+COMMENT ON COLUMN crmsync.child_mappings.column_name IS 'its column that holds the record''s key';
+COMMENT ON COLUMN crmsync.child_mappings.columns IS '{column: property}';
+COMMENT ON COLUMN crmsync.child_mappings.fixed IS 'what the rows have in which columns';
+COMMENT ON COLUMN crmsync.child_mappings."position" IS 'which of the rows, from 1';
+COMMENT ON COLUMN crmsync.child_mappings.order_by IS 'in which order the positions count; what it leaves open, and NULL: by primary key';
+COMMENT ON COLUMN crmsync.child_mappings.direction IS 'direction of the link';
+COMMENT ON COLUMN crmsync.child_mappings.in_force IS 'false: the link is disabled, or has not been enabled since the change';
 
 CREATE VIEW crmsync.group_mappings WITH (security_barrier) AS
 SELECT l.name AS link, g.ldap_group, g.crm_group,

@@ -199,7 +199,8 @@ void read_queries(LinkConfiguration& link) {
     link.mailboxes_query = rows.string(0, 3);
     for (int query = 0; query < 3; ++query) {
         if (rows.is_null(0, query)) {
-            link.problem = "the source, its key, or the audience does not exist any more";
+            link.problem =
+                "the source, its key, a child table or the audience does not exist any more";
         }
     }
     if (rows.boolean(0, 4) && link.mailboxes_query.empty()) {
