@@ -3,6 +3,7 @@
 SET client_min_messages = notice;
 CREATE EXTENSION crmsync;
 CREATE ROLE regress_crmsync_owner;
+CREATE ROLE regress_crmsync_reader;
 CREATE SCHEMA crm AUTHORIZATION regress_crmsync_owner;
 SET ROLE regress_crmsync_owner;
 CREATE TYPE crm.address_type AS ENUM ('billing', 'shipping');
@@ -98,6 +99,40 @@ SELECT crmsync.unmap_child('contacts', 'crm.contact_email');
 SELECT count(*) FROM crmsync.child_mappings;
 SELECT relation, column_name, how FROM crmsync.enable_link('contacts');
 
+-- Both directions: rows that can be told apart, and an owner who may write them.
+SET ROLE regress_crmsync_owner;
+CREATE TABLE crm.number (owner_id integer, number text, main boolean);
+RESET ROLE;
+SELECT crmsync.alter_link('contacts', direction => 'both');
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "business_phone"}', order_by => 'number');
+SELECT crmsync.enable_link('contacts');
+ALTER TABLE crm.number ADD id serial PRIMARY KEY, ADD kind text;
+CREATE INDEX ON crm.number (owner_id);
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "home_phone"}', "position" => 2);
+SELECT crmsync.enable_link('contacts');
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "home_phone", "kind": "company"}', "position" => 2, order_by => 'number');
+SELECT crmsync.enable_link('contacts');
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "home_phone"}', "position" => 2, order_by => 'number');
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "mobile_phone"}', fixed => '{"main": true}');
+SELECT crmsync.enable_link('contacts');
+SELECT crmsync.unmap_child('contacts', 'crm.number', fixed => '{}');
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "home_phone"}', fixed => '{"main": null, "kind": "home"}');
+SELECT relation, column_name, how FROM crmsync.enable_link('contacts');
+GRANT ALL ON crm.contact, crm.audience, crm.number TO regress_crmsync_reader;
+GRANT USAGE ON SCHEMA crm TO regress_crmsync_reader;
+REVOKE DELETE, UPDATE, INSERT ON crm.number FROM regress_crmsync_reader;
+GRANT INSERT (owner_id, number, main) ON crm.number TO regress_crmsync_reader;
+SELECT crmsync.disable_link('contacts');
+SELECT crmsync.alter_link('contacts', owner => 'regress_crmsync_reader');
+SELECT crmsync.enable_link('contacts');
+GRANT DELETE ON crm.number TO regress_crmsync_reader;
+SELECT crmsync.enable_link('contacts');
+GRANT INSERT ON crm.number TO regress_crmsync_reader;
+SELECT crmsync.enable_link('contacts');
+GRANT UPDATE (number) ON crm.number TO regress_crmsync_reader;
+SELECT count(*) FROM crmsync.enable_link('contacts');
+SELECT property, child_number, column_name, expression FROM crmsync.links l, crmsync.inbound_columns(l.id) WHERE name = 'contacts';
+
 -- Who may name them.
 CREATE ROLE regress_crmsync_admin;
 SELECT crmsync.grant_role('regress_crmsync_admin', 'admin');
@@ -109,4 +144,4 @@ SELECT crmsync.revoke_role('regress_crmsync_admin');
 DROP OWNED BY regress_crmsync_admin;
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
-DROP ROLE regress_crmsync_owner, regress_crmsync_admin;
+DROP ROLE regress_crmsync_owner, regress_crmsync_reader, regress_crmsync_admin;

@@ -48,21 +48,6 @@ RETURN CASE
     || '::' || format_type(crmsync.column_type(source, crm), -1);
 COMMENT ON FUNCTION crmsync.column_expression(oid, text, text, text) IS 'expression for what a mapped column gets of a property''s canonical text, which parameter is an expression for';
 
-CREATE FUNCTION crmsync.inbound_columns(link integer)
-RETURNS TABLE (property text, column_name text, expression text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT p.property, quote_ident(m.crm),
-           crmsync.column_expression(to_regclass(l.source), m.crm, m.inbound, format('v.v%s', p.position))
-    FROM crmsync.link l
-    CROSS JOIN crmsync.layout(l.id) WITH ORDINALITY AS p (property, position)
-    JOIN crmsync.mapping_in_force(l.id) m ON m.property = p.property
-    WHERE l.id = inbound_columns.link AND coalesce(m.direction, l.direction) IN ('inbound', 'both') AND m.child IS NULL
-      AND crmsync.column_type(to_regclass(l.source), m.crm) IS NOT NULL
-    ORDER BY p.position;
-END;
-COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns that an inbound link writes, with the expression for each over v.vN, N being the place of the property in layout';
-
 CREATE FUNCTION crmsync.new_row_columns(link integer) RETURNS TABLE (column_name text, expression text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -96,20 +81,63 @@ RETURN CASE
     ELSE format('jsonb_build_array(%s.%I) ->> 0', row_name, crm) END;
 COMMENT ON FUNCTION crmsync.value_expression(oid, text, text) IS 'expression for the canonical text of a mapped column of a row, or of a mapped expression';
 
-CREATE FUNCTION crmsync.children(link integer) RETURNS TABLE (child jsonb, row_name text, columns text[])
+CREATE FUNCTION crmsync.children(link integer) RETURNS TABLE (child jsonb, number integer, columns text[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT m.child, 'c' || row_number() OVER (ORDER BY m.child), array_agg(m.crm ORDER BY m.crm)
+    SELECT m.child, row_number() OVER (ORDER BY m.child)::integer, array_agg(m.crm ORDER BY m.crm)
     FROM crmsync.mapping_in_force(children.link) m
     WHERE m.child IS NOT NULL
     GROUP BY m.child ORDER BY m.child;
 END;
-COMMENT ON FUNCTION crmsync.children(integer) IS 'the child rows that a link maps, with their names in source_query and the mapped columns';
+COMMENT ON FUNCTION crmsync.children(integer) IS 'the child rows that a link maps, from 1, with the mapped columns';
 
 CREATE FUNCTION crmsync.children_are_there(link integer) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN NOT EXISTS (SELECT FROM crmsync.children(link) c WHERE crmsync.child_relation(c.child) IS NULL);
 COMMENT ON FUNCTION crmsync.children_are_there(integer) IS 'whether the tables of all child rows exist';
+
+CREATE FUNCTION crmsync.inbound_columns(link integer)
+RETURNS TABLE (property text, child_number integer, column_name text, expression text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT p.property, c.number, quote_ident(m.crm),
+           crmsync.column_expression(t.relation, m.crm, m.inbound, format('v.v%s', p.position))
+    FROM crmsync.link l
+    CROSS JOIN crmsync.layout(l.id) WITH ORDINALITY AS p (property, position)
+    JOIN crmsync.mapping_in_force(l.id) m ON m.property = p.property
+    LEFT JOIN crmsync.children(l.id) c ON c.child = m.child
+    CROSS JOIN LATERAL (SELECT CASE WHEN m.child IS NULL THEN to_regclass(l.source) ELSE crmsync.child_relation(m.child) END) AS t (relation)
+    WHERE l.id = inbound_columns.link AND coalesce(m.direction, l.direction) IN ('inbound', 'both')
+      AND crmsync.column_type(t.relation, m.crm) IS NOT NULL
+    ORDER BY c.number, m.crm;
+END;
+COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns of the source and (child_number, as in children) of child rows that an inbound link writes, with the expression for each over v.vN, N being the place of the property in layout';
+
+CREATE FUNCTION crmsync.child_rows(link integer)
+RETURNS TABLE (number integer, relation text, column_name text, column_type text, rows_query text, fixed_columns text, fixed_values text, alike integer)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.number, c.child ->> 'relation', quote_ident(c.child ->> 'column'),
+           format_type(crmsync.column_type(crmsync.child_relation(c.child), c.child ->> 'column'), -1),
+           crmsync.child_rows_query(c.child, c.columns || crmsync.primary_key(crmsync.child_relation(c.child)), crmsync.key_type(child_rows.link)),
+           f.columns, f.values, first_value(c.number) OVER (PARTITION BY c.child - 'position' ORDER BY c.number)
+    FROM crmsync.children(child_rows.link) c
+    CROSS JOIN LATERAL (SELECT coalesce(string_agg(format(', %I', k), '' ORDER BY k), ''),
+                               coalesce(string_agg(', ' || crmsync.fixed_value(c.child, k), '' ORDER BY k), '')
+                        FROM jsonb_object_keys(c.child -> 'fixed') k) AS f (columns, values)
+    ORDER BY c.number;
+END;
+COMMENT ON FUNCTION crmsync.child_rows(integer) IS 'how child rows are written: rows_query gives record, mapped columns and primary key of those that there are; alike: the first of those that differ by position only';
+
+CREATE FUNCTION crmsync.child_keys(link integer) RETURNS TABLE (number integer, column_name text, column_type text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.number, quote_ident(k.name), format_type(crmsync.column_type(crmsync.child_relation(c.child), k.name), -1)
+    FROM crmsync.children(child_keys.link) c
+    CROSS JOIN unnest(crmsync.primary_key(crmsync.child_relation(c.child))) WITH ORDINALITY AS k (name, place)
+    ORDER BY c.number, k.place;
+END;
+COMMENT ON FUNCTION crmsync.child_keys(integer) IS 'columns of the primary keys of child rows, with their types';
 
 CREATE FUNCTION crmsync.build_source_query(link integer, records text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -117,7 +145,7 @@ BEGIN ATOMIC
     SELECT format('SELECT r.%I::text AS key%s FROM %s r%s', l.key,
                   (SELECT string_agg(format(', %s AS v%s', crmsync.value_expression(
                                                 CASE WHEN c.child IS NULL THEN to_regclass(l.source) ELSE crmsync.child_relation(c.child) END,
-                                                m.crm, coalesce(c.row_name, 'r')), m.n),
+                                                m.crm, coalesce('c' || c.number, 'r')), m.n),
                                      '' ORDER BY m.n)
                    FROM (SELECT m.crm, m.child, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C") AS n
                          FROM crmsync.mapping_in_force(l.id) m
@@ -125,9 +153,9 @@ BEGIN ATOMIC
                            AND m.property <> '@none') m
                    LEFT JOIN crmsync.children(l.id) c ON c.child = m.child),
                   l.source,
-                  (SELECT string_agg(format(' LEFT JOIN LATERAL (%s) %s ON true',
-                                            crmsync.child_query(c.child, c.columns, format('r.%I', l.key)), c.row_name),
-                                     '' ORDER BY c.row_name)
+                  (SELECT string_agg(format(' LEFT JOIN LATERAL (%s) c%s ON true',
+                                            crmsync.child_query(c.child, c.columns, format('r.%I', l.key)), c.number),
+                                     '' ORDER BY c.number)
                    FROM crmsync.children(l.id) c))
         || CASE WHEN records IS NULL THEN '' ELSE format(' WHERE r.%I = ANY (%s::%s[])', l.key, records, crmsync.key_type(l.id)) END
     FROM crmsync.link l

@@ -89,6 +89,74 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_child_property(crmsync.link, text, text, jsonb) IS 'refuses a property that child rows cannot have, or that is mapped already';
 
+-- Rows that come in must be told apart: each by its primary key, and each from those of other mappings.
+CREATE FUNCTION crmsync.check_children_apart(this crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wrong record;
+BEGIN
+    SELECT c.child ->> 'relation' AS relation INTO wrong FROM crmsync.children(this.id) c
+    WHERE crmsync.primary_key(crmsync.child_relation(c.child)) IS NULL LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'child table % has no primary key, and its rows cannot be written', wrong.relation
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    SELECT a.child ->> 'relation' AS relation, a.child ->> 'position' AS one, b.child ->> 'position' AS other INTO wrong
+    FROM crmsync.children(this.id) a
+    JOIN crmsync.children(this.id) b ON a.child - '{position,order_by}'::text[] = b.child - '{position,order_by}'::text[]
+    WHERE a.number < b.number AND (a.columns <> b.columns OR a.child ->> 'order_by' IS DISTINCT FROM b.child ->> 'order_by') LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'positions % and % of the rows of % must have the same columns and the same order', wrong.one, wrong.other, wrong.relation
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'In a link of direction both a row that changes its position takes its values along.';
+    END IF;
+    SELECT a.child ->> 'relation' AS relation, a.child -> 'fixed' AS one, b.child -> 'fixed' AS other INTO wrong
+    FROM crmsync.children(this.id) a
+    JOIN crmsync.children(this.id) b ON a.number < b.number AND a.child -> 'fixed' <> b.child -> 'fixed'
+     AND a.child ->> 'relation' = b.child ->> 'relation' AND a.child ->> 'column' = b.child ->> 'column'
+    WHERE NOT EXISTS (SELECT FROM jsonb_each(a.child -> 'fixed') x JOIN jsonb_each(b.child -> 'fixed') y ON x.key = y.key AND x.value <> y.value) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'fixed % and % may mean the same row of %', wrong.one, wrong.other, wrong.relation
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'In a link of direction both, give one column of fixed a different value in each, or map positions of the same rows.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_children_apart(crmsync.link) IS 'refuses child rows that could be the same row in two mappings, and rows that cannot be told apart';
+
+CREATE FUNCTION crmsync.check_children_inbound(this crmsync.link, owner regrole) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    missing record;
+BEGIN
+    PERFORM crmsync.check_children_apart(this);
+    SELECT n.* INTO missing FROM (
+        SELECT 'INSERT' AS privilege, c.child ->> 'relation' AS relation, u AS column_name
+        FROM crmsync.children(this.id) c, unnest(c.columns || (c.child ->> 'column') || ARRAY(SELECT jsonb_object_keys(c.child -> 'fixed'))) u
+        WHERE NOT has_column_privilege(owner, crmsync.child_relation(c.child), u, 'INSERT')
+        UNION ALL
+        SELECT 'UPDATE', c.child ->> 'relation', u FROM crmsync.children(this.id) c, unnest(c.columns) u
+        WHERE NOT has_column_privilege(owner, crmsync.child_relation(c.child), u, 'UPDATE')
+        UNION ALL
+        SELECT 'DELETE', c.child ->> 'relation', NULL FROM crmsync.children(this.id) c
+        WHERE NOT has_table_privilege(owner, crmsync.child_relation(c.child), 'DELETE')
+        UNION ALL
+        -- Whoever adds a child row is waited for, by a lock of the record.
+        SELECT 'UPDATE', this.source, NULL FROM pg_class s
+        WHERE s.oid = to_regclass(this.source) AND s.relkind IN ('r', 'p') AND EXISTS (SELECT FROM crmsync.children(this.id))
+          AND NOT has_any_column_privilege(owner, s.oid, 'UPDATE')) AS n
+    ORDER BY n.relation, n.privilege, n.column_name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege % on %', owner, this.name, missing.privilege,
+                        concat('column ' || quote_ident(missing.column_name) || ' of ', missing.relation)
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT %s%s ON TABLE %s TO %s;', missing.privilege, ' (' || quote_ident(missing.column_name) || ')', missing.relation, owner);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_children_inbound(crmsync.link, regrole) IS 'refuses child rows that the owner of a link of direction both may not write, or that cannot be told apart';
+
 CREATE FUNCTION crmsync.map_child(
     link text, relation regclass, column_name text, columns jsonb, fixed jsonb DEFAULT '{}',
     "position" integer DEFAULT 1, order_by text DEFAULT NULL)

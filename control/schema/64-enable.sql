@@ -152,9 +152,7 @@ DECLARE
     source regclass := to_regclass(this.source);
     wrong record;
 BEGIN
-    IF EXISTS (SELECT FROM crmsync.children(this.id)) THEN
-        PERFORM crmsync.not_supported('map_child in a link of direction both');
-    END IF;
+    PERFORM crmsync.check_children_inbound(this, owner);
     SELECT p INTO wrong FROM unnest(this.match_on) p
     WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id) ORDER BY p LIMIT 1;
     IF FOUND THEN

@@ -67,9 +67,8 @@ BEGIN
     RETURN QUERY
         SELECT 'child rows', true,
                format('%s has %s %s%s: %s', c.child ->> 'relation',
-                      CASE WHEN EXISTS (SELECT FROM crmsync.query_as_owner(this.id, format(
-                                            'SELECT 1 FROM unnest($1::text[]) AS k (record) CROSS JOIN LATERAL (%s) c',
-                                            crmsync.child_query(c.child, c.columns, 'k.record::' || crmsync.key_type(this.id))), ARRAY[record]) q)
+                      CASE WHEN EXISTS (SELECT FROM crmsync.query_as_owner(
+                                            this.id, crmsync.child_rows_query(c.child, c.columns, crmsync.key_type(this.id)), ARRAY[record]) q)
                            THEN 'row' ELSE 'no row' END,
                       c.child ->> 'position', ' for ' || nullif(c.child ->> 'fixed', '{}'),
                       (SELECT string_agg(m.property, ', ' ORDER BY m.property) FROM crmsync.mapping_in_force(this.id) m WHERE m.child = c.child)),

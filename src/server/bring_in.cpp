@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "server/arrivals.h"
+#include "server/child_order.h"
 #include "server/conflicts.h"
 #include "server/error_text.h"
 #include "server/held_values.h"
@@ -34,7 +35,8 @@ struct Merged {
     record::Merge merge;
     record::Values shadow;  // to remember
     record::Values before;  // of the CRM's fields that change
-    bool adopted = false;   // nothing was known of the item before
+    std::vector<std::size_t> child_rows;
+    bool adopted = false;  // nothing was known of the item before
 };
 
 class Incoming {
@@ -244,10 +246,11 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     const record::Layout& layout = link_.rules.layout;
     // Of an item that nothing was agreed on yet each side has what the other lacks.
     const record::Values shadow = item.shadow.value_or(record::Values(layout.size()));
-    Merged merged{&outcome, key, {}, {}, {}, adopted_.contains(&outcome)};
-    merged.merge =
-        record::merge({.object = link_.rules.object, .outbound = true, .inbound = true}, layout,
-                      link_.rules.fields, shadow, record.desired->values, held.values);
+    InOneOrder sides = in_one_order(link_, shadow, record.desired->values, held.values);
+    Merged merged{
+        &outcome, key, {}, {}, {}, std::move(sides.child_rows), adopted_.contains(&outcome)};
+    merged.merge = record::merge({.object = link_.rules.object, .outbound = true, .inbound = true},
+                                 layout, link_.rules.fields, shadow, sides.crm, sides.held);
     merged.shadow = merged.merge.shadow;
     // What still has to go out must differ from the shadow until it has.
     for (const record::Field& field : merged.merge.to_target) {
@@ -255,11 +258,11 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
             merged.shadow[*place] = field.property->compared ? held.values[*place] : shadow[*place];
         }
     }
+    keep_positions(link_, held.values, merged.shadow);
     for (const record::Field& field : merged.merge.to_crm) {
-        merged.before.push_back(
-            record.desired->values[record::place_of(layout, field.property).value()]);
+        merged.before.push_back(sides.crm[record::place_of(layout, field.property).value()]);
     }
-    if (!merged.merge.to_target.empty()) {
+    if (!merged.merge.to_target.empty() || !sides.same) {
         pending_.push_back(key);
     }
     merged_.push_back(std::move(merged));
@@ -269,7 +272,7 @@ void Incoming::write_rows() {
     std::vector<RowChange> changes;
     for (const Merged& merged : merged_) {
         if (!merged.merge.to_crm.empty()) {
-            changes.push_back({merged.record, merged.merge.to_crm});
+            changes.push_back({merged.record, merged.merge.to_crm, merged.child_rows});
         }
     }
     const std::map<std::string, pg::Error> errors = crmsync::write_rows(link_, changes);

@@ -212,6 +212,34 @@ std::optional<std::size_t> place_of(const LinkConfiguration& link, std::string_v
     return record::place_of(link.rules.layout, record::find_property(property, link.rules.object));
 }
 
+void read_children(LinkConfiguration& link) {
+    std::map<std::int64_t, std::vector<std::size_t>> alike;
+    const pg::Rows rows = pg::query(
+        "SELECT relation, column_name, column_type, rows_query, fixed_columns, fixed_values, "
+        "alike FROM crmsync.child_rows($1)",
+        link.id);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        link.children.push_back({.relation = rows.string(row, 0),
+                                 .column = rows.string(row, 1),
+                                 .column_type = rows.string(row, 2),
+                                 .query = rows.string(row, 3),
+                                 .fixed_columns = rows.string(row, 4),
+                                 .fixed_values = rows.string(row, 5),
+                                 .places = {},
+                                 .primary_key = {}});
+        alike[rows.integer(row, 6)].push_back(row);
+    }
+    for (auto& [first, children] : alike) {
+        link.alike.push_back(std::move(children));
+    }
+    const pg::Rows keys =
+        pg::query("SELECT number, column_name, column_type FROM crmsync.child_keys($1)", link.id);
+    for (std::uint64_t row = 0; row < keys.size(); ++row) {
+        link.children[static_cast<std::size_t>(keys.integer(row, 0)) - 1].primary_key.emplace_back(
+            keys.string(row, 1), keys.string(row, 2));
+    }
+}
+
 // The columns that an inbound link writes, and what they get.
 void read_inbound(LinkConfiguration& link) {
     link.fields_in.resize(link.rules.layout.size());
@@ -225,20 +253,27 @@ void read_inbound(LinkConfiguration& link) {
     link.key = names.string(0, 1);
     link.key_type = names.string(0, 2);
     link.source_is_table = names.boolean(0, 3);
+    read_children(link);
     const pg::Rows columns = pg::query(
-        "SELECT c.property, c.column_name, c.expression, coalesce(m.fallback, '') "
+        "SELECT c.property, c.column_name, c.expression, coalesce(m.fallback, ''), c.child_number "
         "FROM crmsync.inbound_columns($1) c "
         "JOIN crmsync.mapping_in_force($1) m ON m.property = c.property",
         link.id);
     for (std::uint64_t row = 0; row < columns.size(); ++row) {
         const std::size_t place = place_of(link, columns.text(row, 0)).value();
         const record::Property& property = *link.rules.layout[place];
+        std::optional<std::size_t> child;
+        if (!columns.is_null(row, 4)) {
+            child = static_cast<std::size_t>(columns.integer(row, 4)) - 1;
+            link.children[*child].places.push_back(place);
+        }
         if (property.access == record::Access::outbound || !property.compared) {
             continue;  // what the server makes of other properties says nothing about the CRM
         }
         InboundField& field = link.fields_in[place];
         field.column = columns.string(row, 1);
         field.expression = columns.string(row, 2);
+        field.child = child;
         const std::string_view fallback = columns.text(row, 3);
         if (fallback.starts_with("'")) {
             field.constant = std::string(fallback.substr(1, fallback.size() - 2));

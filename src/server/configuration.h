@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "net/client.h"
@@ -35,7 +36,9 @@ using ValueMap = std::map<std::string, std::string>;
 
 // How one property of the layout comes into the CRM.
 struct InboundField {
-    std::string column;      // quoted; empty: it does not come in
+    std::string column;  // quoted; empty: it does not come in
+    std::optional<std::size_t>
+        child;               // the child row that the column is of; none: the source's own
     std::string expression;  // SQL for the column's value, over v.vN, the property as text
     std::optional<ValueMap> crm_values;   // by property value: all that value_map names
     std::optional<std::size_t> fallback;  // the property that stands in where this one is absent
@@ -46,6 +49,18 @@ struct InboundField {
 struct NewRowColumn {
     std::string column;      // quoted
     std::string expression;  // SQL, over v.mailbox, the address of the mailbox
+};
+
+// The row of another table that some properties of a link are columns of. All names are quoted.
+struct ChildRow {
+    std::string relation;
+    std::string column;  // holds the record's key
+    std::string column_type;
+    std::string query;  // record, mapped columns and primary key, of those of the records $1
+    std::string fixed_columns;  // what all such rows have, each with a comma before it
+    std::string fixed_values;
+    std::vector<std::size_t> places;  // in the layout, parallel to the mapped columns
+    std::vector<std::pair<std::string, std::string>> primary_key;  // columns and their types
 };
 
 struct LinkConfiguration {
@@ -67,7 +82,9 @@ struct LinkConfiguration {
     bool source_is_table = true;
     std::string key;
     std::string key_type;
-    std::vector<InboundField> fields_in;  // of an inbound link: parallel to rules.layout
+    std::vector<InboundField> fields_in;          // of an inbound link: parallel to rules.layout
+    std::vector<ChildRow> children;               // of an inbound link
+    std::vector<std::vector<std::size_t>> alike;  // of these, those that differ by position only
     std::vector<NewRowColumn> new_row_columns;
     std::vector<std::size_t> match_on;  // places of the properties by which new items are known
     std::string audience_in_query;      // the audience of mailboxes; of an inbound link

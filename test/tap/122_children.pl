@@ -29,7 +29,7 @@ is($stage->sql("SELECT string_agg(concat_ws('=', property, new_value), ' ' ORDER
 is($stage->sql("SELECT string_agg(detail, '; ' ORDER BY detail) FROM crmsync.why('contacts', '2', '$one') WHERE step = 'child rows'"),
 	'crm.contact_address has no row 1 for {"type": "billing"}: business_city, business_street; crm.contact_address has no row 1 for {"type": "shipping"}: home_city, home_street; '
 	. 'crm.contact_address has no row 1 for {"type": null}: other_city, other_street; crm.contact_email has no row 1: email_1; crm.contact_email has no row 2: email_2; crm.contact_email has no row 3: email_3; '
-	. 'crm.contact_event has no row 1 for {"kind": "birth"}: birthday; crm.contact_phone has no row 1 for {"is_primary": true}: primary_phone',
+	. 'crm.contact_event has no row 1 for {"kind": "birth"}: birthday; crm.contact_line has no row 1: business_phone; crm.contact_line has no row 2: business_phone_2; crm.contact_phone has no row 1 for {"is_primary": true}: primary_phone',
 	'why says what there is not');
 $stage->sql("SELECT crmsync.enable_link('contacts')");
 $stage->settles('before', 'contacts');

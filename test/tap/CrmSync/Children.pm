@@ -20,6 +20,9 @@ CREATE TABLE crm.contact_phone (id serial PRIMARY KEY, contact_id integer NOT NU
 CREATE TABLE crm.contact_address (id serial PRIMARY KEY, contact_id integer NOT NULL REFERENCES crm.contact ON DELETE CASCADE,
     type crm.address_type, street text, city text);
 CREATE TABLE crm.contact_event (id serial PRIMARY KEY, contact_id integer NOT NULL REFERENCES crm.contact ON DELETE CASCADE, kind text, happens date);
+CREATE TABLE crm.contact_line (id serial PRIMARY KEY, contact_id integer NOT NULL REFERENCES crm.contact ON DELETE CASCADE,
+    number text, is_primary boolean NOT NULL DEFAULT false);
+CREATE INDEX ON crm.contact_line (contact_id);
 CREATE INDEX ON crm.contact_phone (contact_id);
 CREATE INDEX ON crm.contact_address (contact_id);
 CREATE INDEX ON crm.contact_event (contact_id);
@@ -46,6 +49,8 @@ SELECT crmsync.map('contacts', 'first_name', 'given_name');
 SELECT crmsync.map('contacts', 'last_name', 'surname');
 SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', format('{"email": "email_%s"}', i)::jsonb, "position" => i, order_by => 'is_primary DESC')
 FROM generate_series(1, 3) i;
+SELECT crmsync.map_child('contacts', 'crm.contact_line', 'contact_id', '{"number": "business_phone"}', order_by => 'is_primary DESC');
+SELECT crmsync.map_child('contacts', 'crm.contact_line', 'contact_id', '{"number": "business_phone_2"}', "position" => 2, order_by => 'is_primary DESC');
 SELECT crmsync.map_child('contacts', 'crm.contact_phone', 'contact_id', '{"phone": "primary_phone"}', fixed => '{"is_primary": true}');
 SELECT crmsync.map_child('contacts', 'crm.contact_address', 'contact_id', '{"street": "business_street", "city": "business_city"}', fixed => '{"type": "billing"}');
 SELECT crmsync.map_child('contacts', 'crm.contact_address', 'contact_id', '{"street": "home_street", "city": "home_city"}', fixed => '{"type": "shipping"}');
