@@ -82,7 +82,6 @@ SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audien
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', folder => 'a/b');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', outbound_interval => '1 hour');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', inbound_interval => '1 hour');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', apply => 'now');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'salesforce');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'orocrm');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'nexj', direction => 'inbound');

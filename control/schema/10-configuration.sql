@@ -82,7 +82,7 @@ COMMENT ON COLUMN crmsync.link.folder IS 'folder below the default one; NULL: th
 COMMENT ON COLUMN crmsync.link.outbound_interval IS 'how often changes go out; NULL: at once';
 COMMENT ON COLUMN crmsync.link.inbound_interval IS 'how often the target is asked for changes';
 COMMENT ON COLUMN crmsync.link.daily_at IS 'time of day of a daily run, instead of an interval';
-COMMENT ON COLUMN crmsync.link.apply IS 'qualified and quoted name of the function that writes inbound changes';
+COMMENT ON COLUMN crmsync.link.apply IS 'qualified and quoted name of the function that writes inbound changes; NULL: crmsync writes the source itself';
 COMMENT ON COLUMN crmsync.link.owner IS 'quoted name of the role that the link reads and writes the CRM as';
 COMMENT ON COLUMN crmsync.link.options IS 'options that differ from their defaults, see the view crmsync.options';
 COMMENT ON COLUMN crmsync.link.enabled IS 'by enable_link: the triggers are armed and the worker serves the link';

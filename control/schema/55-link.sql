@@ -106,6 +106,36 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_interval(text, interval) IS 'refuses intervals out of range';
 
+CREATE FUNCTION crmsync.function_name(function regproc) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('%I.%I', n.nspname, p.proname)
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = function;
+END;
+COMMENT ON FUNCTION crmsync.function_name(regproc) IS 'qualified and quoted name, as the configuration stores it';
+
+CREATE FUNCTION crmsync.apply_function(name text) RETURNS regprocedure
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN to_regprocedure(name || '(text, text, text, text, jsonb, jsonb, text[])');
+COMMENT ON FUNCTION crmsync.apply_function(text) IS 'the function of this name that can be a link''s apply; NULL: there is none';
+
+CREATE FUNCTION crmsync.check_apply(this crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF this.direction <> 'both' THEN
+        RAISE EXCEPTION 'apply is used inbound, and link "%" is % only', this.name, this.direction
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = crmsync.apply_function(this.apply)
+                      AND p.prokind = 'f' AND NOT p.proretset AND p.prorettype = 'text'::regtype) THEN
+        RAISE EXCEPTION '% cannot be apply: there is no such function with the arguments it needs that returns text', this.apply
+            USING ERRCODE = 'undefined_function',
+                  HINT = 'It is declared (link text, action text, record text, mailbox text, old jsonb, new jsonb, changed text[]) RETURNS text.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_apply(crmsync.link) IS 'refuses what cannot write a link''s inbound changes';
+
 -- What only one kind of target knows must not be given to another.
 CREATE FUNCTION crmsync.check_parameters(kind text, this crmsync.link) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -117,7 +147,8 @@ BEGIN
         stray := CASE WHEN this.audience IS NOT NULL THEN 'audience'
                       WHEN this.mailboxes IS NOT NULL THEN 'mailboxes'
                       WHEN this.folder IS NOT NULL THEN 'folder'
-                      WHEN this.outbound_interval IS NOT NULL THEN 'outbound_interval' END;
+                      WHEN this.outbound_interval IS NOT NULL THEN 'outbound_interval'
+                      WHEN this.apply IS NOT NULL THEN 'apply' END;
         IF this.inbound_interval IS NOT NULL AND this.daily_at IS NOT NULL THEN
             RAISE EXCEPTION 'a link has inbound_interval or daily_at, not both'
                 USING ERRCODE = 'invalid_parameter_value';
@@ -139,6 +170,7 @@ BEGIN
                                           'Mailboxes are read with direction both.');
         END IF;
         PERFORM crmsync.check_exchange_property(this, p, 'both') FROM unnest(this.match_on) p;
+        PERFORM crmsync.check_apply(this) WHERE this.apply IS NOT NULL;
         IF this.audience IS NULL THEN
             RAISE EXCEPTION 'a link to Exchange needs an audience'
                 USING ERRCODE = 'invalid_parameter_value',
@@ -257,8 +289,6 @@ BEGIN
         PERFORM crmsync.find_link(name, 'admin');
         RAISE EXCEPTION 'link "%" already exists', name
             USING ERRCODE = 'duplicate_object', HINT = 'Use crmsync.alter_link to change it.';
-    ELSIF apply IS NOT NULL THEN
-        PERFORM crmsync.not_supported('apply');
     END IF;
     this.name := name;
     this.target := target;
@@ -280,6 +310,7 @@ BEGIN
     this.outbound_interval := outbound_interval;
     this.inbound_interval := inbound_interval;
     this.daily_at := daily_at;
+    this.apply := crmsync.function_name(apply);
     this.options := coalesce(options, '{}');
     this := crmsync.complete_link(this);
     this.owner := crmsync.find_owner(owner, source);
@@ -309,13 +340,11 @@ AS $$
 DECLARE
     old crmsync.link := crmsync.find_link(name, 'admin');
     new crmsync.link;
-    settings text[] := '{key,audience,mailboxes,preset,direction,conflict,write_fields,on_crm_delete,on_target_delete,on_audience_loss,on_ambiguous,match_on,folder,outbound_interval,inbound_interval,daily_at}';
+    settings text[] := '{key,audience,mailboxes,preset,direction,conflict,write_fields,on_crm_delete,on_target_delete,on_audience_loss,on_ambiguous,match_on,folder,outbound_interval,inbound_interval,daily_at,apply}';
     old_kind text := (SELECT t.kind FROM crmsync.target t WHERE t.name = old.target);
     changed text[];
 BEGIN
-    IF apply IS NOT NULL THEN
-        PERFORM crmsync.not_supported('apply');
-    ELSIF target IS NOT NULL AND (crmsync.find_target(target, 'admin')).kind <> old_kind THEN
+    IF target IS NOT NULL AND (crmsync.find_target(target, 'admin')).kind <> old_kind THEN
         PERFORM crmsync.not_supported('moving a link to a target of another kind');
     ELSIF object <> old.object THEN
         RAISE EXCEPTION 'the object of a link cannot be changed'
@@ -337,7 +366,7 @@ BEGIN
         'on_target_delete', on_target_delete, 'on_audience_loss', on_audience_loss,
         'on_ambiguous', on_ambiguous, 'match_on', match_on, 'folder', folder,
         'outbound_interval', outbound_interval, 'inbound_interval', inbound_interval,
-        'daily_at', daily_at)));
+        'daily_at', daily_at, 'apply', crmsync.function_name(apply))));
     IF daily_at IS NOT NULL AND inbound_interval IS NULL THEN
         new.inbound_interval := NULL;
     ELSIF inbound_interval IS NOT NULL AND daily_at IS NULL THEN
@@ -349,9 +378,9 @@ BEGIN
     IF owner IS NOT NULL THEN
         new.owner := crmsync.find_owner(owner, crmsync.find_relation('source', new.source));
     END IF;
-    changed := ARRAY(SELECT c FROM unnest('{target,source,key,audience,mailboxes,owner,folder}'::text[]) c
+    changed := ARRAY(SELECT c FROM unnest('{target,source,key,audience,mailboxes,owner,folder,apply}'::text[]) c
                      WHERE to_jsonb(new) -> c <> to_jsonb(old) -> c);
-    IF changed && '{source,audience,mailboxes}'
+    IF changed && '{source,audience,mailboxes,apply}'
        OR new.options -> 'memberships' IS DISTINCT FROM old.options -> 'memberships' THEN
         PERFORM crmsync.check_may_run_as_owner(new);
     END IF;
@@ -367,11 +396,11 @@ BEGIN
     UPDATE crmsync.link l
     SET (target, source, key, audience, mailboxes, preset, direction, conflict, write_fields,
          on_crm_delete, on_target_delete, on_audience_loss, on_ambiguous, match_on, folder,
-         outbound_interval, inbound_interval, daily_at, owner, options)
+         outbound_interval, inbound_interval, daily_at, apply, owner, options)
       = (new.target, new.source, new.key, new.audience, new.mailboxes, new.preset, new.direction,
          new.conflict, new.write_fields, new.on_crm_delete, new.on_target_delete,
          new.on_audience_loss, new.on_ambiguous, new.match_on, new.folder,
-         new.outbound_interval, new.inbound_interval, new.daily_at, new.owner, new.options)
+         new.outbound_interval, new.inbound_interval, new.daily_at, new.apply, new.owner, new.options)
     WHERE l.id = old.id;
     PERFORM crmsync.wake();
 END;

@@ -100,7 +100,7 @@ CREATE FUNCTION crmsync.inbound_columns(link integer)
 RETURNS TABLE (property text, child_number integer, column_name text, expression text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT p.property, c.number, quote_ident(m.crm),
+    SELECT p.property, CASE WHEN l.apply IS NULL THEN c.number END, quote_ident(m.crm),
            crmsync.column_expression(t.relation, m.crm, m.inbound, format('v.v%s', p.position))
     FROM crmsync.link l
     CROSS JOIN crmsync.layout(l.id) WITH ORDINALITY AS p (property, position)
@@ -108,10 +108,10 @@ BEGIN ATOMIC
     LEFT JOIN crmsync.children(l.id) c ON c.child = m.child
     CROSS JOIN LATERAL (SELECT CASE WHEN m.child IS NULL THEN to_regclass(l.source) ELSE crmsync.child_relation(m.child) END) AS t (relation)
     WHERE l.id = inbound_columns.link AND coalesce(m.direction, l.direction) IN ('inbound', 'both')
-      AND crmsync.column_type(t.relation, m.crm) IS NOT NULL
+      AND (l.apply IS NOT NULL OR crmsync.column_type(t.relation, m.crm) IS NOT NULL)
     ORDER BY c.number, m.crm;
 END;
-COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns of the source and (child_number, as in children) of child rows that an inbound link writes, with the expression for each over v.vN, N being the place of the property in layout';
+COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns of the source and (child_number, as in children) of child rows that an inbound link writes, or properties that its apply function is told, with the expression for each over v.vN, N being the place of the property in layout';
 
 CREATE FUNCTION crmsync.child_rows(link integer)
 RETURNS TABLE (number integer, relation text, column_name text, column_type text, rows_query text, fixed_columns text, fixed_values text, alike integer)
@@ -122,18 +122,20 @@ BEGIN ATOMIC
            crmsync.child_rows_query(c.child, c.columns || crmsync.primary_key(crmsync.child_relation(c.child)), crmsync.key_type(child_rows.link)),
            f.columns, f.values, first_value(c.number) OVER (PARTITION BY c.child - 'position' ORDER BY c.number)
     FROM crmsync.children(child_rows.link) c
+    JOIN crmsync.link l ON l.id = child_rows.link AND l.apply IS NULL
     CROSS JOIN LATERAL (SELECT coalesce(string_agg(format(', %I', k), '' ORDER BY k), ''),
                                coalesce(string_agg(', ' || crmsync.fixed_value(c.child, k), '' ORDER BY k), '')
                         FROM jsonb_object_keys(c.child -> 'fixed') k) AS f (columns, values)
     ORDER BY c.number;
 END;
-COMMENT ON FUNCTION crmsync.child_rows(integer) IS 'how child rows are written: rows_query gives record, mapped columns and primary key of those that there are; alike: the first of those that differ by position only';
+COMMENT ON FUNCTION crmsync.child_rows(integer) IS 'how child rows are written where no apply function does it: rows_query gives record, mapped columns and primary key of those that there are; alike: the first of those that differ by position only';
 
 CREATE FUNCTION crmsync.child_keys(link integer) RETURNS TABLE (number integer, column_name text, column_type text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT c.number, quote_ident(k.name), format_type(crmsync.column_type(crmsync.child_relation(c.child), k.name), -1)
     FROM crmsync.children(child_keys.link) c
+    JOIN crmsync.link l ON l.id = child_keys.link AND l.apply IS NULL
     CROSS JOIN unnest(crmsync.primary_key(crmsync.child_relation(c.child))) WITH ORDINALITY AS k (name, place)
     ORDER BY c.number, k.place;
 END;

@@ -143,7 +143,30 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_import(crmsync.link) IS 'refuses an import whose owner may not write, or whose columns or expressions cannot be used';
 
--- What users make and change is written as the owner, into columns that the row has itself.
+-- Its function writes what it likes; what it is not told must not be asked for.
+CREATE FUNCTION crmsync.check_apply_inbound(this crmsync.link, owner regrole) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    function regprocedure := crmsync.apply_function(this.apply);
+    stray text := (SELECT min(m.property) FROM crmsync.mapping m
+                   WHERE m.link = this.id AND (m.inbound IS NOT NULL OR m.property IN ('@mailbox', '@none')));
+BEGIN
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION 'the mapping of % says what is written, and link "%" has apply', stray, this.name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'With apply, its function makes the values: inbound, @mailbox and @none do nothing.';
+    ELSIF NOT has_schema_privilege(owner, (SELECT p.pronamespace FROM pg_proc p WHERE p.oid = function), 'USAGE')
+          OR NOT has_function_privilege(owner, function, 'EXECUTE') THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege EXECUTE on function %', owner, this.name, function
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT EXECUTE ON FUNCTION %s TO %s; with USAGE on its schema.', function, owner);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_apply_inbound(crmsync.link, regrole) IS 'refuses a link whose owner may not call its apply function, and mappings that the function takes the place of';
+
+-- What users make and change is written as the owner: by apply, or into columns of the row and its child rows.
 CREATE FUNCTION crmsync.check_inbound_link(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -152,7 +175,6 @@ DECLARE
     source regclass := to_regclass(this.source);
     wrong record;
 BEGIN
-    PERFORM crmsync.check_children_inbound(this, owner);
     SELECT p INTO wrong FROM unnest(this.match_on) p
     WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id) ORDER BY p LIMIT 1;
     IF FOUND THEN
@@ -166,6 +188,11 @@ BEGIN
         RAISE EXCEPTION 'the fallback % is not mapped', wrong.fallback
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Map the property, too.';
     END IF;
+    IF this.apply IS NOT NULL THEN
+        PERFORM crmsync.check_apply_inbound(this, owner);
+        RETURN;
+    END IF;
+    PERFORM crmsync.check_children_inbound(this, owner);
     SELECT p.privilege, m.crm INTO wrong
     FROM crmsync.mapping m,
          LATERAL (SELECT 'INSERT' AS privilege UNION ALL SELECT 'UPDATE' WHERE m.property NOT IN ('@mailbox', '@none')) p
@@ -184,7 +211,7 @@ BEGIN
       AND pg_relation_is_updatable(c.oid, true) & CASE e.event WHEN 'INSERT' THEN 8 ELSE 4 END = 0;
     IF FOUND THEN
         RAISE EXCEPTION 'view % cannot be written: it has no INSTEAD OF % trigger', this.source, wrong.event
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Create one, or give the link a function that writes: apply.';
     END IF;
 END;
 $$;

@@ -35,7 +35,7 @@ struct Merged {
     record::Merge merge;
     record::Values shadow;  // to remember
     record::Values before;  // of the CRM's fields that change
-    std::vector<std::size_t> child_rows;
+    RowChange change;
     bool adopted = false;  // nothing was known of the item before
 };
 
@@ -53,7 +53,7 @@ class Incoming {
     void merge_all();
     bool merge(const Outcome& outcome, const std::string& key, const RecordFacts& record);
     void merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
-               const sync::KnownItem& item);
+               const std::string& mailbox, const sync::KnownItem& item);
     void write_rows();
     void insert_adopted();
     void write_items();
@@ -193,6 +193,7 @@ void Incoming::take_new(const std::vector<const Outcome*>& unknown) {
         adopted_.insert(outcome);
     }
     std::move(items.settled.begin(), items.settled.end(), std::back_inserter(settled_));
+    std::move(items.postponed.begin(), items.postponed.end(), std::back_inserter(postponed_));
     std::move(items.failures.begin(), items.failures.end(), std::back_inserter(failures_));
     std::move(items.records.begin(), items.records.end(), std::back_inserter(pending_));
     std::move(items.history.begin(), items.history.end(), std::back_inserter(history_));
@@ -232,12 +233,13 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     if (!record.exists || copy == record.copies.end()) {
         return false;
     }
-    merge(outcome, key, record, copy->second.item.value_or(sync::KnownItem{}));
+    merge(outcome, key, record, copy->first->address,
+          copy->second.item.value_or(sync::KnownItem{}));
     return true;
 }
 
 void Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
-                     const sync::KnownItem& item) {
+                     const std::string& mailbox, const sync::KnownItem& item) {
     HeldValues held = held_values(link_, outcome.held.values);
     if (!held.problem.empty()) {
         fail(outcome, "value", std::move(held.problem));
@@ -247,8 +249,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     // Of an item that nothing was agreed on yet each side has what the other lacks.
     const record::Values shadow = item.shadow.value_or(record::Values(layout.size()));
     InOneOrder sides = in_one_order(link_, shadow, record.desired->values, held.values);
-    Merged merged{
-        &outcome, key, {}, {}, {}, std::move(sides.child_rows), adopted_.contains(&outcome)};
+    Merged merged{&outcome, key, {}, {}, {}, {}, adopted_.contains(&outcome)};
     merged.merge = record::merge({.object = link_.rules.object, .outbound = true, .inbound = true},
                                  layout, link_.rules.fields, shadow, sides.crm, sides.held);
     merged.shadow = merged.merge.shadow;
@@ -262,6 +263,8 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     for (const record::Field& field : merged.merge.to_crm) {
         merged.before.push_back(sides.crm[record::place_of(layout, field.property).value()]);
     }
+    merged.change = {key, merged.merge.to_crm, std::move(sides.child_rows), mailbox,
+                     std::move(sides.crm)};
     if (!merged.merge.to_target.empty() || !sides.same) {
         pending_.push_back(key);
     }
@@ -272,13 +275,15 @@ void Incoming::write_rows() {
     std::vector<RowChange> changes;
     for (const Merged& merged : merged_) {
         if (!merged.merge.to_crm.empty()) {
-            changes.push_back({merged.record, merged.merge.to_crm, merged.child_rows});
+            changes.push_back(merged.change);
         }
     }
     const std::map<std::string, pg::Error> errors = crmsync::write_rows(link_, changes);
     std::erase_if(merged_, [&](const Merged& merged) {
         const auto error = errors.find(merged.record);
-        if (error != errors.end()) {
+        if (error != errors.end() && error->second.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
+            postponed_.push_back(name_of(*merged.outcome));
+        } else if (error != errors.end()) {
             fail(*merged.outcome, error->second.code(), error_text(error->second));
         }
         return error != errors.end();

@@ -146,7 +146,9 @@ void read_layout(LinkConfiguration& link) {
         "SELECT p.property, m.value_map IS NOT NULL, v.crm_value, "
         "CASE jsonb_typeof(v.value) WHEN 'array' THEN v.value->>0 ELSE v.value #>> '{}' END, "
         "coalesce(m.options->>'write', l.write_fields), "
-        "coalesce(m.options->>'conflict', l.conflict), coalesce(m.direction, l.direction) "
+        "coalesce(m.options->>'conflict', l.conflict), "
+        "CASE WHEN m.crm LIKE '(%' AND l.apply IS NULL THEN 'outbound' "
+        "ELSE coalesce(m.direction, l.direction) END "
         "FROM crmsync.layout($1) WITH ORDINALITY AS p(property, position) "
         "JOIN crmsync.link l ON l.id = $1 "
         "JOIN crmsync.mapping_in_force($1) m ON m.property = p.property "
@@ -245,14 +247,17 @@ void read_inbound(LinkConfiguration& link) {
     link.fields_in.resize(link.rules.layout.size());
     const pg::Rows names = pg::query(
         "SELECT l.source, pg_catalog.quote_ident(l.key), coalesce(crmsync.key_type(l.id), ''), "
-        "coalesce(c.relkind IN ('r', 'p'), false) FROM crmsync.link l "
+        "coalesce(c.relkind IN ('r', 'p') AND (l.apply IS NULL OR "
+        "pg_catalog.has_any_column_privilege(pg_catalog.to_regrole(l.owner), c.oid, 'UPDATE')), "
+        "false), coalesce(l.apply, '') FROM crmsync.link l "
         "LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(l.source) "
         "WHERE l.id = $1",
         link.id);
     link.source = names.string(0, 0);
     link.key = names.string(0, 1);
     link.key_type = names.string(0, 2);
-    link.source_is_table = names.boolean(0, 3);
+    link.rows_can_be_locked = names.boolean(0, 3);
+    link.apply = names.string(0, 4);
     read_children(link);
     const pg::Rows columns = pg::query(
         "SELECT c.property, c.column_name, c.expression, coalesce(m.fallback, ''), c.child_number "

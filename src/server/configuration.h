@@ -79,7 +79,8 @@ struct LinkConfiguration {
     std::optional<std::chrono::seconds> interval;  // LDAP: between runs; else: between readings
     bool inbound = false;  // the mailboxes of an Exchange link are read, too
     std::string source;    // quoted, as are all names here
-    bool source_is_table = true;
+    bool rows_can_be_locked = true;
+    std::string apply;  // the function that writes what comes in; empty: we do
     std::string key;
     std::string key_type;
     std::vector<InboundField> fields_in;          // of an inbound link: parallel to rules.layout

@@ -129,6 +129,10 @@ NewItems bring_in_new(const Configuration& configuration, const LinkConfiguratio
     pg::JsonbArray shadows;
     for (std::size_t i = 0; i < made.size(); ++i) {
         const Outcome& outcome = *candidates.outcomes[i];
+        if (made[i].error && made[i].error->sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
+            items.postponed.push_back(name_of(outcome));
+            continue;
+        }
         if (made[i].error) {
             items.failures.push_back(
                 {name_of(outcome), made[i].error->code(), error_text(*made[i].error)});

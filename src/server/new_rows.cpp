@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "server/apply_function.h"
 #include "server/child_writer.h"
 #include "server/held_values.h"
 #include "server/record_key.h"
@@ -75,18 +76,14 @@ void make_children(const LinkConfiguration& link, const NewRow* rows, const pg::
     std::vector<const RowChange*> all;
     changes.reserve(keys.size());
     for (std::size_t i = 0; i < keys.size(); ++i) {
-        changes.push_back({keys[i], children_of(link, rows[i]), {}});
+        changes.push_back({keys[i], children_of(link, rows[i]), {}, {}, {}});
         all.push_back(&changes.back());
     }
     write_children(link, all);
 }
 
-std::string make_row(const LinkConfiguration& link, const NewRow& row) {
+std::string insert_row(const LinkConfiguration& link, const NewRow& row) {
     const Insert insert = insert_of(link, row);
-    if (insert.values.size() == 1 && children_of(link, row).empty()) {  // only the mailbox
-        throw pg::Error{.sqlstate = ERRCODE_NOT_NULL_VIOLATION,
-                        .message = "the item holds nothing that is mapped"};
-    }
     std::vector<pg::Parameter> parameters;
     for (const std::optional<std::string>& value : insert.values) {
         if (!insert.columns.empty()) {
@@ -99,7 +96,24 @@ std::string make_row(const LinkConfiguration& link, const NewRow& row) {
                         .message = "the row was not inserted: a trigger or a rule of " +
                                    link.source + " prevented it"};
     }
-    std::string key = made.string(0, 0);
+    return made.string(0, 0);
+}
+
+bool holds_anything(const LinkConfiguration& link, const NewRow& row) {
+    for (std::size_t place = 0; place < link.fields_in.size(); ++place) {
+        if (!link.fields_in[place].column.empty() && row.values[place]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::string make_row(const LinkConfiguration& link, const NewRow& row) {
+    if (!holds_anything(link, row)) {
+        throw pg::Error{.sqlstate = ERRCODE_NOT_NULL_VIOLATION,
+                        .message = "the item holds nothing that is mapped"};
+    }
+    std::string key = link.apply.empty() ? insert_row(link, row) : apply_insert(link, row);
     if (key.size() > longest_key) {
         throw pg::Error{.sqlstate = ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
                         .message = "the key of the new row would have " +
@@ -156,8 +170,22 @@ void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* ma
 
 std::vector<MadeRow> make_rows(const LinkConfiguration& link, const std::vector<NewRow>& rows) {
     std::vector<MadeRow> made(rows.size());
-    if (!rows.empty()) {
+    if (rows.empty()) {
+        return made;
+    }
+    if (link.apply.empty()) {
         make_divided(link, rows.data(), made.data(), rows.size());
+        return made;
+    }
+    check_function(link);
+    bool too_long = false;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (too_long) {
+            made[i].error = not_called(link);
+            continue;
+        }
+        make_divided(link, &rows[i], &made[i], 1);
+        too_long = made[i].error && took_too_long(*made[i].error);
     }
     return made;
 }

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "server/apply_function.h"
 #include "server/child_writer.h"
 #include "server/held_values.h"
 #include "server/subtransaction.h"
@@ -72,7 +73,7 @@ void update(const LinkConfiguration& link, const Columns& columns, const Group& 
     }
 }
 
-void write(const LinkConfiguration& link, const Group& changes) {
+void update(const LinkConfiguration& link, const Group& changes) {
     std::map<Columns, Group> groups;
     for (const RowChange* change : changes) {
         groups[columns_of(link, *change)].push_back(change);
@@ -83,6 +84,16 @@ void write(const LinkConfiguration& link, const Group& changes) {
         }
     }
     write_children(link, changes);
+}
+
+void write(const LinkConfiguration& link, const Group& changes) {
+    if (link.apply.empty()) {
+        update(link, changes);
+    } else {
+        for (const RowChange* change : changes) {
+            apply_update(link, *change);
+        }
+    }
     // Deferred constraints speak up now, while the rows that break them are known.
     pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
 }
@@ -107,7 +118,7 @@ void write_divided(const LinkConfiguration& link, const Group& changes,
 }  // namespace
 
 std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::TextArray& records) {
-    if (!link.source_is_table) {
+    if (!link.rows_can_be_locked) {
         return lock_children(link, records);
     }
     // Who adds a child row keeps the record's key from changing: he, too, is to be waited for.
@@ -127,12 +138,27 @@ std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::Text
 std::map<std::string, pg::Error> write_rows(const LinkConfiguration& link,
                                             const std::vector<RowChange>& changes) {
     std::map<std::string, pg::Error> errors;
-    if (!changes.empty()) {
-        Group all;
-        for (const RowChange& change : changes) {
-            all.push_back(&change);
-        }
+    Group all;
+    for (const RowChange& change : changes) {
+        all.push_back(&change);
+    }
+    if (all.empty()) {
+        return errors;
+    }
+    if (link.apply.empty()) {
         write_divided(link, all, errors);
+        return errors;
+    }
+    check_function(link);
+    bool too_long = false;
+    for (const RowChange* change : all) {
+        if (too_long) {
+            errors.emplace(change->record, not_called(link));
+            continue;
+        }
+        write_divided(link, {change}, errors);
+        const auto error = errors.find(change->record);
+        too_long = error != errors.end() && took_too_long(error->second);
     }
     return errors;
 }

@@ -18,6 +18,10 @@ struct RowChange {
     record::Fields fields;
     // For each of the link's children, the one whose row gets its fields; empty: each its own.
     std::vector<std::size_t> child_rows;
+    // For a link's own function: where they come from, and what the CRM has, parallel to the
+    // layout.
+    std::string mailbox;
+    record::Values before;
 };
 
 // Takes the rows of these records, and their child rows, for this transaction; those that somebody
@@ -25,7 +29,8 @@ struct RowChange {
 // cannot be taken: all are returned.
 std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::TextArray& records);
 
-// In the current transaction. Returns why records could not be written, by record.
+// In the current transaction. Returns why records could not be written, by record;
+// ERRCODE_LOCK_NOT_AVAILABLE: not now.
 std::map<std::string, pg::Error> write_rows(const LinkConfiguration& link,
                                             const std::vector<RowChange>& changes);
 
