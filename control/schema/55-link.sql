@@ -189,6 +189,30 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_parameters(text, crmsync.link) IS 'refuses parameters that do not fit the kind of target, and missing ones';
 
+-- Of a link that is not stored yet the fields are not known, and say nothing.
+CREATE FUNCTION crmsync.check_modified_column(this crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    name text := this.options ->> 'modified_column';
+    type oid := CASE WHEN name IS NOT NULL THEN crmsync.check_column(crmsync.find_relation('source', this.source), name) END;
+    needed_by text := CASE WHEN this.conflict = 'newest_wins' THEN 'conflict newest_wins'
+                           ELSE (SELECT format('conflict newest_wins of property %s', min(m.property)) FROM crmsync.mapping m
+                                 WHERE m.link = this.id AND m.options ->> 'conflict' = 'newest_wins' HAVING count(*) > 0) END;
+BEGIN
+    IF crmsync.base_type(type) <> 'timestamptz'::regtype THEN
+        RAISE EXCEPTION 'column "%" of % has type %', name, this.source, format_type(type, NULL)
+            USING ERRCODE = 'datatype_mismatch',
+                  HINT = 'The option modified_column names a column of type timestamp with time zone.';
+    ELSIF needed_by IS NOT NULL AND name IS NULL THEN
+        RAISE EXCEPTION '% needs the option modified_column', needed_by
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'The column of the source that holds when a row was last changed: {"modified_column": "changed_at"}, for one.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_modified_column(crmsync.link) IS 'refuses an option modified_column that names no time, and newest_wins without one';
+
 CREATE FUNCTION crmsync.complete_link(this crmsync.link) RETURNS crmsync.link
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -213,6 +237,9 @@ BEGIN
         this.inbound_interval := interval '1 hour';
     END IF;
     this.key := crmsync.find_key(crmsync.find_relation('source', this.source), this.key);
+    IF target_kind <> 'ldap' THEN
+        PERFORM crmsync.check_modified_column(this);
+    END IF;
     IF this.audience IS NOT NULL THEN
         PERFORM crmsync.check_audience(crmsync.find_relation('audience', this.audience),
                                        crmsync.find_relation('source', this.source), this.key);

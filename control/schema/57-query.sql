@@ -170,6 +170,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN crmsync.build_source_query(link, '$1::text[]');
 COMMENT ON FUNCTION crmsync.source_query(integer) IS 'query for key and values of the records $1 (text[]), columns as in layout; NULL: the source or a child table is gone';
 
+-- To the second, as Exchange keeps it.
+CREATE FUNCTION crmsync.modified_query(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('SELECT r.%1$I::text AS key, CASE WHEN isfinite(r.%2$I) THEN floor(extract(epoch FROM r.%2$I))::bigint END AS modified '
+                  'FROM %3$s r WHERE r.%1$I = ANY ($1::text[]::%4$s[])',
+                  l.key, l.options ->> 'modified_column', l.source, crmsync.key_type(l.id))
+    FROM crmsync.link l
+    WHERE l.id = modified_query.link AND l.options ? 'modified_column'
+      AND crmsync.column_type(to_regclass(l.source), l.options ->> 'modified_column') IS NOT NULL;
+END;
+COMMENT ON FUNCTION crmsync.modified_query(integer) IS 'query for when each of the records $1 (text[]) was last changed; NULL: the link does not ask, or the column is gone';
+
 CREATE FUNCTION crmsync.key_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -292,6 +292,22 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_unmapped(crmsync.link, text, text, jsonb) IS 'refuses a property that is mapped to something else';
 
+-- A field that goes one way has nothing to decide.
+CREATE FUNCTION crmsync.check_field_conflict(this crmsync.link, works text, conflict text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF conflict IS NOT NULL AND works <> 'both' THEN
+        RAISE EXCEPTION 'option "conflict" is for mappings of direction both'
+            USING ERRCODE = 'invalid_parameter_value', HINT = format('This one is %s.', works);
+    ELSIF conflict = 'newest_wins' THEN
+        this.conflict := conflict;
+        PERFORM crmsync.check_modified_column(this);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_field_conflict(crmsync.link, text, text) IS 'refuses an option conflict of a mapping that has none to decide, or that needs what the link does not say';
+
 CREATE FUNCTION crmsync.map(
     link text, crm text, property text, direction text DEFAULT NULL, value_map jsonb DEFAULT NULL,
     fallback text DEFAULT NULL, inbound text DEFAULT NULL, options jsonb DEFAULT '{}')
@@ -325,6 +341,7 @@ BEGIN
         PERFORM crmsync.check_choices(this.object, property, value_map);
         PERFORM crmsync.check_exchange_inbound(this, crm, property, works, fallback, inbound);
         PERFORM crmsync.check_unmapped(this, property, crm, NULL);
+        PERFORM crmsync.check_field_conflict(this, works, options ->> 'conflict');
     END IF;
     INSERT INTO crmsync.mapping AS m (link, property, crm, direction, value_map, fallback, inbound, options)
     VALUES (this.id, map.property, map.crm, map.direction, map.value_map, map.fallback, map.inbound, map.options)

@@ -205,6 +205,12 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('GRANT %s (%I) ON TABLE %s TO %s;', wrong.privilege, wrong.crm, this.source, owner);
     END IF;
+    IF NOT has_column_privilege(owner, source, this.options ->> 'modified_column', 'SELECT') THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege SELECT on column % of %', owner, this.name,
+                        quote_ident(this.options ->> 'modified_column'), this.source
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT SELECT (%I) ON TABLE %s TO %s;', this.options ->> 'modified_column', this.source, owner);
+    END IF;
     SELECT e.event INTO wrong FROM pg_class c, (VALUES (4, 'INSERT'), (16, 'UPDATE')) AS e (bit, event)
     WHERE c.oid = source AND c.relkind = 'v'
       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0 AND t.tgtype & e.bit <> 0)

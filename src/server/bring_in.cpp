@@ -1,6 +1,7 @@
 #include "server/bring_in.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <map>
 #include <set>
@@ -14,6 +15,7 @@
 #include "server/held_values.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
+#include "server/modified_rows.h"
 #include "server/new_items.h"
 #include "server/query.h"
 #include "server/record_facts.h"
@@ -51,6 +53,7 @@ class Incoming {
     void find_moved(const std::vector<const Outcome*>& unknown);
     void take_new(const std::vector<const Outcome*>& unknown);
     void merge_all();
+    bool crm_is_newer(const Outcome& outcome, const std::string& key) const;
     bool merge(const Outcome& outcome, const std::string& key, const RecordFacts& record);
     void merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
                const std::string& mailbox, const sync::KnownItem& item);
@@ -68,6 +71,7 @@ class Incoming {
     const LinkConfiguration& link_;
     std::map<std::string, const Outcome*> by_record_;
     std::set<const Outcome*> adopted_;
+    std::map<std::string, std::chrono::sys_seconds> modified_;
     std::vector<Merged> merged_;
     pg::TextArray pending_;  // records that differ from what their items hold
     std::vector<ItemName> settled_;
@@ -207,8 +211,10 @@ void Incoming::merge_all() {
     if (records.empty()) {
         return;
     }
+    pg::TextArray rows = lock_rows(link_, records);
+    modified_ = modified_rows(link_, rows);
     PendingRecords locked;
-    for (std::string& record : lock_rows(link_, records)) {
+    for (std::string& record : rows) {
         locked.try_emplace(std::move(record));
     }
     const Facts facts = read_facts(configuration_, link_, std::move(locked), NewMailboxes::stored);
@@ -221,6 +227,15 @@ void Incoming::merge_all() {
             postponed_.push_back(name_of(*outcome));
         }
     }
+}
+
+// Who does not say when is older. In the same second the CRM counts as newer.
+bool Incoming::crm_is_newer(const Outcome& outcome, const std::string& key) const {
+    if (!outcome.held.modified) {
+        return true;
+    }
+    const auto row = modified_.find(key);
+    return row != modified_.end() && row->second >= *outcome.held.modified;
 }
 
 // False: it has to wait.
@@ -250,7 +265,10 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     const record::Values shadow = item.shadow.value_or(record::Values(layout.size()));
     InOneOrder sides = in_one_order(link_, shadow, record.desired->values, held.values);
     Merged merged{&outcome, key, {}, {}, {}, {}, adopted_.contains(&outcome)};
-    merged.merge = record::merge({.object = link_.rules.object, .outbound = true, .inbound = true},
+    merged.merge = record::merge({.object = link_.rules.object,
+                                  .outbound = true,
+                                  .inbound = true,
+                                  .crm_is_newer = crm_is_newer(outcome, key)},
                                  layout, link_.rules.fields, shadow, sides.crm, sides.held);
     merged.shadow = merged.merge.shadow;
     // What still has to go out must differ from the shadow until it has.

@@ -286,8 +286,16 @@ void read_inbound(LinkConfiguration& link) {
             field.fallback = place_of(link, fallback);
         }
     }
-    link.audience_in_query =
-        pg::query("SELECT crmsync.audience_in_query($1)", link.id).string(0, 0);
+    const pg::Rows queries = pg::query(
+        "SELECT crmsync.audience_in_query($1), coalesce(crmsync.modified_query($1), ''), "
+        "l.options ? 'modified_column' FROM crmsync.link l WHERE l.id = $1",
+        link.id);
+    link.audience_in_query = queries.string(0, 0);
+    link.modified_query = queries.string(0, 1);
+    if (queries.boolean(0, 2) && link.modified_query.empty()) {
+        link.problem = "the column that the option modified_column names does not exist any more";
+        return;
+    }
     const pg::Rows match_on =
         pg::query("SELECT p FROM crmsync.link l, unnest(l.match_on) p WHERE l.id = $1", link.id);
     for (std::uint64_t row = 0; row < match_on.size(); ++row) {

@@ -94,6 +94,7 @@ struct LinkConfiguration {
     std::string source_query;
     std::string audience_query;
     std::string audience_all_query;
+    std::string modified_query;   // when rows were changed last; empty: nobody asks
     std::string mailboxes_query;  // empty: whom the audience names takes part
     std::string problem;          // why the link cannot work
 };

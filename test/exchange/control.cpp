@@ -1,6 +1,7 @@
 #include "control.hpp"
 
 #include "content.hpp"
+#include "date_time.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -80,6 +81,10 @@ json change_server(Service& service, const json& wanted) {
         wanted.value("property_sets_as_guid", settings.property_sets_as_guid.load());
     settings.request_ms = wanted.value("request_ms", settings.request_ms.load());
     settings.item_ms = wanted.value("item_ms", settings.item_ms.load());
+    if (wanted.contains("clock_ahead"))
+        shift_clock(std::chrono::seconds(wanted["clock_ahead"].get<long>()));
+    if (wanted.contains("sends_date"))
+        settings.sends_date = wanted["sends_date"].get<bool>();
     if (wanted.value("revoke_tokens", false))
         service.authentication.revoke_tokens();
     if (wanted.contains("password"))

@@ -191,16 +191,41 @@ struct Decision {
 class Conflicting : public testing::TestWithParam<Decision> {};
 
 TEST_P(Conflicting, IsDecidedByThePolicyOfTheField) {
-    Link link{"home_phone"};
+    for (const Write write : {Write::changed, Write::all}) {
+        Link link{"home_phone"};
+        link.policies[0] = {.write = write, .conflict = GetParam().policy};
+        MergeContext context = both_ways;
+        context.crm_is_newer = GetParam().crm_is_newer;
+        const Merge merge = link.merge({"1"}, {"2"}, {"3"}, context);
+        ASSERT_EQ(merge.conflicts.size(), 1u);
+        EXPECT_EQ(merge.conflicts[0].crm_won, GetParam().crm_wins);
+        EXPECT_EQ(merge.to_target.size(), GetParam().crm_wins ? 1u : 0u);
+        EXPECT_EQ(merge.to_crm.size(), GetParam().crm_wins ? 0u : 1u);
+        EXPECT_EQ(merge.shadow, Values{GetParam().crm_wins ? "2" : "3"});
+    }
+}
+
+TEST_P(Conflicting, FieldsAreDecidedOneByOne) {
+    Link link{"home_phone", "mobile_phone"};
     link.policies[0].conflict = GetParam().policy;
+    link.policies[1].conflict = Conflict::target_wins;
+    MergeContext context = both_ways;
+    context.crm_is_newer = GetParam().crm_is_newer;
+    const Merge merge = link.merge({"1", "1"}, {"2", "2"}, {"3", "3"}, context);
+    EXPECT_EQ(merge.shadow, (Values{GetParam().crm_wins ? "2" : "3", "3"}));
+    EXPECT_EQ(written(merge.to_crm)["mobile_phone"], "3");
+    EXPECT_EQ(merge.to_target.size(), GetParam().crm_wins ? 1u : 0u);
+}
+
+TEST_P(Conflicting, IfEmptyLeavesNothingToDecide) {
+    Link link{"home_phone"};
+    link.policies[0] = {.write = Write::if_empty, .conflict = GetParam().policy};
     MergeContext context = both_ways;
     context.crm_is_newer = GetParam().crm_is_newer;
     const Merge merge = link.merge({"1"}, {"2"}, {"3"}, context);
-    ASSERT_EQ(merge.conflicts.size(), 1u);
-    EXPECT_EQ(merge.conflicts[0].crm_won, GetParam().crm_wins);
-    EXPECT_EQ(merge.to_target.size(), GetParam().crm_wins ? 1u : 0u);
-    EXPECT_EQ(merge.to_crm.size(), GetParam().crm_wins ? 0u : 1u);
-    EXPECT_EQ(merge.shadow, Values{GetParam().crm_wins ? "2" : "3"});
+    EXPECT_TRUE(merge.conflicts.empty());
+    EXPECT_TRUE(merge.to_target.empty());
+    EXPECT_EQ(written(merge.to_crm), (Written{{"home_phone", "3"}}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Policies, Conflicting,

@@ -325,9 +325,9 @@ std::string_view item_element(Object object) {
     return "Item";
 }
 
-std::string read_modified(pugi::xml_node item) {
+std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item) {
     const auto at = record::read_time(text_of(child(item, "LastModifiedTime")));
-    return at ? record::timestamp_text(at->utc()) : std::string();
+    return at ? std::optional(at->utc()) : std::nullopt;
 }
 
 bool read_private(pugi::xml_node item) {

@@ -2,6 +2,8 @@
 // UpdateItem, and back again from an answer.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <pugixml.hpp>
 #include <string>
 
@@ -24,8 +26,8 @@ std::vector<record::Value> read_values(pugi::xml_node item, const record::Layout
 // The local name of the element that an item of this kind is.
 std::string_view item_element(record::Object object);
 
-// When the item was last changed, a canonical timestamp; empty: the server does not say.
-std::string read_modified(pugi::xml_node item);
+// When the item was last changed, by the server's clock; nullopt: it does not say.
+std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item);
 
 // Whether its user keeps the item to himself.
 bool read_private(pugi::xml_node item);

@@ -1,0 +1,43 @@
+-- The rules of a link: what newest_wins needs, and what is refused.
+\set SHOW_CONTEXT never
+SET client_min_messages = notice;
+CREATE EXTENSION crmsync;
+CREATE ROLE regress_crmsync_owner;
+CREATE ROLE regress_crmsync_reader;
+CREATE SCHEMA crm AUTHORIZATION regress_crmsync_owner;
+SET ROLE regress_crmsync_owner;
+CREATE TABLE crm.person (id serial PRIMARY KEY, first_name text, last_name text, mail text, mailbox text, changed_at timestamptz, changed_on timestamp);
+CREATE TABLE crm.audience (record integer, mailbox text);
+GRANT USAGE ON SCHEMA crm TO regress_crmsync_reader;
+GRANT SELECT (id, first_name, last_name), INSERT, UPDATE ON crm.person TO regress_crmsync_reader;
+GRANT SELECT ON crm.audience TO regress_crmsync_reader;
+RESET ROLE;
+SELECT crmsync.create_target('exchange', 'ews', 'https://exchange.invalid/EWS/Exchange.asmx', 'basic', 'svc', 'file:exchange');
+SELECT crmsync.pause_target('exchange');
+\set link '\'people\', \'exchange\', \'contact\', \'crm.person\', audience => \'crm.audience\', direction => \'both\', owner => \'regress_crmsync_reader\''
+
+-- newest_wins and its column
+SELECT crmsync.create_link(:link, conflict => 'newest_wins');
+SELECT crmsync.create_link(:link, conflict => 'newest_wins', options => '{"modified_column": "changed"}');
+SELECT crmsync.create_link(:link, conflict => 'newest_wins', options => '{"modified_column": "changed_on"}');
+SELECT crmsync.create_link(:link, conflict => 'newest_wins', options => '{"modified_column": "changed_at"}');
+SELECT conflict, options FROM crmsync.links;
+SELECT crmsync.alter_link('people', reset => '{modified_column}');
+SELECT crmsync.map('people', 'first_name', 'given_name', options => '{"conflict": "newest_wins"}');
+SELECT crmsync.map('people', '(upper(r.last_name))', 'nickname', options => '{"conflict": "crm_wins"}');
+SELECT crmsync.map('people', 'last_name', 'surname', options => '{"conflict": "oldest_wins"}');
+SELECT crmsync.map('people', 'last_name', 'surname', direction => 'outbound', options => '{"conflict": "crm_wins"}');
+SELECT crmsync.enable_link('people');
+GRANT SELECT (changed_at) ON crm.person TO regress_crmsync_reader;
+SELECT relation, how FROM crmsync.enable_link('people');
+SELECT crmsync.alter_link('people', reset => '{conflict,modified_column}');
+SELECT crmsync.map('people', 'first_name', 'given_name');
+SELECT crmsync.alter_link('people', reset => '{conflict,modified_column}');
+SELECT crmsync.map('people', 'first_name', 'given_name', options => '{"conflict": "newest_wins"}');
+SELECT conflict, options FROM crmsync.links;
+SELECT crmsync.drop_link('people');
+
+DROP EXTENSION crmsync;
+DROP SCHEMA crm CASCADE;
+DROP ROLE regress_crmsync_owner;
+DROP ROLE regress_crmsync_reader;
