@@ -37,6 +37,34 @@ SELECT crmsync.map('people', 'first_name', 'given_name', options => '{"conflict"
 SELECT conflict, options FROM crmsync.links;
 SELECT crmsync.drop_link('people');
 
+-- direction inbound
+CREATE TABLE crm.mailboxes (mailbox text, enabled boolean);
+GRANT SELECT ON crm.mailboxes TO regress_crmsync_reader;
+\set link '\'people\', \'exchange\', \'contact\', \'crm.person\', direction => \'inbound\', owner => \'regress_crmsync_reader\''
+SELECT crmsync.create_link(:link, audience => 'crm.audience', mailboxes => 'crm.mailboxes');
+SELECT crmsync.create_link(:link);
+SELECT crmsync.create_link(:link, mailboxes => 'crm.mailboxes', conflict => 'target_wins');
+SELECT crmsync.create_link(:link, mailboxes => 'crm.mailboxes', match_on => '{surname}', inbound_interval => '30 s');
+SELECT crmsync.map('people', '(upper(r.last_name))', 'surname');
+SELECT crmsync.map('people', 'last_name', 'surname', direction => 'both');
+SELECT crmsync.map('people', 'last_name', 'surname', options => '{"conflict": "target_wins"}');
+SELECT crmsync.map('people', 'last_name', 'surname');
+SELECT relation, how FROM crmsync.enable_link('people');
+SELECT link, state, direction FROM crmsync.status;
+SELECT * FROM crmsync.plan('people');
+SELECT crmsync.alter_link('people', direction => 'both');
+SELECT crmsync.drop_link('people');
+-- What was made for both directions and is altered.
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', direction => 'both', owner => 'regress_crmsync_reader');
+SELECT crmsync.map('people', 'first_name', 'given_name', direction => 'inbound');
+SELECT crmsync.map('people', 'last_name', 'surname', direction => 'outbound');
+SELECT crmsync.alter_link('people', direction => 'inbound', mailboxes => 'crm.mailboxes', reset => '{audience}');
+SELECT crmsync.enable_link('people');
+SELECT crmsync.map('people', 'last_name', 'surname');
+SELECT property, direction FROM crmsync.mappings ORDER BY property;
+SELECT relation, how FROM crmsync.enable_link('people');
+SELECT crmsync.drop_link('people');
+
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner;

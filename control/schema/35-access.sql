@@ -90,6 +90,14 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.find_target(text, text) IS 'the target of this name, for a caller who has this level at all links';
 
+-- Links of direction inbound are of two kinds: mailboxes are read by the resident worker, directories in runs.
+CREATE FUNCTION crmsync.is_import(this crmsync.link) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (SELECT FROM crmsync.target t WHERE t.name = (this).target AND t.kind = 'ldap');
+END;
+COMMENT ON FUNCTION crmsync.is_import(crmsync.link) IS 'whether a link imports a directory';
+
 CREATE FUNCTION crmsync.not_supported(what text, hint text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -165,13 +165,24 @@ BEGIN
             PERFORM crmsync.not_supported('outbound_interval', 'Changes go out at once.');
         ELSIF this.direction = 'outbound' AND this.match_on <> '{}' THEN
             PERFORM crmsync.not_supported('match_on for links of direction outbound', 'Mailboxes are read with direction both.');
+        ELSIF this.direction = 'inbound' AND this.conflict <> 'crm_wins' THEN
+            RAISE EXCEPTION 'a link of direction inbound has no conflict to decide'
+                USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The CRM takes the mailbox''s values.';
         ELSIF this.direction = 'outbound' AND this.conflict <> 'crm_wins' THEN
             PERFORM crmsync.not_supported(format('conflict %s for links of direction outbound', this.conflict),
                                           'Mailboxes are read with direction both.');
         END IF;
         PERFORM crmsync.check_exchange_property(this, p, 'both') FROM unnest(this.match_on) p;
         PERFORM crmsync.check_apply(this) WHERE this.apply IS NOT NULL;
-        IF this.audience IS NULL THEN
+        IF this.direction = 'inbound' AND this.audience IS NOT NULL THEN
+            RAISE EXCEPTION 'a link of direction inbound has no audience'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'It writes to nobody; the parameter mailboxes says whose folders are read.';
+        ELSIF this.direction = 'inbound' AND this.mailboxes IS NULL THEN
+            RAISE EXCEPTION 'a link of direction inbound needs mailboxes'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Name a relation with the column mailbox (SMTP address): those whose folders are read.';
+        ELSIF this.direction <> 'inbound' AND this.audience IS NULL THEN
             RAISE EXCEPTION 'a link to Exchange needs an audience'
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'Name a relation with the columns record (key of the source) and mailbox (SMTP address).';

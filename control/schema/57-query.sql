@@ -28,11 +28,11 @@ CREATE FUNCTION crmsync.layout(link integer) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT m.property
-    FROM crmsync.mapping_in_force(layout.link) m JOIN crmsync.link l ON l.id = m.link
-    WHERE coalesce(m.direction, l.direction) IN ('outbound', 'both') AND m.property <> '@none'
+    FROM crmsync.mapping_in_force(layout.link) m
+    WHERE m.property NOT IN ('@none', '@mailbox')
     ORDER BY length(m.property), m.property COLLATE "C";
 END;
-COMMENT ON FUNCTION crmsync.layout(integer) IS 'properties that go out, in the order of the columns of source_query';
+COMMENT ON FUNCTION crmsync.layout(integer) IS 'properties of which both sides may have values, in the order of the columns of source_query';
 
 -- The form that value_expression gives a value, turned back.
 CREATE FUNCTION crmsync.column_expression(source oid, crm text, inbound text, parameter text) RETURNS text
@@ -151,8 +151,7 @@ BEGIN ATOMIC
                                      '' ORDER BY m.n)
                    FROM (SELECT m.crm, m.child, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C") AS n
                          FROM crmsync.mapping_in_force(l.id) m
-                         WHERE coalesce(m.direction, l.direction) IN ('outbound', 'both')
-                           AND m.property <> '@none') m
+                         WHERE m.property NOT IN ('@none', '@mailbox')) m
                    LEFT JOIN crmsync.children(l.id) c ON c.child = m.child),
                   l.source,
                   (SELECT string_agg(format(' LEFT JOIN LATERAL (%s) c%s ON true',

@@ -258,8 +258,6 @@ BEGIN
     ELSIF for_new_rows AND fallback IS NOT NULL THEN
         RAISE EXCEPTION 'property % is never absent, and needs no fallback', property
             USING ERRCODE = 'invalid_parameter_value';
-    ELSIF direction = 'inbound' AND NOT for_new_rows THEN
-        PERFORM crmsync.not_supported('a mapping of direction inbound in a link of direction both');
     END IF;
     IF inbound IS NOT NULL THEN
         PERFORM crmsync.check_inbound(this, crm, property, inbound);
@@ -337,7 +335,7 @@ BEGIN
     ELSE
         direction := coalesce(direction, CASE WHEN property IN ('@mailbox', '@none') THEN 'inbound' END);
         works := coalesce(direction, CASE WHEN crm LIKE '(%' THEN 'outbound' ELSE works END);
-        PERFORM crmsync.check_exchange_property(this, property, coalesce(direction, 'outbound'));
+        PERFORM crmsync.check_exchange_property(this, property, coalesce(direction, nullif(this.direction, 'both'), 'outbound'));
         PERFORM crmsync.check_choices(this.object, property, value_map);
         PERFORM crmsync.check_exchange_inbound(this, crm, property, works, fallback, inbound);
         PERFORM crmsync.check_unmapped(this, property, crm, NULL);
@@ -380,7 +378,7 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'admin');
 BEGIN
-    IF this.direction <> 'inbound' OR NOT this.options ? 'memberships' THEN
+    IF NOT this.options ? 'memberships' THEN
         RAISE EXCEPTION 'link "%" imports no memberships', link
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Set the option memberships of an LDAP link first: {"table": relation, "user": column, "group": column}.';
@@ -476,7 +474,7 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'admin');
 BEGIN
-    IF this.direction = 'inbound' THEN
+    IF crmsync.is_import(this) THEN
         RAISE EXCEPTION 'link "%" is inbound only and watches nothing', link USING ERRCODE = 'invalid_parameter_value';
     ELSIF relation IS NULL THEN
         RAISE EXCEPTION 'watch needs a relation' USING ERRCODE = 'invalid_parameter_value';

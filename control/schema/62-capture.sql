@@ -96,7 +96,7 @@ CREATE FUNCTION crmsync.link_reads(this crmsync.link) RETURNS SETOF crmsync.read
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF this.direction = 'inbound' THEN
+    IF crmsync.is_import(this) THEN
         RETURN QUERY
             SELECT d.*, 'values'
             FROM crmsync.mapping m,
@@ -355,7 +355,7 @@ BEGIN ATOMIC
         UNION ALL
         SELECT 'it has no triggers'
         FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target
-        WHERE l.id = capture_problem.link AND l.enabled AND l.direction <> 'inbound'
+        WHERE l.id = capture_problem.link AND l.enabled AND t.kind <> 'ldap'
           AND NOT EXISTS (SELECT FROM captured)
     ) problems;
 END;

@@ -181,6 +181,12 @@ BEGIN
         RAISE EXCEPTION 'match_on names %, which is not mapped', wrong.p
             USING ERRCODE = 'invalid_parameter_value', HINT = 'It names properties, as crmsync.map maps them.';
     END IF;
+    SELECT m.property, m.crm INTO wrong FROM crmsync.mapping m
+    WHERE m.link = this.id AND this.direction = 'inbound' AND (m.crm LIKE '(%' OR m.direction <> 'inbound') ORDER BY 1, 2 LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'link "%" is inbound, and the mapping of % to % is not', this.name, wrong.crm, wrong.property
+            USING ERRCODE = 'invalid_parameter_value', HINT = format('Call crmsync.unmap(%L, %L).', this.name, wrong.property);
+    END IF;
     SELECT m.fallback INTO wrong FROM crmsync.mapping m
     WHERE m.link = this.id AND m.fallback NOT LIKE '''%'
       AND m.fallback NOT IN (SELECT o.property FROM crmsync.mapping o WHERE o.link = this.id) LIMIT 1;
@@ -221,7 +227,7 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_inbound_link(crmsync.link) IS 'refuses a link of direction both whose owner may not write, or whose match_on or fallbacks are not mapped';
+COMMENT ON FUNCTION crmsync.check_inbound_link(crmsync.link) IS 'refuses a link that reads mailboxes whose owner may not write, or whose match_on or fallbacks are not mapped';
 
 CREATE FUNCTION crmsync.check_mapped(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -322,12 +328,12 @@ BEGIN
     PERFORM crmsync.check_mapped(this);
     reads := ARRAY(SELECT r FROM crmsync.link_reads(this) r);
     PERFORM crmsync.check_rights(this, reads);
-    IF this.direction = 'inbound' THEN
+    IF crmsync.is_import(this) THEN
         PERFORM crmsync.check_import(this);
     ELSE
         PERFORM crmsync.warn_unseen(this, reads);
         PERFORM crmsync.warn_unindexed(this);
-        IF this.direction = 'both' THEN
+        IF this.direction <> 'outbound' THEN
             PERFORM crmsync.check_inbound_link(this);
             RAISE NOTICE 'link "%" makes rows of % of what users have in their mailboxes, and of what they make', this.name, this.source
                 USING HINT = 'Private items stay out (option inbound_private); match_on recognises what the CRM has already.';

@@ -147,7 +147,7 @@ DECLARE
     done boolean;
 BEGIN
     LOOP
-        IF this.direction = 'inbound' THEN
+        IF crmsync.is_import(this) THEN
             done := crmsync.is_imported(this.id, started) OR crmsync.import_obstacle(this.id) IS NOT NULL;
         ELSE
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
@@ -195,7 +195,7 @@ BEGIN
         PERFORM crmsync.wait_for(this, only_in, goal, called + wait);
     END IF;
     obstacle := crmsync.import_obstacle(this.id);
-    IF this.direction = 'inbound' AND obstacle IS NOT NULL THEN
+    IF crmsync.is_import(this) AND obstacle IS NOT NULL THEN
         RAISE WARNING 'link "%" imports nothing: %', link, obstacle
             USING HINT = CASE WHEN obstacle LIKE 'target %' THEN format('Mend it, then SELECT crmsync.resume_target(%L);', this.target)
                               ELSE format('Call crmsync.enable_link(%L).', link) END;
@@ -232,13 +232,13 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_mailbox(crmsync.link, text) IS 'id of a mailbox of the link, which must exist unless NULL is asked for';
 
--- A mailbox that nothing was written to yet is known to the audience only.
+-- A mailbox that nothing was written to yet is known to the audience only, or to the relation of mailboxes.
 CREATE FUNCTION crmsync.check_address(this crmsync.link, mailbox text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted text := lower(btrim(mailbox));
-    in_audience text := 'SELECT 1 FROM (' || crmsync.audience_all_query(this.id) || ') AS a (record, mailbox) WHERE a.mailbox = '
+    in_audience text := 'SELECT 1 FROM (' || coalesce(crmsync.audience_all_query(this.id), crmsync.mailboxes_query(this.id)) || ') AS a WHERE a.mailbox = '
                         || quote_literal(wanted) || ' LIMIT 1';
 BEGIN
     IF NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = wanted)
@@ -274,8 +274,8 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator', retired => true);
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
-    waiting bigint := CASE this.direction
-        WHEN 'inbound' THEN (SELECT coalesce(sum(h.items), 0) FROM crmsync.held h WHERE h.link = this.id AND h.confirmed IS NULL)
+    waiting bigint := CASE crmsync.is_import(this)
+        WHEN true THEN (SELECT coalesce(sum(h.items), 0) FROM crmsync.held h WHERE h.link = this.id AND h.confirmed IS NULL)
         ELSE (SELECT count(*) FROM crmsync.to_delete i
               WHERE i.link = this.id AND i.mailbox = coalesce(only_mailbox, i.mailbox) AND NOT i.confirmed) END;
 BEGIN
@@ -306,7 +306,7 @@ BEGIN ATOMIC
 
     UPDATE crmsync.target_state t SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
     FROM unnest(requests) r, crmsync.link l
-    WHERE r.record IS NULL AND l.id = r.link AND l.direction = 'inbound' AND t.target = l.target AND t.code IS NOT NULL;
+    WHERE r.record IS NULL AND l.id = r.link AND crmsync.is_import(l) AND t.target = l.target AND t.code IS NOT NULL;
 
     UPDATE crmsync.arrival a SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL
     FROM unnest(requests) r, crmsync.mailbox m
@@ -318,7 +318,7 @@ BEGIN ATOMIC
     -- What could not be imported is noted until an import has met it again.
     WITH removed AS (
         DELETE FROM crmsync.failure f USING unnest(requests) r, crmsync.link l
-        WHERE l.id = r.link AND l.direction <> 'inbound'
+        WHERE l.id = r.link AND NOT crmsync.is_import(l)
           AND f.link = r.link AND f.mailbox = coalesce(r.mailbox, f.mailbox) AND f.record = coalesce(r.record, f.record)
         RETURNING f.link, f.record)
     INSERT INTO crmsync.pending AS p (link, tier, record)
@@ -333,7 +333,7 @@ CREATE FUNCTION crmsync.carry_out_confirmations(requests crmsync.request[]) RETU
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH meant AS MATERIALIZED (
-        SELECT r.* FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND l.direction <> 'inbound'
+        SELECT r.* FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT crmsync.is_import(l)
         WHERE r.items >= (SELECT count(*) FROM crmsync.to_delete o
                           WHERE o.link = r.link AND o.mailbox = coalesce(r.mailbox, o.mailbox) AND NOT o.confirmed AND o.since <= r.at)
     ), surplus AS (
@@ -373,7 +373,7 @@ BEGIN
     -- An import that has failed is tried at once; others have their time.
     UPDATE crmsync.link_state s SET next_attempt = NULL
     FROM unnest(requests) r, crmsync.link l
-    WHERE r.action = 'resume' AND l.target = r.target AND l.direction = 'inbound' AND s.link = l.id AND s.attempts > 0;
+    WHERE r.action = 'resume' AND l.target = r.target AND crmsync.is_import(l) AND s.link = l.id AND s.attempts > 0;
     PERFORM crmsync.request_sync(r.link) FROM unnest(requests) r WHERE r.link IS NOT NULL;
 END;
 $$;
@@ -411,7 +411,7 @@ DECLARE
     present integer := (SELECT count(*) FROM crmsync.item i
                         WHERE i.link = this.id AND i.record = forget.record AND i.state NOT IN ('gone', 'absent'));
 BEGIN
-    IF present > 0 AND this.direction <> 'inbound' THEN
+    IF present > 0 AND NOT crmsync.is_import(this) THEN
         RAISE EXCEPTION 'record % of link "%" still is in % mailboxes', quote_literal(record), link, present
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Delete it in the CRM, or take it out of the audience, and wait until it is gone.';

@@ -127,8 +127,8 @@ DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator', retired => true);
     address text := lower(btrim(mailbox));
 BEGIN
-    IF this.direction = 'inbound' THEN
-        PERFORM crmsync.not_supported('why for an inbound link', 'See the views crmsync.items and crmsync.failures.');
+    IF crmsync.is_import(this) THEN
+        PERFORM crmsync.not_supported('why for an import', 'See the views crmsync.items and crmsync.failures.');
     ELSIF record IS NULL OR mailbox IS NULL THEN
         RAISE EXCEPTION 'why needs a record and a mailbox' USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -140,7 +140,7 @@ BEGIN
     IF NOT this.retired THEN
         RETURN QUERY SELECT w.* FROM crmsync.why_record(this, record) w;
         RETURN QUERY SELECT w.* FROM crmsync.why_children(this, record) w;
-        RETURN QUERY SELECT w.* FROM crmsync.why_audience(this, record, address) w;
+        RETURN QUERY SELECT w.* FROM crmsync.why_audience(this, record, address) w WHERE this.audience IS NOT NULL;
         RETURN QUERY SELECT w.* FROM crmsync.why_takes_part(this, address) w;
     END IF;
     RETURN QUERY SELECT w.* FROM crmsync.why_known(this, record, address) w;

@@ -145,7 +145,8 @@ CREATE VIEW crmsync.leaving AS
 SELECT i.link, CASE WHEN i.confirmed OR s.held IS NULL THEN 'delete' ELSE 'delete held' END AS kind,
        pg_catalog.count(*) AS items, pg_catalog.min(i.since) AS oldest
 FROM crmsync.to_delete i
-JOIN crmsync.link l ON l.id = i.link AND l.direction <> 'inbound'
+JOIN crmsync.link l ON l.id = i.link
+JOIN crmsync.target t ON t.name = l.target AND t.kind <> 'ldap'
 LEFT JOIN crmsync.link_state s ON s.link = i.link
 GROUP BY 1, 2
 UNION ALL
@@ -167,7 +168,8 @@ GROUP BY h.link
 UNION ALL
 SELECT i.link, 'grace', pg_catalog.count(*) - coalesce(pg_catalog.max(h.items), 0), pg_catalog.min(i.since)
 FROM crmsync.item i
-JOIN crmsync.link l ON l.id = i.link AND l.direction = 'inbound'
+JOIN crmsync.link l ON l.id = i.link
+JOIN crmsync.target t ON t.name = l.target AND t.kind = 'ldap'
 LEFT JOIN crmsync.held h ON h.link = i.link AND h.kind = 'vanished'
 WHERE i.state = 'leaving'
 GROUP BY i.link
@@ -435,8 +437,9 @@ FROM (
     SELECT l.id, 'link', l.name, pg_catalog.concat_ws(' ', 'failing', s.code), s.last_error, s.last_error_at, 'It is tried again by itself.'
     FROM crmsync.link l
     JOIN crmsync.link_state s ON s.link = l.id
+    JOIN crmsync.target k ON k.name = l.target AND k.kind = 'ldap'
     LEFT JOIN crmsync.target_state t ON t.target = l.target
-    WHERE l.enabled AND l.direction = 'inbound' AND s.attempts > 2 AND s.broken IS NULL AND t.code IS NULL
+    WHERE l.enabled AND s.attempts > 2 AND s.broken IS NULL AND t.code IS NULL
     UNION ALL
     SELECT l.id, 'link', l.name, s.held, NULL,
            coalesce(h.since, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving')),

@@ -67,7 +67,7 @@ bool note_met_mailboxes(const LinkConfiguration& link) {
         "AND m.sync_state IS NOT NULL AND m.listing IS NULL AND NOT EXISTS "
         "(SELECT FROM crmsync.arrival a WHERE a.mailbox = m.id AND a.code IS NULL) RETURNING 1",
         link.id);
-    if (!met.empty()) {
+    if (!met.empty() && link.rules.outbound) {
         pg::query("SELECT crmsync.request_comparison($1, 'audience')", link.id);
     }
     return !met.empty();

@@ -245,6 +245,11 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
             return one.first->id == outcome.mailbox && one.first->takes_part &&
                    (one.second.item || (adopted_.contains(&outcome) && one.second.in_audience));
         });
+    if (record.exists && copy == record.copies.end() && adopted_.contains(&outcome) &&
+        link_.audience_query.empty()) {
+        merge(outcome, key, record, sync::KnownItem{});
+        return true;
+    }
     if (!record.exists || copy == record.copies.end()) {
         return false;
     }
@@ -266,7 +271,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     InOneOrder sides = in_one_order(link_, shadow, record.desired->values, held.values);
     Merged merged{&outcome, key, {}, {}, {}, {}, adopted_.contains(&outcome)};
     merged.merge = record::merge({.object = link_.rules.object,
-                                  .outbound = true,
+                                  .outbound = link_.rules.outbound,
                                   .inbound = true,
                                   .crm_is_newer = crm_is_newer(outcome, key)},
                                  layout, link_.rules.fields, shadow, sides.crm, sides.held);

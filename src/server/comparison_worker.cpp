@@ -72,7 +72,7 @@ LeftOut leave_out() {
 LeftOut read_audience(const LinkConfiguration& link, const std::string& query,
                       std::span<const pg::Parameter> parameters) {
     materialise(link, "crmsync_audience", "record text COLLATE \"C\", mailbox text COLLATE \"C\"",
-                query, parameters);
+                query.empty() ? "SELECT WHERE false" : query, parameters);
     const LeftOut left_out = leave_out();
     once("ANALYZE pg_temp.crmsync_audience", link.id);
     return left_out;
@@ -131,7 +131,7 @@ const std::string every =
 
 // Of the mailboxes kind the audience has only rows of those that have returned.
 std::string to_look_at(const LinkConfiguration& link, const std::string& kind) {
-    if (kind == "everything") {
+    if (kind == "everything" || link.audience_query.empty()) {
         return every;
     }
     std::string records = missing;

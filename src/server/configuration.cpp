@@ -148,7 +148,7 @@ void read_layout(LinkConfiguration& link) {
         "coalesce(m.options->>'write', l.write_fields), "
         "coalesce(m.options->>'conflict', l.conflict), "
         "CASE WHEN m.crm LIKE '(%' AND l.apply IS NULL THEN 'outbound' "
-        "ELSE coalesce(m.direction, l.direction) END "
+        "ELSE coalesce(m.direction, l.direction) END, m.inbound IS NULL AND l.apply IS NULL "
         "FROM crmsync.layout($1) WITH ORDINALITY AS p(property, position) "
         "JOIN crmsync.link l ON l.id = $1 "
         "JOIN crmsync.mapping_in_force($1) m ON m.property = p.property "
@@ -166,7 +166,8 @@ void read_layout(LinkConfiguration& link) {
             link.rules.layout.push_back(property);
             link.rules.fields.push_back({.write = write_from_name(rows.text(row, 4)),
                                          .conflict = conflict_from_name(rows.text(row, 5)),
-                                         .access = access_from_name(rows.text(row, 6))});
+                                         .access = access_from_name(rows.text(row, 6)),
+                                         .exact = rows.boolean(row, 7)});
             link.value_maps.emplace_back();
         }
         if (rows.boolean(row, 1)) {
@@ -193,14 +194,14 @@ void read_queries(LinkConfiguration& link) {
     const pg::Rows rows = pg::query(
         "SELECT crmsync.source_query($1), crmsync.audience_query($1), "
         "crmsync.audience_all_query($1), coalesce(crmsync.mailboxes_query($1), ''), "
-        "l.mailboxes IS NOT NULL FROM crmsync.link l WHERE l.id = $1",
+        "l.mailboxes IS NOT NULL, l.audience IS NOT NULL FROM crmsync.link l WHERE l.id = $1",
         link.id);
     link.source_query = rows.string(0, 0);
     link.audience_query = rows.string(0, 1);
     link.audience_all_query = rows.string(0, 2);
     link.mailboxes_query = rows.string(0, 3);
     for (int query = 0; query < 3; ++query) {
-        if (rows.is_null(0, query)) {
+        if (rows.is_null(0, query) && (query == 0 || rows.boolean(0, 5))) {
             link.problem =
                 "the source, its key, a child table or the audience does not exist any more";
         }
@@ -287,11 +288,14 @@ void read_inbound(LinkConfiguration& link) {
         }
     }
     const pg::Rows queries = pg::query(
-        "SELECT crmsync.audience_in_query($1), coalesce(crmsync.modified_query($1), ''), "
-        "l.options ? 'modified_column' FROM crmsync.link l WHERE l.id = $1",
+        "SELECT coalesce(crmsync.audience_in_query($1), ''), "
+        "coalesce(crmsync.modified_query($1), ''), "
+        "l.options ? 'modified_column', coalesce(crmsync.key_query($1), '') "
+        "FROM crmsync.link l WHERE l.id = $1",
         link.id);
     link.audience_in_query = queries.string(0, 0);
     link.modified_query = queries.string(0, 1);
+    link.key_query = queries.string(0, 3);
     if (queries.boolean(0, 2) && link.modified_query.empty()) {
         link.problem = "the column that the option modified_column names does not exist any more";
         return;
@@ -377,9 +381,9 @@ Configuration read_configuration(const std::string& link_name) {
         "l.on_crm_delete, l.on_target_delete, l.on_audience_loss, "
         "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
         "extract(epoch FROM l.inbound_interval)::bigint, "
-        "coalesce((l.options->>'hard_delete')::boolean, false), l.direction = 'both', "
+        "coalesce((l.options->>'hard_delete')::boolean, false), l.direction <> 'outbound', "
         "coalesce(l.options->>'inbound_private', 'skip') <> 'skip', "
-        "l.enabled, l.retired, l.enabled OR l.name = $1 "
+        "l.enabled, l.retired, l.enabled OR l.name = $1, l.direction <> 'inbound' "
         "FROM crmsync.link l WHERE l.name = $1 OR l.id IN (SELECT s.link FROM crmsync.served s) "
         "ORDER BY l.id",
         std::string_view(link_name));
@@ -392,6 +396,7 @@ Configuration read_configuration(const std::string& link_name) {
         link.owner = role_oid(links.string(row, 4));
         link.folder = links.string(row, 5);
         link.rules.policy = policy_of(links, row, 6);
+        link.rules.outbound = links.boolean(row, 19);
         link.guard.max_deletes = number_or(links, row, 9, 500);
         link.guard.max_delete_percent = number_or(links, row, 10, 25);
         link.guard.min_deletes = number_or(links, row, 11, 20);

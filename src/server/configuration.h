@@ -92,7 +92,8 @@ struct LinkConfiguration {
     bool brings_private = false;        // items that their users show to nobody come in, too
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout
     std::string source_query;
-    std::string audience_query;
+    std::string key_query;       // all records; of an inbound link
+    std::string audience_query;  // empty: there is no audience, and nothing is created
     std::string audience_all_query;
     std::string modified_query;   // when rows were changed last; empty: nobody asks
     std::string mailboxes_query;  // empty: whom the audience names takes part

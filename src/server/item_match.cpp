@@ -73,6 +73,13 @@ void Matcher::read_audience(const std::vector<ItemToMatch>& items) {
     for (const ItemToMatch& item : items) {
         addresses.push_back(item.address);
     }
+    if (link_.audience_query.empty()) {  // any record may be anywhere
+        const pg::Rows all = pg::query_as(link_.owner, link_.key_query);
+        for (std::uint64_t row = 0; row < all.size(); ++row) {
+            audience_[all.string(row, 0)];
+        }
+        return;
+    }
     const pg::Rows rows = pg::query_as(link_.owner, link_.audience_in_query, &addresses);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         audience_[rows.string(row, 0)].insert(rows.string(row, 1));
@@ -135,7 +142,7 @@ ItemMatch Matcher::match(const ItemToMatch& item, const std::string& key) const 
     }
     std::vector<std::string> records;
     for (const std::string& record : found->second) {
-        if (audience_.at(record).contains(item.address)) {
+        if (link_.audience_query.empty() || audience_.at(record).contains(item.address)) {
             records.push_back(record);
         }
     }

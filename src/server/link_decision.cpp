@@ -86,6 +86,11 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     wish.values = record.exists ? &record.desired->values : nullptr;
     sync::Decision decision = sync::decide(link_.rules, wish, copy.item ? &*copy.item : nullptr);
     const bool leaving = copy.item && copy.item->leaving;
+    // A change of the CRM's is undone when its user changes the item, or by a comparison. Two
+    // mailboxes that hold different values would otherwise never come to rest.
+    if (decision.strays && !record.fresh) {
+        decision_.verdicts.read(key, mailbox.id);
+    }
     if (decision.verdict == sync::Verdict::leave ||
         (decision.verdict == sync::Verdict::nothing && leaving)) {
         foresee_delete(key, record, mailbox, copy);

@@ -149,7 +149,9 @@ void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* ma
         make_children(link, rows, keys);
         // Deferred constraints speak up now, while the rows that break them are known.
         pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
-        check_audience(link, rows, keys);
+        if (!link.audience_query.empty()) {
+            check_audience(link, rows, keys);
+        }
     });
     if (!error) {
         for (std::size_t i = 0; i < count; ++i) {

@@ -40,6 +40,21 @@ const std::string state_of_new_item =
     "CASE WHEN u.mailbox IN (SELECT p.mailbox FROM crmsync.repair p WHERE p.mode = 'withdraw') "
     "THEN 'leaving' ELSE 'linked' END ";
 
+// What only comes in was not written.
+pg::JsonbArray::Document shadow_of(const Outcome& outcome, Absent absent) {
+    const sync::Rules& rules = *outcome.desired->rules;
+    auto document = document_of(rules.layout,
+                                outcome.agreed ? *outcome.agreed : outcome.desired->values, absent);
+    for (std::size_t place = 0; place < rules.layout.size(); ++place) {
+        if (rules.fields[place].access == record::Access::inbound) {
+            std::erase_if(document, [&](const auto& pair) {
+                return pair.first == rules.layout[place]->name;
+            });
+        }
+    }
+    return document;
+}
+
 class ItemRows {
   public:
     ItemRows(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of,
@@ -51,9 +66,7 @@ class ItemRows {
             change_keys_.push_back(outcome->item.change_key);
             // By the layout that it was decided with: the link may be enabled with another one by
             // now, or not at all, and the item is there all the same.
-            shadows_.documents.push_back(
-                document_of(outcome->desired->rules->layout,
-                            outcome->agreed ? *outcome->agreed : outcome->desired->values, absent));
+            shadows_.documents.push_back(shadow_of(*outcome, absent));
         }
     }
 
@@ -189,7 +202,7 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
         "UPDATE crmsync.item i SET state = 'unlinked', stamped = false, confirmed = false, "
         "since = pg_catalog.now() FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
         "crmsync.mailbox m, crmsync.link l WHERE m.id = u.mailbox AND l.id = m.link "
-        "AND l.direction = 'both' AND i.link = m.link AND i.record = u.record "
+        "AND l.direction <> 'outbound' AND i.link = m.link AND i.record = u.record "
         "AND i.mailbox = u.mailbox",
         &pairs.records, &pairs.mailboxes);
     pg::query("DELETE FROM crmsync.item i USING " + of_pairs +

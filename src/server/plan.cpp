@@ -35,12 +35,13 @@ const LinkConfiguration& find_link(const Configuration& configuration, const std
 // Every record that somebody should have or has.
 pg::TextArray all_records(const LinkConfiguration& link) {
     pg::TextArray records;
-    const pg::Rows wanted =
-        pg::query_as(link.owner, "SELECT DISTINCT a.record FROM (" + link.audience_all_query +
-                                     ") AS a "
-                                     "(record, mailbox)");
-    for (std::uint64_t row = 0; row < wanted.size(); ++row) {
-        records.push_back(wanted.string(row, 0));
+    if (!link.audience_all_query.empty()) {
+        const pg::Rows wanted =
+            pg::query_as(link.owner, "SELECT DISTINCT a.record FROM (" + link.audience_all_query +
+                                         ") AS a (record, mailbox)");
+        for (std::uint64_t row = 0; row < wanted.size(); ++row) {
+            records.push_back(wanted.string(row, 0));
+        }
     }
     const pg::Rows rest =
         pg::query("SELECT DISTINCT record FROM crmsync.item WHERE link = $1 AND record <> ALL ($2)",

@@ -54,7 +54,9 @@ Facts FactReader::read(PendingRecords&& records) {
         record.rows = std::move(rows);
         keys_.push_back(key);
     }
-    read_audience();
+    if (!link_.audience_query.empty()) {
+        read_audience();
+    }
     read_items();
     read_participants();
     add_mailboxes();
@@ -177,6 +179,7 @@ void FactReader::read_items() {
         item.unlinked = rows.text(row, 6) == "unlinked";
         item.stamped = rows.boolean(row, 8);
         CopyFacts& copy = facts_.records.at(rows.string(row, 0)).copies[mailbox];
+        copy.in_audience |= link_.audience_query.empty();  // where it is it belongs
         copy.item = std::move(item);
         copy.confirmed = rows.boolean(row, 7);
     }

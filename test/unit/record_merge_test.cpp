@@ -238,8 +238,39 @@ TEST(Merge, InwardsOnlyNeverWritesTheTarget) {
     const Link link{"given_name", "home_phone"};
     const Merge merge = link.merge({"a", "1"}, {"b", "2"}, {"a", "3"}, inwards);
     EXPECT_TRUE(merge.to_target.empty());
-    EXPECT_EQ(written(merge.to_crm), (Written{{"home_phone", "3"}}));
+    EXPECT_EQ(written(merge.to_crm), (Written{{"given_name", "a"}, {"home_phone", "3"}}))
+        << "what the CRM has changed is as the target has it again";
     EXPECT_EQ(merge.shadow, (Values{"a", "3"}));
+}
+
+TEST(Merge, InwardsOnlyTheCrmKeepsWhatTheTargetNeverHad) {
+    const Link link{"home_phone"};
+    EXPECT_TRUE(link.merge({Value{}}, {"1"}, {Value{}}, inwards).to_crm.empty());
+    EXPECT_EQ(written(link.merge({"1"}, {"1"}, {Value{}}, inwards).to_crm),
+              (Written{{"home_phone", "(none)"}}));
+}
+
+TEST(Merge, AFieldOfItsOwnOnlyComesIn) {
+    Link link{"home_phone", "mobile_phone"};
+    link.policies[0].access = Access::inbound;
+    const Merge merge = link.merge({"1", "1"}, {"2", "2"}, {"1", "1"}, both_ways);
+    EXPECT_EQ(written(merge.to_crm), (Written{{"home_phone", "1"}}));
+    EXPECT_EQ(written(merge.to_target), (Written{{"mobile_phone", "2"}}));
+    EXPECT_TRUE(link.update({"2", "1"}, {"1", "1"}).empty());
+}
+
+TEST(Strays, IsWhatOnlyComesInAndTheCrmHasChanged) {
+    Link link{"home_phone", "mobile_phone"};
+    EXPECT_FALSE(strays(link.layout, link.policies, {"2", "2"}, {"1", "1"})) << "it goes out";
+    link.policies[0].access = Access::inbound;
+    EXPECT_TRUE(strays(link.layout, link.policies, {"2", "1"}, {"1", "1"}));
+    EXPECT_TRUE(strays(link.layout, link.policies, {Value{}, "1"}, {"1", "1"}));
+    EXPECT_FALSE(strays(link.layout, link.policies, {"1", "2"}, {"1", "1"}));
+    EXPECT_FALSE(strays(link.layout, link.policies, {"2", "1"}, {Value{}, "1"}))
+        << "the target has nothing";
+    link.policies[0].exact = false;
+    EXPECT_FALSE(strays(link.layout, link.policies, {"2", "1"}, {"1", "1"}))
+        << "an expression may have made it so";
 }
 
 TEST(Merge, WhatIsNotComparedIsNeverTakenFromTheTarget) {
