@@ -62,7 +62,12 @@ SELECT crmsync.alter_link('people', direction => 'inbound', mailboxes => 'crm.ma
 SELECT crmsync.enable_link('people');
 SELECT crmsync.map('people', 'last_name', 'surname');
 SELECT property, direction FROM crmsync.mappings ORDER BY property;
+SELECT crmsync.undo('people', '2026-01-01');
 SELECT relation, how FROM crmsync.enable_link('people');
+SELECT crmsync.undo('people', NULL);
+SELECT crmsync.undo('people', 'infinity');
+SELECT crmsync.undo('people', '2026-01-01', 'nobody@example.com');
+SELECT crmsync.undo('people', '2026-01-01');
 SELECT crmsync.drop_link('people');
 
 DROP EXTENSION crmsync;

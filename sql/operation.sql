@@ -137,7 +137,6 @@ SELECT state FROM crmsync.status;
 
 -- What is not done yet says so.
 SELECT crmsync.resolve(1, 'crm');
-SELECT crmsync.undo('people', now());
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner;

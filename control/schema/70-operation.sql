@@ -69,6 +69,9 @@ BEGIN ATOMIC
     SELECT NOT EXISTS (SELECT FROM crmsync.pending p
                        WHERE p.link = is_settled.link AND p.since <= is_settled.since
                          AND (address IS NULL OR p.record = ANY (records)))
+       AND NOT EXISTS (SELECT FROM crmsync.undoing u JOIN crmsync.mailbox m ON m.id = u.mailbox
+                       WHERE u.link = is_settled.link AND u.since <= is_settled.since
+                         AND m.address = coalesce(is_settled.address, m.address) AND m.code IS NULL)
        AND NOT EXISTS (SELECT FROM crmsync.request r LEFT JOIN crmsync.mailbox m ON m.id = r.mailbox
                        WHERE r.link = is_settled.link AND r.at <= is_settled.since
                          AND coalesce(m.address = is_settled.address, true))
@@ -365,6 +368,7 @@ BEGIN
     PERFORM crmsync.carry_out_retries(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'retry' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_repairs(array_agg(r)) FROM unnest(requests) r WHERE r.action IN ('repair', 'replace', 'withdraw') HAVING count(*) > 0;
+    PERFORM crmsync.carry_out_undos(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'undo' HAVING count(*) > 0;
     PERFORM crmsync.compare_everything(r.link) FROM (SELECT DISTINCT r.link FROM unnest(requests) r WHERE r.action = 'compare') r;
     DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;

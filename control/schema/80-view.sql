@@ -188,11 +188,13 @@ JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS ki
       FROM crmsync.pending p GROUP BY p.link, p.tier
       UNION ALL
       SELECT d.link, d.kind, d.items, d.oldest FROM crmsync.leaving d
+      UNION ALL
+      SELECT u.link, 'undo', pg_catalog.count(*), pg_catalog.min(u.since) FROM crmsync.undoing u GROUP BY u.link
      ) b ON b.link = l.id
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 

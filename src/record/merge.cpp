@@ -204,6 +204,10 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
             }
             continue;
         }
+        if (policies[i].write == Write::unless_changed && property.compared &&
+            !same_value(property, target[i], shadow[i])) {
+            continue;
+        }
         switch (moved(property, shadow[i], crm[i], target[i])) {
             case Side::neither:
                 break;

@@ -20,9 +20,10 @@ namespace crmsync::record {
 
 // When a mapped field is written to the target.
 enum class Write : std::uint8_t {
-    changed,  // the CRM's value differs from the shadow
-    all,      // whenever anything of the record is written
-    if_empty  // the CRM's value differs from the shadow and the shadow has none
+    changed,        // the CRM's value differs from the shadow
+    all,            // whenever anything of the record is written
+    if_empty,       // the CRM's value differs from the shadow and the shadow has none
+    unless_changed  // as changed, and the target still has the shadow's value
 };
 
 // Who wins a field that both sides have changed.

@@ -105,7 +105,6 @@ Outcome came_in(const LinkConfiguration& link, const Outcome& fetched, const std
     for (std::size_t place = 0; place < values.size(); ++place) {
         if (values[place] && !link.fields_in[place].column.empty()) {
             done.fields.push_back({link.rules.layout[place], values[place]});
-            done.before.emplace_back();
         }
     }
     return done;

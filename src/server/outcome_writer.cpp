@@ -11,6 +11,7 @@
 #include "server/repair.h"
 #include "server/subtransaction.h"
 #include "server/transaction.h"
+#include "server/undo.h"
 
 namespace crmsync {
 
@@ -251,7 +252,7 @@ void write_failures(const std::vector<const Outcome*>& failed) {
 void clear_failures(const std::vector<Outcome>& outcomes) {
     Pairs pairs;
     for (const Outcome& outcome : outcomes) {
-        if (carried_out(outcome.result)) {
+        if (carried_out(outcome.result) && !outcome.undo) {
             pairs.add(outcome);
         }
     }
@@ -336,13 +337,21 @@ LinkOfMailbox links_of_mailboxes(const std::vector<Outcome>& outcomes) {
 
 void write_outcomes(const std::vector<Outcome>& outcomes) {
     const LinkOfMailbox link_of = links_of_mailboxes(outcomes);
+    write_history(outcomes);  // first: of what goes it wants to know the values
     std::map<Result, std::vector<const Outcome*>> by_result;
+    std::vector<const Outcome*> undone;
     for (const Outcome& outcome : outcomes) {
         const auto link = link_of.find(outcome.mailbox);
         if (link == link_of.end()) {
             continue;
         }
-        by_result[outcome.result].push_back(&outcome);
+        if (outcome.undo) {
+            undone.push_back(&outcome);
+        }
+        if (!outcome.undo ||
+            (outcome.result == Result::written && outcome.action == sync::Action::update)) {
+            by_result[outcome.result].push_back(&outcome);
+        }
     }
     for (const auto& [result, list] : by_result) {
         switch (result) {
@@ -371,9 +380,11 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
                 break;
         }
     }
+    if (!undone.empty()) {
+        note_undone(undone);
+    }
     clear_failures(outcomes);
     write_conflicts(outcomes);
-    write_history(outcomes);
     const pg::IntegerArray links = [&] {
         pg::IntegerArray list;
         for (const auto& [mailbox, link] : link_of) {

@@ -85,6 +85,7 @@ Survey take_survey(bool retries) {
                  "ORDER BY p.tier, p.record LIMIT 1) "
                  "OR (SELECT true FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving' "
                  "ORDER BY i.mailbox LIMIT 1) "
+                 "OR EXISTS (SELECT FROM crmsync.undoing u WHERE u.link = l.id) "
                  "OR EXISTS (SELECT FROM crmsync.sighting s JOIN crmsync.mailbox m "
                  "ON m.id = s.mailbox WHERE m.link = l.id AND s.kind IN ('surplus', 'stray'))" +
                  // Changes of a link without its triggers would otherwise be missed without a word.

@@ -206,6 +206,7 @@ void Worker::record_results() {
         if (is_read) {
             read.push_back(std::move(outcome));
         } else {
+            again_ |= outcome.undo;
             count(outcome);
         }
         return is_read;

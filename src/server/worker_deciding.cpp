@@ -7,6 +7,7 @@
 #include "server/preload.h"
 #include "server/statistics.h"
 #include "server/transaction.h"
+#include "server/undo.h"
 #include "server/withdrawal.h"
 #include "server/worker.h"
 
@@ -113,6 +114,7 @@ void Worker::work_on(const LinkConfiguration& link) {
         if (!link.problem.empty()) {
             throw pg::Error{.sqlstate = ERRCODE_UNDEFINED_OBJECT, .message = link.problem};
         }
+        again_ |= undo_rows(configuration_, link);
         pg::Transaction transaction("deciding for link " + link.name);
         if (Clock::now() - runtime.triggers_checked > trigger_check_interval) {
             const pg::Rows problem = pg::query("SELECT crmsync.capture_problem($1)", link.id);

@@ -311,6 +311,17 @@ TEST(Merge, IfEmptyNeverOverwritesAndRemembers) {
               (Written{{"home_phone", "1"}}));
 }
 
+TEST(Merge, UnlessChangedLeavesWhatTheUserHasChanged) {
+    Link link{"home_phone", "mobile_phone"};
+    link.policies[0].write = link.policies[1].write = Write::unless_changed;
+    EXPECT_EQ(written(link.update({"2", "2"}, {"1", "1"})),
+              (Written{{"home_phone", "2"}, {"mobile_phone", "2"}}));
+    const Merge merge = link.merge({"1", "1"}, {"2", "2"}, {"3", "1"});
+    EXPECT_EQ(written(merge.to_target), (Written{{"mobile_phone", "2"}}));
+    EXPECT_TRUE(merge.conflicts.empty());
+    EXPECT_EQ(merge.shadow, (Values{"1", "2"}));
+}
+
 // After a merge has been carried out, nothing is left to do.
 TEST(Merge, ConvergesInOneStep) {
     const std::vector<Value> choices{Value{}, "a", "b", "c"};
