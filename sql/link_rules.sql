@@ -70,6 +70,35 @@ SELECT crmsync.undo('people', '2026-01-01', 'nobody@example.com');
 SELECT crmsync.undo('people', '2026-01-01');
 SELECT crmsync.drop_link('people');
 
+-- inbound_categories
+\set link '\'people\', \'exchange\', \'contact\', \'crm.person\', audience => \'crm.audience\', owner => \'regress_crmsync_reader\''
+SELECT crmsync.create_link(:link, direction => 'both', options => '{"inbound_categories": ["CRM"]}');
+SELECT crmsync.create_link(:link, direction => 'both', options => '{"inbound_categories": {}}');
+SELECT crmsync.create_link(:link, direction => 'both', options => '{"inbound_categories": {"all": ["CRM"]}}');
+SELECT crmsync.create_link(:link, direction => 'both', options => '{"inbound_categories": {"only": "CRM"}}');
+SELECT crmsync.create_link(:link, direction => 'both', options => '{"inbound_categories": {"only": [1]}}');
+SELECT crmsync.create_link(:link, options => '{"inbound_categories": {"only": ["CRM"]}}');
+SELECT crmsync.create_link(:link, direction => 'both', options => '{"inbound_categories": {"only": ["CRM"], "none": ["Private"]}}');
+SELECT options FROM crmsync.links;
+SELECT crmsync.drop_link('people');
+
+-- columns of the relation of mailboxes
+CREATE TABLE crm.odd_automatic (mailbox text, automatic text);
+CREATE TABLE crm.odd_id (mailbox text, id date);
+CREATE TABLE crm.odd_zone (mailbox text, time_zone interval);
+CREATE TABLE crm.whole (mailbox text, enabled boolean, automatic boolean, target text, id uuid, time_zone text);
+GRANT SELECT ON ALL TABLES IN SCHEMA crm TO regress_crmsync_reader;
+SELECT crmsync.create_link(:link, mailboxes => 'crm.odd_automatic');
+SELECT crmsync.create_link(:link, mailboxes => 'crm.odd_id');
+SELECT crmsync.create_link(:link, mailboxes => 'crm.odd_zone');
+SELECT crmsync.create_link(:link, mailboxes => 'crm.whole');
+INSERT INTO crmsync.mailbox (link, address, user_id) SELECT l.id, u.address, u.id FROM crmsync.link l, (VALUES ('a', '1'), ('b', '2'), ('c', NULL)) AS u (address, id);
+SELECT crmsync.know_mailboxes(id, '{b,a,c}', '{1,2,3}') FROM crmsync.link;
+SELECT address, user_id FROM crmsync.mailbox ORDER BY 1;
+SELECT crmsync.know_mailboxes(id, '{d,a}', '{1,4}') FROM crmsync.link;
+SELECT address, user_id FROM crmsync.mailbox ORDER BY 1;
+SELECT crmsync.drop_link('people');
+
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner;

@@ -67,32 +67,31 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_audience(oid, oid, text) IS 'refuses an audience whose columns record and mailbox cannot hold keys of the source and addresses';
 
--- A column with a meaning that no code gives it yet would be taken for what it is later.
 CREATE FUNCTION crmsync.check_mailboxes(mailboxes oid) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    enabled oid := crmsync.column_type(mailboxes, 'enabled');
-    target oid := crmsync.column_type(mailboxes, 'target');
-    planned text := (SELECT min(c) FROM unnest('{automatic,id,time_zone}'::text[]) c
-                     WHERE crmsync.column_type(mailboxes, c) IS NOT NULL);
+    wrong record;
 BEGIN
     PERFORM crmsync.check_address(mailboxes);
-    IF crmsync.base_type(enabled) <> 'boolean'::regtype THEN
-        RAISE EXCEPTION 'column "enabled" of % has type %', crmsync.relation_name(mailboxes), format_type(enabled, NULL)
-            USING ERRCODE = 'datatype_mismatch',
-                  HINT = 'It must be boolean: whether the mailbox takes part.';
-    ELSIF NOT crmsync.is_text_type(target) THEN
-        RAISE EXCEPTION 'column "target" of % has type %', crmsync.relation_name(mailboxes), format_type(target, NULL)
-            USING ERRCODE = 'datatype_mismatch',
-                  HINT = 'It must hold the name of the target that the mailbox is at, as text.';
-    ELSIF planned IS NOT NULL THEN
-        PERFORM crmsync.not_supported(format('the column "%s" of a relation of mailboxes', planned),
-            format('Use a view of %s with the columns mailbox, enabled and target only.', crmsync.relation_name(mailboxes)));
+    SELECT c.name, c.must, format_type(crmsync.column_type(mailboxes, c.name), NULL) AS type INTO wrong
+    FROM (VALUES ('enabled', 'be boolean: whether the mailbox takes part'),
+                 ('automatic', 'be boolean: false: only when somebody asks for it'),
+                 ('target', 'hold the name of the target that the mailbox is at, as text'),
+                 ('time_zone', 'hold the name of a time zone, as text'),
+                 ('id', 'hold what identifies a user, as text, uuid or integer')) AS c (name, must),
+         LATERAL (SELECT crmsync.column_type(mailboxes, c.name) AS type) t
+    WHERE NOT CASE WHEN c.name IN ('enabled', 'automatic') THEN crmsync.base_type(t.type) = 'boolean'::regtype
+                   WHEN c.name = 'id' THEN crmsync.is_key_type(t.type)
+                   ELSE crmsync.is_text_type(t.type) END
+    ORDER BY c.name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'column "%" of % has type %', wrong.name, crmsync.relation_name(mailboxes), wrong.type
+            USING ERRCODE = 'datatype_mismatch', HINT = format('It must %s.', wrong.must);
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_mailboxes(oid) IS 'refuses a relation of mailboxes without usable columns, or with columns that are not supported yet';
+COMMENT ON FUNCTION crmsync.check_mailboxes(oid) IS 'refuses a relation of mailboxes without usable columns';
 
 CREATE FUNCTION crmsync.check_interval(what text, value interval) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -136,6 +135,22 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_apply(crmsync.link) IS 'refuses what cannot write a link''s inbound changes';
 
+CREATE FUNCTION crmsync.check_categories(categories jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF categories = '{}' OR EXISTS (
+           SELECT FROM jsonb_each(categories) e
+           WHERE e.key NOT IN ('only', 'none') OR jsonb_typeof(e.value) <> 'array' OR e.value = '[]'
+              OR jsonb_path_exists(e.value, 'strict $[*] ? (@.type() != "string" || @ == "")')) THEN
+        RAISE EXCEPTION 'invalid option inbound_categories'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = '{"only": ["CRM"], "none": ["Private"]}: names of categories; either may be left out.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_categories(jsonb) IS 'refuses what does not say which categories come in';
+
 -- What only one kind of target knows must not be given to another.
 CREATE FUNCTION crmsync.check_parameters(kind text, this crmsync.link) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -171,6 +186,13 @@ BEGIN
         ELSIF this.direction = 'outbound' AND this.conflict <> 'crm_wins' THEN
             PERFORM crmsync.not_supported(format('conflict %s for links of direction outbound', this.conflict),
                                           'Mailboxes are read with direction both.');
+        END IF;
+        IF this.options ? 'inbound_categories' THEN
+            PERFORM crmsync.check_categories(this.options -> 'inbound_categories');
+            IF this.direction = 'outbound' THEN
+                RAISE EXCEPTION 'option "inbound_categories" is for links that read mailboxes'
+                    USING ERRCODE = 'invalid_parameter_value', HINT = 'This one is outbound.';
+            END IF;
         END IF;
         PERFORM crmsync.check_exchange_property(this, p, 'both') FROM unnest(this.match_on) p;
         PERFORM crmsync.check_apply(this) WHERE this.apply IS NOT NULL;

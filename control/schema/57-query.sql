@@ -236,14 +236,45 @@ COMMENT ON FUNCTION crmsync.audience_all_query(integer) IS 'query for record and
 CREATE FUNCTION crmsync.mailboxes_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('SELECT lower(btrim(m.mailbox::text)) AS mailbox, bool_or(%s%s) AS enabled FROM %s m '
-                  'WHERE btrim(m.mailbox::text) <> '''' GROUP BY 1',
+    SELECT format('SELECT lower(btrim(m.mailbox::text)) AS mailbox, bool_or(%s%s) AS enabled, bool_or(%s) AS automatic, max(%s) AS id '
+                  'FROM %s m WHERE btrim(m.mailbox::text) <> '''' GROUP BY 1',
                   CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'enabled') IS NULL THEN 'true'
                        ELSE 'coalesce(m.enabled, true)' END,
                   CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'target') IS NULL THEN ''
                        ELSE format(' AND coalesce(m.target::text, %L) = %1$L', l.target) END,
+                  CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'automatic') IS NULL THEN 'true'
+                       ELSE 'coalesce(m.automatic, true)' END,
+                  CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'id') IS NULL THEN 'NULL::text' ELSE 'm.id::text' END,
                   l.mailboxes)
     FROM crmsync.link l
     WHERE l.id = mailboxes_query.link AND to_regclass(l.mailboxes) IS NOT NULL;
 END;
-COMMENT ON FUNCTION crmsync.mailboxes_query(integer) IS 'query for mailbox and enabled; NULL: the link has no relation of mailboxes';
+COMMENT ON FUNCTION crmsync.mailboxes_query(integer) IS 'query for mailbox, enabled, automatic and the lasting id of its user; NULL: the link has no relation of mailboxes';
+
+-- An address that another user has now belongs to him; what was there before is nobody's until its user
+-- turns up again.
+CREATE FUNCTION crmsync.know_mailboxes(link integer, addresses text[], ids text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM unnest(addresses, ids) u (address, id)
+                   JOIN crmsync.mailbox m ON m.link = know_mailboxes.link AND m.user_id = u.id WHERE m.address <> u.address)
+       AND NOT EXISTS (SELECT FROM unnest(addresses, ids) u (address, id)
+                       JOIN crmsync.mailbox m ON m.link = know_mailboxes.link AND m.address = u.address
+                       WHERE u.id IS NOT NULL AND m.user_id IS DISTINCT FROM u.id) THEN
+        RETURN;
+    END IF;
+    UPDATE crmsync.mailbox m SET address = format('%s (%s)', m.address, m.user_id)
+    FROM unnest(addresses, ids) u (address, id)
+    WHERE m.link = know_mailboxes.link AND m.address = u.address AND m.user_id <> u.id;
+    UPDATE crmsync.mailbox m SET address = u.address, code = NULL, message = NULL, since = NULL, attempts = 0, next_attempt = NULL
+    FROM unnest(addresses, ids) u (address, id)
+    WHERE m.link = know_mailboxes.link AND m.user_id = u.id AND m.address <> u.address
+      AND NOT EXISTS (SELECT FROM crmsync.mailbox o WHERE o.link = m.link AND o.address = u.address);
+    UPDATE crmsync.mailbox m SET user_id = u.id
+    FROM unnest(addresses, ids) u (address, id)
+    WHERE m.link = know_mailboxes.link AND m.address = u.address AND m.user_id IS NULL AND u.id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM crmsync.mailbox o WHERE o.link = m.link AND o.user_id = u.id);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.know_mailboxes(integer, text[], text[]) IS 'mailboxes whose users have other addresses now get them; by the worker';

@@ -69,6 +69,8 @@ BEGIN ATOMIC
     SELECT NOT EXISTS (SELECT FROM crmsync.pending p
                        WHERE p.link = is_settled.link AND p.since <= is_settled.since
                          AND (address IS NULL OR p.record = ANY (records)))
+       AND NOT EXISTS (SELECT FROM crmsync.mailbox m
+                       WHERE m.link = is_settled.link AND m.address = is_settled.address AND m.started <= is_settled.since AND m.code IS NULL)
        AND NOT EXISTS (SELECT FROM crmsync.undoing u JOIN crmsync.mailbox m ON m.id = u.mailbox
                        WHERE u.link = is_settled.link AND u.since <= is_settled.since
                          AND m.address = coalesce(is_settled.address, m.address) AND m.code IS NULL)
@@ -169,6 +171,53 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.wait_for(crmsync.link, text, pg_snapshot, timestamptz) IS 'waits until what is visible in a snapshot has been carried out for a link, or in one mailbox, or until the deadline';
 
+-- Whoever waits has asked before: what he writes now is seen by nobody while he waits.
+CREATE FUNCTION crmsync.start_mailbox(this crmsync.link, address text, waits boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF this.mailboxes IS NULL OR NOT EXISTS (
+           SELECT FROM crmsync.query_as_owner(this.id, crmsync.mailboxes_query(this.id), NULL) AS q (q)
+           WHERE q.q[1] = start_mailbox.address AND q.q[2]::boolean AND NOT q.q[3]::boolean) THEN
+        RETURN;
+    ELSIF NOT waits THEN
+        INSERT INTO crmsync.request (action, link, address) VALUES ('start', this.id, start_mailbox.address);
+    ELSIF NOT EXISTS (SELECT FROM crmsync.request r WHERE r.action = 'start' AND r.link = this.id AND r.address = start_mailbox.address)
+          AND NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = start_mailbox.address AND m.started IS NOT NULL) THEN
+        RAISE EXCEPTION 'mailbox "%" is not automatic', address
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('SELECT * FROM crmsync.sync(%L, mailbox => %L) starts it; wait in a transaction after that.', this.name, address);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.start_mailbox(crmsync.link, text, boolean) IS 'asks for a mailbox that is not automatic to be synchronised once';
+
+-- Everything is looked at, what has changed since the last time being known to nobody.
+CREATE FUNCTION crmsync.carry_out_starts(requests crmsync.request[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO crmsync.mailbox AS m (link, address, started)
+    SELECT DISTINCT r.link, r.address, clock_timestamp() FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND l.enabled
+    ON CONFLICT (link, address) DO UPDATE SET started = excluded.started, started_read = false;
+    SELECT crmsync.request_comparison(r.link, 'everything') FROM (SELECT DISTINCT r.link FROM unnest(requests) r) r;
+END;
+COMMENT ON FUNCTION crmsync.carry_out_starts(crmsync.request[]) IS 'mailboxes that are not automatic take part until all is done there; by the worker';
+
+CREATE FUNCTION crmsync.finish_starts() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    UPDATE crmsync.mailbox m SET started = NULL, started_read = false
+    FROM crmsync.link l LEFT JOIN crmsync.link_state s ON s.link = l.id
+    WHERE m.started IS NOT NULL AND l.id = m.link
+      AND (NOT l.enabled
+           OR s.comparison IS NULL AND s.compared >= m.started
+              AND (l.direction = 'outbound' OR m.started_read)
+              AND NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = m.link AND p.since <= s.compared)
+              AND NOT EXISTS (SELECT FROM crmsync.arrival a WHERE a.mailbox = m.id AND a.code IS NULL)
+              AND (s.held IS NOT NULL OR NOT EXISTS (SELECT FROM crmsync.item i WHERE i.link = m.link AND i.mailbox = m.id AND i.state = 'leaving')));
+END;
+COMMENT ON FUNCTION crmsync.finish_starts() IS 'mailboxes that are not automatic and in which all is done take no part any more; by the worker';
+
 CREATE FUNCTION crmsync.sync(
     link text, wait interval DEFAULT NULL, mailbox text DEFAULT NULL,
     OUT pending bigint, OUT failed bigint, OUT conflicts bigint)
@@ -190,6 +239,7 @@ BEGIN
         PERFORM crmsync.check_may_wait();
     END IF;
     only_in := crmsync.check_address(this, mailbox);
+    PERFORM crmsync.start_mailbox(this, only_in, wait IS NOT NULL);
     PERFORM crmsync.request_sync(this.id);
     IF NOT crmsync.wake() AND wait IS NOT NULL THEN
         RAISE WARNING 'no worker runs in this database: %', crmsync.worker_state();
@@ -218,7 +268,7 @@ BEGIN
                   WHERE c.link = this.id AND c.winner IS NULL AND m.address = coalesce(only_in, m.address));
 END;
 $$;
-COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link at once; wait: until what the caller could see has been carried out, or so long; returns what is left; mailbox: waits for and counts only the records that belong there, whatever other mailboxes they are in';
+COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link at once; wait: until what the caller could see has been carried out, or so long; returns what is left; mailbox: starts one that is not automatic, waits for and counts only the records that belong there, whatever other mailboxes they are in';
 
 CREATE FUNCTION crmsync.check_mailbox(this crmsync.link, mailbox text) RETURNS integer
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -318,6 +368,9 @@ BEGIN ATOMIC
                                        WHERE i.mailbox = a.mailbox AND i.remote_id = a.remote_id AND i.record = r.record
                                          AND hashtext(i.remote_id) = hashtext(a.remote_id)));
 
+    DELETE FROM crmsync.bounce b USING unnest(requests) r, crmsync.mailbox m
+    WHERE m.link = r.link AND m.id = coalesce(r.mailbox, m.id) AND b.mailbox = m.id AND b.record = coalesce(r.record, b.record);
+
     -- What could not be imported is noted until an import has met it again.
     WITH removed AS (
         DELETE FROM crmsync.failure f USING unnest(requests) r, crmsync.link l
@@ -368,6 +421,7 @@ BEGIN
     PERFORM crmsync.carry_out_retries(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'retry' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_repairs(array_agg(r)) FROM unnest(requests) r WHERE r.action IN ('repair', 'replace', 'withdraw') HAVING count(*) > 0;
+    PERFORM crmsync.carry_out_starts(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'start' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_undos(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'undo' HAVING count(*) > 0;
     PERFORM crmsync.compare_everything(r.link) FROM (SELECT DISTINCT r.link FROM unnest(requests) r WHERE r.action = 'compare') r;
     DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l

@@ -41,17 +41,19 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     enabled boolean;
+    automatic boolean;
 BEGIN
     IF this.mailboxes IS NULL THEN
         RETURN;
     END IF;
-    SELECT q.q[2]::boolean INTO enabled
+    SELECT q.q[2]::boolean, q.q[3]::boolean INTO enabled, automatic
     FROM crmsync.query_as_owner(this.id, crmsync.mailboxes_query(this.id), NULL) AS q (q) WHERE q.q[1] = mailbox;
     RETURN QUERY SELECT 'mailbox takes part', coalesce(enabled, false),
         CASE WHEN enabled IS NULL THEN format('it is not in %s', this.mailboxes)
-             WHEN enabled THEN format('it is enabled in %s', this.mailboxes)
+             WHEN enabled THEN format('it is enabled in %s', this.mailboxes) || CASE WHEN automatic THEN '' ELSE ', and not automatic' END
              ELSE format('it is not enabled in %s', this.mailboxes) END,
-        CASE WHEN enabled IS NOT TRUE THEN 'Nothing is written there, nor deleted before crmsync.withdraw.' END;
+        CASE WHEN enabled IS NOT TRUE THEN 'Nothing is written there, nor deleted before crmsync.withdraw.'
+             WHEN NOT automatic THEN format('SELECT * FROM crmsync.sync(%L, mailbox => %L); brings it up to date.', this.name, mailbox) END;
 EXCEPTION WHEN OTHERS THEN
     RETURN QUERY SELECT 'mailbox takes part', false, sqlerrm, 'The relation of mailboxes cannot be read; see crmsync.status.';
 END;

@@ -119,6 +119,7 @@ struct ItemAnswer {
     std::string stamp;                  // ListStamps (cut at 255 characters), FindStamps, GetItems
     std::vector<record::Value> values;  // GetItems: parallel to its layout
     std::optional<std::chrono::sys_seconds> modified{};  // GetItems: when, by our own clock
+    std::vector<std::string> categories{};               // GetItems
     bool is_private = false;                             // GetItems: its user shows it to nobody
     bool is_other_kind = false;  // GetItems: a distribution list among contacts, say
 };

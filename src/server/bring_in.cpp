@@ -15,6 +15,7 @@
 #include "server/held_values.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
+#include "server/loops.h"
 #include "server/modified_rows.h"
 #include "server/new_items.h"
 #include "server/query.h"
@@ -102,6 +103,7 @@ void Incoming::take(const std::vector<Outcome>& outcomes) {
     write_items();
     write_conflicts();
     write_history(history_);
+    note_came_in(history_);
     settle_arrivals(settled_);
     postpone_arrivals(postponed_);
     write_arrival_failures(failures_);

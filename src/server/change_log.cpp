@@ -86,6 +86,7 @@ const std::string take_new_markers =
     "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1), "
     "tried_again AS (UPDATE crmsync.failure f SET next_attempt = pg_catalog.now() FROM named n "
     "WHERE f.link = n.link AND f.record = n.value AND f.code <> 'postponed' "
+    "AND f.code <> 'LOOP' "  // the change may be what goes round
     "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())), "
     "compared AS (SELECT crmsync.request_comparison(link, "
     "crmsync.largest_comparison(pg_catalog.array_agg(comparison))) FROM captured "

@@ -83,7 +83,7 @@ LeftOut read_audience(const LinkConfiguration& link, const std::string& query,
 void read_mailboxes(const LinkConfiguration& link) {
     if (!link.mailboxes_query.empty()) {
         materialise(link, "crmsync_mailboxes", "mailbox text COLLATE \"C\", enabled boolean",
-                    link.mailboxes_query);
+                    "SELECT p.mailbox, p.enabled FROM (" + link.mailboxes_query + ") AS p");
         once("ANALYZE pg_temp.crmsync_mailboxes", link.id);
         once(
             "CREATE TEMPORARY TABLE crmsync_returned AS SELECT p.mailbox, m.id "

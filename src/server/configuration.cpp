@@ -310,6 +310,15 @@ void read_inbound(LinkConfiguration& link) {
         }
         link.match_on.push_back(*place);
     }
+    const pg::Rows categories = pg::query(
+        "SELECT k.key = 'only', c FROM crmsync.link l, "
+        "pg_catalog.jsonb_each(l.options->'inbound_categories') AS k, "
+        "pg_catalog.jsonb_array_elements_text(k.value) AS c WHERE l.id = $1",
+        link.id);
+    for (std::uint64_t row = 0; row < categories.size(); ++row) {
+        (categories.boolean(row, 0) ? link.categories.only : link.categories.none)
+            .insert(sync::category_name(categories.string(row, 1)));
+    }
     const pg::Rows more =
         pg::query("SELECT c.column_name, c.expression FROM crmsync.new_row_columns($1) c", link.id);
     for (std::uint64_t row = 0; row < more.size(); ++row) {

@@ -12,6 +12,7 @@
 #include "net/client.h"
 #include "record/record.h"
 #include "server/query.h"
+#include "sync/categories.h"
 #include "sync/decision.h"
 
 namespace crmsync {
@@ -89,6 +90,7 @@ struct LinkConfiguration {
     std::vector<NewRowColumn> new_row_columns;
     std::vector<std::size_t> match_on;  // places of the properties by which new items are known
     std::string audience_in_query;      // the audience of mailboxes; of an inbound link
+    sync::Categories categories;        // of the items that come in
     bool brings_private = false;        // items that their users show to nobody come in, too
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout
     std::string source_query;

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "server/jsonb_fields.h"
+#include "server/loops.h"
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/table.h"
@@ -173,6 +174,7 @@ void forget_old() {
         "AND c.winner IS NOT NULL AND c.at < pg_catalog.now() "
         "- coalesce((l.options->>'history_keep')::interval, $1 * interval '1 second')",
         default_keep_seconds);
+    forget_bounces();
     pg::query("DELETE FROM crmsync.deletion WHERE minute < pg_catalog.now() - interval '2 hours'");
     transaction.commit();
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/loops.h"
+
 namespace crmsync {
 
 namespace {
@@ -20,6 +22,14 @@ sync::Outcome without_network(sync::Result result, const MailboxFacts& mailbox,
 const KnownFailure* failure_in(const RecordFacts& record, const MailboxFacts& mailbox) {
     const auto failure = record.failures.find(mailbox.id);
     return failure == record.failures.end() ? nullptr : &failure->second;
+}
+
+// What goes round rests now and then: that is no reason to begin again.
+bool goes_round(const RecordFacts& record, int mailbox, const KnownFailure& failure) {
+    return failure.code == loop_code &&
+           std::any_of(record.copies.begin(), record.copies.end(), [&](const auto& copy) {
+               return copy.first->id == mailbox && copy.second.item && copy.second.in_audience;
+           });
 }
 
 class Decider {
@@ -56,7 +66,8 @@ LinkDecision Decider::decide(const Facts& facts) {
             }
         }
         for (const auto& [mailbox, failure] : record.failures) {
-            if (std::find(failing.begin(), failing.end(), mailbox) == failing.end()) {
+            if (std::find(failing.begin(), failing.end(), mailbox) == failing.end() &&
+                !goes_round(record, mailbox, failure)) {
                 decision_.verdicts.well(key, mailbox);
             }
         }

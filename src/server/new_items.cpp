@@ -44,7 +44,8 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
     for (const Outcome* outcome : fetched) {
         const auto address = addresses.find(outcome->mailbox);
         if (address == addresses.end() || outcome->held.is_other_kind ||
-            (outcome->held.is_private && !link.brings_private)) {
+            (outcome->held.is_private && !link.brings_private) ||
+            !sync::are_wanted(link.categories, outcome->held.categories)) {
             items.settled.push_back(name_of(*outcome));
             continue;
         }

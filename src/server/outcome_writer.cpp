@@ -6,6 +6,7 @@
 #include "server/folder_pages.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
+#include "server/loops.h"
 #include "server/pending_records.h"
 #include "server/query.h"
 #include "server/repair.h"
@@ -384,6 +385,9 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
         note_undone(undone);
     }
     clear_failures(outcomes);
+    if (by_result.contains(Result::written)) {
+        note_written(by_result.at(Result::written));
+    }
     write_conflicts(outcomes);
     const pg::IntegerArray links = [&] {
         pg::IntegerArray list;

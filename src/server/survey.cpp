@@ -71,6 +71,9 @@ const std::string enabled_links_of =
 Survey take_survey(bool retries) {
     pg::Transaction transaction("looking for work", pg::Transaction::Isolation::read_committed);
     Survey survey;
+    if (!pg::query("SELECT FROM crmsync.mailbox WHERE started IS NOT NULL LIMIT 1").empty()) {
+        pg::query("SELECT crmsync.finish_starts()");
+    }
     survey.fingerprint = configuration_fingerprint();
     if (retries) {
         put_back_due_failures();

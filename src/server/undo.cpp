@@ -8,13 +8,10 @@
 #include <utility>
 
 #include "record/value.h"
-#include "server/error_text.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
 #include "server/query.h"
-#include "server/record_facts.h"
-#include "server/row_writer.h"
-#include "server/transaction.h"
+#include "server/undo_step.h"
 #include "sync/stamp.h"
 
 namespace crmsync {
@@ -25,71 +22,6 @@ using sync::Outcome;
 using sync::Result;
 
 constexpr int most_at_once = 500;
-
-// Rows of `undoing` that are done.
-struct Done {
-    pg::TextArray steps;
-    pg::IntegerArray mailboxes;
-    pg::TextArray records;
-
-    void add(std::string_view step, int mailbox, const std::string& record) {
-        steps.emplace_back(step);
-        mailboxes.push_back(mailbox);
-        records.push_back(record);
-    }
-    void remove() const {
-        if (!records.empty()) {
-            pg::query(
-                "DELETE FROM crmsync.undoing u USING unnest($1::text[], $2::integer[], $3::text[]) "
-                "AS d(step, mailbox, record), crmsync.mailbox m WHERE m.id = d.mailbox "
-                "AND u.link = m.link AND u.step = d.step AND u.mailbox = d.mailbox "
-                "AND u.record = d.record",
-                &steps, &mailboxes, &records);
-        }
-    }
-};
-
-// What is to be written where the value is still the one that we wrote.
-struct Judged {
-    record::Values restored;
-    std::string left;  // names of properties that somebody has changed since
-};
-
-Judged judge(const record::Layout& layout, const record::Values& now, const record::Values& old,
-             const record::Values& written) {
-    Judged judged{now, {}};
-    for (std::size_t i = 0; i < layout.size(); ++i) {
-        const record::Property& property = *layout[i];
-        // What is alike in both is not concerned, and what is not compared follows from the rest.
-        if (!property.compared || record::same_value(property, old[i], written[i]) ||
-            record::same_value(property, now[i], old[i])) {
-            continue;
-        }
-        if (record::same_value(property, now[i], written[i])) {
-            judged.restored[i] = old[i];
-        } else {
-            judged.left += (judged.left.empty() ? "" : ", ") + std::string(layout[i]->name);
-        }
-    }
-    return judged;
-}
-
-Outcome left_alone(int mailbox, const std::string& record, sync::Action action, const char* code,
-                   std::string message) {
-    Outcome outcome{};
-    outcome.mailbox = mailbox;
-    outcome.result = Result::failed;
-    outcome.action = action;
-    outcome.record = record;
-    outcome.failure = {exchange::Disposition::item_failed, code, std::move(message)};
-    outcome.undo = true;
-    return outcome;
-}
-
-Outcome changed_since(int mailbox, const std::string& record, sync::Action action,
-                      const std::string& properties) {
-    return left_alone(mailbox, record, action, "CHANGED", "changed again meanwhile: " + properties);
-}
 
 // The rules of a link, but that what somebody has changed in the mailbox stays.
 std::shared_ptr<const sync::Rules> careful(const sync::Rules& rules) {
@@ -137,7 +69,7 @@ class Undoer {
     const Configuration& configuration_;
     const LinkConfiguration& link_;
     std::shared_ptr<const sync::Rules> rules_;
-    Done done_;
+    UndoneRows done_;
     std::vector<Outcome> history_;
 };
 
@@ -212,112 +144,6 @@ std::string left_by(const Outcome& outcome) {
         }
     }
     return left;
-}
-
-// ---- rows of the CRM ----------------------------------------------------------------------------
-
-class RowUndoer {
-  public:
-    RowUndoer(const Configuration& configuration, const LinkConfiguration& link)
-        : configuration_(configuration), link_(link) {}
-
-    bool run();
-
-  private:
-    void judge_row(const pg::Rows& rows, std::uint64_t row, const Facts& facts);
-    void write();
-
-    const Configuration& configuration_;
-    const LinkConfiguration& link_;
-    std::map<std::string, Outcome> changes_;  // by record
-    Done done_;
-    std::vector<Outcome> history_;
-};
-
-bool RowUndoer::run() {
-    // One row of each record at a time: what different mailboxes brought in follows.
-    const pg::Rows rows = pg::query(
-        "SELECT DISTINCT ON (record) mailbox, record, old, new FROM crmsync.undoing "
-        "WHERE link = $1 AND step = 'row' ORDER BY record, mailbox LIMIT $2",
-        link_.id, most_at_once);
-    if (rows.empty()) {
-        return false;
-    }
-    pg::TextArray records;
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        records.push_back(rows.string(row, 1));
-    }
-    const pg::TextArray locked = lock_rows(link_, records);
-    PendingRecords all;
-    for (const std::string& record : records) {
-        all.try_emplace(record);
-    }
-    const Facts facts = read_facts(configuration_, link_, std::move(all), NewMailboxes::stored);
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        const RecordFacts& record = facts.records.at(rows.string(row, 1));
-        const bool taken =
-            std::find(locked.begin(), locked.end(), rows.string(row, 1)) != locked.end();
-        if (taken || !record.exists) {  // else somebody has it for the moment
-            judge_row(rows, row, facts);
-        }
-    }
-    write();
-    done_.remove();
-    write_history(history_);
-    return !done_.records.empty();
-}
-
-void RowUndoer::judge_row(const pg::Rows& rows, std::uint64_t row, const Facts& facts) {
-    const int mailbox = static_cast<int>(rows.integer(row, 0));
-    const std::string key = rows.string(row, 1);
-    const RecordFacts& record = facts.records.at(key);
-    done_.add("row", mailbox, key);
-    if (!record.exists || !record.problem.empty()) {
-        history_.push_back(left_alone(
-            mailbox, key, sync::Action::fetch, record.exists ? record.code.c_str() : "GONE",
-            record.exists ? record.problem : "there is no such record any more"));
-        return;
-    }
-    const record::Layout& layout = link_.rules.layout;
-    const record::Values& now = record.desired->values;
-    Judged judged = judge(layout, now, read_values(rows.jsonb(row, 2), layout),
-                          read_values(rows.jsonb(row, 3), layout));
-    if (!judged.left.empty()) {
-        history_.push_back(changed_since(mailbox, key, sync::Action::fetch, judged.left));
-    }
-    Outcome change{};
-    change.mailbox = mailbox;
-    change.result = Result::fetched;
-    change.action = sync::Action::fetch;
-    change.record = key;
-    change.undo = true;
-    for (std::size_t i = 0; i < layout.size(); ++i) {
-        if (!record::same_value(*layout[i], judged.restored[i], now[i]) &&
-            !link_.fields_in[i].column.empty()) {
-            change.fields.push_back({layout[i], judged.restored[i]});
-            change.before.push_back(now[i]);
-        }
-    }
-    if (!change.fields.empty()) {
-        changes_.emplace(key, std::move(change));
-    }
-}
-
-void RowUndoer::write() {
-    std::vector<RowChange> changes;
-    for (const auto& [record, change] : changes_) {
-        changes.push_back({record, change.fields});
-    }
-    const std::map<std::string, pg::Error> errors = write_rows(link_, changes);
-    for (auto& [record, change] : changes_) {
-        const auto error = errors.find(record);
-        if (error != errors.end()) {
-            const std::string code = error->second.code();
-            change = left_alone(change.mailbox, record, sync::Action::fetch, code.c_str(),
-                                error_text(error->second));
-        }
-        history_.push_back(std::move(change));
-    }
 }
 
 struct Items {
@@ -404,22 +230,11 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
     return !outcomes.empty() && rows.size() == most_at_once;
 }
 
-bool undo_rows(const Configuration& configuration, const LinkConfiguration& link) {
-    if (!link.inbound) {
-        return false;
-    }
-    pg::Transaction transaction("undoing for link " + link.name,
-                                pg::Transaction::Isolation::read_committed);
-    const bool more = RowUndoer(configuration, link).run();
-    transaction.commit();
-    return more;
-}
-
 void note_undone(const std::vector<const Outcome*>& outcomes) {
     Items written;
     Items created;
     Items unlinked;
-    Done done;
+    UndoneRows done;
     std::vector<Outcome> history;
     for (const Outcome* outcome : outcomes) {
         const bool creates = outcome->action == sync::Action::create;

@@ -51,6 +51,7 @@ class Worker {
         Clock::time_point triggers_checked{};
         Clock::time_point next_reading{};  // inbound: of all mailboxes
         Clock::time_point not_before{};    // inbound: after an error
+        std::set<int> being_started;       // inbound: mailboxes read out of turn
         bool more_arrivals = false;        // inbound: there are more than were fetched
         std::int64_t done = 0;             // records of the pass under way
         std::int64_t total = 0;            // 0: no long pass is under way

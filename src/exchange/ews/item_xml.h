@@ -29,6 +29,8 @@ std::string_view item_element(record::Object object);
 // When the item was last changed, by the server's clock; nullopt: it does not say.
 std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item);
 
+std::vector<std::string> read_categories(pugi::xml_node item);
+
 // Whether its user keeps the item to himself.
 bool read_private(pugi::xml_node item);
 

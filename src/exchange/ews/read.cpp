@@ -137,6 +137,7 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
                 answer.values = read_values(item, get.layout);
                 answer.stamp = read_stamp_of(item);
                 answer.modified = read_modified(item);
+                answer.categories = read_categories(item);
                 answer.is_private = read_private(item);
                 answer.is_other_kind = local_name(item) != item_element(get.object);
             } else {
