@@ -249,7 +249,7 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
         });
     if (record.exists && copy == record.copies.end() && adopted_.contains(&outcome) &&
         link_.audience_query.empty()) {
-        merge(outcome, key, record, sync::KnownItem{});
+        merge(outcome, key, record, {}, sync::KnownItem{});
         return true;
     }
     if (!record.exists || copy == record.copies.end()) {

@@ -32,12 +32,16 @@ class RowUndoer {
     bool run();
 
   private:
-    void judge_row(const pg::Rows& rows, std::uint64_t row, const Facts& facts);
+    void judge_row(const pg::Rows& rows, std::uint64_t row_number, const Facts& facts);
     void write();
 
     const Configuration& configuration_;
     const LinkConfiguration& link_;
-    std::map<std::string, Outcome> changes_;  // by record
+    struct Change {
+        Outcome outcome;
+        RowChange row;
+    };
+    std::vector<Change> changes_;
     UndoneRows done_;
     std::vector<Outcome> history_;
 };
@@ -45,8 +49,9 @@ class RowUndoer {
 bool RowUndoer::run() {
     // One row of each record at a time: what different mailboxes brought in follows.
     const pg::Rows rows = pg::query(
-        "SELECT DISTINCT ON (record) mailbox, record, old, new FROM crmsync.undoing "
-        "WHERE link = $1 AND step = 'row' ORDER BY record, mailbox LIMIT $2",
+        "SELECT DISTINCT ON (u.record) u.mailbox, u.record, u.old, u.new, m.address "
+        "FROM crmsync.undoing u JOIN crmsync.mailbox m ON m.id = u.mailbox "
+        "WHERE u.link = $1 AND u.step = 'row' ORDER BY u.record, u.mailbox LIMIT $2",
         link_.id, most_at_once);
     if (rows.empty()) {
         return false;
@@ -75,21 +80,21 @@ bool RowUndoer::run() {
     return !done_.empty();
 }
 
-void RowUndoer::judge_row(const pg::Rows& rows, std::uint64_t row, const Facts& facts) {
-    const int mailbox = static_cast<int>(rows.integer(row, 0));
-    const std::string key = rows.string(row, 1);
+void RowUndoer::judge_row(const pg::Rows& rows, std::uint64_t row_number, const Facts& facts) {
+    const int mailbox = static_cast<int>(rows.integer(row_number, 0));
+    const std::string key = rows.string(row_number, 1);
     const RecordFacts& record = facts.records.at(key);
-    done_.add("row", mailbox, key);
     if (!record.exists || !record.problem.empty()) {
         history_.push_back(left_alone(
             mailbox, key, sync::Action::fetch, record.exists ? record.code.c_str() : "GONE",
             record.exists ? record.problem : "there is no such record any more"));
+        done_.add("row", mailbox, key);
         return;
     }
     const record::Layout& layout = link_.rules.layout;
     const record::Values& now = record.desired->values;
-    Judged judged = judge(layout, now, read_values(rows.jsonb(row, 2), layout),
-                          read_values(rows.jsonb(row, 3), layout));
+    Judged judged = judge(layout, now, read_values(rows.jsonb(row_number, 2), layout),
+                          read_values(rows.jsonb(row_number, 3), layout));
     if (!judged.left.empty()) {
         history_.push_back(changed_since(mailbox, key, sync::Action::fetch, judged.left));
     }
@@ -106,25 +111,34 @@ void RowUndoer::judge_row(const pg::Rows& rows, std::uint64_t row, const Facts& 
             change.before.push_back(now[i]);
         }
     }
-    if (!change.fields.empty()) {
-        changes_.emplace(key, std::move(change));
+    if (change.fields.empty()) {
+        done_.add("row", mailbox, key);
+        return;
     }
+    RowChange row{key, change.fields, {}, rows.string(row_number, 4), now};
+    changes_.push_back({std::move(change), std::move(row)});
 }
 
 void RowUndoer::write() {
-    std::vector<RowChange> changes;
-    for (const auto& [record, change] : changes_) {
-        changes.push_back({record, change.fields});
+    std::vector<RowChange> rows;
+    for (const Change& change : changes_) {
+        rows.push_back(change.row);
     }
-    const std::map<std::string, pg::Error> errors = write_rows(link_, changes);
-    for (auto& [record, change] : changes_) {
-        const auto error = errors.find(record);
+    const std::map<std::string, pg::Error> errors = write_rows(link_, rows);
+    for (Change& change : changes_) {
+        const auto error = errors.find(change.row.record);
+        if (error != errors.end() && error->second.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
+            continue;  // somebody has a child row for the moment
+        }
+        done_.add("row", change.outcome.mailbox, change.row.record);
         if (error != errors.end()) {
             const std::string code = error->second.code();
-            change = left_alone(change.mailbox, record, sync::Action::fetch, code.c_str(),
-                                error_text(error->second));
+            history_.push_back(left_alone(change.outcome.mailbox, change.row.record,
+                                          sync::Action::fetch, code.c_str(),
+                                          error_text(error->second)));
+        } else {
+            history_.push_back(std::move(change.outcome));
         }
-        history_.push_back(std::move(change));
     }
 }
 

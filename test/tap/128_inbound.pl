@@ -97,6 +97,7 @@ $stage->sql("SELECT crmsync.alter_link('people', reset => '{on_crm_delete}')");
 # ---- O15i
 user_makes($one, 'annie', 'both');
 $stage->until_true(sub { $stage->failures =~ /AMBIGUOUS/ || $stage->sql('SELECT string_agg(code, $$ $$) FROM crmsync.failures') eq 'AMBIGUOUS' }, 'O15i: what several match is decided by nobody', 20);
+is($stage->sql("SELECT concat_ws(' ', mailbox, coalesce(record, 'no record'), action, reason) FROM crmsync.plan('people')"), "$one no record bring in AMBIGUOUS: record 1 matches, and has another item in the mailbox", 'plan shows what waits to come in');
 user_deletes($one, 'both');
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.failures') eq '0' }, 'until one of them is gone', 20);
 
