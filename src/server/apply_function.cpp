@@ -68,6 +68,11 @@ void check_function(const LinkConfiguration& link) {
 }
 
 void apply_update(const LinkConfiguration& link, const RowChange& change) {
+    if (change.before.size() != link.rules.layout.size()) {
+        // Whoever wrote all of `new` would take away what is not in it.
+        throw pg::Error{.sqlstate = ERRCODE_INTERNAL_ERROR,
+                        .message = "what record " + change.record + " holds was not read"};
+    }
     Call update{"update", change.record, change.mailbox, change.before, change.before, {}};
     for (const record::Field& field : change.fields) {
         update.after[record::place_of(link.rules.layout, field.property).value()] = field.value;

@@ -15,7 +15,9 @@ my $exchange = $stage->exchange;
 my $node = $stage->node;
 my ($one, $two) = ('user1@example.test', 'user2@example.test');
 $stage->make_crm(more => "folder => 'CRM', options => '{\"max_deletes\": 90}'",
-	before => "SELECT crmsync.watch('people', 'crm.audience', 'record'); CREATE ROLE clerk; SELECT crmsync.grant_role('clerk', 'reader', 'people');");
+	before => "SET ROLE crm_owner; CREATE TABLE crm.nickname (id serial PRIMARY KEY, person integer, name text); CREATE INDEX ON crm.nickname (person); RESET ROLE;
+	SELECT crmsync.map_child('people', 'crm.nickname', 'person', '{\"name\": \"nickname\"}', order_by => 'name');
+	SELECT crmsync.watch('people', 'crm.audience', 'record'); CREATE ROLE clerk; SELECT crmsync.grant_role('clerk', 'reader', 'people');");
 $stage->add_people(1, 30, $one, $two);
 $stage->settles('thirty people');
 $stage->change("UPDATE crm.person SET email = repeat('a', 290) || '\@example.com' WHERE id = 30");
@@ -41,7 +43,7 @@ sub copy { return $node->safe_psql('copy', $_[0]) }
 
 is(copy("SELECT name || target || source || coalesce(folder, '') || options::text || enabled FROM crmsync.links"),
 	'peopleexchangecrm.personCRM{"max_deletes": 90}true', 'the link is restored');
-is(copy('SELECT count(*) FROM crmsync.mappings') . copy('SELECT count(*) FROM crmsync.watches') . copy('SELECT count(*) FROM crmsync.role_grant'), '411', 'mapping, watch and grant');
+is(copy('SELECT count(*) FROM crmsync.mappings') . copy('SELECT count(*) FROM crmsync.watches') . copy('SELECT count(*) FROM crmsync.role_grant'), '511', 'mapping, watch and grant');
 is(copy("SELECT count(*) FROM crmsync.items WHERE remote_id <> '' AND values <> '{}'"), '60', 'items with their shadows');
 is(copy("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'crmsync%' AND tgenabled = 'A'"), $stage->sql("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'crmsync%' AND tgenabled = 'A'"), 'triggers, always enabled');
 for my $table (qw(target_secret pending failure history_0 history_1 history_2))
@@ -52,7 +54,7 @@ for my $table (qw(target_secret pending failure history_0 history_1 history_2))
 # ---- held
 copy("SELECT crmsync.resume_target('exchange')");
 sleep 6;    # longer than a poll
-copy("UPDATE crm.person SET first_name = 'Changed in the copy' WHERE id = 2");
+copy("UPDATE crm.person SET first_name = 'Changed in the copy' WHERE id = 2; INSERT INTO crm.nickname (person, name) VALUES (2, 'Nick')");
 sleep 1;
 is(scalar($exchange->journal), 0, 'the copy asks Exchange nothing');
 is(copy('SELECT state FROM crmsync.status'), 'held', 'it is held');
@@ -69,6 +71,7 @@ my $limit = time + 20;
 sleep 0.2 until copy("SELECT pending FROM crmsync.sync('people', wait => '5 s')") eq '0' || time > $limit;
 is($folder_items->(), '30 30', 'the secret given, it doubles nothing');
 is($exchange->records($one, 'CRM')->{2}{'contacts:GivenName'}, 'Changed in the copy', 'what changed is carried out');
+is($exchange->records($one, 'CRM')->{2}{'contacts:Nickname'}, 'Nick', 'of child rows, too');
 is($exchange->records($one, 'CRM')->{1}{'contacts:GivenName'}, 'Queued', 'what waited, too');
 is(copy('SELECT state FROM crmsync.status'), 'idle', 'and all is well');
 
