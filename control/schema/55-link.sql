@@ -122,7 +122,7 @@ CREATE FUNCTION crmsync.check_apply(this crmsync.link) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF this.direction <> 'both' THEN
+    IF this.direction = 'outbound' THEN
         RAISE EXCEPTION 'apply is used inbound, and link "%" is % only', this.name, this.direction
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = crmsync.apply_function(this.apply)

@@ -57,7 +57,8 @@ class Incoming {
     bool crm_is_newer(const Outcome& outcome, const std::string& key) const;
     bool merge(const Outcome& outcome, const std::string& key, const RecordFacts& record);
     void merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
-               const std::string& mailbox, const sync::KnownItem& item);
+               const sync::KnownItem& item);
+    void name_mailboxes();
     void write_rows();
     void insert_adopted();
     void write_items();
@@ -249,19 +250,18 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
         });
     if (record.exists && copy == record.copies.end() && adopted_.contains(&outcome) &&
         link_.audience_query.empty()) {
-        merge(outcome, key, record, {}, sync::KnownItem{});
+        merge(outcome, key, record, sync::KnownItem{});
         return true;
     }
     if (!record.exists || copy == record.copies.end()) {
         return false;
     }
-    merge(outcome, key, record, copy->first->address,
-          copy->second.item.value_or(sync::KnownItem{}));
+    merge(outcome, key, record, copy->second.item.value_or(sync::KnownItem{}));
     return true;
 }
 
 void Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
-                     const std::string& mailbox, const sync::KnownItem& item) {
+                     const sync::KnownItem& item) {
     HeldValues held = held_values(link_, outcome.held.values);
     if (!held.problem.empty()) {
         fail(outcome, "value", std::move(held.problem));
@@ -288,15 +288,33 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     for (const record::Field& field : merged.merge.to_crm) {
         merged.before.push_back(sides.crm[record::place_of(layout, field.property).value()]);
     }
-    merged.change = {key, merged.merge.to_crm, std::move(sides.child_rows), mailbox,
-                     std::move(sides.crm)};
+    merged.change = {
+        key, merged.merge.to_crm, std::move(sides.child_rows), {}, std::move(sides.crm)};
     if (!merged.merge.to_target.empty() || !sides.same) {
         pending_.push_back(key);
     }
     merged_.push_back(std::move(merged));
 }
 
+// Only a function of the link's own asks for them.
+void Incoming::name_mailboxes() {
+    pg::IntegerArray mailboxes;
+    for (const Merged& merged : merged_) {
+        mailboxes.push_back(merged.outcome->mailbox);
+    }
+    const pg::Rows rows = pg::query(
+        "SELECT m.address FROM unnest($1::integer[]) WITH ORDINALITY AS u(mailbox, place) "
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox ORDER BY u.place",
+        &mailboxes);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        merged_[row].change.mailbox = rows.string(row, 0);
+    }
+}
+
 void Incoming::write_rows() {
+    if (!link_.apply.empty()) {
+        name_mailboxes();
+    }
     std::vector<RowChange> changes;
     for (const Merged& merged : merged_) {
         if (!merged.merge.to_crm.empty()) {

@@ -166,4 +166,22 @@ $exchange->act($two, 'create', folder => 'Writable', set => { 'contacts:GivenNam
 $stage->until_true(sub { $stage->sql("SELECT concat_ws(' ', first_name, made_in) FROM crm.person WHERE last_name = 'View'") eq "By $two" }, 'a new item becomes a row by it', 20) or diag(failing());
 is($exchange->records($one, 'Writable')->{1}{'contacts:EmailAddress/EmailAddress1'}, 'his@own', 'what the CRM has not changed is not taken back');
 
+# ---- a link that only reads
+my $four = 'user4@example.test';
+$stage->sql(<<"SQL");
+SET client_min_messages = error;
+SET ROLE crm_owner;
+CREATE VIEW crm.readers AS SELECT '$four' AS mailbox;
+RESET ROLE;
+SELECT crmsync.create_link('reading', 'exchange', 'contact', 'crm.people', 'id', mailboxes => 'crm.readers', direction => 'inbound', inbound_interval => '1 s', apply => 'crm.bring_in', owner => 'crm_owner');
+SELECT crmsync.map('reading', 'first_name', 'given_name');
+SELECT crmsync.map('reading', 'last_name', 'surname');
+SELECT crmsync.enable_link('reading');
+SQL
+sub calls { return $stage->sql("SELECT string_agg(concat_ws(' ', action, mailbox, new ->> 'surname'), ', ' ORDER BY n) FROM crm.call WHERE link = 'reading'") }
+$exchange->act($four, 'create', folder => 'contacts', set => { 'contacts:GivenName' => 'Only', 'contacts:Surname' => 'Read' });
+$stage->until_true(sub { calls() eq "insert $four Read" }, 'a link that only reads calls it, too', 20) or diag(failing());
+$exchange->act($four, 'update', match => { 'contacts:GivenName' => 'Only' }, folder => 'contacts', set => { 'contacts:Surname' => 'Changed' });
+$stage->until_true(sub { calls() eq "insert $four Read, update $four Changed" }, 'and says whose mailbox it is', 20) or diag(failing(), calls());
+
 $stage->done;
