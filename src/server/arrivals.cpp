@@ -27,6 +27,16 @@ struct Names {
     }
 };
 
+// Records that arrivals hold back, of a WITH query with their mailbox and records.
+std::string look_at_records_of(const std::string& arrivals) {
+    return "INSERT INTO crmsync.pending AS p (link, tier, record) "
+           "SELECT DISTINCT m.link, 0, r.record FROM " +
+           arrivals +
+           " s JOIN crmsync.mailbox m ON m.id = s.mailbox "
+           "CROSS JOIN unnest(s.records) AS r(record) "
+           "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1";
+}
+
 }  // namespace
 
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
@@ -81,11 +91,8 @@ void settle_arrivals(const std::vector<ItemName>& items) {
     pg::query(
         "WITH settled AS (DELETE FROM crmsync.arrival a USING unnest($1::integer[], $2::text[]) "
         "AS u(mailbox, id) WHERE a.mailbox = u.mailbox AND a.remote_id = u.id "
-        "RETURNING a.mailbox, a.records) "
-        "INSERT INTO crmsync.pending AS p (link, tier, record) "
-        "SELECT DISTINCT m.link, 0, r.record FROM settled s JOIN crmsync.mailbox m "
-        "ON m.id = s.mailbox CROSS JOIN unnest(s.records) AS r(record) "
-        "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        "RETURNING a.mailbox, a.records) " +
+            look_at_records_of("settled"),
         &names.mailboxes, &names.ids);
 }
 
@@ -103,6 +110,27 @@ void postpone_arrivals(const std::vector<ItemName>& items) {
         &names.mailboxes, &names.ids);
 }
 
+namespace {
+
+void release_records(const std::vector<ArrivalFailure>& failures) {
+    Names names;
+    for (const ArrivalFailure& failure : failures) {
+        if (!failure.unread) {
+            names.add(failure.item);
+        }
+    }
+    pg::query(
+        "WITH held AS (SELECT a.mailbox, a.remote_id, a.records FROM crmsync.arrival a "
+        "JOIN unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
+        "ON a.mailbox = u.mailbox AND a.remote_id = u.id WHERE a.records IS NOT NULL), "
+        "released AS (UPDATE crmsync.arrival a SET records = NULL FROM held h "
+        "WHERE a.mailbox = h.mailbox AND a.remote_id = h.remote_id) " +
+            look_at_records_of("held"),
+        &names.mailboxes, &names.ids);
+}
+
+}  // namespace
+
 void write_arrival_failures(const std::vector<ArrivalFailure>& failures) {
     if (failures.empty()) {
         return;
@@ -115,6 +143,7 @@ void write_arrival_failures(const std::vector<ArrivalFailure>& failures) {
         codes.push_back(failure.code);
         messages.push_back(failure.message);
     }
+    release_records(failures);
     // An item of which nothing had been noted was met while writing to it.
     pg::query(
         "INSERT INTO crmsync.arrival AS a (mailbox, remote_id, attempts, code, message, "

@@ -39,12 +39,14 @@ void settle_arrivals(const std::vector<ItemName>& items);
 // These have to wait for somebody: looked at again in a moment.
 void postpone_arrivals(const std::vector<ItemName>& items);
 
-// These could not come in: tried again with growing pauses, then parked.
+// These could not come in: tried again with growing pauses, then parked. Records that one of them
+// may have been of, and is not any more, are looked at again.
 struct ArrivalFailure {
     ItemName item;
     std::string code;
     std::string message;
     pg::TextArray records{};  // that the item may be of
+    bool unread = false;      // the server did not show it: what it may be of is as before
 };
 void write_arrival_failures(const std::vector<ArrivalFailure>& failures);
 

@@ -83,6 +83,7 @@ void Incoming::take(const std::vector<Outcome>& outcomes) {
             gone.push_back(&outcome);
         } else if (outcome.result == Result::failed) {
             fail(outcome, outcome.failure.code, outcome.failure.message);
+            failures_.back().unread = true;
         } else if ((outcome.result == Result::fetched || outcome.result == Result::overtaken) &&
                    outcome.rules == link_.kept_rules) {
             // What was read for another mapping says too little: it is fetched again.
