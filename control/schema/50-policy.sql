@@ -7,7 +7,7 @@ FROM (VALUES
     ('ews',  'contact', 'conflict',         'crm_wins',    '{crm_wins,target_wins}',         '{newest_wins}'),
     ('ews',  'contact', 'write_fields',     'changed',     '{changed,all}',                  '{}'),
     ('ews',  'contact', 'on_crm_delete',    'delete',      '{delete,keep}',                  '{}'),
-    ('ews',  'contact', 'on_target_delete', 'ignore',      '{ignore,unlink}',                '{recreate,delete}'),
+    ('ews',  'contact', 'on_target_delete', 'ignore',      '{ignore,recreate,unlink,delete}', '{}'),
     ('ews',  'contact', 'on_audience_loss', 'delete',      '{delete,unlink}',                '{}'),
     ('ews',  'contact', 'on_ambiguous',     'park',        '{park}',                         '{oldest}'),
     ('ldap', 'user',    'direction',        'inbound',     '{inbound}',                      '{}'),

@@ -106,6 +106,11 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_interval(text, interval) IS 'refuses intervals out of range';
 
+CREATE FUNCTION crmsync.reads_mailboxes(this crmsync.link) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN this.direction = 'both' OR this.on_target_delete = 'recreate';
+COMMENT ON FUNCTION crmsync.reads_mailboxes(crmsync.link) IS 'whether a link to Exchange asks its mailboxes what has changed in them: to bring it in, or only to know what is no longer there';
+
 -- What only one kind of target knows must not be given to another.
 CREATE FUNCTION crmsync.check_parameters(kind text, this crmsync.link) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -128,7 +133,7 @@ BEGIN
                       HINT = 'For example options => ''{"base": "ou=people,dc=example,dc=com"}''.';
         END IF;
     ELSE
-        stray := CASE WHEN this.inbound_interval IS NOT NULL AND this.direction = 'outbound' THEN 'inbound_interval'
+        stray := CASE WHEN this.inbound_interval IS NOT NULL AND NOT crmsync.reads_mailboxes(this) THEN 'inbound_interval'
                       WHEN this.daily_at IS NOT NULL THEN 'daily_at' END;
         IF this.outbound_interval IS NOT NULL THEN
             PERFORM crmsync.not_supported('outbound_interval', 'Changes go out at once.');
@@ -137,6 +142,10 @@ BEGIN
         ELSIF this.direction = 'outbound' AND this.conflict <> 'crm_wins' THEN
             PERFORM crmsync.not_supported(format('conflict %s for links of direction outbound', this.conflict),
                                           'Mailboxes are read with direction both.');
+        ELSIF this.direction = 'outbound' AND this.on_target_delete = 'delete' THEN
+            RAISE EXCEPTION 'a link of direction outbound deletes nothing in the CRM'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'on_target_delete delete needs direction both.';
         END IF;
         PERFORM crmsync.check_exchange_property(this, p, 'both') FROM unnest(this.match_on) p;
         IF this.audience IS NULL THEN

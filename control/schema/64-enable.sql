@@ -177,10 +177,16 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('GRANT %s (%I) ON TABLE %s TO %s;', wrong.privilege, wrong.crm, this.source, owner);
     END IF;
-    SELECT e.event INTO wrong FROM pg_class c, (VALUES (4, 'INSERT'), (16, 'UPDATE')) AS e (bit, event)
-    WHERE c.oid = source AND c.relkind = 'v'
+    IF this.on_target_delete = 'delete' AND NOT has_table_privilege(owner, source, 'DELETE') THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege DELETE on %', owner, this.name, this.source
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'on_target_delete is delete: what a user deletes is deleted in the CRM.',
+                  HINT = format('GRANT DELETE ON TABLE %s TO %s;', this.source, owner);
+    END IF;
+    SELECT e.event INTO wrong FROM pg_class c, (VALUES (4, 'INSERT', 8), (16, 'UPDATE', 4), (8, 'DELETE', 16)) AS e (bit, event, updatable)
+    WHERE c.oid = source AND c.relkind = 'v' AND (e.event <> 'DELETE' OR this.on_target_delete = 'delete')
       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0 AND t.tgtype & e.bit <> 0)
-      AND pg_relation_is_updatable(c.oid, true) & CASE e.event WHEN 'INSERT' THEN 8 ELSE 4 END = 0;
+      AND pg_relation_is_updatable(c.oid, true) & e.updatable = 0;
     IF FOUND THEN
         RAISE EXCEPTION 'view % cannot be written: it has no INSTEAD OF % trigger', this.source, wrong.event
             USING ERRCODE = 'object_not_in_prerequisite_state';

@@ -86,10 +86,14 @@ BEGIN ATOMIC
            CASE i.state WHEN 'linked' THEN format('it is in the mailbox since %s', i.since::timestamptz(0))
                         WHEN 'leaving' THEN format('it is to be deleted since %s', i.since::timestamptz(0))
                         WHEN 'gone' THEN 'it was deleted in the mailbox'
+                        WHEN 'absent' THEN format('it was deleted in the mailbox, as was found %s', i.since::timestamptz(0))
+                        WHEN 'removed' THEN format('it was deleted in the mailbox, and the record is to be deleted since %s', i.since::timestamptz(0))
+                        WHEN 'unlinked' THEN format('it is left to its user since %s', i.since::timestamptz(0))
                         ELSE 'it is not in the mailbox' END,
-           CASE WHEN i.state = 'leaving' AND NOT i.confirmed AND s.held IS NOT NULL
+           CASE WHEN i.state IN ('leaving', 'removed') AND NOT i.confirmed AND s.held IS NOT NULL
                 THEN format('%s: SELECT crmsync.confirm_deletes(%L);', s.held, this.name)
-                WHEN i.state = 'gone' THEN 'It is not written again (on_target_delete).' END
+                WHEN i.state = 'gone' THEN 'It is not written again (on_target_delete).'
+                WHEN i.state = 'absent' AND this.on_target_delete <> 'recreate' THEN 'It is written again when the CRM changes it.' END
     FROM (SELECT) one
     LEFT JOIN crmsync.link_state s ON s.link = this.id
     LEFT JOIN (crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox AND m.address = why_known.mailbox)

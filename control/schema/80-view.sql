@@ -168,7 +168,7 @@ JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS ki
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
@@ -248,7 +248,7 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
        coalesce(b.records, 0)::bigint AS pending,
        b.oldest AS oldest_pending,
        (SELECT pg_catalog.count(*) FROM crmsync.failing f WHERE f.link = l.id) AS failed,
-       (SELECT pg_catalog.count(*) FROM crmsync.conflict c WHERE c.link = l.id AND c.winner IS NULL) AS conflicts,
+       (SELECT pg_catalog.count(*) FROM crmsync.open_conflict c WHERE c.link = l.id) AS conflicts,
        coalesce(greatest(pg_catalog.clock_timestamp() - b.oldest, '0'), '0'::interval) AS lag,
        s.last_success,
        coalesce(p.problem, CASE WHEN v.shows_values THEN coalesce(s.broken, s.last_error) END) AS last_error,
@@ -330,8 +330,8 @@ COMMENT ON COLUMN crmsync.items.record IS 'key of the record';
 COMMENT ON COLUMN crmsync.items.mailbox IS 'the mailbox that it is in; ldap: empty';
 COMMENT ON COLUMN crmsync.items.remote_id IS 'its id at the target';
 COMMENT ON COLUMN crmsync.items.origin IS 'crm: we created it; adopted: matched by key; mailbox: made on the other side';
-COMMENT ON COLUMN crmsync.items.state IS 'linked; leaving: to be deleted, or missing in the directory; gone: vanished on the other side';
-COMMENT ON COLUMN crmsync.items.confirmed IS 'leaving: confirm_deletes has let it pass the guard';
+COMMENT ON COLUMN crmsync.items.state IS 'linked; leaving: to be deleted, or missing in the directory; gone: vanished on the other side; absent: deleted by its user, and not made again yet; removed: likewise, and the record is to be deleted; unlinked: left to its user';
+COMMENT ON COLUMN crmsync.items.confirmed IS 'leaving, removed: confirm_deletes has let it pass the guard';
 COMMENT ON COLUMN crmsync.items.since IS 'when it came to this state';
 COMMENT ON COLUMN crmsync.items.values IS 'values as both sides last agreed on them; operators only';
 
@@ -364,15 +364,17 @@ SELECT c.id, l.name AS link, m.address AS mailbox, c.record, c.kind, c.property,
        CASE WHEN v.shows_values THEN c.target_value END AS target_value,
        c.winner, c.at
 FROM crmsync.conflict c
+LEFT JOIN crmsync.open_conflict o ON o.id = c.id
 JOIN crmsync.link l ON l.id = c.link
 JOIN crmsync.visible_link v ON v.link = l.id
-JOIN crmsync.mailbox m ON m.id = c.mailbox;
-COMMENT ON VIEW crmsync.conflicts IS 'where both sides changed the same, with both values; forgotten with the history';
+JOIN crmsync.mailbox m ON m.id = c.mailbox
+WHERE c.kind = 'field' OR o.id IS NOT NULL;
+COMMENT ON VIEW crmsync.conflicts IS 'where both sides changed the same, with both values, and what else somebody has to decide; what is decided is forgotten with the history';
 COMMENT ON COLUMN crmsync.conflicts.id IS 'number of the conflict';
 COMMENT ON COLUMN crmsync.conflicts.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.conflicts.mailbox IS 'the mailbox';
 COMMENT ON COLUMN crmsync.conflicts.record IS 'key of the record';
-COMMENT ON COLUMN crmsync.conflicts.kind IS 'field: both sides changed the property';
+COMMENT ON COLUMN crmsync.conflicts.kind IS 'field: both sides changed the property; delete: a user has deleted the item of a record that others have, too';
 COMMENT ON COLUMN crmsync.conflicts.property IS 'the property';
 COMMENT ON COLUMN crmsync.conflicts.crm_value IS 'what the CRM has; operators only';
 COMMENT ON COLUMN crmsync.conflicts.target_value IS 'what the mailbox had; operators only';
@@ -417,7 +419,7 @@ FROM (
     WHERE l.enabled AND l.direction = 'inbound' AND s.attempts > 2 AND s.broken IS NULL AND t.code IS NULL
     UNION ALL
     SELECT l.id, 'link', l.name, s.held, NULL,
-           coalesce(h.since, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving')),
+           coalesce(h.since, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state IN ('leaving', 'removed'))),
            CASE WHEN h.link IS NULL THEN pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L);', l.name)
                 WHEN h.waiting IS NULL THEN 'They are confirmed, and pass in the next complete import.'
                 ELSE pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L, expected => %s);', l.name, h.waiting) END

@@ -128,7 +128,7 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
         // What was left to its user is met by a write only when the CRM wants it back.
         const bool wanted = rows.text(row, 2) == "linked" || (rows.text(row, 2) == "unlinked" &&
                                                               outcome->result == Result::overtaken);
-        if (!wanted) {
+        if (!wanted || !link_.inbound) {
             settled_.push_back(name_of(*outcome));
         } else {
             // A second item of the same record is looked at when this one has come in.
@@ -172,8 +172,9 @@ void Incoming::find_moved(const std::vector<const Outcome*>& unknown) {
         "AS u(record, mailbox, id, change_key) "
         "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m "
         "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, state = 'linked', since = pg_catalog.now() "
-        "WHERE i.state IN ('absent', 'gone') RETURNING record, mailbox",
+        "change_key = excluded.change_key, state = 'linked', confirmed = false, "
+        "since = pg_catalog.now() "
+        "WHERE i.state IN ('absent', 'gone', 'removed') RETURNING record, mailbox",
         &records, &mailboxes, &ids, &change_keys, link_.id);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const std::string record = rows.string(row, 0);
@@ -295,20 +296,26 @@ void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
         ids.push_back(outcome->item.id);
         settled_.push_back(name_of(*outcome));
     }
-    const bool never_again = link_.rules.policy.on_target_delete == sync::OnTargetDelete::unlink;
+    const sync::OnTargetDelete policy = link_.rules.policy.on_target_delete;
+    const std::string_view state = policy == sync::OnTargetDelete::unlink   ? "gone"
+                                   : policy == sync::OnTargetDelete::remove ? "removed"
+                                                                            : "absent";
     const pg::Rows absent = pg::query(
-        "UPDATE crmsync.item i SET state = $4, since = pg_catalog.now() "
+        "UPDATE crmsync.item i SET state = $4, confirmed = false, since = pg_catalog.now() "
         "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) WHERE i.link = $3 "
         "AND i.mailbox = u.mailbox AND i.remote_id = u.id "
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
         "AND i.state = 'linked' RETURNING i.record, i.mailbox",
-        &mailboxes, &ids, link_.id, std::string_view(never_again ? "gone" : "absent"));
+        &mailboxes, &ids, link_.id, state);
     for (std::uint64_t row = 0; row < absent.size(); ++row) {
         Outcome vanished{};
         vanished.mailbox = static_cast<int>(absent.integer(row, 1));
         vanished.result = Result::vanished;
         vanished.action = sync::Action::fetch;
         vanished.record = absent.string(row, 0);
+        if (policy == sync::OnTargetDelete::recreate) {
+            pending_.push_back(vanished.record);
+        }
         history_.push_back(std::move(vanished));
     }
     // What we meant to delete is deleted; what we had left to its user has nobody any more.

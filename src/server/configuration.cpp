@@ -116,6 +116,8 @@ sync::Policy policy_of(const pg::Rows& rows, std::uint64_t row, int column) {
         policy.on_target_delete = sync::OnTargetDelete::recreate;
     } else if (rows.text(row, column + 1) == "unlink") {
         policy.on_target_delete = sync::OnTargetDelete::unlink;
+    } else if (rows.text(row, column + 1) == "delete") {
+        policy.on_target_delete = sync::OnTargetDelete::remove;
     }
     if (rows.text(row, column + 2) == "unlink") {
         policy.on_audience_loss = sync::OnAudienceLoss::unlink;
@@ -330,7 +332,7 @@ Configuration read_configuration(const std::string& link_name) {
         "extract(epoch FROM l.inbound_interval)::bigint, "
         "coalesce((l.options->>'hard_delete')::boolean, false), l.direction = 'both', "
         "coalesce(l.options->>'inbound_private', 'skip') <> 'skip', "
-        "l.enabled, l.retired, l.enabled OR l.name = $1 "
+        "l.enabled, l.retired, l.enabled OR l.name = $1, crmsync.reads_mailboxes(l) "
         "FROM crmsync.link l WHERE l.name = $1 OR l.id IN (SELECT s.link FROM crmsync.served s) "
         "ORDER BY l.id",
         std::string_view(link_name));
@@ -365,6 +367,7 @@ Configuration read_configuration(const std::string& link_name) {
             read_layout(link);
             read_queries(link);
             link.inbound = links.boolean(row, 14);
+            link.reads = links.boolean(row, 19);
             if (link.inbound) {
                 link.brings_private = links.boolean(row, 15);
                 read_inbound(link);

@@ -62,7 +62,8 @@ struct LinkConfiguration {
     bool hard_delete = false;
     GuardLimits guard;
     std::optional<std::chrono::seconds> interval;  // LDAP: between runs; else: between readings
-    bool inbound = false;  // the mailboxes of an Exchange link are read, too
+    bool reads = false;    // the mailboxes of an Exchange link are read, too
+    bool inbound = false;  // and what is in them comes into the CRM
     std::string source;    // quoted, as are all names here
     bool source_is_table = true;
     std::string key;

@@ -33,6 +33,9 @@ const char* action_name(const Outcome& outcome) {
     if (outcome.result == Result::vanished) {
         return "vanished";
     }
+    if (outcome.result == Result::removed && outcome.action == Action::fetch) {
+        return "delete record";
+    }
     switch (outcome.action) {
         case Action::create:
             return "create";

@@ -51,8 +51,9 @@ struct Outlook {
         std::string reason;
         bool confirmed;         // the guard lets it pass
         std::string waits_for;  // what is in the way beside the guard; empty: nothing
+        bool in_crm = false;    // the record is to be deleted, not the item
     };
-    std::vector<Leaving> leaving;          // items that are to be deleted, now or since before
+    std::vector<Leaving> leaving;          // what is to be deleted, now or since before
     std::map<int, std::string> addresses;  // of the mailboxes that are named here
 };
 

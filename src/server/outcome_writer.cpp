@@ -206,32 +206,6 @@ void mark_gone(const std::vector<const Outcome*>& vanished) {
         &pairs.records, &pairs.mailboxes);
 }
 
-void write_failures(const std::vector<const Outcome*>& failed) {
-    Pairs pairs;
-    pg::TextArray codes;
-    pg::TextArray messages;
-    for (const Outcome* outcome : failed) {
-        pairs.add(*outcome);
-        codes.push_back(outcome->result == Result::postponed ? "postponed" : outcome->failure.code);
-        messages.push_back(outcome->failure.message);
-    }
-    pg::query(
-        "INSERT INTO crmsync.failure AS f "
-        "(link, mailbox, record, code, message, next_attempt) "
-        "SELECT m.link, m.id, u.record, u.code, u.message, "
-        "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + (" +
-            std::string(retry_pauses) +
-            ")[1] END "
-            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
-            "AS u(record, mailbox, code, message) "
-            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
-            "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
-            "code = excluded.code, message = excluded.message, "
-            "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + (" +
-            std::string(retry_pauses) + ")[f.attempts + 1] END",
-        &pairs.records, &pairs.mailboxes, &codes, &messages);
-}
-
 void clear_failures(const std::vector<Outcome>& outcomes) {
     Pairs pairs;
     for (const Outcome& outcome : outcomes) {
@@ -379,6 +353,32 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
 }
 
 }  // namespace
+
+void write_failures(const std::vector<const Outcome*>& failed) {
+    Pairs pairs;
+    pg::TextArray codes;
+    pg::TextArray messages;
+    for (const Outcome* outcome : failed) {
+        pairs.add(*outcome);
+        codes.push_back(outcome->result == Result::postponed ? "postponed" : outcome->failure.code);
+        messages.push_back(outcome->failure.message);
+    }
+    pg::query(
+        "INSERT INTO crmsync.failure AS f "
+        "(link, mailbox, record, code, message, next_attempt) "
+        "SELECT m.link, m.id, u.record, u.code, u.message, "
+        "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + (" +
+            std::string(retry_pauses) +
+            ")[1] END "
+            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
+            "AS u(record, mailbox, code, message) "
+            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
+            "code = excluded.code, message = excluded.message, "
+            "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + (" +
+            std::string(retry_pauses) + ")[f.attempts + 1] END",
+        &pairs.records, &pairs.mailboxes, &codes, &messages);
+}
 
 void write_results(const Results& results) {
     pg::Transaction transaction("recording results", pg::Transaction::Isolation::read_committed);

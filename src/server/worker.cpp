@@ -279,7 +279,7 @@ void Worker::pass(bool everything) {
     identity_reported_ = false;
     start_runs(survey);
     for (const auto& [id, link] : configuration_.links) {
-        if (link.inbound && link.problem.empty()) {
+        if (link.reads && link.problem.empty()) {
             read_inbound(link);
         }
     }

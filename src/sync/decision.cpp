@@ -93,11 +93,13 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
         return decision;
     }
     if (item->absent) {
+        const bool again =
+            rules.policy.on_target_delete == OnTargetDelete::recreate && !item->removed;
         const bool changed =
             item->shadow && !record::fields_to_update(rules.object, rules.layout, rules.fields,
                                                       *wish.values, *item->shadow)
                                  .empty();
-        decision.verdict = changed ? Verdict::create : Verdict::nothing;
+        decision.verdict = again || changed ? Verdict::create : Verdict::nothing;
         return decision;
     }
     if (!item->shadow) {

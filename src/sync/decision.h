@@ -24,6 +24,7 @@ struct KnownItem {
     bool renew = false;     // and then to be made anew, so that it does not stay
     bool gone = false;      // deleted on the other side, never to come again
     bool absent = false;    // deleted there; comes again once the CRM has changed a field
+    bool removed = false;   // and the record is to be removed from the CRM
     bool unlinked = false;  // left to its user, and ours again when the CRM wants it there
     bool stamped = true;    // false: its user made it, and our stamp has yet to be written
 };
