@@ -31,6 +31,26 @@ SELECT crmsync.enable_link('people');
 GRANT DELETE ON crm.person TO regress_crmsync_writer;
 SELECT relation, how FROM crmsync.enable_link('people');
 
+-- on_ambiguous, and what resolve refuses.
+SELECT crmsync.alter_link('people', on_ambiguous => 'newest');
+SELECT crmsync.alter_link('people', on_ambiguous => 'oldest');
+SELECT on_ambiguous FROM crmsync.links;
+SELECT crmsync.resolve(1, 'crm');
+SELECT crmsync.resolve(NULL, NULL);
+INSERT INTO crmsync.mailbox (id, link, address) SELECT 1, id, 'anna@example.com' FROM crmsync.link;
+INSERT INTO crmsync.conflict (id, link, mailbox, record, kind, property, crm_value, target_value, winner, item, records)
+SELECT v.id, l.id, 1, v.record, v.kind, v.property, v.crm, v.target, v.winner, v.item, v.records FROM crmsync.link l, (VALUES
+    (1, '1', 'field', 'surname', 'Lee', 'Li', 'crm', NULL, NULL::text[]), (2, '1', 'field', 'nickname', 'A', 'B', 'crm', NULL, NULL),
+    (3, NULL, 'ambiguous', NULL, NULL, NULL, NULL, 'item', '{1,2}'), (4, '1', 'unlinked', NULL, NULL, NULL, NULL, 'item', NULL))
+    AS v (id, record, kind, property, crm, target, winner, item, records);
+SELECT id, kind, record, property, crm_value, target_value, winner, choices FROM crmsync.conflicts ORDER BY id;
+SELECT conflicts FROM crmsync.status;
+SELECT crmsync.resolve(1, 'both');
+SELECT crmsync.resolve(2, 'crm');
+SELECT crmsync.resolve(3, 'leave');
+SELECT crmsync.resolve(1, 'target');
+SELECT action, conflict, choice FROM crmsync.request WHERE action = 'resolve';
+
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner, regress_crmsync_writer;

@@ -9,7 +9,7 @@ FROM (VALUES
     ('ews',  'contact', 'on_crm_delete',    'delete',      '{delete,keep}',                  '{}'),
     ('ews',  'contact', 'on_target_delete', 'ignore',      '{ignore,recreate,unlink,delete}', '{}'),
     ('ews',  'contact', 'on_audience_loss', 'delete',      '{delete,unlink}',                '{}'),
-    ('ews',  'contact', 'on_ambiguous',     'park',        '{park}',                         '{oldest}'),
+    ('ews',  'contact', 'on_ambiguous',     'park',        '{park,oldest}',                  '{}'),
     ('ldap', 'user',    'direction',        'inbound',     '{inbound}',                      '{}'),
     ('ldap', 'user',    'conflict',         'target_wins', '{target_wins}',                  '{crm_wins,newest_wins}'),
     ('ldap', 'user',    'write_fields',     'changed',     '{changed}',                      '{all}'),

@@ -44,10 +44,13 @@ COMMENT ON COLUMN crmsync.to_delete.kind IS 'item; copy of an item; record: in t
 CREATE VIEW crmsync.open_conflict AS
 SELECT c.id, c.link, c.mailbox
 FROM crmsync.conflict c
-WHERE c.winner IS NULL
-  AND (c.kind = 'field'
-       OR EXISTS (SELECT FROM crmsync.item i WHERE i.link = c.link AND i.record = c.record AND i.mailbox = c.mailbox
-                                               AND i.remote_id = c.item AND i.state = 'absent'));
+WHERE c.winner IS NULL AND c.choice IS NULL
+  AND CASE c.kind WHEN 'field' THEN true
+                  WHEN 'ambiguous' THEN EXISTS (SELECT FROM crmsync.arrival a
+                                                WHERE a.mailbox = c.mailbox AND a.remote_id = c.item AND a.code = 'AMBIGUOUS')
+                  ELSE EXISTS (SELECT FROM crmsync.item i
+                               WHERE i.link = c.link AND i.record = c.record AND i.mailbox = c.mailbox AND i.remote_id = c.item
+                                 AND i.state = CASE c.kind WHEN 'unlinked' THEN 'unlinked' ELSE 'absent' END) END;
 COMMENT ON VIEW crmsync.open_conflict IS 'what somebody still has to decide';
 COMMENT ON COLUMN crmsync.open_conflict.id IS 'number of the conflict';
 COMMENT ON COLUMN crmsync.open_conflict.link IS 'the link';
@@ -381,6 +384,7 @@ BEGIN
     PERFORM crmsync.carry_out_retries(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'retry' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_repairs(array_agg(r)) FROM unnest(requests) r WHERE r.action IN ('repair', 'replace', 'withdraw') HAVING count(*) > 0;
+    PERFORM crmsync.carry_out_resolutions(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'resolve' HAVING count(*) > 0;
     PERFORM crmsync.compare_everything(r.link) FROM (SELECT DISTINCT r.link FROM unnest(requests) r WHERE r.action = 'compare') r;
     DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;

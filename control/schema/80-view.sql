@@ -362,24 +362,30 @@ CREATE VIEW crmsync.conflicts WITH (security_barrier) AS
 SELECT c.id, l.name AS link, m.address AS mailbox, c.record, c.kind, c.property,
        CASE WHEN v.shows_values THEN c.crm_value END AS crm_value,
        CASE WHEN v.shows_values THEN c.target_value END AS target_value,
-       c.winner, c.at
+       c.winner, c.at, c.records, c.choice, n.choices,
+       CASE WHEN v.shows_values THEN c.problem END AS problem
 FROM crmsync.conflict c
+JOIN crmsync.conflict_choice n ON n.id = c.id
 LEFT JOIN crmsync.open_conflict o ON o.id = c.id
 JOIN crmsync.link l ON l.id = c.link
 JOIN crmsync.visible_link v ON v.link = l.id
 JOIN crmsync.mailbox m ON m.id = c.mailbox
-WHERE c.kind = 'field' OR o.id IS NOT NULL;
+WHERE c.kind = 'field' OR c.choice IS NOT NULL OR o.id IS NOT NULL;
 COMMENT ON VIEW crmsync.conflicts IS 'where both sides changed the same, with both values, and what else somebody has to decide; what is decided is forgotten with the history';
 COMMENT ON COLUMN crmsync.conflicts.id IS 'number of the conflict';
 COMMENT ON COLUMN crmsync.conflicts.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.conflicts.mailbox IS 'the mailbox';
-COMMENT ON COLUMN crmsync.conflicts.record IS 'key of the record';
-COMMENT ON COLUMN crmsync.conflicts.kind IS 'field: both sides changed the property; delete: a user has deleted the item of a record that others have, too';
+COMMENT ON COLUMN crmsync.conflicts.record IS 'key of the record; NULL: of an item that may be of several';
+COMMENT ON COLUMN crmsync.conflicts.kind IS 'field: both sides changed the property; ambiguous: an item may be of several records, or several items of one; unlinked: an item that a user had made was left to him; delete: a user has deleted the item of a record that others have, too';
 COMMENT ON COLUMN crmsync.conflicts.property IS 'the property';
 COMMENT ON COLUMN crmsync.conflicts.crm_value IS 'what the CRM has; operators only';
 COMMENT ON COLUMN crmsync.conflicts.target_value IS 'what the mailbox had; operators only';
-COMMENT ON COLUMN crmsync.conflicts.winner IS 'crm or target, as the policy says; NULL: somebody has to decide';
+COMMENT ON COLUMN crmsync.conflicts.winner IS 'crm or target, as the policy says or resolve has settled';
 COMMENT ON COLUMN crmsync.conflicts.at IS 'when it was found';
+COMMENT ON COLUMN crmsync.conflicts.records IS 'ambiguous: keys of the records that the item may be of';
+COMMENT ON COLUMN crmsync.conflicts.choice IS 'what somebody has chosen; NULL without a winner: nobody has yet';
+COMMENT ON COLUMN crmsync.conflicts.choices IS 'what crmsync.resolve takes; empty: there is nothing to decide';
+COMMENT ON COLUMN crmsync.conflicts.problem IS 'why what was chosen could not be done; operators only';
 
 CREATE VIEW crmsync.alerts WITH (security_barrier) AS
 SELECT a.kind, a.name, pg_catalog.concat_ws(': ', a.problem, CASE WHEN v.shows_values THEN a.message END) AS message,

@@ -14,11 +14,6 @@ RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
 RETURN crmsync.not_supported('unmap_child');
 COMMENT ON FUNCTION crmsync.unmap_child(text, regclass, text, jsonb, integer) IS 'undoes map_child; not supported yet';
 
-CREATE FUNCTION crmsync.resolve(conflict bigint, choice text)
-RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
-RETURN crmsync.not_supported('resolve');
-COMMENT ON FUNCTION crmsync.resolve(bigint, text) IS 'decides a conflict; not supported yet';
-
 CREATE FUNCTION crmsync.undo(link text, since timestamptz, mailbox text DEFAULT NULL)
 RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp
 RETURN crmsync.not_supported('undo', 'The view crmsync.history shows what was written.');

@@ -71,6 +71,7 @@ class Incoming {
     std::vector<ItemName> settled_;
     std::vector<ItemName> postponed_;
     std::vector<ArrivalFailure> failures_;
+    std::vector<WaitingArrival> waiting_;
     std::vector<Outcome> history_;
     Conflicts conflicts_;
 };
@@ -97,9 +98,10 @@ void Incoming::take(const std::vector<Outcome>& outcomes) {
     write_items();
     write_conflicts();
     write_history(history_);
-    settle_arrivals(settled_);
     postpone_arrivals(postponed_);
-    write_arrival_failures(failures_);
+    write_arrival_failures(link_, failures_);
+    write_waiting(waiting_);
+    settle_arrivals(settled_);  // after what may have failed because of them
     pg::query(
         "INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT $1, 0, u.record "
         "FROM unnest($2::text[]) AS u(record) ON CONFLICT (link, tier, record) "
@@ -194,6 +196,7 @@ void Incoming::take_new(const std::vector<const Outcome*>& unknown) {
     }
     std::move(items.settled.begin(), items.settled.end(), std::back_inserter(settled_));
     std::move(items.failures.begin(), items.failures.end(), std::back_inserter(failures_));
+    std::move(items.waiting.begin(), items.waiting.end(), std::back_inserter(waiting_));
     std::move(items.records.begin(), items.records.end(), std::back_inserter(pending_));
     std::move(items.history.begin(), items.history.end(), std::back_inserter(history_));
 }
@@ -232,7 +235,9 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     if (!record.exists || copy == record.copies.end()) {
         return false;
     }
-    merge(outcome, key, record, copy->second.item.value_or(sync::KnownItem{}));
+    // What another item of it held, which is gone, is nothing to this one.
+    merge(outcome, key, record,
+          adopted_.contains(&outcome) ? sync::KnownItem{} : *copy->second.item);
     return true;
 }
 
@@ -307,6 +312,8 @@ void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
         "AND i.state = 'linked' RETURNING i.record, i.mailbox",
         &mailboxes, &ids, link_.id, state);
+    pg::IntegerArray absent_in;
+    pg::TextArray absent_records;
     for (std::uint64_t row = 0; row < absent.size(); ++row) {
         Outcome vanished{};
         vanished.mailbox = static_cast<int>(absent.integer(row, 1));
@@ -317,7 +324,10 @@ void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
             pending_.push_back(vanished.record);
         }
         history_.push_back(std::move(vanished));
+        absent_in.push_back(static_cast<int>(absent.integer(row, 1)));
+        absent_records.push_back(absent.string(row, 0));
     }
+    retry_ambiguous(absent_in, absent_records);
     // What we meant to delete is deleted; what we had left to its user has nobody any more.
     pg::query(
         "DELETE FROM crmsync.item i USING unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
@@ -325,6 +335,10 @@ void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
         "AND i.state IN ('leaving', 'unlinked')",
         &mailboxes, &ids, link_.id);
+    pg::query(
+        "DELETE FROM crmsync.conflict c USING unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
+        "WHERE c.mailbox = u.mailbox AND c.item = u.id AND c.kind = 'ambiguous'",
+        &mailboxes, &ids);
 }
 
 void Incoming::write_conflicts() {
@@ -354,7 +368,10 @@ void Incoming::insert_adopted() {
         "INSERT INTO crmsync.item (link, record, mailbox, remote_id, origin, stamped) "
         "SELECT $1, u.record, u.mailbox, u.id, 'adopted', false "
         "FROM unnest($2::text[], $3::integer[], $4::text[]) AS u(record, mailbox, id) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m",
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m "
+        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+        "change_key = NULL, shadow = NULL, origin = 'adopted', stamped = false, "
+        "state = 'linked', confirmed = false, since = pg_catalog.now()",
         link_.id, &records, &mailboxes, &ids);
 }
 

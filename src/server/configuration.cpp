@@ -332,7 +332,8 @@ Configuration read_configuration(const std::string& link_name) {
         "extract(epoch FROM l.inbound_interval)::bigint, "
         "coalesce((l.options->>'hard_delete')::boolean, false), l.direction = 'both', "
         "coalesce(l.options->>'inbound_private', 'skip') <> 'skip', "
-        "l.enabled, l.retired, l.enabled OR l.name = $1, crmsync.reads_mailboxes(l) "
+        "l.enabled, l.retired, l.enabled OR l.name = $1, crmsync.reads_mailboxes(l), "
+        "l.on_ambiguous = 'oldest' "
         "FROM crmsync.link l WHERE l.name = $1 OR l.id IN (SELECT s.link FROM crmsync.served s) "
         "ORDER BY l.id",
         std::string_view(link_name));
@@ -368,6 +369,7 @@ Configuration read_configuration(const std::string& link_name) {
             read_queries(link);
             link.inbound = links.boolean(row, 14);
             link.reads = links.boolean(row, 19);
+            link.takes_oldest = links.boolean(row, 20);
             if (link.inbound) {
                 link.brings_private = links.boolean(row, 15);
                 read_inbound(link);

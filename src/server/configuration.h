@@ -71,6 +71,7 @@ struct LinkConfiguration {
     std::vector<InboundField> fields_in;  // of an inbound link: parallel to rules.layout
     std::vector<NewRowColumn> new_row_columns;
     std::vector<std::size_t> match_on;  // places of the properties by which new items are known
+    bool takes_oldest = false;          // of several that match
     std::string audience_in_query;      // the audience of mailboxes; of an inbound link
     bool brings_private = false;        // items that their users show to nobody come in, too
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout

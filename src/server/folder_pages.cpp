@@ -36,9 +36,11 @@ void note_arrivals(int mailbox, const Changes& changes) {
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
         "WHERE CASE WHEN u.gone = 1 THEN i.state IN ('linked', 'leaving', 'unlinked') "
         "OR EXISTS (SELECT FROM crmsync.arrival o WHERE o.mailbox = $1 AND o.remote_id = u.id) "
+        "OR EXISTS (SELECT FROM crmsync.conflict c WHERE c.mailbox = $1 AND c.item = u.id "
+        "AND c.kind = 'ambiguous') "
         "ELSE l.direction <> 'outbound' AND i.change_key IS DISTINCT FROM u.change_key END "
         "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
-        "attempts = 0, next_attempt = NULL",
+        "attempts = 0, next_attempt = NULL, created = NULL",
         mailbox, &changes.ids, &changes.change_keys, &changes.gone);
 }
 

@@ -160,7 +160,9 @@ void forget_old() {
     turn_history();
     pg::query(
         "DELETE FROM crmsync.conflict c USING crmsync.link l WHERE l.id = c.link "
-        "AND c.winner IS NOT NULL AND c.at < pg_catalog.now() "
+        "AND (c.winner IS NOT NULL OR c.choice IS NOT NULL AND c.kind <> 'ambiguous' OR c.kind <> "
+        "'field' AND NOT EXISTS (SELECT FROM crmsync.open_conflict o WHERE o.id = c.id)) AND c.at "
+        "< pg_catalog.now() "
         "- coalesce((l.options->>'history_keep')::interval, $1 * interval '1 second')",
         default_keep_seconds);
     pg::query("DELETE FROM crmsync.deletion WHERE minute < pg_catalog.now() - interval '2 hours'");

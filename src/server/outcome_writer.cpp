@@ -179,11 +179,18 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
         pairs.add(*outcome);
     }
     pg::query(
-        "UPDATE crmsync.item i SET state = 'unlinked', stamped = false, confirmed = false, "
-        "since = pg_catalog.now() FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
+        "WITH unlinked AS (UPDATE crmsync.item i SET state = 'unlinked', stamped = false, "
+        "confirmed = false, since = pg_catalog.now() "
+        "FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
         "crmsync.mailbox m, crmsync.link l WHERE m.id = u.mailbox AND l.id = m.link "
-        "AND l.direction = 'both' AND i.link = m.link AND i.record = u.record "
-        "AND i.mailbox = u.mailbox",
+        "AND (l.direction = 'both' OR i.origin <> 'crm') AND i.link = m.link "
+        "AND i.record = u.record AND i.mailbox = u.mailbox AND i.state <> 'unlinked' "
+        "RETURNING i.link, i.mailbox, i.record, i.remote_id, i.origin) "
+        "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "
+        "SELECT link, mailbox, record, 'unlinked', remote_id FROM unlinked "
+        "WHERE origin <> 'crm' AND remote_id IS NOT NULL "
+        "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
+        "SET record = excluded.record, choice = NULL, at = pg_catalog.now()",
         &pairs.records, &pairs.mailboxes);
     pg::query(
         "DELETE FROM crmsync.item i "

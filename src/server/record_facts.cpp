@@ -179,6 +179,7 @@ void FactReader::read_items() {
         CopyFacts& copy = facts_.records.at(rows.string(row, 0)).copies[mailbox];
         copy.item = std::move(item);
         copy.confirmed = rows.boolean(row, 7);
+        copy.item->confirmed = copy.confirmed;
     }
 }
 

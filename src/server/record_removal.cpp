@@ -37,6 +37,8 @@ class Removal {
     bool remove(const std::vector<LeavingItem>& items);
 
   private:
+    void read_choices(const pg::TextArray& records);
+
     void judge(const Pair& pair, const RecordFacts& record);
     void delete_records();
     void write_removed();
@@ -51,6 +53,7 @@ class Removal {
     std::vector<Outcome> history_;
     std::vector<Outcome> failed_;
     pg::TextArray pending_;
+    std::set<std::string> chosen_;  // to be deleted whoever has it
 };
 
 struct Columns {
@@ -81,11 +84,22 @@ Outcome failure_of(const Pair& pair, std::string code, std::string message) {
     return outcome;
 }
 
+void Removal::read_choices(const pg::TextArray& records) {
+    const pg::Rows rows = pg::query(
+        "SELECT record FROM crmsync.conflict WHERE link = $1 AND record = ANY ($2) "
+        "AND kind = 'delete' AND choice = 'delete'",
+        link_.id, &records);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        chosen_.insert(rows.string(row, 0));
+    }
+}
+
 bool Removal::remove(const std::vector<LeavingItem>& items) {
     pg::TextArray records;
     for (const LeavingItem& item : items) {
         records.push_back(item.record);
     }
+    read_choices(records);
     PendingRecords locked;
     for (std::string& record : lock_rows(link_, records)) {
         locked.try_emplace(std::move(record));
@@ -119,7 +133,8 @@ void Removal::judge(const Pair& pair, const RecordFacts& record) {
                    &*copy->second.item)
                        .verdict != sync::Verdict::nothing) {
         pending_.push_back(pair.record);  // it is decided as any other
-    } else if (std::count_if(record.copies.begin(), record.copies.end(),
+    } else if (!chosen_.contains(pair.record) &&
+               std::count_if(record.copies.begin(), record.copies.end(),
                              [](const auto& one) { return one.second.in_audience; }) > 1) {
         shared_.push_back(pair);
     } else {
@@ -185,7 +200,7 @@ void Removal::write_conflicts() const {
         "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "
         "SELECT $1, s.mailbox, s.record, 'delete', s.remote_id FROM shared s "
         "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
-        "SET record = excluded.record, at = pg_catalog.now()",
+        "SET record = excluded.record, choice = NULL, at = pg_catalog.now()",
         link_.id, &pairs.records, &pairs.mailboxes);
 }
 

@@ -5,6 +5,7 @@
 
 #include "server/bring_in.h"
 #include "server/mailbox_description.h"
+#include "server/field_resolution.h"
 #include "server/record_removal.h"
 #include "server/transaction.h"
 #include "server/worker.h"
@@ -40,7 +41,10 @@ void Worker::read_inbound(const LinkConfiguration& link) {
     guard_link(link, [&] {
         read_mailboxes(link);
         fetch(link);
-        again_ |= link.inbound && remove_records(configuration_, link);
+        if (link.inbound) {
+            again_ |= resolve_fields(configuration_, link);
+            again_ |= remove_records(configuration_, link);
+        }
     });
 }
 

@@ -16,6 +16,9 @@ Verdict farewell(const Rules& rules, const Wish& wish, const KnownItem& item) {
     if (item.unlinked) {
         return Verdict::nothing;
     }
+    if (item.leaving && item.confirmed) {
+        return Verdict::nothing;
+    }
     if (wish.exists) {
         const bool unlink =
             item.origin != Origin::crm || rules.policy.on_audience_loss == OnAudienceLoss::unlink;

@@ -94,6 +94,15 @@ TEST_F(Decide, DeletesWhatLeavesTheAudience) {
     EXPECT_EQ(decide(rules, wish, nullptr).verdict, Verdict::nothing);
 }
 
+TEST_F(Decide, WhatSomebodyHasConfirmedGoesWhoeverMadeIt) {
+    item.leaving = item.confirmed = true;
+    item.origin = Origin::mailbox;
+    wish.in_audience = false;
+    EXPECT_EQ(verdict(), Verdict::nothing) << "it is being deleted";
+    wish.in_audience = true;
+    EXPECT_EQ(verdict(), Verdict::stay) << "the CRM wants it there again";
+}
+
 TEST_F(Decide, MakesAnewWhatItsUserDeletedWhenTheCrmChangesItOrThePolicySaysSo) {
     item.absent = true;
     EXPECT_EQ(verdict(), Verdict::nothing);

@@ -24,8 +24,9 @@ std::vector<record::Value> read_values(pugi::xml_node item, const record::Layout
 // The local name of the element that an item of this kind is.
 std::string_view item_element(record::Object object);
 
-// When the item was last changed, a canonical timestamp; empty: the server does not say.
-std::string read_modified(pugi::xml_node item);
+// When the item was made or last changed, by the name of the element: a canonical timestamp; empty:
+// the server does not say.
+std::string read_instant(pugi::xml_node item, const char* element);
 
 // Whether its user keeps the item to himself.
 bool read_private(pugi::xml_node item);

@@ -135,7 +135,8 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
                 answer.item = std::move(*reference);
                 answer.values = read_values(item, get.layout);
                 answer.stamp = read_stamp_of(item);
-                answer.modified = read_modified(item);
+                answer.created = read_instant(item, "DateTimeCreated");
+                answer.modified = read_instant(item, "LastModifiedTime");
                 answer.is_private = read_private(item);
                 answer.is_other_kind = local_name(item) != item_element(get.object);
             } else {
