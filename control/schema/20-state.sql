@@ -245,6 +245,7 @@ CREATE TABLE crmsync.arrival (
     message         text,
     records         text[],
     created         text COLLATE "C",
+    copy            boolean NOT NULL DEFAULT false,
     since           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (mailbox, remote_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
@@ -259,6 +260,7 @@ COMMENT ON COLUMN crmsync.arrival.code IS 'why it could not come in: SQLSTATE, o
 COMMENT ON COLUMN crmsync.arrival.message IS 'the same in words';
 COMMENT ON COLUMN crmsync.arrival.records IS 'records that it may be of: meanwhile none of them is created in the mailbox';
 COMMENT ON COLUMN crmsync.arrival.created IS 'with records: when its user made it, empty if the server does not say; NULL: not looked at since all items of the mailbox are known';
+COMMENT ON COLUMN crmsync.arrival.copy IS 'it bears the stamp of another item, which is asked for: a copy, or the same after it was moved';
 COMMENT ON COLUMN crmsync.arrival.since IS 'when it was noticed';
 
 CREATE TABLE crmsync.listed (

@@ -17,6 +17,7 @@
 #include "server/query.h"
 #include "server/record_facts.h"
 #include "server/row_writer.h"
+#include "server/stamped_items.h"
 #include "server/transaction.h"
 #include "sync/stamp.h"
 
@@ -144,45 +145,18 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
 
 // An item that was away and has come back has another id, and its stamp says whose it is.
 void Incoming::find_moved(const std::vector<const Outcome*>& unknown) {
-    const std::string prefix = sync::make_stamp(configuration_.instance, link_.name, {});
-    std::map<std::pair<std::string, int>, const Outcome*> stamped;
-    pg::TextArray records;
-    pg::IntegerArray mailboxes;
-    pg::TextArray ids;
-    pg::TextArray change_keys;
-    for (const Outcome* outcome : unknown) {
-        if (outcome->held.stamp.empty()) {
-            continue;
+    StampedItems items =
+        take_stamped(link_, sync::make_stamp(configuration_.instance, link_.name, {}), unknown);
+    for (const auto& [record, outcome] : items.moved) {
+        if (link_.inbound) {
+            by_record_.emplace(record, outcome);
+        } else {
+            settled_.push_back(name_of(*outcome));
         }
-        settled_.push_back(name_of(*outcome));
-        auto key = sync::key_of_stamp(outcome->held.stamp, prefix);
-        if (!key || !stamped.try_emplace({*key, outcome->mailbox}, outcome).second) {
-            continue;
-        }
-        records.push_back(std::move(*key));
-        mailboxes.push_back(outcome->mailbox);
-        ids.push_back(outcome->item.id);
-        change_keys.push_back(outcome->held.item.change_key);
-    }
-    if (records.empty()) {
-        return;
-    }
-    const pg::Rows rows = pg::query(
-        "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key) "
-        "SELECT $5, u.record, u.mailbox, u.id, u.change_key "
-        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
-        "AS u(record, mailbox, id, change_key) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m "
-        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, state = 'linked', confirmed = false, "
-        "since = pg_catalog.now() "
-        "WHERE i.state IN ('absent', 'gone', 'removed') RETURNING record, mailbox",
-        &records, &mailboxes, &ids, &change_keys, link_.id);
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        const std::string record = rows.string(row, 0);
-        by_record_.emplace(record, stamped.at({record, static_cast<int>(rows.integer(row, 1))}));
         pending_.push_back(record);  // the CRM may not want it there any more
     }
+    std::move(items.settled.begin(), items.settled.end(), std::back_inserter(settled_));
+    std::move(items.postponed.begin(), items.postponed.end(), std::back_inserter(postponed_));
 }
 
 void Incoming::take_new(const std::vector<const Outcome*>& unknown) {

@@ -40,7 +40,7 @@ void note_arrivals(int mailbox, const Changes& changes) {
         "AND c.kind = 'ambiguous') "
         "ELSE l.direction <> 'outbound' AND i.change_key IS DISTINCT FROM u.change_key END "
         "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
-        "attempts = 0, next_attempt = NULL, created = NULL",
+        "attempts = 0, next_attempt = NULL, created = NULL, copy = false",
         mailbox, &changes.ids, &changes.change_keys, &changes.gone);
 }
 
