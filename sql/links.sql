@@ -76,7 +76,6 @@ SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audien
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_crm_delete => 'ignore');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_target_delete => 'disable');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_audience_loss => 'keep');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', match_on => '{email_1}');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', folder => 'a/b');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', outbound_interval => '1 hour');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', inbound_interval => '1 hour');

@@ -108,8 +108,8 @@ COMMENT ON FUNCTION crmsync.check_interval(text, interval) IS 'refuses intervals
 
 CREATE FUNCTION crmsync.reads_mailboxes(this crmsync.link) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN this.direction = 'both' OR this.on_target_delete = 'recreate';
-COMMENT ON FUNCTION crmsync.reads_mailboxes(crmsync.link) IS 'whether a link to Exchange asks its mailboxes what has changed in them: to bring it in, or only to know what is no longer there';
+RETURN this.direction = 'both' OR this.on_target_delete = 'recreate' OR this.match_on <> '{}';
+COMMENT ON FUNCTION crmsync.reads_mailboxes(crmsync.link) IS 'whether a link to Exchange asks its mailboxes what has changed in them: to bring it in, or only to know what is no longer there, and what their users have already';
 
 -- What only one kind of target knows must not be given to another.
 CREATE FUNCTION crmsync.check_parameters(kind text, this crmsync.link) RETURNS void
@@ -137,8 +137,6 @@ BEGIN
                       WHEN this.daily_at IS NOT NULL THEN 'daily_at' END;
         IF this.outbound_interval IS NOT NULL THEN
             PERFORM crmsync.not_supported('outbound_interval', 'Changes go out at once.');
-        ELSIF this.direction = 'outbound' AND this.match_on <> '{}' THEN
-            PERFORM crmsync.not_supported('match_on for links of direction outbound', 'Mailboxes are read with direction both.');
         ELSIF this.direction = 'outbound' AND this.conflict <> 'crm_wins' THEN
             PERFORM crmsync.not_supported(format('conflict %s for links of direction outbound', this.conflict),
                                           'Mailboxes are read with direction both.');

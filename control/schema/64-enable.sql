@@ -143,6 +143,21 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_import(crmsync.link) IS 'refuses an import whose owner may not write, or whose columns or expressions cannot be used';
 
+CREATE FUNCTION crmsync.check_match_on(this crmsync.link) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stray text := (SELECT min(p) FROM unnest(this.match_on) p
+                   WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id));
+BEGIN
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION 'match_on names %, which is not mapped', stray
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It names properties, as crmsync.map maps them.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_match_on(crmsync.link) IS 'refuses a link to Exchange whose match_on is not mapped';
+
 -- What users make and change is written as the owner, into columns that the row has itself.
 CREATE FUNCTION crmsync.check_inbound_link(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -152,12 +167,6 @@ DECLARE
     source regclass := to_regclass(this.source);
     wrong record;
 BEGIN
-    SELECT p INTO wrong FROM unnest(this.match_on) p
-    WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id) ORDER BY p LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'match_on names %, which is not mapped', wrong.p
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'It names properties, as crmsync.map maps them.';
-    END IF;
     SELECT m.fallback INTO wrong FROM crmsync.mapping m
     WHERE m.link = this.id AND m.fallback NOT LIKE '''%'
       AND m.fallback NOT IN (SELECT o.property FROM crmsync.mapping o WHERE o.link = this.id) LIMIT 1;
@@ -193,7 +202,7 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_inbound_link(crmsync.link) IS 'refuses a link of direction both whose owner may not write, or whose match_on or fallbacks are not mapped';
+COMMENT ON FUNCTION crmsync.check_inbound_link(crmsync.link) IS 'refuses a link of direction both whose owner may not write, or whose fallbacks are not mapped';
 
 CREATE FUNCTION crmsync.check_mapped(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -297,6 +306,7 @@ BEGIN
         PERFORM crmsync.check_import(this);
     ELSE
         PERFORM crmsync.warn_unseen(this, reads);
+        PERFORM crmsync.check_match_on(this);
         IF this.direction = 'both' THEN
             PERFORM crmsync.check_inbound_link(this);
             RAISE NOTICE 'link "%" makes rows of % of what users have in their mailboxes, and of what they make', this.name, this.source

@@ -184,7 +184,7 @@ void Incoming::merge_all() {
         return;
     }
     PendingRecords locked;
-    for (std::string& record : lock_rows(link_, records)) {
+    for (std::string& record : link_.inbound ? lock_rows(link_, records) : records) {
         locked.try_emplace(std::move(record));
     }
     const Facts facts = read_facts(configuration_, link_, std::move(locked), NewMailboxes::stored);
@@ -227,8 +227,8 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     const record::Values shadow = item.shadow.value_or(record::Values(layout.size()));
     Merged merged{&outcome, key, {}, {}, {}, adopted_.contains(&outcome)};
     merged.merge =
-        record::merge({.object = link_.rules.object, .outbound = true, .inbound = true}, layout,
-                      link_.rules.fields, shadow, record.desired->values, held.values);
+        record::merge({.object = link_.rules.object, .outbound = true, .inbound = link_.inbound},
+                      layout, link_.rules.fields, shadow, record.desired->values, held.values);
     merged.shadow = merged.merge.shadow;
     // What still has to go out must differ from the shadow until it has.
     for (const record::Field& field : merged.merge.to_target) {

@@ -213,8 +213,7 @@ std::optional<std::size_t> place_of(const LinkConfiguration& link, std::string_v
     return record::place_of(link.rules.layout, record::find_property(property, link.rules.object));
 }
 
-// The columns that an inbound link writes, and what they get.
-void read_inbound(LinkConfiguration& link) {
+void read_source(LinkConfiguration& link) {
     link.fields_in.resize(link.rules.layout.size());
     const pg::Rows names = pg::query(
         "SELECT l.source, pg_catalog.quote_ident(l.key), coalesce(crmsync.key_type(l.id), ''), "
@@ -226,6 +225,26 @@ void read_inbound(LinkConfiguration& link) {
     link.key = names.string(0, 1);
     link.key_type = names.string(0, 2);
     link.source_is_table = names.boolean(0, 3);
+}
+
+// How a link that reads mailboxes recognises what their users have already.
+void read_matching(LinkConfiguration& link) {
+    link.audience_in_query =
+        pg::query("SELECT crmsync.audience_in_query($1)", link.id).string(0, 0);
+    const pg::Rows match_on =
+        pg::query("SELECT p FROM crmsync.link l, unnest(l.match_on) p WHERE l.id = $1", link.id);
+    for (std::uint64_t row = 0; row < match_on.size(); ++row) {
+        const auto place = place_of(link, match_on.text(row, 0));
+        if (!place) {
+            link.problem = "match_on names " + match_on.string(row, 0) + ", which is not mapped";
+            return;
+        }
+        link.match_on.push_back(*place);
+    }
+}
+
+// The columns that an inbound link writes, and what they get.
+void read_inbound(LinkConfiguration& link) {
     const pg::Rows columns = pg::query(
         "SELECT c.property, c.column_name, c.expression, coalesce(m.fallback, '') "
         "FROM crmsync.inbound_columns($1) c "
@@ -246,18 +265,6 @@ void read_inbound(LinkConfiguration& link) {
         } else {
             field.fallback = place_of(link, fallback);
         }
-    }
-    link.audience_in_query =
-        pg::query("SELECT crmsync.audience_in_query($1)", link.id).string(0, 0);
-    const pg::Rows match_on =
-        pg::query("SELECT p FROM crmsync.link l, unnest(l.match_on) p WHERE l.id = $1", link.id);
-    for (std::uint64_t row = 0; row < match_on.size(); ++row) {
-        const auto place = place_of(link, match_on.text(row, 0));
-        if (!place) {
-            link.problem = "match_on names " + match_on.string(row, 0) + ", which is not mapped";
-            return;
-        }
-        link.match_on.push_back(*place);
     }
     const pg::Rows more =
         pg::query("SELECT c.column_name, c.expression FROM crmsync.new_row_columns($1) c", link.id);
@@ -370,8 +377,12 @@ Configuration read_configuration(const std::string& link_name) {
             link.inbound = links.boolean(row, 14);
             link.reads = links.boolean(row, 19);
             link.takes_oldest = links.boolean(row, 20);
+            link.brings_private = links.boolean(row, 15);
+            if (link.reads) {
+                read_source(link);
+                read_matching(link);
+            }
             if (link.inbound) {
-                link.brings_private = links.boolean(row, 15);
                 read_inbound(link);
             }
         }

@@ -25,8 +25,8 @@ Changes changes_of(const sync::FolderPage& page) {
 }
 
 // An item that bears the change key that we know is as we wrote it. What users change in mailboxes
-// that are only written is nobody's matter, but that it is gone. One that comes again is tried
-// again at once, whatever was in its way.
+// that are only written is nobody's matter, save that it is gone, or may be of a record that has
+// none there. One that comes again is tried again at once, whatever was in its way.
 void note_arrivals(int mailbox, const Changes& changes) {
     pg::query(
         "INSERT INTO crmsync.arrival AS a (mailbox, remote_id) SELECT m.id, u.id "
@@ -38,7 +38,8 @@ void note_arrivals(int mailbox, const Changes& changes) {
         "OR EXISTS (SELECT FROM crmsync.arrival o WHERE o.mailbox = $1 AND o.remote_id = u.id) "
         "OR EXISTS (SELECT FROM crmsync.conflict c WHERE c.mailbox = $1 AND c.item = u.id "
         "AND c.kind = 'ambiguous') "
-        "ELSE l.direction <> 'outbound' AND i.change_key IS DISTINCT FROM u.change_key END "
+        "WHEN l.direction = 'outbound' THEN i.mailbox IS NULL AND l.match_on <> '{}' "
+        "ELSE i.change_key IS DISTINCT FROM u.change_key END "
         "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
         "attempts = 0, next_attempt = NULL, created = NULL, copy = false",
         mailbox, &changes.ids, &changes.change_keys, &changes.gone);

@@ -94,6 +94,7 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     }
     if (decision.verdict == sync::Verdict::create && (!mailbox.met || copy.may_be_there) &&
         outlook_ == nullptr) {
+        decision_.work.unmet |= !mailbox.met;
         return false;  // its user may have it: it is looked at again when that is known
     }
     const bool removed =

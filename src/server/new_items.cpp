@@ -81,6 +81,8 @@ Candidates match(const Configuration& configuration, const LinkConfiguration& li
                                       matches[i].records, outcome->held.created});
         } else if (!matches[i].record.empty()) {
             items.adopted.emplace_back(matches[i].record, outcome);
+        } else if (!link.inbound) {
+            items.settled.push_back(name_of(*outcome));
         } else {
             left.outcomes.push_back(outcome);
             left.rows.push_back(std::move(candidates.rows[i]));

@@ -49,7 +49,8 @@ class Worker {
         bool in_trouble = false;
         bool trouble_known = false;  // whether what another process noted of it is still true
         Clock::time_point triggers_checked{};
-        Clock::time_point next_reading{};  // inbound: of all mailboxes
+        Clock::time_point last_reading{};  // of all mailboxes
+        Clock::time_point next_reading{};
         Clock::time_point not_before{};    // inbound: after an error
         bool more_arrivals = false;        // inbound: there are more than were fetched
         std::int64_t done = 0;             // records of the pass under way

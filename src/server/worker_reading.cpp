@@ -55,6 +55,7 @@ void Worker::read_mailboxes(const LinkConfiguration& link) {
     if (now < runtime.next_reading) {
         return;
     }
+    runtime.last_reading = now;
     runtime.next_reading = now + link.interval.value_or(default_reading_interval);
     pg::Transaction transaction("reading mailboxes for link " + link.name);
     auto mailboxes = mailboxes_to_read(configuration_, link);
