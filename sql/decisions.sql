@@ -51,6 +51,20 @@ SELECT crmsync.resolve(3, 'leave');
 SELECT crmsync.resolve(1, 'target');
 SELECT action, conflict, choice FROM crmsync.request WHERE action = 'resolve';
 
+-- The preset orocrm: its policies depend on the direction.
+SELECT crmsync.create_link('both', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'orocrm');
+SELECT crmsync.create_link('out', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'orocrm', direction => 'outbound', outbound_interval => '1 s');
+SELECT crmsync.create_link('slow', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'orocrm', outbound_interval => '1 day');
+SELECT crmsync.alter_link('both', inbound_interval => '0.5 s');
+\x on
+SELECT name, direction, conflict, write_fields, on_crm_delete, on_target_delete, on_ambiguous, match_on, outbound_interval, inbound_interval
+FROM crmsync.links WHERE preset = 'orocrm' ORDER BY name;
+\x off
+SELECT crmsync.map_preset('both', '{"last_name": "last_name"}');
+SELECT property, crm, fallback FROM crmsync.mappings WHERE link = 'both' ORDER BY property;
+SELECT crmsync.map_preset('out', '{"first_name": "(upper(r.first_name))"}');
+SELECT property, crm, fallback FROM crmsync.mappings WHERE link = 'out' ORDER BY property;
+
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner, regress_crmsync_writer;

@@ -94,17 +94,20 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_mailboxes(oid) IS 'refuses a relation of mailboxes without usable columns, or with columns that are not supported yet';
 
-CREATE FUNCTION crmsync.check_interval(what text, value interval) RETURNS void
+CREATE FUNCTION crmsync.check_interval(what text, value interval, preset text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF value < interval '1 second' OR value > interval '7 days' THEN
+    IF preset = 'orocrm' AND (value < interval '1 second' OR value > interval '86399 seconds') THEN
+        RAISE EXCEPTION '% must be between 1 and 86399 seconds with the preset orocrm', what
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF value < interval '1 second' OR value > interval '7 days' THEN
         RAISE EXCEPTION '% must be between 1 second and 7 days', what
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_interval(text, interval) IS 'refuses intervals out of range';
+COMMENT ON FUNCTION crmsync.check_interval(text, interval, text) IS 'refuses intervals out of range';
 
 CREATE FUNCTION crmsync.reads_mailboxes(this crmsync.link) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -135,9 +138,7 @@ BEGIN
     ELSE
         stray := CASE WHEN this.inbound_interval IS NOT NULL AND NOT crmsync.reads_mailboxes(this) THEN 'inbound_interval'
                       WHEN this.daily_at IS NOT NULL THEN 'daily_at' END;
-        IF this.outbound_interval IS NOT NULL THEN
-            PERFORM crmsync.not_supported('outbound_interval', 'Changes go out at once.');
-        ELSIF this.direction = 'outbound' AND this.conflict <> 'crm_wins' THEN
+        IF this.direction = 'outbound' AND this.conflict <> 'crm_wins' THEN
             PERFORM crmsync.not_supported(format('conflict %s for links of direction outbound', this.conflict),
                                           'Mailboxes are read with direction both.');
         ELSIF this.direction = 'outbound' AND this.on_target_delete = 'delete' THEN
@@ -174,13 +175,17 @@ BEGIN
     PERFORM crmsync.check_object(target_kind, this.object);
     PERFORM crmsync.check_preset(this.preset, this.object);
     SELECT jsonb_object_agg(p.policy, crmsync.policy_value(
-               p.kind, p.object, this.preset, p.policy, to_jsonb(this) ->> p.policy)) INTO policies
+               p.kind, p.object, this.preset, p.policy, to_jsonb(this) ->> p.policy,
+               coalesce(this.direction, crmsync.preset_value(this.preset, this.object, 'direction', NULL), 'outbound'))) INTO policies
     FROM crmsync.policy p WHERE p.kind = target_kind AND p.object = this.object;
     this := jsonb_populate_record(this, policies);
-    this.match_on := coalesce(this.match_on, '{}');
+    this.match_on := coalesce(this.match_on, crmsync.preset_value(this.preset, this.object, 'match_on', this.direction)::text[], '{}');
+    this.outbound_interval := coalesce(this.outbound_interval, crmsync.preset_value(this.preset, this.object, 'outbound_interval', this.direction)::interval);
+    this.inbound_interval := coalesce(this.inbound_interval, crmsync.preset_value(this.preset, this.object, 'inbound_interval', this.direction)::interval);
     PERFORM crmsync.check_options('link', target_kind, this.options);
     PERFORM crmsync.check_parameters(target_kind, this);
-    PERFORM crmsync.check_interval('inbound_interval', this.inbound_interval);
+    PERFORM crmsync.check_interval('inbound_interval', this.inbound_interval, this.preset);
+    PERFORM crmsync.check_interval('outbound_interval', this.outbound_interval, this.preset);
     IF this.options ? 'memberships' THEN
         PERFORM crmsync.membership_relation(this);
     END IF;
@@ -282,7 +287,7 @@ BEGIN
     this.on_target_delete := on_target_delete;
     this.on_audience_loss := on_audience_loss;
     this.on_ambiguous := on_ambiguous;
-    this.match_on := coalesce(match_on, '{}');
+    this.match_on := match_on;
     this.folder := folder;
     this.outbound_interval := outbound_interval;
     this.inbound_interval := inbound_interval;

@@ -340,7 +340,7 @@ Configuration read_configuration(const std::string& link_name) {
         "coalesce((l.options->>'hard_delete')::boolean, false), l.direction = 'both', "
         "coalesce(l.options->>'inbound_private', 'skip') <> 'skip', "
         "l.enabled, l.retired, l.enabled OR l.name = $1, crmsync.reads_mailboxes(l), "
-        "l.on_ambiguous = 'oldest' "
+        "l.on_ambiguous = 'oldest', extract(epoch FROM l.outbound_interval)::bigint "
         "FROM crmsync.link l WHERE l.name = $1 OR l.id IN (SELECT s.link FROM crmsync.served s) "
         "ORDER BY l.id",
         std::string_view(link_name));
@@ -377,6 +377,9 @@ Configuration read_configuration(const std::string& link_name) {
             link.inbound = links.boolean(row, 14);
             link.reads = links.boolean(row, 19);
             link.takes_oldest = links.boolean(row, 20);
+            if (!links.is_null(row, 21)) {
+                link.outbound_interval = std::chrono::seconds(links.integer(row, 21));
+            }
             link.brings_private = links.boolean(row, 15);
             if (link.reads) {
                 read_source(link);

@@ -62,6 +62,7 @@ struct LinkConfiguration {
     bool hard_delete = false;
     GuardLimits guard;
     std::optional<std::chrono::seconds> interval;  // LDAP: between runs; else: between readings
+    std::optional<std::chrono::seconds> outbound_interval;  // between looks at what has changed
     bool reads = false;    // the mailboxes of an Exchange link are read, too
     bool inbound = false;  // and what is in them comes into the CRM
     std::string source;    // quoted, as are all names here
