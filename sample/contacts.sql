@@ -15,33 +15,29 @@ SELECT crmsync.map('contacts', 'last_name', 'surname');
 SELECT crmsync.map('contacts', 'position', 'job_title');
 SELECT crmsync.map('contacts', 'birth_date', 'birthday');
 
--- The default number of each kind.
-SELECT crmsync.map('contacts',
-                   format('(SELECT t.value FROM crm.telecom t
-                            WHERE t.person_id = r.id AND t.kind = %L AND t.is_default)', kind),
-                   property)
+-- The default number of each kind, and the default business and home address: child rows, which are
+-- watched by themselves.
+SELECT crmsync.map_child('contacts', 'crm.telecom', 'person_id', jsonb_build_object('value', property),
+                         fixed => jsonb_build_object('kind', kind, 'is_default', true))
 FROM (VALUES ('business', 'business_phone'),
              ('home', 'home_phone'),
              ('mobile', 'mobile_phone'),
              ('fax', 'business_fax'),
              ('email', 'email_1')) number (kind, property);
+SELECT crmsync.map_child('contacts', 'crm.address', 'person_id',
+                         jsonb_build_object('street', kind || '_street', 'city', kind || '_city', 'state', kind || '_state',
+                                            'postal_code', kind || '_postal_code', 'country', kind || '_country'),
+                         fixed => jsonb_build_object('kind', kind, 'is_default', true))
+FROM (VALUES ('business'), ('home')) address (kind);
 
--- The default business and home address: whole, and its parts.
+-- The addresses as a whole.
 SELECT crmsync.map('contacts',
-                   format('(SELECT %s FROM crm.address a
-                            WHERE a.person_id = r.id AND a.kind = %L AND a.is_default)', value, kind),
-                   kind || '_' || part)
-FROM (VALUES ('business'), ('home')) address (kind)
-CROSS JOIN (VALUES ('concat_ws('', '', a.street, concat_ws('' '', a.postal_code, a.city), a.state, a.country)', 'address'),
-                   ('a.street', 'street'),
-                   ('a.city', 'city'),
-                   ('a.state', 'state'),
-                   ('a.postal_code', 'postal_code'),
-                   ('a.country', 'country')) field (value, part);
+                   format('(SELECT concat_ws('', '', a.street, concat_ws('' '', a.postal_code, a.city), a.state, a.country)
+                            FROM crm.address a WHERE a.person_id = r.id AND a.kind = %L AND a.is_default)', kind),
+                   kind || '_address')
+FROM (VALUES ('business'), ('home')) address (kind);
 
 -- Which records a change of another table concerns: a column that holds the person's key, or a query.
-SELECT crmsync.watch('contacts', 'crm.telecom', 'person_id');
-SELECT crmsync.watch('contacts', 'crm.address', 'person_id');
 SELECT crmsync.watch('contacts', 'crm.coverage', 'person_id');
 SELECT crmsync.watch('contacts', 'crm.personal_list', 'person_id');
 SELECT crmsync.watch('contacts', 'crm.group_member', 'group_id',

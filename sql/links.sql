@@ -52,8 +52,6 @@ SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audien
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.strange_mailboxes');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.numbered_mailboxes');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.placed_mailboxes');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.mailboxes_with_id');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', mailboxes => 'crm.mailboxes_in_zone');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.numbered_audience');
 -- Records are keys of the source: of its type, or one that every key has a place in.
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.text_audience');
@@ -78,7 +76,6 @@ SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audien
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_audience_loss => 'keep');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', folder => 'a/b');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', inbound_interval => '1 hour');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', apply => 'now');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'salesforce');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'nexj', direction => 'inbound');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', options => '{"base": "x"}');

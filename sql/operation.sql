@@ -136,10 +136,7 @@ SELECT crmsync.disable_link('people');
 SELECT state FROM crmsync.status;
 
 -- What is not done yet says so.
-SELECT crmsync.map_child('people', 'crm.audience', 'record', '{}');
-SELECT crmsync.unmap_child('people', 'crm.audience');
 SELECT crmsync.resolve(1, 'crm');
-SELECT crmsync.undo('people', now());
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner;

@@ -82,7 +82,7 @@ COMMENT ON COLUMN crmsync.link.folder IS 'folder below the default one; NULL: th
 COMMENT ON COLUMN crmsync.link.outbound_interval IS 'how often changes go out; NULL: at once';
 COMMENT ON COLUMN crmsync.link.inbound_interval IS 'how often the target is asked for changes';
 COMMENT ON COLUMN crmsync.link.daily_at IS 'time of day of a daily run, instead of an interval';
-COMMENT ON COLUMN crmsync.link.apply IS 'qualified and quoted name of the function that writes inbound changes';
+COMMENT ON COLUMN crmsync.link.apply IS 'qualified and quoted name of the function that writes inbound changes; NULL: crmsync writes the source itself';
 COMMENT ON COLUMN crmsync.link.owner IS 'quoted name of the role that the link reads and writes the CRM as';
 COMMENT ON COLUMN crmsync.link.options IS 'options that differ from their defaults, see the view crmsync.options';
 COMMENT ON COLUMN crmsync.link.enabled IS 'by enable_link: the triggers are armed and the worker serves the link';
@@ -99,17 +99,19 @@ CREATE TABLE crmsync.mapping (
     fallback    text,
     inbound     text,
     options     jsonb NOT NULL DEFAULT '{}' CHECK (pg_catalog.jsonb_typeof(options) = 'object'),
+    child       jsonb CHECK (pg_catalog.jsonb_typeof(child) = 'object'),
     PRIMARY KEY (link, property, crm)
 );
 COMMENT ON TABLE crmsync.mapping IS 'CRM columns and expressions of a link and the properties they belong to';
 COMMENT ON COLUMN crmsync.mapping.link IS 'the link that the mapping belongs to';
 COMMENT ON COLUMN crmsync.mapping.property IS 'property of the target, see the view crmsync.properties; ldap: the attribute';
-COMMENT ON COLUMN crmsync.mapping.crm IS 'column of the source, not quoted, or an expression over r in parentheses';
+COMMENT ON COLUMN crmsync.mapping.crm IS 'column of the source, or of the child row, not quoted; or an expression over r in parentheses';
 COMMENT ON COLUMN crmsync.mapping.direction IS 'NULL: all that link, property and crm allow';
 COMMENT ON COLUMN crmsync.mapping.value_map IS '{CRM value: property value or array of them}';
 COMMENT ON COLUMN crmsync.mapping.fallback IS 'inbound, when the property is absent: another property, or a quoted constant';
 COMMENT ON COLUMN crmsync.mapping.inbound IS 'expression over $1, the property as text, whose value the CRM gets';
 COMMENT ON COLUMN crmsync.mapping.options IS 'options of this field, see the view crmsync.options';
+COMMENT ON COLUMN crmsync.mapping.child IS 'by map_child: which row of which other table the column is of; NULL: of the source''s row itself';
 
 CREATE TABLE crmsync.group_mapping (
     link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
@@ -151,7 +153,7 @@ CREATE TABLE crmsync.capture (
 COMMENT ON TABLE crmsync.capture IS 'triggers that enable_link has put on CRM relations';
 COMMENT ON COLUMN crmsync.capture.id IS 'part of the triggers'' names, first of their arguments';
 COMMENT ON COLUMN crmsync.capture.relation IS 'qualified and quoted name of the relation';
-COMMENT ON COLUMN crmsync.capture.column_name IS 'the column that names the record; NULL: nobody watches the relation, any change of it asks for a comparison';
+COMMENT ON COLUMN crmsync.capture.column_name IS 'the column that names the record; NULL: the row names none, and any change asks for a comparison';
 COMMENT ON COLUMN crmsync.capture.columns IS 'relevant columns; {*} means all';
 COMMENT ON COLUMN crmsync.capture.partitions IS 'the relation and its partitions as enable_link found them: rows come and go with a partition, and no trigger fires';
 
@@ -160,7 +162,7 @@ CREATE TABLE crmsync.capture_link (
     link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
     lookup      text,
     columns     text[] NOT NULL,
-    comparison  text NOT NULL DEFAULT 'everything' CHECK (comparison IN ('audience', 'everything')),
+    comparison  text NOT NULL DEFAULT 'everything' CHECK (comparison IN ('mailboxes', 'audience', 'everything')),
     PRIMARY KEY (capture, link)
 );
 COMMENT ON TABLE crmsync.capture_link IS 'which links a trigger serves, and how its values lead to their records';

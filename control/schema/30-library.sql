@@ -91,6 +91,11 @@ CREATE FUNCTION crmsync.check_expression(expression text) RETURNS void
     SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crmsync.check_expression(text) IS 'refuses what is not one SQL expression, and sub-queries with unqualified columns';
 
+CREATE FUNCTION crmsync.check_order_by(order_by text) RETURNS void
+    AS 'MODULE_PATHNAME', 'crmsync_check_order_by' LANGUAGE c IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION crmsync.check_order_by(text) IS 'refuses what cannot follow ORDER BY, and sub-queries with unqualified columns';
+
 CREATE FUNCTION crmsync.compile(query text) RETURNS void
     AS 'MODULE_PATHNAME', 'crmsync_compile' LANGUAGE c STRICT
     SET search_path = pg_catalog, pg_temp;

@@ -90,6 +90,14 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.find_target(text, text) IS 'the target of this name, for a caller who has this level at all links';
 
+-- Links of direction inbound are of two kinds: mailboxes are read by the resident worker, directories in runs.
+CREATE FUNCTION crmsync.is_import(this crmsync.link) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (SELECT FROM crmsync.target t WHERE t.name = (this).target AND t.kind = 'ldap');
+END;
+COMMENT ON FUNCTION crmsync.is_import(crmsync.link) IS 'whether a link imports a directory';
+
 CREATE FUNCTION crmsync.not_supported(what text, hint text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -116,7 +124,7 @@ CREATE VIEW crmsync.level_object AS
     SELECT 'reader', 'TABLE', c.oid::pg_catalog.regclass::text
     FROM pg_catalog.pg_class c
     WHERE c.relnamespace = 'crmsync'::pg_catalog.regnamespace AND c.relkind = 'v'
-      AND c.relname = ANY ('{targets,links,mappings,properties,presets,policy,options,status,progress,backlog,failures,conflicts,alerts,history,mailboxes,items,watches,group_mappings}')
+      AND c.relname = ANY ('{targets,links,mappings,properties,presets,policy,options,status,progress,backlog,failures,conflicts,alerts,history,mailboxes,items,watches,child_mappings,group_mappings}')
     UNION ALL
     SELECT 'reader', 'SCHEMA', 'crmsync';
 COMMENT ON VIEW crmsync.level_object IS 'which functions and views each level of grant_role may use';

@@ -35,8 +35,8 @@ FROM (VALUES
     ('link',   'ews',  'min_deletes',      'number',   '20', NULL, true, 'guard: so few deletes are never a matter of percent'),
     ('link',   'ews',  'hard_delete',      'boolean',  'false', NULL, true, 'deletes go past the mailbox''s folder of deleted items'),
     ('link',   'ews',  'compare_interval', 'interval', '1 day', NULL, true, 'how often everything is compared, changes or not; 0: only when something asks for it'),
-    ('link',   'ews',  'modified_column',  'text',     NULL, NULL, false, 'newest_wins: column with the time of the last change'),
-    ('link',   'ews',  'inbound_categories', 'object', NULL, NULL, false, 'categories of the items to bring in'),
+    ('link',   'ews',  'modified_column',  'text',     NULL, NULL, true, 'conflict newest_wins: column of the source with the time of a row''s last change, a timestamp with time zone'),
+    ('link',   'ews',  'inbound_categories', 'object', NULL, NULL, true, '{"only": [...], "none": [...]}: new items come in only with one of these categories, and not with any of those; either may be left out'),
     ('link',   'ews',  'inbound_private',  'choice',   'skip', '{skip,all}', true, 'direction both: whether new items that their users keep private come in'),
     ('link',   'ews',  'items_per_minute', 'count',    NULL, NULL, false, 'bound on what is written'),
     ('link',   'ews',  'quiet_hours',      'text',     NULL, NULL, false, 'when nothing is written'),
@@ -60,7 +60,7 @@ FROM (VALUES
     ('link',   'ldap', 'quiet_hours',      'text',     NULL, NULL, false, 'when nothing is read'),
     ('link',   'ldap', 'activity_cube',    'boolean',  'false', NULL, false, 'count what was done for the view activity_cube'),
 
-    ('mapping', 'ews', 'conflict',         'choice',   NULL, '{crm_wins,target_wins,newest_wins}', false, 'policy of this field'),
+    ('mapping', 'ews', 'conflict',         'choice',   NULL, '{crm_wins,target_wins,newest_wins}', true, 'direction both: who wins when both sides changed this field; default: conflict of the link'),
     ('mapping', 'ews', 'write',            'choice',   NULL, '{changed,all,if_empty}', true, 'when this field is written: changed, all or if_empty; default: write_fields of the link'),
     ('mapping', 'ldap', 'write',           'choice',   NULL, '{changed,all,if_empty}', false, 'when this field is written')
 ) AS v (scope, kind, name, type, default_value, allowed, supported, description);

@@ -3,8 +3,8 @@
 CREATE VIEW crmsync.policy AS
 SELECT v.kind, v.object, v.policy, v.default_value, v.supported, v.planned
 FROM (VALUES
-    ('ews',  'contact', 'direction',        'outbound',    '{outbound,both}'::text[],        '{inbound}'::text[]),
-    ('ews',  'contact', 'conflict',         'crm_wins',    '{crm_wins,target_wins}',         '{newest_wins}'),
+    ('ews',  'contact', 'direction',        'outbound',    '{outbound,inbound,both}'::text[], '{}'::text[]),
+    ('ews',  'contact', 'conflict',         'crm_wins',    '{crm_wins,target_wins,newest_wins}', '{}'),
     ('ews',  'contact', 'write_fields',     'changed',     '{changed,all}',                  '{}'),
     ('ews',  'contact', 'on_crm_delete',    'delete',      '{delete,keep}',                  '{}'),
     ('ews',  'contact', 'on_target_delete', 'ignore',      '{ignore,recreate,unlink,delete}', '{}'),

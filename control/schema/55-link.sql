@@ -9,7 +9,7 @@ BEGIN
     IF relation IS NULL AND name IS NOT NULL THEN
         RAISE EXCEPTION 'the % % does not exist', what, name
             USING ERRCODE = 'undefined_table',
-                  HINT = 'It was dropped or renamed; use crmsync.alter_link, or crmsync.unwatch, to name another.';
+                  HINT = 'It was dropped or renamed; use crmsync.alter_link, crmsync.unwatch or crmsync.unmap_child, and name another.';
     END IF;
     RETURN relation;
 END;
@@ -67,32 +67,31 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_audience(oid, oid, text) IS 'refuses an audience whose columns record and mailbox cannot hold keys of the source and addresses';
 
--- A column with a meaning that no code gives it yet would be taken for what it is later.
 CREATE FUNCTION crmsync.check_mailboxes(mailboxes oid) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    enabled oid := crmsync.column_type(mailboxes, 'enabled');
-    target oid := crmsync.column_type(mailboxes, 'target');
-    planned text := (SELECT min(c) FROM unnest('{automatic,id,time_zone}'::text[]) c
-                     WHERE crmsync.column_type(mailboxes, c) IS NOT NULL);
+    wrong record;
 BEGIN
     PERFORM crmsync.check_address(mailboxes);
-    IF crmsync.base_type(enabled) <> 'boolean'::regtype THEN
-        RAISE EXCEPTION 'column "enabled" of % has type %', crmsync.relation_name(mailboxes), format_type(enabled, NULL)
-            USING ERRCODE = 'datatype_mismatch',
-                  HINT = 'It must be boolean: whether the mailbox takes part.';
-    ELSIF NOT crmsync.is_text_type(target) THEN
-        RAISE EXCEPTION 'column "target" of % has type %', crmsync.relation_name(mailboxes), format_type(target, NULL)
-            USING ERRCODE = 'datatype_mismatch',
-                  HINT = 'It must hold the name of the target that the mailbox is at, as text.';
-    ELSIF planned IS NOT NULL THEN
-        PERFORM crmsync.not_supported(format('the column "%s" of a relation of mailboxes', planned),
-            format('Use a view of %s with the columns mailbox, enabled and target only.', crmsync.relation_name(mailboxes)));
+    SELECT c.name, c.must, format_type(crmsync.column_type(mailboxes, c.name), NULL) AS type INTO wrong
+    FROM (VALUES ('enabled', 'be boolean: whether the mailbox takes part'),
+                 ('automatic', 'be boolean: false: only when somebody asks for it'),
+                 ('target', 'hold the name of the target that the mailbox is at, as text'),
+                 ('time_zone', 'hold the name of a time zone, as text'),
+                 ('id', 'hold what identifies a user, as text, uuid or integer')) AS c (name, must),
+         LATERAL (SELECT crmsync.column_type(mailboxes, c.name) AS type) t
+    WHERE NOT CASE WHEN c.name IN ('enabled', 'automatic') THEN crmsync.base_type(t.type) = 'boolean'::regtype
+                   WHEN c.name = 'id' THEN crmsync.is_key_type(t.type)
+                   ELSE crmsync.is_text_type(t.type) END
+    ORDER BY c.name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'column "%" of % has type %', wrong.name, crmsync.relation_name(mailboxes), wrong.type
+            USING ERRCODE = 'datatype_mismatch', HINT = format('It must %s.', wrong.must);
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_mailboxes(oid) IS 'refuses a relation of mailboxes without usable columns, or with columns that are not supported yet';
+COMMENT ON FUNCTION crmsync.check_mailboxes(oid) IS 'refuses a relation of mailboxes without usable columns';
 
 CREATE FUNCTION crmsync.check_interval(what text, value interval, preset text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -111,8 +110,54 @@ COMMENT ON FUNCTION crmsync.check_interval(text, interval, text) IS 'refuses int
 
 CREATE FUNCTION crmsync.reads_mailboxes(this crmsync.link) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN this.direction = 'both' OR this.on_target_delete = 'recreate' OR this.match_on <> '{}';
+RETURN this.direction <> 'outbound' OR this.on_target_delete = 'recreate' OR this.match_on <> '{}';
 COMMENT ON FUNCTION crmsync.reads_mailboxes(crmsync.link) IS 'whether a link to Exchange asks its mailboxes what has changed in them: to bring it in, or only to know what is no longer there, and what their users have already';
+
+CREATE FUNCTION crmsync.function_name(function regproc) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('%I.%I', n.nspname, p.proname)
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = function;
+END;
+COMMENT ON FUNCTION crmsync.function_name(regproc) IS 'qualified and quoted name, as the configuration stores it';
+
+CREATE FUNCTION crmsync.apply_function(name text) RETURNS regprocedure
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN to_regprocedure(name || '(text, text, text, text, jsonb, jsonb, text[])');
+COMMENT ON FUNCTION crmsync.apply_function(text) IS 'the function of this name that can be a link''s apply; NULL: there is none';
+
+CREATE FUNCTION crmsync.check_apply(this crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF this.direction <> 'both' THEN
+        RAISE EXCEPTION 'apply is used inbound, and link "%" is % only', this.name, this.direction
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = crmsync.apply_function(this.apply)
+                      AND p.prokind = 'f' AND NOT p.proretset AND p.prorettype = 'text'::regtype) THEN
+        RAISE EXCEPTION '% cannot be apply: there is no such function with the arguments it needs that returns text', this.apply
+            USING ERRCODE = 'undefined_function',
+                  HINT = 'It is declared (link text, action text, record text, mailbox text, old jsonb, new jsonb, changed text[]) RETURNS text.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_apply(crmsync.link) IS 'refuses what cannot write a link''s inbound changes';
+
+CREATE FUNCTION crmsync.check_categories(categories jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF categories = '{}' OR EXISTS (
+           SELECT FROM jsonb_each(categories) e
+           WHERE e.key NOT IN ('only', 'none') OR jsonb_typeof(e.value) <> 'array' OR e.value = '[]'
+              OR jsonb_path_exists(e.value, 'strict $[*] ? (@.type() != "string" || @ == "")')) THEN
+        RAISE EXCEPTION 'invalid option inbound_categories'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = '{"only": ["CRM"], "none": ["Private"]}: names of categories; either may be left out.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_categories(jsonb) IS 'refuses what does not say which categories come in';
 
 -- What only one kind of target knows must not be given to another.
 CREATE FUNCTION crmsync.check_parameters(kind text, this crmsync.link) RETURNS void
@@ -125,7 +170,8 @@ BEGIN
         stray := CASE WHEN this.audience IS NOT NULL THEN 'audience'
                       WHEN this.mailboxes IS NOT NULL THEN 'mailboxes'
                       WHEN this.folder IS NOT NULL THEN 'folder'
-                      WHEN this.outbound_interval IS NOT NULL THEN 'outbound_interval' END;
+                      WHEN this.outbound_interval IS NOT NULL THEN 'outbound_interval'
+                      WHEN this.apply IS NOT NULL THEN 'apply' END;
         IF this.inbound_interval IS NOT NULL AND this.daily_at IS NOT NULL THEN
             RAISE EXCEPTION 'a link has inbound_interval or daily_at, not both'
                 USING ERRCODE = 'invalid_parameter_value';
@@ -138,16 +184,37 @@ BEGIN
     ELSE
         stray := CASE WHEN this.inbound_interval IS NOT NULL AND NOT crmsync.reads_mailboxes(this) THEN 'inbound_interval'
                       WHEN this.daily_at IS NOT NULL THEN 'daily_at' END;
-        IF this.direction = 'outbound' AND this.conflict <> 'crm_wins' THEN
+        IF this.direction = 'inbound' AND this.conflict <> 'crm_wins' THEN
+            RAISE EXCEPTION 'a link of direction inbound has no conflict to decide'
+                USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The CRM takes the mailbox''s values.';
+        ELSIF this.direction = 'outbound' AND this.conflict <> 'crm_wins' THEN
             PERFORM crmsync.not_supported(format('conflict %s for links of direction outbound', this.conflict),
                                           'Mailboxes are read with direction both.');
         ELSIF this.direction = 'outbound' AND this.on_target_delete = 'delete' THEN
             RAISE EXCEPTION 'a link of direction outbound deletes nothing in the CRM'
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'on_target_delete delete needs direction both.';
+        ELSIF this.apply IS NOT NULL AND this.on_target_delete = 'delete' THEN
+            PERFORM crmsync.not_supported('on_target_delete delete for links with apply');
+        END IF;
+        IF this.options ? 'inbound_categories' THEN
+            PERFORM crmsync.check_categories(this.options -> 'inbound_categories');
+            IF this.direction = 'outbound' THEN
+                RAISE EXCEPTION 'option "inbound_categories" is for links that read mailboxes'
+                    USING ERRCODE = 'invalid_parameter_value', HINT = 'This one is outbound.';
+            END IF;
         END IF;
         PERFORM crmsync.check_exchange_property(this, p, 'both') FROM unnest(this.match_on) p;
-        IF this.audience IS NULL THEN
+        PERFORM crmsync.check_apply(this) WHERE this.apply IS NOT NULL;
+        IF this.direction = 'inbound' AND this.audience IS NOT NULL THEN
+            RAISE EXCEPTION 'a link of direction inbound has no audience'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'It writes to nobody; the parameter mailboxes says whose folders are read.';
+        ELSIF this.direction = 'inbound' AND this.mailboxes IS NULL THEN
+            RAISE EXCEPTION 'a link of direction inbound needs mailboxes'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Name a relation with the column mailbox (SMTP address): those whose folders are read.';
+        ELSIF this.direction <> 'inbound' AND this.audience IS NULL THEN
             RAISE EXCEPTION 'a link to Exchange needs an audience'
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'Name a relation with the columns record (key of the source) and mailbox (SMTP address).';
@@ -164,6 +231,30 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION crmsync.check_parameters(text, crmsync.link) IS 'refuses parameters that do not fit the kind of target, and missing ones';
+
+-- Of a link that is not stored yet the fields are not known, and say nothing.
+CREATE FUNCTION crmsync.check_modified_column(this crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    name text := this.options ->> 'modified_column';
+    type oid := CASE WHEN name IS NOT NULL THEN crmsync.check_column(crmsync.find_relation('source', this.source), name) END;
+    needed_by text := CASE WHEN this.conflict = 'newest_wins' THEN 'conflict newest_wins'
+                           ELSE (SELECT format('conflict newest_wins of property %s', min(m.property)) FROM crmsync.mapping m
+                                 WHERE m.link = this.id AND m.options ->> 'conflict' = 'newest_wins' HAVING count(*) > 0) END;
+BEGIN
+    IF crmsync.base_type(type) <> 'timestamptz'::regtype THEN
+        RAISE EXCEPTION 'column "%" of % has type %', name, this.source, format_type(type, NULL)
+            USING ERRCODE = 'datatype_mismatch',
+                  HINT = 'The option modified_column names a column of type timestamp with time zone.';
+    ELSIF needed_by IS NOT NULL AND name IS NULL THEN
+        RAISE EXCEPTION '% needs the option modified_column', needed_by
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'The column of the source that holds when a row was last changed: {"modified_column": "changed_at"}, for one.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_modified_column(crmsync.link) IS 'refuses an option modified_column that names no time, and newest_wins without one';
 
 CREATE FUNCTION crmsync.complete_link(this crmsync.link) RETURNS crmsync.link
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -193,6 +284,9 @@ BEGIN
         this.inbound_interval := interval '1 hour';
     END IF;
     this.key := crmsync.find_key(crmsync.find_relation('source', this.source), this.key);
+    IF target_kind <> 'ldap' THEN
+        PERFORM crmsync.check_modified_column(this);
+    END IF;
     IF this.audience IS NOT NULL THEN
         PERFORM crmsync.check_audience(crmsync.find_relation('audience', this.audience),
                                        crmsync.find_relation('source', this.source), this.key);
@@ -269,8 +363,6 @@ BEGIN
         PERFORM crmsync.find_link(name, 'admin');
         RAISE EXCEPTION 'link "%" already exists', name
             USING ERRCODE = 'duplicate_object', HINT = 'Use crmsync.alter_link to change it.';
-    ELSIF apply IS NOT NULL THEN
-        PERFORM crmsync.not_supported('apply');
     END IF;
     this.name := name;
     this.target := target;
@@ -292,6 +384,7 @@ BEGIN
     this.outbound_interval := outbound_interval;
     this.inbound_interval := inbound_interval;
     this.daily_at := daily_at;
+    this.apply := crmsync.function_name(apply);
     this.options := coalesce(options, '{}');
     this := crmsync.complete_link(this);
     this.owner := crmsync.find_owner(owner, source);
@@ -321,13 +414,11 @@ AS $$
 DECLARE
     old crmsync.link := crmsync.find_link(name, 'admin');
     new crmsync.link;
-    settings text[] := '{key,audience,mailboxes,preset,direction,conflict,write_fields,on_crm_delete,on_target_delete,on_audience_loss,on_ambiguous,match_on,folder,outbound_interval,inbound_interval,daily_at}';
+    settings text[] := '{key,audience,mailboxes,preset,direction,conflict,write_fields,on_crm_delete,on_target_delete,on_audience_loss,on_ambiguous,match_on,folder,outbound_interval,inbound_interval,daily_at,apply}';
     old_kind text := (SELECT t.kind FROM crmsync.target t WHERE t.name = old.target);
     changed text[];
 BEGIN
-    IF apply IS NOT NULL THEN
-        PERFORM crmsync.not_supported('apply');
-    ELSIF target IS NOT NULL AND (crmsync.find_target(target, 'admin')).kind <> old_kind THEN
+    IF target IS NOT NULL AND (crmsync.find_target(target, 'admin')).kind <> old_kind THEN
         PERFORM crmsync.not_supported('moving a link to a target of another kind');
     ELSIF object <> old.object THEN
         RAISE EXCEPTION 'the object of a link cannot be changed'
@@ -349,7 +440,7 @@ BEGIN
         'on_target_delete', on_target_delete, 'on_audience_loss', on_audience_loss,
         'on_ambiguous', on_ambiguous, 'match_on', match_on, 'folder', folder,
         'outbound_interval', outbound_interval, 'inbound_interval', inbound_interval,
-        'daily_at', daily_at)));
+        'daily_at', daily_at, 'apply', crmsync.function_name(apply))));
     IF daily_at IS NOT NULL AND inbound_interval IS NULL THEN
         new.inbound_interval := NULL;
     ELSIF inbound_interval IS NOT NULL AND daily_at IS NULL THEN
@@ -361,9 +452,9 @@ BEGIN
     IF owner IS NOT NULL THEN
         new.owner := crmsync.find_owner(owner, crmsync.find_relation('source', new.source));
     END IF;
-    changed := ARRAY(SELECT c FROM unnest('{target,source,key,audience,mailboxes,owner,folder}'::text[]) c
+    changed := ARRAY(SELECT c FROM unnest('{target,source,key,audience,mailboxes,owner,folder,apply}'::text[]) c
                      WHERE to_jsonb(new) -> c <> to_jsonb(old) -> c);
-    IF changed && '{source,audience,mailboxes}'
+    IF changed && '{source,audience,mailboxes,apply}'
        OR new.options -> 'memberships' IS DISTINCT FROM old.options -> 'memberships' THEN
         PERFORM crmsync.check_may_run_as_owner(new);
     END IF;
@@ -379,11 +470,11 @@ BEGIN
     UPDATE crmsync.link l
     SET (target, source, key, audience, mailboxes, preset, direction, conflict, write_fields,
          on_crm_delete, on_target_delete, on_audience_loss, on_ambiguous, match_on, folder,
-         outbound_interval, inbound_interval, daily_at, owner, options)
+         outbound_interval, inbound_interval, daily_at, apply, owner, options)
       = (new.target, new.source, new.key, new.audience, new.mailboxes, new.preset, new.direction,
          new.conflict, new.write_fields, new.on_crm_delete, new.on_target_delete,
          new.on_audience_loss, new.on_ambiguous, new.match_on, new.folder,
-         new.outbound_interval, new.inbound_interval, new.daily_at, new.owner, new.options)
+         new.outbound_interval, new.inbound_interval, new.daily_at, new.apply, new.owner, new.options)
     WHERE l.id = old.id;
     PERFORM crmsync.wake();
 END;

@@ -28,11 +28,11 @@ CREATE FUNCTION crmsync.layout(link integer) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT m.property
-    FROM crmsync.mapping_in_force(layout.link) m JOIN crmsync.link l ON l.id = m.link
-    WHERE coalesce(m.direction, l.direction) IN ('outbound', 'both') AND m.property <> '@none'
+    FROM crmsync.mapping_in_force(layout.link) m
+    WHERE m.property NOT IN ('@none', '@mailbox')
     ORDER BY length(m.property), m.property COLLATE "C";
 END;
-COMMENT ON FUNCTION crmsync.layout(integer) IS 'properties that go out, in the order of the columns of source_query';
+COMMENT ON FUNCTION crmsync.layout(integer) IS 'properties of which both sides may have values, in the order of the columns of source_query';
 
 -- The form that value_expression gives a value, turned back.
 CREATE FUNCTION crmsync.column_expression(source oid, crm text, inbound text, parameter text) RETURNS text
@@ -47,21 +47,6 @@ RETURN CASE
     ELSE parameter END
     || '::' || format_type(crmsync.column_type(source, crm), -1);
 COMMENT ON FUNCTION crmsync.column_expression(oid, text, text, text) IS 'expression for what a mapped column gets of a property''s canonical text, which parameter is an expression for';
-
-CREATE FUNCTION crmsync.inbound_columns(link integer)
-RETURNS TABLE (property text, column_name text, expression text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT p.property, quote_ident(m.crm),
-           crmsync.column_expression(to_regclass(l.source), m.crm, m.inbound, format('v.v%s', p.position))
-    FROM crmsync.link l
-    CROSS JOIN crmsync.layout(l.id) WITH ORDINALITY AS p (property, position)
-    JOIN crmsync.mapping_in_force(l.id) m ON m.property = p.property
-    WHERE l.id = inbound_columns.link AND coalesce(m.direction, l.direction) IN ('inbound', 'both')
-      AND crmsync.column_type(to_regclass(l.source), m.crm) IS NOT NULL
-    ORDER BY p.position;
-END;
-COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns that an inbound link writes, with the expression for each over v.vN, N being the place of the property in layout';
 
 CREATE FUNCTION crmsync.new_row_columns(link integer) RETURNS TABLE (column_name text, expression text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -85,38 +70,117 @@ COMMENT ON FUNCTION crmsync.key_type(integer) IS 'type to cast the text of a key
 
 -- jsonb gives every type one form, whatever DateStyle and IntervalStyle say: ISO dates, arrays as
 -- JSON. Most columns are text, though, and need no such detour.
-CREATE FUNCTION crmsync.value_expression(source oid, crm text) RETURNS text
+CREATE FUNCTION crmsync.value_expression(relation oid, crm text, row_name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE
     WHEN crm LIKE '(%' THEN format(E'jsonb_build_array(%s\n) ->> 0', crm)
-    WHEN crmsync.base_type(crmsync.column_type(source, crm)) = 'bytea'::regtype
-        THEN format('translate(encode(r.%I, ''base64''), E''\n'', '''')', crm)
-    WHEN crmsync.base_type(crmsync.column_type(source, crm)) = ANY ('{text,varchar,bpchar,name,int2,int4,int8,uuid,boolean}'::regtype[])
-        THEN format('r.%I::text', crm)
-    ELSE format('jsonb_build_array(r.%I) ->> 0', crm) END;
-COMMENT ON FUNCTION crmsync.value_expression(oid, text) IS 'expression for the canonical text of a mapped column or expression of r';
+    WHEN crmsync.base_type(crmsync.column_type(relation, crm)) = 'bytea'::regtype
+        THEN format('translate(encode(%s.%I, ''base64''), E''\n'', '''')', row_name, crm)
+    WHEN crmsync.base_type(crmsync.column_type(relation, crm)) = ANY ('{text,varchar,bpchar,name,int2,int4,int8,uuid,boolean}'::regtype[])
+        THEN format('%s.%I::text', row_name, crm)
+    ELSE format('jsonb_build_array(%s.%I) ->> 0', row_name, crm) END;
+COMMENT ON FUNCTION crmsync.value_expression(oid, text, text) IS 'expression for the canonical text of a mapped column of a row, or of a mapped expression';
+
+CREATE FUNCTION crmsync.children(link integer) RETURNS TABLE (child jsonb, number integer, columns text[])
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT m.child, row_number() OVER (ORDER BY m.child)::integer, array_agg(m.crm ORDER BY m.crm)
+    FROM crmsync.mapping_in_force(children.link) m
+    WHERE m.child IS NOT NULL
+    GROUP BY m.child ORDER BY m.child;
+END;
+COMMENT ON FUNCTION crmsync.children(integer) IS 'the child rows that a link maps, from 1, with the mapped columns';
+
+CREATE FUNCTION crmsync.children_are_there(link integer) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN NOT EXISTS (SELECT FROM crmsync.children(link) c WHERE crmsync.child_relation(c.child) IS NULL);
+COMMENT ON FUNCTION crmsync.children_are_there(integer) IS 'whether the tables of all child rows exist';
+
+CREATE FUNCTION crmsync.inbound_columns(link integer)
+RETURNS TABLE (property text, child_number integer, column_name text, expression text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT p.property, CASE WHEN l.apply IS NULL THEN c.number END, quote_ident(m.crm),
+           crmsync.column_expression(t.relation, m.crm, m.inbound, format('v.v%s', p.position))
+    FROM crmsync.link l
+    CROSS JOIN crmsync.layout(l.id) WITH ORDINALITY AS p (property, position)
+    JOIN crmsync.mapping_in_force(l.id) m ON m.property = p.property
+    LEFT JOIN crmsync.children(l.id) c ON c.child = m.child
+    CROSS JOIN LATERAL (SELECT CASE WHEN m.child IS NULL THEN to_regclass(l.source) ELSE crmsync.child_relation(m.child) END) AS t (relation)
+    WHERE l.id = inbound_columns.link AND coalesce(m.direction, l.direction) IN ('inbound', 'both')
+      AND (l.apply IS NOT NULL OR crmsync.column_type(t.relation, m.crm) IS NOT NULL)
+    ORDER BY c.number, m.crm;
+END;
+COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns of the source and (child_number, as in children) of child rows that an inbound link writes, or properties that its apply function is told, with the expression for each over v.vN, N being the place of the property in layout';
+
+CREATE FUNCTION crmsync.child_rows(link integer)
+RETURNS TABLE (number integer, relation text, column_name text, column_type text, rows_query text, fixed_columns text, fixed_values text, alike integer)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.number, c.child ->> 'relation', quote_ident(c.child ->> 'column'),
+           format_type(crmsync.column_type(crmsync.child_relation(c.child), c.child ->> 'column'), -1),
+           crmsync.child_rows_query(c.child, c.columns || crmsync.primary_key(crmsync.child_relation(c.child)), crmsync.key_type(child_rows.link)),
+           f.columns, f.values, first_value(c.number) OVER (PARTITION BY c.child - 'position' ORDER BY c.number)
+    FROM crmsync.children(child_rows.link) c
+    JOIN crmsync.link l ON l.id = child_rows.link AND l.apply IS NULL
+    CROSS JOIN LATERAL (SELECT coalesce(string_agg(format(', %I', k), '' ORDER BY k), ''),
+                               coalesce(string_agg(', ' || crmsync.fixed_value(c.child, k), '' ORDER BY k), '')
+                        FROM jsonb_object_keys(c.child -> 'fixed') k) AS f (columns, values)
+    ORDER BY c.number;
+END;
+COMMENT ON FUNCTION crmsync.child_rows(integer) IS 'how child rows are written where no apply function does it: rows_query gives record, mapped columns and primary key of those that there are; alike: the first of those that differ by position only';
+
+CREATE FUNCTION crmsync.child_keys(link integer) RETURNS TABLE (number integer, column_name text, column_type text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.number, quote_ident(k.name), format_type(crmsync.column_type(crmsync.child_relation(c.child), k.name), -1)
+    FROM crmsync.children(child_keys.link) c
+    JOIN crmsync.link l ON l.id = child_keys.link AND l.apply IS NULL
+    CROSS JOIN unnest(crmsync.primary_key(crmsync.child_relation(c.child))) WITH ORDINALITY AS k (name, place)
+    ORDER BY c.number, k.place;
+END;
+COMMENT ON FUNCTION crmsync.child_keys(integer) IS 'columns of the primary keys of child rows, with their types';
 
 CREATE FUNCTION crmsync.build_source_query(link integer, records text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('SELECT r.%I::text AS key%s FROM %s r', l.key,
-                  (SELECT string_agg(format(', %s AS v%s', crmsync.value_expression(to_regclass(l.source), m.crm), m.n),
+    SELECT format('SELECT r.%I::text AS key%s FROM %s r%s', l.key,
+                  (SELECT string_agg(format(', %s AS v%s', crmsync.value_expression(
+                                                CASE WHEN c.child IS NULL THEN to_regclass(l.source) ELSE crmsync.child_relation(c.child) END,
+                                                m.crm, coalesce('c' || c.number, 'r')), m.n),
                                      '' ORDER BY m.n)
-                   FROM (SELECT m.crm, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C") AS n
+                   FROM (SELECT m.crm, m.child, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C") AS n
                          FROM crmsync.mapping_in_force(l.id) m
-                         WHERE coalesce(m.direction, l.direction) IN ('outbound', 'both')
-                           AND m.property <> '@none') m),
-                  l.source)
+                         WHERE m.property NOT IN ('@none', '@mailbox')) m
+                   LEFT JOIN crmsync.children(l.id) c ON c.child = m.child),
+                  l.source,
+                  (SELECT string_agg(format(' LEFT JOIN LATERAL (%s) c%s ON true',
+                                            crmsync.child_query(c.child, c.columns, format('r.%I', l.key)), c.number),
+                                     '' ORDER BY c.number)
+                   FROM crmsync.children(l.id) c))
         || CASE WHEN records IS NULL THEN '' ELSE format(' WHERE r.%I = ANY (%s::%s[])', l.key, records, crmsync.key_type(l.id)) END
     FROM crmsync.link l
-    WHERE l.id = build_source_query.link AND to_regclass(l.source) IS NOT NULL;
+    WHERE l.id = build_source_query.link AND to_regclass(l.source) IS NOT NULL AND crmsync.children_are_there(l.id);
 END;
 COMMENT ON FUNCTION crmsync.build_source_query(integer, text) IS 'query for keys and values of the records that an expression of type text[] names; NULL: all records';
 
 CREATE FUNCTION crmsync.source_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN crmsync.build_source_query(link, '$1::text[]');
-COMMENT ON FUNCTION crmsync.source_query(integer) IS 'query for key and values of the records $1 (text[]), columns as in layout; NULL: the source is gone';
+COMMENT ON FUNCTION crmsync.source_query(integer) IS 'query for key and values of the records $1 (text[]), columns as in layout; NULL: the source or a child table is gone';
+
+-- To the second, as Exchange keeps it.
+CREATE FUNCTION crmsync.modified_query(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('SELECT r.%1$I::text AS key, CASE WHEN isfinite(r.%2$I) THEN floor(extract(epoch FROM r.%2$I))::bigint END AS modified '
+                  'FROM %3$s r WHERE r.%1$I = ANY ($1::text[]::%4$s[])',
+                  l.key, l.options ->> 'modified_column', l.source, crmsync.key_type(l.id))
+    FROM crmsync.link l
+    WHERE l.id = modified_query.link AND l.options ? 'modified_column'
+      AND crmsync.column_type(to_regclass(l.source), l.options ->> 'modified_column') IS NOT NULL;
+END;
+COMMENT ON FUNCTION crmsync.modified_query(integer) IS 'query for when each of the records $1 (text[]) was last changed; NULL: the link does not ask, or the column is gone';
 
 CREATE FUNCTION crmsync.key_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -172,14 +236,45 @@ COMMENT ON FUNCTION crmsync.audience_all_query(integer) IS 'query for record and
 CREATE FUNCTION crmsync.mailboxes_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('SELECT lower(btrim(m.mailbox::text)) AS mailbox, bool_or(%s%s) AS enabled FROM %s m '
-                  'WHERE btrim(m.mailbox::text) <> '''' GROUP BY 1',
+    SELECT format('SELECT lower(btrim(m.mailbox::text)) AS mailbox, bool_or(%s%s) AS enabled, bool_or(%s) AS automatic, max(%s) AS id '
+                  'FROM %s m WHERE btrim(m.mailbox::text) <> '''' GROUP BY 1',
                   CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'enabled') IS NULL THEN 'true'
                        ELSE 'coalesce(m.enabled, true)' END,
                   CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'target') IS NULL THEN ''
                        ELSE format(' AND coalesce(m.target::text, %L) = %1$L', l.target) END,
+                  CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'automatic') IS NULL THEN 'true'
+                       ELSE 'coalesce(m.automatic, true)' END,
+                  CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'id') IS NULL THEN 'NULL::text' ELSE 'm.id::text' END,
                   l.mailboxes)
     FROM crmsync.link l
     WHERE l.id = mailboxes_query.link AND to_regclass(l.mailboxes) IS NOT NULL;
 END;
-COMMENT ON FUNCTION crmsync.mailboxes_query(integer) IS 'query for mailbox and enabled; NULL: the link has no relation of mailboxes';
+COMMENT ON FUNCTION crmsync.mailboxes_query(integer) IS 'query for mailbox, enabled, automatic and the lasting id of its user; NULL: the link has no relation of mailboxes';
+
+-- An address that another user has now belongs to him; what was there before is nobody's until its user
+-- turns up again.
+CREATE FUNCTION crmsync.know_mailboxes(link integer, addresses text[], ids text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM unnest(addresses, ids) u (address, id)
+                   JOIN crmsync.mailbox m ON m.link = know_mailboxes.link AND m.user_id = u.id WHERE m.address <> u.address)
+       AND NOT EXISTS (SELECT FROM unnest(addresses, ids) u (address, id)
+                       JOIN crmsync.mailbox m ON m.link = know_mailboxes.link AND m.address = u.address
+                       WHERE u.id IS NOT NULL AND m.user_id IS DISTINCT FROM u.id) THEN
+        RETURN;
+    END IF;
+    UPDATE crmsync.mailbox m SET address = format('%s (%s)', m.address, m.user_id)
+    FROM unnest(addresses, ids) u (address, id)
+    WHERE m.link = know_mailboxes.link AND m.address = u.address AND m.user_id <> u.id;
+    UPDATE crmsync.mailbox m SET address = u.address, code = NULL, message = NULL, since = NULL, attempts = 0, next_attempt = NULL
+    FROM unnest(addresses, ids) u (address, id)
+    WHERE m.link = know_mailboxes.link AND m.user_id = u.id AND m.address <> u.address
+      AND NOT EXISTS (SELECT FROM crmsync.mailbox o WHERE o.link = m.link AND o.address = u.address);
+    UPDATE crmsync.mailbox m SET user_id = u.id
+    FROM unnest(addresses, ids) u (address, id)
+    WHERE m.link = know_mailboxes.link AND m.address = u.address AND m.user_id IS NULL AND u.id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM crmsync.mailbox o WHERE o.link = m.link AND o.user_id = u.id);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.know_mailboxes(integer, text[], text[]) IS 'mailboxes whose users have other addresses now get them; by the worker';

@@ -258,8 +258,6 @@ BEGIN
     ELSIF for_new_rows AND fallback IS NOT NULL THEN
         RAISE EXCEPTION 'property % is never absent, and needs no fallback', property
             USING ERRCODE = 'invalid_parameter_value';
-    ELSIF direction = 'inbound' AND NOT for_new_rows THEN
-        PERFORM crmsync.not_supported('a mapping of direction inbound in a link of direction both');
     END IF;
     IF inbound IS NOT NULL THEN
         PERFORM crmsync.check_inbound(this, crm, property, inbound);
@@ -272,6 +270,41 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION crmsync.check_exchange_inbound(crmsync.link, text, text, text, text, text) IS 'refuses what a mapping of an Exchange link cannot do inbound';
+
+CREATE FUNCTION crmsync.check_unmapped(this crmsync.link, property text, crm text, child jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    other record;
+BEGIN
+    SELECT m.crm, m.child INTO other FROM crmsync.mapping m
+    WHERE m.link = this.id AND m.property = check_unmapped.property AND m.property <> '@none'
+      AND (m.child - 'order_by' IS DISTINCT FROM check_unmapped.child - 'order_by' OR (m.child IS NULL AND m.crm <> check_unmapped.crm));
+    IF FOUND THEN
+        RAISE EXCEPTION 'property % is already mapped to %', property, concat_ws('.', other.child ->> 'relation', other.crm)
+            USING ERRCODE = 'duplicate_object',
+                  HINT = CASE WHEN other.child IS NULL THEN format('Call crmsync.unmap(%L, %L) first.', this.name, property)
+                              ELSE format('Call crmsync.unmap_child(%L, %L) first.', this.name, other.child ->> 'relation') END;
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_unmapped(crmsync.link, text, text, jsonb) IS 'refuses a property that is mapped to something else';
+
+-- A field that goes one way has nothing to decide.
+CREATE FUNCTION crmsync.check_field_conflict(this crmsync.link, works text, conflict text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF conflict IS NOT NULL AND works <> 'both' THEN
+        RAISE EXCEPTION 'option "conflict" is for mappings of direction both'
+            USING ERRCODE = 'invalid_parameter_value', HINT = format('This one is %s.', works);
+    ELSIF conflict = 'newest_wins' THEN
+        this.conflict := conflict;
+        PERFORM crmsync.check_modified_column(this);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_field_conflict(crmsync.link, text, text) IS 'refuses an option conflict of a mapping that has none to decide, or that needs what the link does not say';
 
 CREATE FUNCTION crmsync.map(
     link text, crm text, property text, direction text DEFAULT NULL, value_map jsonb DEFAULT NULL,
@@ -302,15 +335,11 @@ BEGIN
     ELSE
         direction := coalesce(direction, CASE WHEN property IN ('@mailbox', '@none') THEN 'inbound' END);
         works := coalesce(direction, CASE WHEN crm LIKE '(%' THEN 'outbound' ELSE works END);
-        PERFORM crmsync.check_exchange_property(this, property, coalesce(direction, 'outbound'));
+        PERFORM crmsync.check_exchange_property(this, property, coalesce(direction, nullif(this.direction, 'both'), 'outbound'));
         PERFORM crmsync.check_choices(this.object, property, value_map);
         PERFORM crmsync.check_exchange_inbound(this, crm, property, works, fallback, inbound);
-        other := (SELECT m.crm FROM crmsync.mapping m
-                  WHERE m.link = this.id AND m.property = map.property AND m.crm <> map.crm AND map.property <> '@none');
-        IF other IS NOT NULL THEN
-            RAISE EXCEPTION 'property % is already mapped to %', property, other
-                USING ERRCODE = 'duplicate_object', HINT = format('Call crmsync.unmap(%L, %L) first.', link, property);
-        END IF;
+        PERFORM crmsync.check_unmapped(this, property, crm, NULL);
+        PERFORM crmsync.check_field_conflict(this, works, options ->> 'conflict');
     END IF;
     INSERT INTO crmsync.mapping AS m (link, property, crm, direction, value_map, fallback, inbound, options)
     VALUES (this.id, map.property, map.crm, map.direction, map.value_map, map.fallback, map.inbound, map.options)
@@ -329,12 +358,14 @@ DECLARE
     this crmsync.link := crmsync.find_link(link, 'admin');
 BEGIN
     DELETE FROM crmsync.mapping m
-    WHERE m.link = this.id AND m.property = unmap.property AND m.crm = coalesce(unmap.crm, m.crm);
+    WHERE m.link = this.id AND m.property = unmap.property AND m.crm = coalesce(unmap.crm, m.crm) AND m.child IS NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'link "%" does not map property %', link, concat_ws(' to ', quote_ident(property), crm)
             USING ERRCODE = 'undefined_object',
                   HINT = coalesce((SELECT 'Mapped: ' || string_agg(m.property, ', ' ORDER BY m.property) || '.'
-                                   FROM crmsync.mapping m WHERE m.link = this.id), 'It maps nothing.');
+                                   FROM crmsync.mapping m WHERE m.link = this.id AND m.child IS NULL), 'It maps nothing.')
+                         || CASE WHEN EXISTS (SELECT FROM crmsync.mapping m WHERE m.link = this.id AND m.property = unmap.property AND m.child IS NOT NULL)
+                                 THEN ' crmsync.unmap_child is for child rows.' ELSE '' END;
     END IF;
     PERFORM crmsync.notice_enabled(this);
 END;
@@ -347,7 +378,7 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'admin');
 BEGIN
-    IF this.direction <> 'inbound' OR NOT this.options ? 'memberships' THEN
+    IF NOT this.options ? 'memberships' THEN
         RAISE EXCEPTION 'link "%" imports no memberships', link
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Set the option memberships of an LDAP link first: {"table": relation, "user": column, "group": column}.';
@@ -444,7 +475,7 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'admin');
 BEGIN
-    IF this.direction = 'inbound' THEN
+    IF crmsync.is_import(this) THEN
         RAISE EXCEPTION 'link "%" is inbound only and watches nothing', link USING ERRCODE = 'invalid_parameter_value';
     ELSIF relation IS NULL THEN
         RAISE EXCEPTION 'watch needs a relation' USING ERRCODE = 'invalid_parameter_value';

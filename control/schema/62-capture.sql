@@ -80,6 +80,13 @@ CREATE AGGREGATE crmsync.all_columns (anycompatiblearray) (
     SFUNC = pg_catalog.array_cat, STYPE = anycompatiblearray, INITCOND = '{}');
 COMMENT ON AGGREGATE crmsync.all_columns (anycompatiblearray) IS 'one array of many';
 
+-- Each takes in those before it.
+CREATE FUNCTION crmsync.largest_comparison(comparisons text[]) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN (SELECT o.comparison FROM unnest('{mailboxes,audience,everything}'::text[]) WITH ORDINALITY AS o (comparison, place)
+        WHERE o.comparison = ANY (comparisons) ORDER BY o.place DESC LIMIT 1);
+COMMENT ON FUNCTION crmsync.largest_comparison(text[]) IS 'of kinds of comparisons the one that does what all of them do';
+
 -- What the queries of a link read: relations that triggers can be put on, and others, whose changes
 -- nobody sees.
 CREATE TYPE crmsync.reading AS (object oid, class text, column_name text, direct boolean, times integer, purpose text);
@@ -89,7 +96,7 @@ CREATE FUNCTION crmsync.link_reads(this crmsync.link) RETURNS SETOF crmsync.read
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF this.direction = 'inbound' THEN
+    IF crmsync.is_import(this) THEN
         RETURN QUERY
             SELECT d.*, 'values'
             FROM crmsync.mapping m,
@@ -117,8 +124,11 @@ COMMENT ON FUNCTION crmsync.link_reads(crmsync.link) IS 'relations with columns,
 
 -- The captures that a link needs:
 --   by key        the source, and the audience where it is a table: the row itself names the record
+--   child         the row names the record in a column
 --   watch         what the administrator told
 --   unwatched     everything else that is read: any change asks for a comparison
+--   mailboxes     who takes part, watched or not: a mailbox that comes back has missed changes, and
+--                 nothing leads from its row to the records that it has no longer
 CREATE FUNCTION crmsync.needed_captures(this crmsync.link, reads crmsync.reading[])
 RETURNS TABLE (relation oid, column_name text, lookup text, columns text[], comparison text, how text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -127,8 +137,8 @@ BEGIN
     RETURN QUERY
     WITH read_columns AS (
         SELECT r.object, crmsync.merge_columns(array_agg(r.column_name)) AS columns,
-               -- A mailbox that takes part again has missed changes of values.
-               bool_or(r.purpose IN ('values', 'mailboxes')) AS for_values
+               crmsync.merge_columns(array_agg(r.column_name) FILTER (WHERE r.purpose = 'mailboxes')) AS mailbox_columns,
+               crmsync.largest_comparison(array_agg(CASE r.purpose WHEN 'values' THEN 'everything' ELSE r.purpose END)) AS comparison
         FROM unnest(reads) r JOIN pg_class c ON c.oid = r.object AND c.relkind IN ('r', 'p')
         WHERE r.class = 'relation' AND c.relnamespace <> 'pg_catalog'::regnamespace
         GROUP BY r.object
@@ -136,6 +146,9 @@ BEGIN
         SELECT to_regclass(w.relation)::oid AS relation, w.column_name, w.lookup,
                w.columns, 'watch' AS how
         FROM crmsync.watched w WHERE w.link = this.id
+        UNION ALL
+        SELECT DISTINCT crmsync.child_relation(c.child)::oid, c.child ->> 'column', NULL, NULL::text[], 'child'
+        FROM crmsync.children(this.id) c
         UNION ALL
         SELECT c.oid, k.column_name, NULL, NULL, k.how
         FROM (VALUES (to_regclass(this.source)::oid, this.key, 'source'),
@@ -145,9 +158,9 @@ BEGIN
             SELECT FROM crmsync.watched w
             WHERE w.link = this.id AND to_regclass(w.relation) = k.relation)
     ), by_key AS (
-        -- The source's own key may be watched with a lookup, too: then both count.
+        -- The key of source or child rows may be watched with a lookup, too: then both count.
         SELECT n.relation, n.column_name,
-               CASE WHEN bool_or(n.how = 'source') AND max(n.lookup) IS NOT NULL
+               CASE WHEN bool_or(n.how IN ('source', 'child')) AND max(n.lookup) IS NOT NULL
                     THEN format(E'SELECT $1 UNION ALL SELECT k::text FROM (%s\n) AS q (k)', max(n.lookup))
                     ELSE max(n.lookup) END AS lookup,
                crmsync.all_columns(coalesce(n.columns, '{}')) AS columns,
@@ -163,11 +176,15 @@ BEGIN
     LEFT JOIN read_columns r ON r.object = b.relation
     CROSS JOIN crmsync.with_children(b.relation) f (relid)
     UNION ALL
-    SELECT f.relid, NULL, NULL, r.columns,
-           CASE WHEN r.for_values THEN 'everything' ELSE 'audience' END, 'not watched: compares'
+    SELECT f.relid, NULL, NULL, r.columns, r.comparison, 'not watched: compares'
     FROM read_columns r
     CROSS JOIN crmsync.with_children(r.object) f (relid)
-    WHERE r.object NOT IN (SELECT b.relation FROM by_key b WHERE b.relation IS NOT NULL);
+    WHERE r.object NOT IN (SELECT b.relation FROM by_key b WHERE b.relation IS NOT NULL)
+    UNION ALL
+    SELECT f.relid, NULL, NULL, r.mailbox_columns, 'mailboxes', 'mailboxes: compares those that take part anew'
+    FROM read_columns r
+    CROSS JOIN crmsync.with_children(r.object) f (relid)
+    WHERE r.mailbox_columns <> '{}' AND r.object IN (SELECT b.relation FROM by_key b);
 END;
 $$;
 COMMENT ON FUNCTION crmsync.needed_captures(crmsync.link, crmsync.reading[]) IS 'triggers that a link needs, with the relevant columns';
@@ -338,7 +355,7 @@ BEGIN ATOMIC
         UNION ALL
         SELECT 'it has no triggers'
         FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target
-        WHERE l.id = capture_problem.link AND l.enabled AND l.direction <> 'inbound'
+        WHERE l.id = capture_problem.link AND l.enabled AND t.kind <> 'ldap'
           AND NOT EXISTS (SELECT FROM captured)
     ) problems;
 END;

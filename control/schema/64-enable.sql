@@ -158,7 +158,30 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_match_on(crmsync.link) IS 'refuses a link to Exchange whose match_on is not mapped';
 
--- What users make and change is written as the owner, into columns that the row has itself.
+-- Its function writes what it likes; what it is not told must not be asked for.
+CREATE FUNCTION crmsync.check_apply_inbound(this crmsync.link, owner regrole) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    function regprocedure := crmsync.apply_function(this.apply);
+    stray text := (SELECT min(m.property) FROM crmsync.mapping m
+                   WHERE m.link = this.id AND (m.inbound IS NOT NULL OR m.property IN ('@mailbox', '@none')));
+BEGIN
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION 'the mapping of % says what is written, and link "%" has apply', stray, this.name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'With apply, its function makes the values: inbound, @mailbox and @none do nothing.';
+    ELSIF NOT has_schema_privilege(owner, (SELECT p.pronamespace FROM pg_proc p WHERE p.oid = function), 'USAGE')
+          OR NOT has_function_privilege(owner, function, 'EXECUTE') THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege EXECUTE on function %', owner, this.name, function
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT EXECUTE ON FUNCTION %s TO %s; with USAGE on its schema.', function, owner);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_apply_inbound(crmsync.link, regrole) IS 'refuses a link whose owner may not call its apply function, and mappings that the function takes the place of';
+
+-- What users make and change is written as the owner: by apply, or into columns of the row and its child rows.
 CREATE FUNCTION crmsync.check_inbound_link(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -167,6 +190,12 @@ DECLARE
     source regclass := to_regclass(this.source);
     wrong record;
 BEGIN
+    SELECT m.property, m.crm INTO wrong FROM crmsync.mapping m
+    WHERE m.link = this.id AND this.direction = 'inbound' AND (m.crm LIKE '(%' OR m.direction <> 'inbound') ORDER BY 1, 2 LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'link "%" is inbound, and the mapping of % to % is not', this.name, wrong.crm, wrong.property
+            USING ERRCODE = 'invalid_parameter_value', HINT = format('Call crmsync.unmap(%L, %L).', this.name, wrong.property);
+    END IF;
     SELECT m.fallback INTO wrong FROM crmsync.mapping m
     WHERE m.link = this.id AND m.fallback NOT LIKE '''%'
       AND m.fallback NOT IN (SELECT o.property FROM crmsync.mapping o WHERE o.link = this.id) LIMIT 1;
@@ -174,10 +203,15 @@ BEGIN
         RAISE EXCEPTION 'the fallback % is not mapped', wrong.fallback
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Map the property, too.';
     END IF;
+    IF this.apply IS NOT NULL THEN
+        PERFORM crmsync.check_apply_inbound(this, owner);
+        RETURN;
+    END IF;
+    PERFORM crmsync.check_children_inbound(this, owner);
     SELECT p.privilege, m.crm INTO wrong
     FROM crmsync.mapping m,
          LATERAL (SELECT 'INSERT' AS privilege UNION ALL SELECT 'UPDATE' WHERE m.property NOT IN ('@mailbox', '@none')) p
-    WHERE m.link = this.id AND m.crm NOT LIKE '(%' AND coalesce(m.direction, 'both') <> 'outbound'
+    WHERE m.link = this.id AND m.child IS NULL AND m.crm NOT LIKE '(%' AND coalesce(m.direction, 'both') <> 'outbound'
       AND NOT has_column_privilege(owner, source, m.crm, p.privilege)
     ORDER BY p.privilege, m.crm LIMIT 1;
     IF FOUND THEN
@@ -185,6 +219,12 @@ BEGIN
                         wrong.privilege, quote_ident(wrong.crm), this.source
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('GRANT %s (%I) ON TABLE %s TO %s;', wrong.privilege, wrong.crm, this.source, owner);
+    END IF;
+    IF NOT has_column_privilege(owner, source, this.options ->> 'modified_column', 'SELECT') THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege SELECT on column % of %', owner, this.name,
+                        quote_ident(this.options ->> 'modified_column'), this.source
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT SELECT (%I) ON TABLE %s TO %s;', this.options ->> 'modified_column', this.source, owner);
     END IF;
     IF this.on_target_delete = 'delete' AND NOT has_table_privilege(owner, source, 'DELETE') THEN
         RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege DELETE on %', owner, this.name, this.source
@@ -198,11 +238,11 @@ BEGIN
       AND pg_relation_is_updatable(c.oid, true) & e.updatable = 0;
     IF FOUND THEN
         RAISE EXCEPTION 'view % cannot be written: it has no INSTEAD OF % trigger', this.source, wrong.event
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Create one, or give the link a function that writes: apply.';
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_inbound_link(crmsync.link) IS 'refuses a link of direction both whose owner may not write, or whose fallbacks are not mapped';
+COMMENT ON FUNCTION crmsync.check_inbound_link(crmsync.link) IS 'refuses a link that reads mailboxes whose owner may not write, or whose fallbacks are not mapped';
 
 CREATE FUNCTION crmsync.check_mapped(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -213,7 +253,8 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Call crmsync.map, or crmsync.map_preset, first.';
     END IF;
-    PERFORM crmsync.check_crm_side(this, m.crm) FROM crmsync.mapping m WHERE m.link = this.id;
+    PERFORM crmsync.check_crm_side(this, m.crm) FROM crmsync.mapping m WHERE m.link = this.id AND m.child IS NULL;
+    PERFORM crmsync.check_child(this, c.child, c.columns) FROM crmsync.children(this.id) c;
     PERFORM crmsync.check_column(crmsync.find_relation('watched relation', w.relation), c)
     FROM crmsync.watched w, unnest(w.columns || w.column_name) c WHERE w.link = this.id;
     PERFORM crmsync.check_lookup(w.lookup)
@@ -271,10 +312,10 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     INSERT INTO crmsync.link_state AS s (link, comparison) VALUES (request_comparison.link, request_comparison.comparison)
     ON CONFLICT ON CONSTRAINT link_state_pkey DO UPDATE
-    SET comparison = CASE WHEN s.comparison = 'everything' THEN s.comparison ELSE excluded.comparison END,
+    SET comparison = crmsync.largest_comparison(ARRAY[s.comparison, excluded.comparison]),
         comparison_asked = s.comparison_asked + 1;
 END;
-COMMENT ON FUNCTION crmsync.request_comparison(integer, text) IS 'a comparison becomes due: of the audience, or of everything';
+COMMENT ON FUNCTION crmsync.request_comparison(integer, text) IS 'a comparison becomes due: of mailboxes that take part anew, of the audience, or of everything';
 
 CREATE FUNCTION crmsync.compare_everything(link integer) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
@@ -302,12 +343,13 @@ BEGIN
     PERFORM crmsync.check_mapped(this);
     reads := ARRAY(SELECT r FROM crmsync.link_reads(this) r);
     PERFORM crmsync.check_rights(this, reads);
-    IF this.direction = 'inbound' THEN
+    IF crmsync.is_import(this) THEN
         PERFORM crmsync.check_import(this);
     ELSE
         PERFORM crmsync.warn_unseen(this, reads);
+        PERFORM crmsync.warn_unindexed(this);
         PERFORM crmsync.check_match_on(this);
-        IF this.direction = 'both' THEN
+        IF this.direction <> 'outbound' THEN
             PERFORM crmsync.check_inbound_link(this);
             RAISE NOTICE 'link "%" makes rows of % of what users have in their mailboxes, and of what they make', this.name, this.source
                 USING HINT = 'Private items stay out (option inbound_private); match_on recognises what the CRM has already.';

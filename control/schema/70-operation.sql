@@ -88,6 +88,11 @@ BEGIN ATOMIC
     SELECT NOT EXISTS (SELECT FROM crmsync.pending p
                        WHERE p.link = is_settled.link AND p.since <= is_settled.since
                          AND (address IS NULL OR p.record = ANY (records)))
+       AND NOT EXISTS (SELECT FROM crmsync.mailbox m
+                       WHERE m.link = is_settled.link AND m.address = is_settled.address AND m.started <= is_settled.since AND m.code IS NULL)
+       AND NOT EXISTS (SELECT FROM crmsync.undoing u JOIN crmsync.mailbox m ON m.id = u.mailbox
+                       WHERE u.link = is_settled.link AND u.since <= is_settled.since
+                         AND m.address = coalesce(is_settled.address, m.address) AND m.code IS NULL)
        AND NOT EXISTS (SELECT FROM crmsync.request r LEFT JOIN crmsync.mailbox m ON m.id = r.mailbox
                        WHERE r.link = is_settled.link AND r.at <= is_settled.since
                          AND coalesce(m.address = is_settled.address, true))
@@ -166,7 +171,7 @@ DECLARE
     done boolean;
 BEGIN
     LOOP
-        IF this.direction = 'inbound' THEN
+        IF crmsync.is_import(this) THEN
             done := crmsync.is_imported(this.id, started) OR crmsync.import_obstacle(this.id) IS NOT NULL;
         ELSE
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
@@ -184,6 +189,53 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION crmsync.wait_for(crmsync.link, text, pg_snapshot, timestamptz) IS 'waits until what is visible in a snapshot has been carried out for a link, or in one mailbox, or until the deadline';
+
+-- Whoever waits has asked before: what he writes now is seen by nobody while he waits.
+CREATE FUNCTION crmsync.start_mailbox(this crmsync.link, address text, waits boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF this.mailboxes IS NULL OR NOT EXISTS (
+           SELECT FROM crmsync.query_as_owner(this.id, crmsync.mailboxes_query(this.id), NULL) AS q (q)
+           WHERE q.q[1] = start_mailbox.address AND q.q[2]::boolean AND NOT q.q[3]::boolean) THEN
+        RETURN;
+    ELSIF NOT waits THEN
+        INSERT INTO crmsync.request (action, link, address) VALUES ('start', this.id, start_mailbox.address);
+    ELSIF NOT EXISTS (SELECT FROM crmsync.request r WHERE r.action = 'start' AND r.link = this.id AND r.address = start_mailbox.address)
+          AND NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = start_mailbox.address AND m.started IS NOT NULL) THEN
+        RAISE EXCEPTION 'mailbox "%" is not automatic', address
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('SELECT * FROM crmsync.sync(%L, mailbox => %L) starts it; wait in a transaction after that.', this.name, address);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.start_mailbox(crmsync.link, text, boolean) IS 'asks for a mailbox that is not automatic to be synchronised once';
+
+-- Everything is looked at, what has changed since the last time being known to nobody.
+CREATE FUNCTION crmsync.carry_out_starts(requests crmsync.request[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO crmsync.mailbox AS m (link, address, started)
+    SELECT DISTINCT r.link, r.address, clock_timestamp() FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND l.enabled
+    ON CONFLICT (link, address) DO UPDATE SET started = excluded.started, started_read = false;
+    SELECT crmsync.request_comparison(r.link, 'everything') FROM (SELECT DISTINCT r.link FROM unnest(requests) r) r;
+END;
+COMMENT ON FUNCTION crmsync.carry_out_starts(crmsync.request[]) IS 'mailboxes that are not automatic take part until all is done there; by the worker';
+
+CREATE FUNCTION crmsync.finish_starts() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    UPDATE crmsync.mailbox m SET started = NULL, started_read = false
+    FROM crmsync.link l LEFT JOIN crmsync.link_state s ON s.link = l.id
+    WHERE m.started IS NOT NULL AND l.id = m.link
+      AND (NOT l.enabled
+           OR s.comparison IS NULL AND s.compared >= m.started
+              AND (l.direction = 'outbound' OR m.started_read)
+              AND NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = m.link AND p.since <= s.compared)
+              AND NOT EXISTS (SELECT FROM crmsync.arrival a WHERE a.mailbox = m.id AND a.code IS NULL)
+              AND (s.held IS NOT NULL OR NOT EXISTS (SELECT FROM crmsync.item i WHERE i.link = m.link AND i.mailbox = m.id AND i.state = 'leaving')));
+END;
+COMMENT ON FUNCTION crmsync.finish_starts() IS 'mailboxes that are not automatic and in which all is done take no part any more; by the worker';
 
 CREATE FUNCTION crmsync.sync(
     link text, wait interval DEFAULT NULL, mailbox text DEFAULT NULL,
@@ -206,6 +258,7 @@ BEGIN
         PERFORM crmsync.check_may_wait();
     END IF;
     only_in := crmsync.check_address(this, mailbox);
+    PERFORM crmsync.start_mailbox(this, only_in, wait IS NOT NULL);
     PERFORM crmsync.request_sync(this.id);
     IF NOT crmsync.wake() AND wait IS NOT NULL THEN
         RAISE WARNING 'no worker runs in this database: %', crmsync.worker_state();
@@ -214,7 +267,7 @@ BEGIN
         PERFORM crmsync.wait_for(this, only_in, goal, called + wait);
     END IF;
     obstacle := crmsync.import_obstacle(this.id);
-    IF this.direction = 'inbound' AND obstacle IS NOT NULL THEN
+    IF crmsync.is_import(this) AND obstacle IS NOT NULL THEN
         RAISE WARNING 'link "%" imports nothing: %', link, obstacle
             USING HINT = CASE WHEN obstacle LIKE 'target %' THEN format('Mend it, then SELECT crmsync.resume_target(%L);', this.target)
                               ELSE format('Call crmsync.enable_link(%L).', link) END;
@@ -234,7 +287,7 @@ BEGIN
                   WHERE c.link = this.id AND m.address = coalesce(only_in, m.address));
 END;
 $$;
-COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link at once; wait: until what the caller could see has been carried out, or so long; returns what is left; mailbox: waits for and counts only the records that belong there, whatever other mailboxes they are in';
+COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link at once; wait: until what the caller could see has been carried out, or so long; returns what is left; mailbox: starts one that is not automatic, waits for and counts only the records that belong there, whatever other mailboxes they are in';
 
 CREATE FUNCTION crmsync.check_mailbox(this crmsync.link, mailbox text) RETURNS integer
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -251,13 +304,13 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_mailbox(crmsync.link, text) IS 'id of a mailbox of the link, which must exist unless NULL is asked for';
 
--- A mailbox that nothing was written to yet is known to the audience only.
+-- A mailbox that nothing was written to yet is known to the audience only, or to the relation of mailboxes.
 CREATE FUNCTION crmsync.check_address(this crmsync.link, mailbox text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted text := lower(btrim(mailbox));
-    in_audience text := 'SELECT 1 FROM (' || crmsync.audience_all_query(this.id) || ') AS a (record, mailbox) WHERE a.mailbox = '
+    in_audience text := 'SELECT 1 FROM (' || coalesce(crmsync.audience_all_query(this.id), crmsync.mailboxes_query(this.id)) || ') AS a WHERE a.mailbox = '
                         || quote_literal(wanted) || ' LIMIT 1';
 BEGIN
     IF NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = wanted)
@@ -293,8 +346,8 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator', retired => true);
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
-    waiting bigint := CASE this.direction
-        WHEN 'inbound' THEN (SELECT coalesce(sum(h.items), 0) FROM crmsync.held h WHERE h.link = this.id AND h.confirmed IS NULL)
+    waiting bigint := CASE crmsync.is_import(this)
+        WHEN true THEN (SELECT coalesce(sum(h.items), 0) FROM crmsync.held h WHERE h.link = this.id AND h.confirmed IS NULL)
         ELSE (SELECT count(*) FROM crmsync.to_delete i
               WHERE i.link = this.id AND i.mailbox = coalesce(only_mailbox, i.mailbox) AND NOT i.confirmed) END;
 BEGIN
@@ -325,7 +378,7 @@ BEGIN ATOMIC
 
     UPDATE crmsync.target_state t SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
     FROM unnest(requests) r, crmsync.link l
-    WHERE r.record IS NULL AND l.id = r.link AND l.direction = 'inbound' AND t.target = l.target AND t.code IS NOT NULL;
+    WHERE r.record IS NULL AND l.id = r.link AND crmsync.is_import(l) AND t.target = l.target AND t.code IS NOT NULL;
 
     UPDATE crmsync.arrival a SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL
     FROM unnest(requests) r, crmsync.mailbox m
@@ -334,10 +387,13 @@ BEGIN ATOMIC
                                        WHERE i.mailbox = a.mailbox AND i.remote_id = a.remote_id AND i.record = r.record
                                          AND hashtext(i.remote_id) = hashtext(a.remote_id)));
 
+    DELETE FROM crmsync.bounce b USING unnest(requests) r, crmsync.mailbox m
+    WHERE m.link = r.link AND m.id = coalesce(r.mailbox, m.id) AND b.mailbox = m.id AND b.record = coalesce(r.record, b.record);
+
     -- What could not be imported is noted until an import has met it again.
     WITH removed AS (
         DELETE FROM crmsync.failure f USING unnest(requests) r, crmsync.link l
-        WHERE l.id = r.link AND l.direction <> 'inbound'
+        WHERE l.id = r.link AND NOT crmsync.is_import(l)
           AND f.link = r.link AND f.mailbox = coalesce(r.mailbox, f.mailbox) AND f.record = coalesce(r.record, f.record)
         RETURNING f.link, f.record)
     INSERT INTO crmsync.pending AS p (link, tier, record)
@@ -352,7 +408,7 @@ CREATE FUNCTION crmsync.carry_out_confirmations(requests crmsync.request[]) RETU
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH meant AS MATERIALIZED (
-        SELECT r.* FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND l.direction <> 'inbound'
+        SELECT r.* FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT crmsync.is_import(l)
         WHERE r.items >= (SELECT count(*) FROM crmsync.to_delete o
                           WHERE o.link = r.link AND o.mailbox = coalesce(r.mailbox, o.mailbox) AND NOT o.confirmed AND o.since <= r.at)
     ), surplus AS (
@@ -385,6 +441,8 @@ BEGIN
     PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_repairs(array_agg(r)) FROM unnest(requests) r WHERE r.action IN ('repair', 'replace', 'withdraw') HAVING count(*) > 0;
     PERFORM crmsync.carry_out_resolutions(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'resolve' HAVING count(*) > 0;
+    PERFORM crmsync.carry_out_starts(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'start' HAVING count(*) > 0;
+    PERFORM crmsync.carry_out_undos(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'undo' HAVING count(*) > 0;
     PERFORM crmsync.compare_everything(r.link) FROM (SELECT DISTINCT r.link FROM unnest(requests) r WHERE r.action = 'compare') r;
     DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;
@@ -393,7 +451,7 @@ BEGIN
     -- An import that has failed is tried at once; others have their time.
     UPDATE crmsync.link_state s SET next_attempt = NULL
     FROM unnest(requests) r, crmsync.link l
-    WHERE r.action = 'resume' AND l.target = r.target AND l.direction = 'inbound' AND s.link = l.id AND s.attempts > 0;
+    WHERE r.action = 'resume' AND l.target = r.target AND crmsync.is_import(l) AND s.link = l.id AND s.attempts > 0;
     PERFORM crmsync.request_sync(r.link) FROM unnest(requests) r WHERE r.link IS NOT NULL;
 END;
 $$;
@@ -431,7 +489,7 @@ DECLARE
     present integer := (SELECT count(*) FROM crmsync.item i
                         WHERE i.link = this.id AND i.record = forget.record AND i.state NOT IN ('gone', 'absent', 'removed'));
 BEGIN
-    IF present > 0 AND this.direction <> 'inbound' THEN
+    IF present > 0 AND NOT crmsync.is_import(this) THEN
         RAISE EXCEPTION 'record % of link "%" still is in % mailboxes', quote_literal(record), link, present
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Delete it in the CRM, or take it out of the audience, and wait until it is gone.';

@@ -30,7 +30,7 @@ DECLARE
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
     mailboxes integer[];
 BEGIN
-    IF this.direction = 'inbound' THEN
+    IF crmsync.is_import(this) THEN
         RAISE EXCEPTION 'link "%" writes to no mailbox', link
             USING ERRCODE = 'invalid_parameter_value', HINT = 'What an import has brought into the CRM is the CRM''s own.';
     END IF;
@@ -86,7 +86,7 @@ CREATE FUNCTION crmsync.retire_link(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF this.direction = 'inbound' THEN
+    IF crmsync.is_import(this) THEN
         RAISE EXCEPTION 'link "%" has no items to delete', this.name
             USING ERRCODE = 'invalid_parameter_value', HINT = 'What an import has brought into the CRM is the CRM''s own: use items => ''keep''.';
     ELSIF this.retired THEN
@@ -111,7 +111,7 @@ BEGIN
     IF items IS NULL OR items NOT IN ('keep', 'delete') THEN
         RAISE EXCEPTION 'invalid value % for items', coalesce(quote_literal(items), 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Allowed: keep, delete.';
-    ELSIF items = 'delete' AND (this.direction = 'inbound' OR EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id)) THEN
+    ELSIF items = 'delete' AND (crmsync.is_import(this) OR EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id)) THEN
         PERFORM crmsync.retire_link(this);
         RETURN;
     END IF;

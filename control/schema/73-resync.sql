@@ -11,7 +11,7 @@ BEGIN
     IF mode IS NULL OR mode NOT IN ('repair', 'replace') THEN
         RAISE EXCEPTION 'invalid mode %', coalesce(quote_literal(mode), 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Modes: repair, replace.';
-    ELSIF this.direction = 'inbound' THEN
+    ELSIF crmsync.is_import(this) THEN
         PERFORM crmsync.not_supported('resync of an import', format('SELECT * FROM crmsync.sync(%L) runs it now.', link));
     ELSIF NOT this.enabled THEN
         RAISE EXCEPTION 'link "%" is not enabled', link
@@ -132,7 +132,7 @@ BEGIN
     END IF;
 
     -- A mailbox that is read brings in what its user has changed, as ever.
-    IF of_link.direction = 'both' THEN
+    IF of_link.direction <> 'outbound' THEN
         WITH seen AS (
             DELETE FROM crmsync.sighting s WHERE s.mailbox = this.mailbox AND s.kind IN ('changed', 'missing') RETURNING s.remote_id)
         INSERT INTO crmsync.arrival AS a (mailbox, remote_id) SELECT this.mailbox, s.remote_id FROM seen s

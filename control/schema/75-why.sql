@@ -41,22 +41,46 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     enabled boolean;
+    automatic boolean;
 BEGIN
     IF this.mailboxes IS NULL THEN
         RETURN;
     END IF;
-    SELECT q.q[2]::boolean INTO enabled
+    SELECT q.q[2]::boolean, q.q[3]::boolean INTO enabled, automatic
     FROM crmsync.query_as_owner(this.id, crmsync.mailboxes_query(this.id), NULL) AS q (q) WHERE q.q[1] = mailbox;
     RETURN QUERY SELECT 'mailbox takes part', coalesce(enabled, false),
         CASE WHEN enabled IS NULL THEN format('it is not in %s', this.mailboxes)
-             WHEN enabled THEN format('it is enabled in %s', this.mailboxes)
+             WHEN enabled THEN format('it is enabled in %s', this.mailboxes) || CASE WHEN automatic THEN '' ELSE ', and not automatic' END
              ELSE format('it is not enabled in %s', this.mailboxes) END,
-        CASE WHEN enabled IS NOT TRUE THEN 'Nothing is written there, nor deleted before crmsync.withdraw.' END;
+        CASE WHEN enabled IS NOT TRUE THEN 'Nothing is written there, nor deleted before crmsync.withdraw.'
+             WHEN NOT automatic THEN format('SELECT * FROM crmsync.sync(%L, mailbox => %L); brings it up to date.', this.name, mailbox) END;
 EXCEPTION WHEN OTHERS THEN
     RETURN QUERY SELECT 'mailbox takes part', false, sqlerrm, 'The relation of mailboxes cannot be read; see crmsync.status.';
 END;
 $$;
 COMMENT ON FUNCTION crmsync.why_takes_part(crmsync.link, text) IS 'a step of why: the relation of mailboxes';
+
+-- That there is none is no reason why a record is not in a mailbox, but why a property is empty there.
+CREATE FUNCTION crmsync.why_children(this crmsync.link, record text)
+RETURNS TABLE (step text, ok boolean, detail text, hint text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+        SELECT 'child rows', true,
+               format('%s has %s %s%s: %s', c.child ->> 'relation',
+                      CASE WHEN EXISTS (SELECT FROM crmsync.query_as_owner(
+                                            this.id, crmsync.child_rows_query(c.child, c.columns, crmsync.key_type(this.id)), ARRAY[record]) q)
+                           THEN 'row' ELSE 'no row' END,
+                      c.child ->> 'position', ' for ' || nullif(c.child ->> 'fixed', '{}'),
+                      (SELECT string_agg(m.property, ', ' ORDER BY m.property) FROM crmsync.mapping_in_force(this.id) m WHERE m.child = c.child)),
+               NULL
+        FROM crmsync.children(this.id) c;
+EXCEPTION WHEN OTHERS THEN
+    RETURN QUERY SELECT 'child rows', false, sqlerrm, 'Child rows cannot be read; see crmsync.status.';
+END;
+$$;
+COMMENT ON FUNCTION crmsync.why_children(crmsync.link, text) IS 'steps of why: the child rows';
 
 CREATE FUNCTION crmsync.why_known(this crmsync.link, record text, mailbox text)
 RETURNS TABLE (step text, ok boolean, detail text, hint text)
@@ -121,8 +145,8 @@ DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator', retired => true);
     address text := lower(btrim(mailbox));
 BEGIN
-    IF this.direction = 'inbound' THEN
-        PERFORM crmsync.not_supported('why for an inbound link', 'See the views crmsync.items and crmsync.failures.');
+    IF crmsync.is_import(this) THEN
+        PERFORM crmsync.not_supported('why for an import', 'See the views crmsync.items and crmsync.failures.');
     ELSIF record IS NULL OR mailbox IS NULL THEN
         RAISE EXCEPTION 'why needs a record and a mailbox' USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -133,7 +157,8 @@ BEGIN
         FROM crmsync.status s WHERE s.link = this.name;
     IF NOT this.retired THEN
         RETURN QUERY SELECT w.* FROM crmsync.why_record(this, record) w;
-        RETURN QUERY SELECT w.* FROM crmsync.why_audience(this, record, address) w;
+        RETURN QUERY SELECT w.* FROM crmsync.why_children(this, record) w;
+        RETURN QUERY SELECT w.* FROM crmsync.why_audience(this, record, address) w WHERE this.audience IS NOT NULL;
         RETURN QUERY SELECT w.* FROM crmsync.why_takes_part(this, address) w;
     END IF;
     RETURN QUERY SELECT w.* FROM crmsync.why_known(this, record, address) w;

@@ -67,23 +67,45 @@ COMMENT ON COLUMN crmsync.links.retired IS 'whether it is being dropped with its
 COMMENT ON COLUMN crmsync.links.id IS 'number of the link, in names of triggers and in log messages';
 
 CREATE VIEW crmsync.mappings WITH (security_barrier) AS
-SELECT l.name AS link, m.property, m.crm,
-       CASE WHEN m.crm LIKE '(%' THEN 'outbound' ELSE coalesce(m.direction, l.direction) END AS direction, m.value_map,
+SELECT l.name AS link, m.property, m.crm, m.child ->> 'relation' AS child_table,
+       CASE WHEN m.crm LIKE '(%' AND l.apply IS NULL THEN 'outbound' ELSE coalesce(m.direction, l.direction) END AS direction, m.value_map,
        m.fallback, m.inbound, m.options,
        l.enabled AND coalesce(l.armed_mapping @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(m)), true) AS in_force
 FROM crmsync.mapping m
 JOIN crmsync.link l ON l.id = m.link
 JOIN crmsync.visible_link v ON v.link = l.id;
-COMMENT ON VIEW crmsync.mappings IS 'what map has mapped';
+COMMENT ON VIEW crmsync.mappings IS 'what map and map_child have mapped';
 COMMENT ON COLUMN crmsync.mappings.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.mappings.property IS 'property or attribute of the target';
-COMMENT ON COLUMN crmsync.mappings.crm IS 'column of the source, or expression over its row r';
+COMMENT ON COLUMN crmsync.mappings.crm IS 'column of the source or of a child table, or expression over the source''s row r';
+COMMENT ON COLUMN crmsync.mappings.child_table IS 'the table that the column is of, see child_mappings; NULL: the source';
 COMMENT ON COLUMN crmsync.mappings.direction IS 'direction in which it works';
 COMMENT ON COLUMN crmsync.mappings.value_map IS '{CRM value: property value or array of them}';
 COMMENT ON COLUMN crmsync.mappings.fallback IS 'used inbound when the property is absent';
 COMMENT ON COLUMN crmsync.mappings.inbound IS 'expression over $1 whose value the CRM gets';
 COMMENT ON COLUMN crmsync.mappings.options IS 'options of this field';
 COMMENT ON COLUMN crmsync.mappings.in_force IS 'false: the link is disabled, or has not been enabled since the change';
+
+CREATE VIEW crmsync.child_mappings WITH (security_barrier) AS
+SELECT l.name AS link, m.child ->> 'relation' AS relation, m.child ->> 'column' AS column_name,
+       pg_catalog.jsonb_object_agg(m.crm, m.property) AS columns, m.child -> 'fixed' AS fixed,
+       (m.child ->> 'position')::integer AS "position", m.child ->> 'order_by' AS order_by, l.direction,
+       pg_catalog.bool_and(l.enabled AND coalesce(l.armed_mapping @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(m)), true)) AS in_force
+FROM crmsync.mapping m
+JOIN crmsync.link l ON l.id = m.link
+JOIN crmsync.visible_link v ON v.link = l.id
+WHERE m.child IS NOT NULL
+GROUP BY l.name, l.direction, m.child;
+COMMENT ON VIEW crmsync.child_mappings IS 'what map_child has mapped';
+COMMENT ON COLUMN crmsync.child_mappings.link IS 'name of the link';
+COMMENT ON COLUMN crmsync.child_mappings.relation IS 'table of the child rows';
+COMMENT ON COLUMN crmsync.child_mappings.column_name IS 'its column that holds the record''s key';
+COMMENT ON COLUMN crmsync.child_mappings.columns IS '{column: property}';
+COMMENT ON COLUMN crmsync.child_mappings.fixed IS 'what the rows have in which columns';
+COMMENT ON COLUMN crmsync.child_mappings."position" IS 'which of the rows, from 1';
+COMMENT ON COLUMN crmsync.child_mappings.order_by IS 'in which order the positions count; what it leaves open, and NULL: by primary key';
+COMMENT ON COLUMN crmsync.child_mappings.direction IS 'direction of the link';
+COMMENT ON COLUMN crmsync.child_mappings.in_force IS 'false: the link is disabled, or has not been enabled since the change';
 
 CREATE VIEW crmsync.group_mappings WITH (security_barrier) AS
 SELECT l.name AS link, g.ldap_group, g.crm_group,
@@ -123,7 +145,8 @@ CREATE VIEW crmsync.leaving AS
 SELECT i.link, CASE WHEN i.confirmed OR s.held IS NULL THEN 'delete' ELSE 'delete held' END AS kind,
        pg_catalog.count(*) AS items, pg_catalog.min(i.since) AS oldest
 FROM crmsync.to_delete i
-JOIN crmsync.link l ON l.id = i.link AND l.direction <> 'inbound'
+JOIN crmsync.link l ON l.id = i.link
+JOIN crmsync.target t ON t.name = l.target AND t.kind <> 'ldap'
 LEFT JOIN crmsync.link_state s ON s.link = i.link
 GROUP BY 1, 2
 UNION ALL
@@ -145,7 +168,8 @@ GROUP BY h.link
 UNION ALL
 SELECT i.link, 'grace', pg_catalog.count(*) - coalesce(pg_catalog.max(h.items), 0), pg_catalog.min(i.since)
 FROM crmsync.item i
-JOIN crmsync.link l ON l.id = i.link AND l.direction = 'inbound'
+JOIN crmsync.link l ON l.id = i.link
+JOIN crmsync.target t ON t.name = l.target AND t.kind = 'ldap'
 LEFT JOIN crmsync.held h ON h.link = i.link AND h.kind = 'vanished'
 WHERE i.state = 'leaving'
 GROUP BY i.link
@@ -164,11 +188,13 @@ JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS ki
       FROM crmsync.pending p GROUP BY p.link, p.tier
       UNION ALL
       SELECT d.link, d.kind, d.items, d.oldest FROM crmsync.leaving d
+      UNION ALL
+      SELECT u.link, 'undo', pg_catalog.count(*), pg_catalog.min(u.since) FROM crmsync.undoing u GROUP BY u.link
      ) b ON b.link = l.id
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
@@ -421,8 +447,9 @@ FROM (
     SELECT l.id, 'link', l.name, pg_catalog.concat_ws(' ', 'failing', s.code), s.last_error, s.last_error_at, 'It is tried again by itself.'
     FROM crmsync.link l
     JOIN crmsync.link_state s ON s.link = l.id
+    JOIN crmsync.target k ON k.name = l.target AND k.kind = 'ldap'
     LEFT JOIN crmsync.target_state t ON t.target = l.target
-    WHERE l.enabled AND l.direction = 'inbound' AND s.attempts > 2 AND s.broken IS NULL AND t.code IS NULL
+    WHERE l.enabled AND s.attempts > 2 AND s.broken IS NULL AND t.code IS NULL
     UNION ALL
     SELECT l.id, 'link', l.name, s.held, NULL,
            coalesce(h.since, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state IN ('leaving', 'removed'))),

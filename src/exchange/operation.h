@@ -2,6 +2,7 @@
 // the one into an HTTP request and reads the other from the response; it never does I/O itself.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <variant>
@@ -117,10 +118,11 @@ struct ItemAnswer {
     std::optional<Failure> failure;
     std::string stamp;                  // ListStamps (cut at 255 characters), FindStamps, GetItems
     std::vector<record::Value> values;  // GetItems: parallel to its layout
-    std::string modified;               // GetItems: when, a canonical timestamp; empty: unknown
-    bool is_private = false;            // GetItems: its user shows it to nobody
-    bool is_other_kind = false;         // GetItems: a distribution list among contacts, say
-    std::string created{};              // GetItems: when its user made it; empty: unknown
+    std::optional<std::chrono::sys_seconds> modified{};  // GetItems: when, by our own clock
+    std::vector<std::string> categories{};               // GetItems
+    bool is_private = false;                             // GetItems: its user shows it to nobody
+    bool is_other_kind = false;  // GetItems: a distribution list among contacts, say
+    std::string created{};       // GetItems: when its user made it; empty: unknown
 };
 
 // One item that was created or changed in a folder, or is there no longer. The same item may be

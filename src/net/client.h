@@ -76,6 +76,8 @@ struct Response {
     bool connection_was_reused = false;
     bool connection_worked_before = false;  // it has answered an earlier request other than by 401
     std::chrono::microseconds duration{0};
+    // How far the server's clock was ahead of ours when it answered, by its Date; to the second.
+    std::optional<std::chrono::seconds> clock_ahead;
 };
 
 using Ticket = std::uint64_t;

@@ -104,6 +104,7 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
     const bool interim = line.starts_with("HTTP/1.1 1") || line.starts_with("HTTP/1.0 1");
     if (line.starts_with("HTTP/") && !interim && !transfer.answered_) {
         transfer.answered_ = true;
+        transfer.answered_at_ = std::time(nullptr);
         CURL* easy = transfer.easy_.get();
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, stall_speed);
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, transfer.stall_time_);
@@ -163,6 +164,8 @@ Response Transfer::answer() {
     if (status < 200 || status >= 300)
         if (std::string pause = header(easy, "Retry-After"); !pause.empty())
             response.retry_after = parse_retry_after(pause, std::time(nullptr));
+    if (const std::time_t date = curl_getdate(header(easy, "Date").c_str(), nullptr); date != -1)
+        response.clock_ahead = std::chrono::seconds(date - answered_at_);
     return response;
 }
 

@@ -2,6 +2,7 @@
 // that libcurl's buffers, cookies and authentication state live on.
 #pragma once
 
+#include <ctime>
 #include <string>
 
 #include "net/client.h"
@@ -57,6 +58,7 @@ class Transfer {
     std::string body_;
     char error_text_[CURL_ERROR_SIZE] = "";
     std::size_t header_size_ = 0;
+    std::time_t answered_at_ = 0;
     int starts_ = 0;              // attempts to send this request
     curl_off_t sent_before_ = 0;  // bytes of requests sent when the current attempt began
     bool securing_ = false;       // TLS has begun

@@ -157,6 +157,20 @@ Fields fields_to_update(Object object, const Layout& layout, const Policies& pol
     return selection.fields(object, crm, shadow);
 }
 
+bool strays(const Layout& layout, const Policies& policies, const Values& crm,
+            const Values& shadow) {
+    check(layout, {policies.size(), crm.size(), shadow.size()});
+    for (std::size_t i = 0; i < layout.size(); ++i) {
+        const bool only_in =
+            comes_in(*layout[i], policies[i]) && !goes_out(*layout[i], policies[i]);
+        if (only_in && policies[i].exact && !same_value(*layout[i], shadow[i], {}) &&
+            !same_value(*layout[i], crm[i], shadow[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 Merge merge(const MergeContext& context, const Layout& layout, const Policies& policies,
             const Values& shadow, const Values& crm, const Values& target) {
     check(layout, {policies.size(), shadow.size(), crm.size(), target.size()});
@@ -190,6 +204,10 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
             }
             continue;
         }
+        if (policies[i].write == Write::unless_changed && property.compared &&
+            !same_value(property, target[i], shadow[i])) {
+            continue;
+        }
         switch (moved(property, shadow[i], crm[i], target[i])) {
             case Side::neither:
                 break;
@@ -197,7 +215,11 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
                 result.shadow[i] = crm[i];
                 break;
             case Side::crm:
-                send();
+                if (!out && in && !same_value(property, target[i], {})) {
+                    receive();  // what only comes in is as the target has it
+                } else {
+                    send();
+                }
                 break;
             case Side::target:
                 receive();

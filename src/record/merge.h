@@ -6,6 +6,8 @@
 //     unchanged CRM field never overwrites what a user did (NexJ's Jack stays Jack)
 //   - properties with compared = false are written when their CRM value changes, or when a field
 //     they depend on is written in the same request; what the mailbox holds of them counts nothing
+//   - a field that only comes in is as the target has it, whatever the CRM makes of it; where the
+//     target has nothing the CRM's value stays
 //   - a file_as that is not mapped is made from the names
 #pragma once
 
@@ -18,9 +20,10 @@ namespace crmsync::record {
 
 // When a mapped field is written to the target.
 enum class Write : std::uint8_t {
-    changed,  // the CRM's value differs from the shadow
-    all,      // whenever anything of the record is written
-    if_empty  // the CRM's value differs from the shadow and the shadow has none
+    changed,        // the CRM's value differs from the shadow
+    all,            // whenever anything of the record is written
+    if_empty,       // the CRM's value differs from the shadow and the shadow has none
+    unless_changed  // as changed, and the target still has the shadow's value
 };
 
 // Who wins a field that both sides have changed.
@@ -30,6 +33,7 @@ struct FieldPolicy {
     Write write = Write::changed;
     Conflict conflict = Conflict::crm_wins;
     Access access = Access::both;  // which ways the mapping lets this field travel
+    bool exact = true;             // what comes in is what the CRM then has: no expression makes it
 };
 
 // Parallel to the Layout.
@@ -44,6 +48,10 @@ Fields fields_to_create(Object object, const Layout& layout, const Policies& pol
 // The fields to write to an item whose shadow is known. Empty: nothing to do.
 Fields fields_to_update(Object object, const Layout& layout, const Policies& policies,
                         const Values& crm, const Values& shadow);
+
+// Whether the CRM has changed a field that only comes in: the target's value has to come in again.
+bool strays(const Layout& layout, const Policies& policies, const Values& crm,
+            const Values& shadow);
 
 // A field that both sides changed, differently.
 struct FieldConflict {

@@ -94,7 +94,7 @@ bool note_met_mailboxes(const LinkConfiguration& link) {
     const pg::Rows met = pg::query(
         "UPDATE crmsync.mailbox m SET met = pg_catalog.now() WHERE " + is_read + ") RETURNING 1",
         link.id);
-    if (!met.empty()) {
+    if (!met.empty() && link.rules.outbound) {
         pg::query("SELECT crmsync.request_comparison($1, 'audience')", link.id);
     }
     return !met.empty();

@@ -1,6 +1,7 @@
 #include "server/bring_in.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <map>
 #include <set>
@@ -8,11 +9,14 @@
 #include <utility>
 
 #include "server/arrivals.h"
+#include "server/child_order.h"
 #include "server/conflicts.h"
 #include "server/error_text.h"
 #include "server/held_values.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
+#include "server/loops.h"
+#include "server/modified_rows.h"
 #include "server/new_items.h"
 #include "server/query.h"
 #include "server/record_facts.h"
@@ -35,7 +39,8 @@ struct Merged {
     record::Merge merge;
     record::Values shadow;  // to remember
     record::Values before;  // of the CRM's fields that change
-    bool adopted = false;   // nothing was known of the item before
+    RowChange change;
+    bool adopted = false;  // nothing was known of the item before
 };
 
 class Incoming {
@@ -50,9 +55,10 @@ class Incoming {
     void find_moved(const std::vector<const Outcome*>& unknown);
     void take_new(const std::vector<const Outcome*>& unknown);
     void merge_all();
+    bool crm_is_newer(const Outcome& outcome, const std::string& key) const;
     bool merge(const Outcome& outcome, const std::string& key, const RecordFacts& record);
     void merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
-               const sync::KnownItem& item);
+               const std::string& mailbox, const sync::KnownItem& item);
     void write_rows();
     void insert_adopted();
     void write_items();
@@ -67,6 +73,7 @@ class Incoming {
     const LinkConfiguration& link_;
     std::map<std::string, const Outcome*> by_record_;
     std::set<const Outcome*> adopted_;
+    std::map<std::string, std::chrono::sys_seconds> modified_;
     std::vector<Merged> merged_;
     pg::TextArray pending_;  // records that differ from what their items hold
     std::vector<ItemName> settled_;
@@ -99,6 +106,7 @@ void Incoming::take(const std::vector<Outcome>& outcomes) {
     write_items();
     write_conflicts();
     write_history(history_);
+    note_came_in(history_);
     postpone_arrivals(postponed_);
     write_arrival_failures(link_, failures_);
     write_waiting(waiting_);
@@ -169,6 +177,7 @@ void Incoming::take_new(const std::vector<const Outcome*>& unknown) {
         adopted_.insert(outcome);
     }
     std::move(items.settled.begin(), items.settled.end(), std::back_inserter(settled_));
+    std::move(items.postponed.begin(), items.postponed.end(), std::back_inserter(postponed_));
     std::move(items.failures.begin(), items.failures.end(), std::back_inserter(failures_));
     std::move(items.waiting.begin(), items.waiting.end(), std::back_inserter(waiting_));
     std::move(items.records.begin(), items.records.end(), std::back_inserter(pending_));
@@ -183,8 +192,10 @@ void Incoming::merge_all() {
     if (records.empty()) {
         return;
     }
+    pg::TextArray rows = lock_rows(link_, records);
+    modified_ = modified_rows(link_, rows);
     PendingRecords locked;
-    for (std::string& record : link_.inbound ? lock_rows(link_, records) : records) {
+    for (std::string& record : rows) {
         locked.try_emplace(std::move(record));
     }
     const Facts facts = read_facts(configuration_, link_, std::move(locked), NewMailboxes::stored);
@@ -199,6 +210,15 @@ void Incoming::merge_all() {
     }
 }
 
+// Who does not say when is older. In the same second the CRM counts as newer.
+bool Incoming::crm_is_newer(const Outcome& outcome, const std::string& key) const {
+    if (!outcome.held.modified) {
+        return true;
+    }
+    const auto row = modified_.find(key);
+    return row != modified_.end() && row->second >= *outcome.held.modified;
+}
+
 // False: it has to wait.
 bool Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record) {
     const auto copy =
@@ -206,17 +226,22 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
             return one.first->id == outcome.mailbox && one.first->takes_part &&
                    (one.second.item || (adopted_.contains(&outcome) && one.second.in_audience));
         });
+    if (record.exists && copy == record.copies.end() && adopted_.contains(&outcome) &&
+        link_.audience_query.empty()) {
+        merge(outcome, key, record, {}, sync::KnownItem{});
+        return true;
+    }
     if (!record.exists || copy == record.copies.end()) {
         return false;
     }
     // What another item of it held, which is gone, is nothing to this one.
-    merge(outcome, key, record,
+    merge(outcome, key, record, copy->first->address,
           adopted_.contains(&outcome) ? sync::KnownItem{} : *copy->second.item);
     return true;
 }
 
 void Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
-                     const sync::KnownItem& item) {
+                     const std::string& mailbox, const sync::KnownItem& item) {
     HeldValues held = held_values(link_, outcome.held.values);
     if (!held.problem.empty()) {
         fail(outcome, "value", std::move(held.problem));
@@ -225,10 +250,13 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     const record::Layout& layout = link_.rules.layout;
     // Of an item that nothing was agreed on yet each side has what the other lacks.
     const record::Values shadow = item.shadow.value_or(record::Values(layout.size()));
-    Merged merged{&outcome, key, {}, {}, {}, adopted_.contains(&outcome)};
-    merged.merge =
-        record::merge({.object = link_.rules.object, .outbound = true, .inbound = link_.inbound},
-                      layout, link_.rules.fields, shadow, record.desired->values, held.values);
+    InOneOrder sides = in_one_order(link_, shadow, record.desired->values, held.values);
+    Merged merged{&outcome, key, {}, {}, {}, {}, adopted_.contains(&outcome)};
+    merged.merge = record::merge({.object = link_.rules.object,
+                                  .outbound = link_.rules.outbound,
+                                  .inbound = link_.inbound,
+                                  .crm_is_newer = crm_is_newer(outcome, key)},
+                                 layout, link_.rules.fields, shadow, sides.crm, sides.held);
     merged.shadow = merged.merge.shadow;
     // What still has to go out must differ from the shadow until it has.
     for (const record::Field& field : merged.merge.to_target) {
@@ -236,11 +264,13 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
             merged.shadow[*place] = field.property->compared ? held.values[*place] : shadow[*place];
         }
     }
+    keep_positions(link_, held.values, merged.shadow);
     for (const record::Field& field : merged.merge.to_crm) {
-        merged.before.push_back(
-            record.desired->values[record::place_of(layout, field.property).value()]);
+        merged.before.push_back(sides.crm[record::place_of(layout, field.property).value()]);
     }
-    if (!merged.merge.to_target.empty()) {
+    merged.change = {key, merged.merge.to_crm, std::move(sides.child_rows), mailbox,
+                     std::move(sides.crm)};
+    if (!merged.merge.to_target.empty() || !sides.same) {
         pending_.push_back(key);
     }
     merged_.push_back(std::move(merged));
@@ -250,13 +280,15 @@ void Incoming::write_rows() {
     std::vector<RowChange> changes;
     for (const Merged& merged : merged_) {
         if (!merged.merge.to_crm.empty()) {
-            changes.push_back({merged.record, merged.merge.to_crm});
+            changes.push_back(merged.change);
         }
     }
     const std::map<std::string, pg::Error> errors = crmsync::write_rows(link_, changes);
     std::erase_if(merged_, [&](const Merged& merged) {
         const auto error = errors.find(merged.record);
-        if (error != errors.end()) {
+        if (error != errors.end() && error->second.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
+            postponed_.push_back(name_of(*merged.outcome));
+        } else if (error != errors.end()) {
             fail(*merged.outcome, error->second.code(), error_text(error->second));
         }
         return error != errors.end();

@@ -86,9 +86,10 @@ const std::string take_new_markers =
     "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1), "
     "tried_again AS (UPDATE crmsync.failure f SET next_attempt = pg_catalog.now() FROM named n "
     "WHERE f.link = n.link AND f.record = n.value AND f.code <> 'postponed' "
+    "AND f.code <> 'LOOP' "  // the change may be what goes round
     "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())), "
-    "compared AS (SELECT crmsync.request_comparison(link, pg_catalog.max(comparison)) FROM "
-    "captured "
+    "compared AS (SELECT crmsync.request_comparison(link, "
+    "crmsync.largest_comparison(pg_catalog.array_agg(comparison))) FROM captured "
     "WHERE value IS NULL GROUP BY link), "
     "found AS (SELECT link, capture, lookup, pg_catalog.to_regrole(owner)::oid AS owner, value, "
     "pg_catalog.row_number() OVER (PARTITION BY link, capture) AS number FROM captured "

@@ -45,10 +45,10 @@ void once(const std::string& sql, int link) {
 // The owner's queries must not see our tables, nor ours run as the owner: temporary tables stand
 // between them.
 void materialise(const LinkConfiguration& link, const std::string& table, const char* columns,
-                 const std::string& query) {
+                 const std::string& query, std::span<const pg::Parameter> parameters = {}) {
     once("CREATE TEMPORARY TABLE " + table + " (" + columns + ")", link.id);
     once("GRANT INSERT ON " + table + " TO " + role_name(link.owner), link.id);
-    pg::query("INSERT INTO pg_temp." + table + " " + query, {},
+    pg::query("INSERT INTO pg_temp." + table + " " + query, parameters,
               {.owner = link.owner, .once = true});
 }
 
@@ -69,17 +69,38 @@ LeftOut leave_out() {
     return {rows.integer(0, 0), rows.integer(0, 1)};
 }
 
-LeftOut read_audience(const LinkConfiguration& link) {
+LeftOut read_audience(const LinkConfiguration& link, const std::string& query,
+                      std::span<const pg::Parameter> parameters) {
     materialise(link, "crmsync_audience", "record text COLLATE \"C\", mailbox text COLLATE \"C\"",
-                link.audience_all_query);
+                query.empty() ? "SELECT WHERE false" : query, parameters);
     const LeftOut left_out = leave_out();
     once("ANALYZE pg_temp.crmsync_audience", link.id);
+    return left_out;
+}
+
+// Who takes part. In mailboxes that did not when it was last looked at anything may have been
+// missed.
+void read_mailboxes(const LinkConfiguration& link) {
     if (!link.mailboxes_query.empty()) {
         materialise(link, "crmsync_mailboxes", "mailbox text COLLATE \"C\", enabled boolean",
-                    link.mailboxes_query);
+                    "SELECT p.mailbox, p.enabled FROM (" + link.mailboxes_query + ") AS p");
         once("ANALYZE pg_temp.crmsync_mailboxes", link.id);
+        once(
+            "CREATE TEMPORARY TABLE crmsync_returned AS SELECT p.mailbox, m.id "
+            "FROM pg_temp.crmsync_mailboxes p "
+            "LEFT JOIN crmsync.mailbox m ON m.link = $1 AND m.address = p.mailbox "
+            "WHERE p.enabled AND m.took_part IS NOT TRUE",
+            link.id);
     }
-    return left_out;
+}
+
+pg::TextArray returned_mailboxes() {
+    const pg::Rows rows = pg::query("SELECT mailbox FROM pg_temp.crmsync_returned");
+    pg::TextArray addresses;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        addresses.push_back(rows.string(row, 0));
+    }
+    return addresses;
 }
 
 // Items that nobody should have; those in a mailbox that does not take part stay untouched.
@@ -100,16 +121,34 @@ const std::string missing =
     "LEFT JOIN crmsync.item i ON i.link = $1 AND i.record = a.record AND i.mailbox = m.id "
     "WHERE i.record IS NULL OR i.state IN ('leaving', 'unlinked')";
 
+const std::string returned =
+    "SELECT i.record FROM pg_temp.crmsync_returned r "
+    "JOIN crmsync.item i ON i.link = $1 AND i.mailbox = r.id";
+
 const std::string every =
     "SELECT record FROM pg_temp.crmsync_audience "
     "UNION SELECT record FROM crmsync.item WHERE link = $1";
 
+// Of the mailboxes kind the audience has only rows of those that have returned.
+std::string to_look_at(const LinkConfiguration& link, const std::string& kind) {
+    if (kind == "everything" || link.audience_query.empty()) {
+        return every;
+    }
+    std::string records = missing;
+    if (kind == "audience") {
+        records += " UNION " + unwanted(link);
+    }
+    if (!link.mailboxes_query.empty()) {
+        records += " UNION " + returned;
+    }
+    return records;
+}
+
 // In one order everywhere, so that nobody who makes records pending meets another in a deadlock.
 void name_records(const LinkConfiguration& link, const std::string& kind) {
     once("CREATE TEMPORARY TABLE crmsync_named (record text COLLATE \"C\")", link.id);
-    once("INSERT INTO pg_temp.crmsync_named SELECT record FROM (" +
-             (kind == "everything" ? every : unwanted(link) + " UNION " + missing) +
-             ") AS named ORDER BY record",
+    once("INSERT INTO pg_temp.crmsync_named SELECT DISTINCT record FROM (" +
+             to_look_at(link, kind) + ") AS named ORDER BY record",
          link.id);
 }
 
@@ -162,7 +201,20 @@ class Comparison {
         if (kind.empty()) {
             return false;
         }
-        left_out_ = read_audience(link->second);
+        // Only numbers of rows and of different values matter for the plans here.
+        once("SET LOCAL default_statistics_target = 10", id_);
+        read_mailboxes(link->second);
+        if (kind == "mailboxes") {
+            const pg::TextArray addresses = returned_mailboxes();
+            const pg::Parameter parameters[] = {&addresses};
+            read_audience(link->second,
+                          pg::query("SELECT crmsync.audience_in_query($1)", id_).string(0, 0),
+                          parameters);
+        } else {
+            left_out_ = read_audience(link->second, link->second.audience_all_query, {});
+        }
+        whole_audience_ = kind != "mailboxes";
+        reads_mailboxes_ = !link->second.mailboxes_query.empty();
         name_records(link->second, kind);
         blocks_ = blocks_of_named();
         transaction.commit();
@@ -189,16 +241,36 @@ class Comparison {
 
     void finish() {
         pg::Transaction transaction("comparing link " + name_, read_committed);
+        if (reads_mailboxes_) {
+            note_participants();
+        }
+        if (whole_audience_) {
+            pg::query(
+                "INSERT INTO crmsync.link_state AS s (link, compared, without_mailbox, long_keys) "
+                "VALUES ($1, pg_catalog.now(), $2, $3) "
+                "ON CONFLICT (link) DO UPDATE SET compared = excluded.compared, "
+                "without_mailbox = excluded.without_mailbox, long_keys = excluded.long_keys",
+                id_, left_out_.without_mailbox, left_out_.long_keys);
+        }
         pg::query(
-            "INSERT INTO crmsync.link_state AS s (link, compared, without_mailbox, long_keys) "
-            "VALUES ($1, pg_catalog.now(), $3, $4) "
-            "ON CONFLICT (link) DO UPDATE SET compared = excluded.compared, "
-            "comparison = CASE WHEN s.comparison_asked <> $2 THEN s.comparison END, "
-            "without_mailbox = excluded.without_mailbox, long_keys = excluded.long_keys",
-            id_, asked_, left_out_.without_mailbox, left_out_.long_keys);
+            "UPDATE crmsync.link_state SET comparison = NULL "
+            "WHERE link = $1 AND comparison_asked = $2",
+            id_, asked_);
         note_link_works(id_);
         transaction.commit();
         preload().wake_worker();
+    }
+
+    // What has changed meanwhile is looked at by the comparison that was asked for meanwhile.
+    void note_participants() {
+        pg::query(
+            "UPDATE crmsync.mailbox m SET took_part = now.enabled FROM (SELECT k.id, EXISTS ("
+            "SELECT FROM pg_temp.crmsync_mailboxes p WHERE p.mailbox = k.address AND p.enabled) "
+            "AS enabled FROM crmsync.mailbox k WHERE k.link = $1) AS now "
+            "WHERE m.id = now.id AND m.took_part IS DISTINCT FROM now.enabled "
+            "AND NOT EXISTS (SELECT FROM crmsync.link_state s "
+            "WHERE s.link = $1 AND s.comparison_asked <> $2)",
+            id_, asked_);
     }
 
     void fail(const pg::Error& error) {
@@ -212,6 +284,8 @@ class Comparison {
     std::int64_t asked_ = -1;
     std::int64_t blocks_ = 0;
     LeftOut left_out_;
+    bool whole_audience_ = true;
+    bool reads_mailboxes_ = false;
 };
 
 void run_worker() {

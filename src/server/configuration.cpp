@@ -148,7 +148,9 @@ void read_layout(LinkConfiguration& link) {
         "SELECT p.property, m.value_map IS NOT NULL, v.crm_value, "
         "CASE jsonb_typeof(v.value) WHEN 'array' THEN v.value->>0 ELSE v.value #>> '{}' END, "
         "coalesce(m.options->>'write', l.write_fields), "
-        "coalesce(m.options->>'conflict', l.conflict), coalesce(m.direction, l.direction) "
+        "coalesce(m.options->>'conflict', l.conflict), "
+        "CASE WHEN m.crm LIKE '(%' AND l.apply IS NULL THEN 'outbound' "
+        "ELSE coalesce(m.direction, l.direction) END, m.inbound IS NULL AND l.apply IS NULL "
         "FROM crmsync.layout($1) WITH ORDINALITY AS p(property, position) "
         "JOIN crmsync.link l ON l.id = $1 "
         "JOIN crmsync.mapping_in_force($1) m ON m.property = p.property "
@@ -166,7 +168,8 @@ void read_layout(LinkConfiguration& link) {
             link.rules.layout.push_back(property);
             link.rules.fields.push_back({.write = write_from_name(rows.text(row, 4)),
                                          .conflict = conflict_from_name(rows.text(row, 5)),
-                                         .access = access_from_name(rows.text(row, 6))});
+                                         .access = access_from_name(rows.text(row, 6)),
+                                         .exact = rows.boolean(row, 7)});
             link.value_maps.emplace_back();
         }
         if (rows.boolean(row, 1)) {
@@ -193,15 +196,16 @@ void read_queries(LinkConfiguration& link) {
     const pg::Rows rows = pg::query(
         "SELECT crmsync.source_query($1), crmsync.audience_query($1), "
         "crmsync.audience_all_query($1), coalesce(crmsync.mailboxes_query($1), ''), "
-        "l.mailboxes IS NOT NULL FROM crmsync.link l WHERE l.id = $1",
+        "l.mailboxes IS NOT NULL, l.audience IS NOT NULL FROM crmsync.link l WHERE l.id = $1",
         link.id);
     link.source_query = rows.string(0, 0);
     link.audience_query = rows.string(0, 1);
     link.audience_all_query = rows.string(0, 2);
     link.mailboxes_query = rows.string(0, 3);
     for (int query = 0; query < 3; ++query) {
-        if (rows.is_null(0, query)) {
-            link.problem = "the source, its key, or the audience does not exist any more";
+        if (rows.is_null(0, query) && (query == 0 || rows.boolean(0, 5))) {
+            link.problem =
+                "the source, its key, a child table or the audience does not exist any more";
         }
     }
     if (rows.boolean(0, 4) && link.mailboxes_query.empty()) {
@@ -213,24 +217,55 @@ std::optional<std::size_t> place_of(const LinkConfiguration& link, std::string_v
     return record::place_of(link.rules.layout, record::find_property(property, link.rules.object));
 }
 
+void read_children(LinkConfiguration& link) {
+    std::map<std::int64_t, std::vector<std::size_t>> alike;
+    const pg::Rows rows = pg::query(
+        "SELECT relation, column_name, column_type, rows_query, fixed_columns, fixed_values, "
+        "alike FROM crmsync.child_rows($1)",
+        link.id);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        link.children.push_back({.relation = rows.string(row, 0),
+                                 .column = rows.string(row, 1),
+                                 .column_type = rows.string(row, 2),
+                                 .query = rows.string(row, 3),
+                                 .fixed_columns = rows.string(row, 4),
+                                 .fixed_values = rows.string(row, 5),
+                                 .places = {},
+                                 .primary_key = {}});
+        alike[rows.integer(row, 6)].push_back(row);
+    }
+    for (auto& [first, children] : alike) {
+        link.alike.push_back(std::move(children));
+    }
+    const pg::Rows keys =
+        pg::query("SELECT number, column_name, column_type FROM crmsync.child_keys($1)", link.id);
+    for (std::uint64_t row = 0; row < keys.size(); ++row) {
+        link.children[static_cast<std::size_t>(keys.integer(row, 0)) - 1].primary_key.emplace_back(
+            keys.string(row, 1), keys.string(row, 2));
+    }
+}
+
 void read_source(LinkConfiguration& link) {
     link.fields_in.resize(link.rules.layout.size());
     const pg::Rows names = pg::query(
         "SELECT l.source, pg_catalog.quote_ident(l.key), coalesce(crmsync.key_type(l.id), ''), "
-        "coalesce(c.relkind IN ('r', 'p'), false) FROM crmsync.link l "
+        "coalesce(c.relkind IN ('r', 'p') AND (l.apply IS NULL OR "
+        "pg_catalog.has_any_column_privilege(pg_catalog.to_regrole(l.owner), c.oid, 'UPDATE')), "
+        "false), coalesce(l.apply, '') FROM crmsync.link l "
         "LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(l.source) "
         "WHERE l.id = $1",
         link.id);
     link.source = names.string(0, 0);
     link.key = names.string(0, 1);
     link.key_type = names.string(0, 2);
-    link.source_is_table = names.boolean(0, 3);
+    link.rows_can_be_locked = names.boolean(0, 3);
+    link.apply = names.string(0, 4);
 }
 
 // How a link that reads mailboxes recognises what their users have already.
 void read_matching(LinkConfiguration& link) {
     link.audience_in_query =
-        pg::query("SELECT crmsync.audience_in_query($1)", link.id).string(0, 0);
+        pg::query("SELECT coalesce(crmsync.audience_in_query($1), '')", link.id).string(0, 0);
     const pg::Rows match_on =
         pg::query("SELECT p FROM crmsync.link l, unnest(l.match_on) p WHERE l.id = $1", link.id);
     for (std::uint64_t row = 0; row < match_on.size(); ++row) {
@@ -245,26 +280,53 @@ void read_matching(LinkConfiguration& link) {
 
 // The columns that an inbound link writes, and what they get.
 void read_inbound(LinkConfiguration& link) {
+    read_children(link);
     const pg::Rows columns = pg::query(
-        "SELECT c.property, c.column_name, c.expression, coalesce(m.fallback, '') "
+        "SELECT c.property, c.column_name, c.expression, coalesce(m.fallback, ''), c.child_number "
         "FROM crmsync.inbound_columns($1) c "
         "JOIN crmsync.mapping_in_force($1) m ON m.property = c.property",
         link.id);
     for (std::uint64_t row = 0; row < columns.size(); ++row) {
         const std::size_t place = place_of(link, columns.text(row, 0)).value();
         const record::Property& property = *link.rules.layout[place];
+        std::optional<std::size_t> child;
+        if (!columns.is_null(row, 4)) {
+            child = static_cast<std::size_t>(columns.integer(row, 4)) - 1;
+            link.children[*child].places.push_back(place);
+        }
         if (property.access == record::Access::outbound || !property.compared) {
             continue;  // what the server makes of other properties says nothing about the CRM
         }
         InboundField& field = link.fields_in[place];
         field.column = columns.string(row, 1);
         field.expression = columns.string(row, 2);
+        field.child = child;
         const std::string_view fallback = columns.text(row, 3);
         if (fallback.starts_with("'")) {
             field.constant = std::string(fallback.substr(1, fallback.size() - 2));
         } else {
             field.fallback = place_of(link, fallback);
         }
+    }
+    const pg::Rows queries = pg::query(
+        "SELECT coalesce(crmsync.modified_query($1), ''), "
+        "l.options ? 'modified_column', coalesce(crmsync.key_query($1), '') "
+        "FROM crmsync.link l WHERE l.id = $1",
+        link.id);
+    link.modified_query = queries.string(0, 0);
+    link.key_query = queries.string(0, 2);
+    if (queries.boolean(0, 1) && link.modified_query.empty()) {
+        link.problem = "the column that the option modified_column names does not exist any more";
+        return;
+    }
+    const pg::Rows categories = pg::query(
+        "SELECT k.key = 'only', c FROM crmsync.link l, "
+        "pg_catalog.jsonb_each(l.options->'inbound_categories') AS k, "
+        "pg_catalog.jsonb_array_elements_text(k.value) AS c WHERE l.id = $1",
+        link.id);
+    for (std::uint64_t row = 0; row < categories.size(); ++row) {
+        (categories.boolean(row, 0) ? link.categories.only : link.categories.none)
+            .insert(sync::category_name(categories.string(row, 1)));
     }
     const pg::Rows more =
         pg::query("SELECT c.column_name, c.expression FROM crmsync.new_row_columns($1) c", link.id);
@@ -337,10 +399,11 @@ Configuration read_configuration(const std::string& link_name) {
         "l.on_crm_delete, l.on_target_delete, l.on_audience_loss, "
         "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
         "extract(epoch FROM l.inbound_interval)::bigint, "
-        "coalesce((l.options->>'hard_delete')::boolean, false), l.direction = 'both', "
+        "coalesce((l.options->>'hard_delete')::boolean, false), l.direction <> 'outbound', "
         "coalesce(l.options->>'inbound_private', 'skip') <> 'skip', "
         "l.enabled, l.retired, l.enabled OR l.name = $1, crmsync.reads_mailboxes(l), "
-        "l.on_ambiguous = 'oldest', extract(epoch FROM l.outbound_interval)::bigint "
+        "l.on_ambiguous = 'oldest', extract(epoch FROM l.outbound_interval)::bigint, "
+        "l.direction <> 'inbound' "
         "FROM crmsync.link l WHERE l.name = $1 OR l.id IN (SELECT s.link FROM crmsync.served s) "
         "ORDER BY l.id",
         std::string_view(link_name));
@@ -353,6 +416,7 @@ Configuration read_configuration(const std::string& link_name) {
         link.owner = role_oid(links.string(row, 4));
         link.folder = links.string(row, 5);
         link.rules.policy = policy_of(links, row, 6);
+        link.rules.outbound = links.boolean(row, 22);
         link.guard.max_deletes = number_or(links, row, 9, 500);
         link.guard.max_delete_percent = number_or(links, row, 10, 25);
         link.guard.min_deletes = number_or(links, row, 11, 20);

@@ -6,11 +6,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "net/client.h"
 #include "record/record.h"
 #include "server/query.h"
+#include "sync/categories.h"
 #include "sync/decision.h"
 
 namespace crmsync {
@@ -35,7 +37,9 @@ using ValueMap = std::map<std::string, std::string>;
 
 // How one property of the layout comes into the CRM.
 struct InboundField {
-    std::string column;      // quoted; empty: it does not come in
+    std::string column;  // quoted; empty: it does not come in
+    std::optional<std::size_t>
+        child;               // the child row that the column is of; none: the source's own
     std::string expression;  // SQL for the column's value, over v.vN, the property as text
     std::optional<ValueMap> crm_values;   // by property value: all that value_map names
     std::optional<std::size_t> fallback;  // the property that stands in where this one is absent
@@ -46,6 +50,18 @@ struct InboundField {
 struct NewRowColumn {
     std::string column;      // quoted
     std::string expression;  // SQL, over v.mailbox, the address of the mailbox
+};
+
+// The row of another table that some properties of a link are columns of. All names are quoted.
+struct ChildRow {
+    std::string relation;
+    std::string column;  // holds the record's key
+    std::string column_type;
+    std::string query;  // record, mapped columns and primary key, of those of the records $1
+    std::string fixed_columns;  // what all such rows have, each with a comma before it
+    std::string fixed_values;
+    std::vector<std::size_t> places;  // in the layout, parallel to the mapped columns
+    std::vector<std::pair<std::string, std::string>> primary_key;  // columns and their types
 };
 
 struct LinkConfiguration {
@@ -66,19 +82,25 @@ struct LinkConfiguration {
     bool reads = false;    // the mailboxes of an Exchange link are read, too
     bool inbound = false;  // and what is in them comes into the CRM
     std::string source;    // quoted, as are all names here
-    bool source_is_table = true;
+    bool rows_can_be_locked = true;
+    std::string apply;  // the function that writes what comes in; empty: we do
     std::string key;
     std::string key_type;
-    std::vector<InboundField> fields_in;  // of an inbound link: parallel to rules.layout
+    std::vector<InboundField> fields_in;          // of an inbound link: parallel to rules.layout
+    std::vector<ChildRow> children;               // of an inbound link
+    std::vector<std::vector<std::size_t>> alike;  // of these, those that differ by position only
     std::vector<NewRowColumn> new_row_columns;
     std::vector<std::size_t> match_on;  // places of the properties by which new items are known
     bool takes_oldest = false;          // of several that match
     std::string audience_in_query;      // the audience of mailboxes; of an inbound link
+    sync::Categories categories;        // of the items that come in
     bool brings_private = false;        // items that their users show to nobody come in, too
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout
     std::string source_query;
-    std::string audience_query;
+    std::string key_query;       // all records; of an inbound link
+    std::string audience_query;  // empty: there is no audience, and nothing is created
     std::string audience_all_query;
+    std::string modified_query;   // when rows were changed last; empty: nobody asks
     std::string mailboxes_query;  // empty: whom the audience names takes part
     std::string problem;          // why the link cannot work
 };

@@ -185,8 +185,10 @@ const std::string passing_deletes =
     "FROM crmsync.to_delete i JOIN crmsync.mailbox m ON m.id = i.mailbox "
     "WHERE i.link = $1 "
     "AND i.mailbox = ANY ($2) AND (i.confirmed OR NOT ($3 OR i.mailbox = ANY ($4))) "
-    "AND (NOT $6 OR NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "
-    "AND p.tier IN (0, 1) AND p.record = i.record)) "
+    // Tier by tier: with both at once an index may be read from end to end for each item.
+    "AND NOT ($6 AND (EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "
+    "AND p.tier = 0 AND p.record = i.record) OR EXISTS (SELECT FROM crmsync.pending p "
+    "WHERE p.link = i.link AND p.tier = 1 AND p.record = i.record))) "
     "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
     "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
     "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) ";

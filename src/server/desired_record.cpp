@@ -59,6 +59,9 @@ DesiredRecord desired_record(const Configuration& configuration, const LinkConfi
             continue;
         }
         record::Canonical canonical = value_of(link, i, rows.text(row, column));
+        if (!canonical.ok() && link.rules.fields[i].access == record::Access::inbound) {
+            continue;  // whatever it is, it is not to go out
+        }
         if (!canonical.ok()) {
             return {std::move(desired), "value", std::move(canonical.problem)};
         }

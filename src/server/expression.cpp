@@ -1,6 +1,6 @@
 // check_expression: whether a text is one SQL expression, and whether its sub-queries say of every
-// column which relation it belongs to. An unqualified name there would silently mean another column
-// when a relation gets or loses one.
+// column which relation it belongs to; check_order_by: the same of what follows ORDER BY. An
+// unqualified name there would silently mean another column when a relation gets or loses one.
 #include "server/boundary.h"
 
 extern "C" {
@@ -106,15 +106,15 @@ bool walk(Node* node, void* context) {
     return walk_children(node, &inner);
 }
 
-bool is_plain_select(const SelectStmt* select) {
-    return list_length(select->targetList) == 1 && select->op == SETOP_NONE &&
-           select->fromClause == NIL && select->whereClause == nullptr &&
-           select->groupClause == NIL && select->havingClause == nullptr &&
-           select->windowClause == NIL && select->distinctClause == NIL &&
-           select->intoClause == nullptr && select->valuesLists == NIL &&
-           select->sortClause == NIL && select->limitCount == nullptr &&
-           select->limitOffset == nullptr && select->lockingClause == NIL &&
-           select->withClause == nullptr;
+// Nothing but a list of expressions.
+bool has_no_clause(const SelectStmt* select) {
+    return select->op == SETOP_NONE && select->fromClause == NIL &&
+           select->whereClause == nullptr && select->groupClause == NIL &&
+           select->havingClause == nullptr && select->windowClause == NIL &&
+           select->distinctClause == NIL && select->intoClause == nullptr &&
+           select->valuesLists == NIL && select->sortClause == NIL &&
+           select->limitCount == nullptr && select->limitOffset == nullptr &&
+           select->lockingClause == NIL && select->withClause == nullptr;
 }
 
 // The expression of "SELECT expression", or nullptr when the text is more, or something else.
@@ -123,10 +123,12 @@ Node* parse_expression(const char* expression) {
     if (list_length(statements) != 1)
         return nullptr;
     Node* statement = linitial_node(RawStmt, statements)->stmt;
-    if (!IsA(statement, SelectStmt) || !is_plain_select(reinterpret_cast<SelectStmt*>(statement)))
+    if (!IsA(statement, SelectStmt))
         return nullptr;
-    const auto* target =
-        linitial_node(ResTarget, reinterpret_cast<SelectStmt*>(statement)->targetList);
+    const auto* select = reinterpret_cast<const SelectStmt*>(statement);
+    if (list_length(select->targetList) != 1 || !has_no_clause(select))
+        return nullptr;
+    const auto* target = linitial_node(ResTarget, select->targetList);
     const bool is_alone =
         target->name == nullptr && target->indirection == NIL && !IsA(target->val, SetToDefault);
     return is_alone ? target->val : nullptr;
@@ -140,6 +142,34 @@ void check_expression(const char* expression) {
     }
     Walk outside{nullptr};
     walk(parsed, &outside);
+}
+
+// The items of "ORDER BY items", or NIL when the text is more, or something else.
+List* parse_order(const char* order_by) {
+    List* statements = raw_parser(psprintf("SELECT ORDER BY %s\n", order_by), RAW_PARSE_DEFAULT);
+    if (list_length(statements) != 1)
+        return NIL;
+    Node* statement = linitial_node(RawStmt, statements)->stmt;
+    if (!IsA(statement, SelectStmt))
+        return NIL;
+    auto* select = reinterpret_cast<SelectStmt*>(statement);
+    List* items = select->sortClause;
+    select->sortClause = NIL;
+    return select->targetList == NIL && has_no_clause(select) ? items : NIL;
+}
+
+void check_order_by(const char* order_by) {
+    List* items = parse_order(order_by);
+    if (items == NIL) {
+        ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("not what ORDER BY takes")));
+    }
+    Walk outside{nullptr};
+    walk(reinterpret_cast<Node*>(items), &outside);
+}
+
+Datum check_order_by_body(FunctionCallInfo fcinfo) {
+    pg::guard([&] { check_order_by(text_to_cstring(PG_GETARG_TEXT_PP(0))); });
+    return Datum{0};
 }
 
 Datum check_expression_body(FunctionCallInfo fcinfo) {
@@ -156,5 +186,10 @@ extern "C" {
 PG_FUNCTION_INFO_V1(crmsync_check_expression);
 PGDLLEXPORT Datum crmsync_check_expression(PG_FUNCTION_ARGS) {
     return crmsync::pg::enter(fcinfo, crmsync::check_expression_body);
+}
+
+PG_FUNCTION_INFO_V1(crmsync_check_order_by);
+PGDLLEXPORT Datum crmsync_check_order_by(PG_FUNCTION_ARGS) {
+    return crmsync::pg::enter(fcinfo, crmsync::check_order_by_body);
 }
 }

@@ -48,14 +48,15 @@ void settle(const Choice& choice, const std::string& problem) {
     }
 }
 
-// What the row holds now, for the history.
-record::Value value_now(const Configuration& configuration, const LinkConfiguration& link,
-                        const std::string& record, std::size_t place) {
+// What the row holds now, parallel to the layout.
+record::Values values_now(const Configuration& configuration, const LinkConfiguration& link,
+                          const std::string& record) {
     PendingRecords records;
     records.try_emplace(record);
     const Facts facts = read_facts(configuration, link, std::move(records), NewMailboxes::stored);
     const RecordFacts& known = facts.records.at(record);
-    return known.exists && known.problem.empty() ? known.desired->values[place] : record::Value();
+    return known.exists && known.problem.empty() ? known.desired->values
+                                                 : record::Values(link.rules.layout.size());
 }
 
 void write(const Configuration& configuration, const LinkConfiguration& link, const Choice& choice,
@@ -72,8 +73,14 @@ void write(const Configuration& configuration, const LinkConfiguration& link, co
     done.action = sync::Action::fetch;
     done.record = choice.record;
     done.fields = {{property, choice.value}};
-    done.before = {value_now(configuration, link, choice.record, *place)};
-    const auto errors = write_rows(link, {{choice.record, done.fields}});
+    RowChange change{};
+    change.record = choice.record;
+    change.fields = done.fields;
+    change.mailbox =
+        pg::query("SELECT address FROM crmsync.mailbox WHERE id = $1", choice.mailbox).string(0, 0);
+    change.before = values_now(configuration, link, choice.record);
+    done.before = {change.before[*place]};
+    const auto errors = write_rows(link, {change});
     settle(choice, errors.empty() ? std::string() : error_text(errors.begin()->second));
     if (errors.empty()) {
         history.push_back(std::move(done));

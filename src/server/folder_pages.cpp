@@ -118,6 +118,16 @@ void write_pages(const std::vector<sync::FolderPage>& pages) {
             write_page(page, page.from_start || listing.contains(page.mailbox));
         }
     }
+    pg::IntegerArray complete;
+    for (const sync::FolderPage& page : pages) {
+        if (page.listed && page.complete) {
+            complete.push_back(page.mailbox);
+        }
+    }
+    pg::query(
+        "UPDATE crmsync.mailbox SET started_read = true "
+        "WHERE id = ANY ($1) AND started IS NOT NULL",
+        &complete);
 }
 
 }  // namespace crmsync

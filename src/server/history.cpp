@@ -3,6 +3,7 @@
 #include <string>
 
 #include "server/jsonb_fields.h"
+#include "server/loops.h"
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/table.h"
@@ -35,6 +36,9 @@ const char* action_name(const Outcome& outcome) {
     }
     if (outcome.result == Result::removed && outcome.action == Action::fetch) {
         return "delete record";
+    }
+    if (outcome.undo) {
+        return outcome.action == Action::fetch ? "undo bring in" : "undo";
     }
     switch (outcome.action) {
         case Action::create:
@@ -87,7 +91,11 @@ std::string insert_statement(int table) {
     return "INSERT INTO " + table_name(table) +
            " (at, link, mailbox, record, action, result, code, message, old, new) "
            "SELECT pg_catalog.now(), m.link, m.address, u.record, u.action, u.result, "
-           "nullif(u.code, ''), nullif(u.message, ''), u.old, u.new "
+           "nullif(u.code, ''), nullif(u.message, ''), "
+           // An item that is about to go has its values in its shadow.
+           "CASE WHEN u.action = 'delete' AND u.result = 'done' THEN (SELECT i.shadow "
+           "FROM crmsync.item i WHERE i.link = m.link AND i.record = u.record "
+           "AND i.mailbox = u.mailbox) ELSE u.old END, u.new "
            "FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::text[], "
            "$6::text[], $7::jsonb[], $8::jsonb[]) "
            "AS u(mailbox, record, action, result, code, message, old, new) "
@@ -120,6 +128,11 @@ void write_history(const std::vector<Outcome>& outcomes) {
             outcome.result != Result::failed) {
             continue;
         }
+        if (outcome.undo && (outcome.result == Result::unlinked ||
+                             (outcome.action == Action::update && outcome.fields.empty() &&
+                              outcome.result == Result::written))) {
+            continue;  // the end of what was said when it was created; nothing was brought back
+        }
         mailboxes.push_back(outcome.mailbox);
         records.push_back(outcome.record);
         actions.emplace_back(action_name(outcome));
@@ -127,12 +140,13 @@ void write_history(const std::vector<Outcome>& outcomes) {
         codes.push_back(outcome.failure.code);
         messages.push_back(outcome.failure.message);
         // The values of a new item are its shadow; only what was changed is worth a copy.
-        const bool changed =
+        const bool has_old =
             (outcome.action == Action::update || outcome.action == Action::fetch) &&
             !outcome.before.empty();
-        old.documents.push_back(changed ? std::optional(old_values(outcome)) : std::nullopt);
-        now.documents.push_back(changed ? std::optional(document_of(outcome.fields))
-                                        : std::nullopt);
+        const bool is_new_row = outcome.action == Action::fetch && !outcome.fields.empty();
+        old.documents.push_back(has_old ? std::optional(old_values(outcome)) : std::nullopt);
+        now.documents.push_back(has_old || is_new_row ? std::optional(document_of(outcome.fields))
+                                                      : std::nullopt);
     }
     if (records.empty()) {
         return;
@@ -165,6 +179,7 @@ void forget_old() {
         "< pg_catalog.now() "
         "- coalesce((l.options->>'history_keep')::interval, $1 * interval '1 second')",
         default_keep_seconds);
+    forget_bounces();
     pg::query("DELETE FROM crmsync.deletion WHERE minute < pg_catalog.now() - interval '2 hours'");
     transaction.commit();
 }

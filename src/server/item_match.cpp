@@ -42,6 +42,9 @@ class Matcher {
     bool is_free(const std::string& record, int mailbox) const {
         return !taken_.contains({record, mailbox});
     }
+    bool belongs(const std::string& record, const ItemToMatch& item) const {
+        return link_.audience_query.empty() || audience_.at(record).contains(item.address);
+    }
     std::vector<std::string> records_of(const ItemToMatch& item, const std::string& key) const;
     ItemMatch match(const ItemToMatch& item, const std::string& key) const;
     ItemMatch take_oldest(const ItemToMatch& item, const std::vector<std::string>& records) const;
@@ -96,6 +99,13 @@ void Matcher::read_audience(const std::vector<ItemToMatch>& items) {
     pg::TextArray addresses;
     for (const ItemToMatch& item : items) {
         addresses.push_back(item.address);
+    }
+    if (link_.audience_query.empty()) {  // any record may be anywhere
+        const pg::Rows all = pg::query_as(link_.owner, link_.key_query);
+        for (std::uint64_t row = 0; row < all.size(); ++row) {
+            audience_[all.string(row, 0)];
+        }
+        return;
     }
     const pg::Rows rows = pg::query_as(link_.owner, link_.audience_in_query, &addresses);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -243,8 +253,8 @@ ItemMatch Matcher::match(const ItemToMatch& item, const std::string& key) const 
     if (known.choice == "leave") {
         return {.record = {}, .problem = {}, .records = {}, .left = true};
     }
-    if (known.choice != "new" && chosen != audience_.end() &&
-        chosen->second.contains(item.address) && is_free(known.choice, item.mailbox)) {
+    if (known.choice != "new" && chosen != audience_.end() && belongs(known.choice, item) &&
+        is_free(known.choice, item.mailbox)) {
         return {known.choice, {}, {}};
     }
     std::vector<std::string> records = records_of(item, key);

@@ -26,6 +26,16 @@ void ItemVerdicts::write(int link) const {
             "AND i.state = 'leaving'",
             link, &stay_.records, &stay_.mailboxes);
     }
+    if (!read_.records.empty()) {
+        pg::query(
+            "INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT i.mailbox, i.remote_id "
+            "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "JOIN crmsync.item i ON i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
+            "JOIN crmsync.mailbox m ON m.id = i.mailbox "
+            "WHERE i.remote_id IS NOT NULL FOR KEY SHARE OF m "
+            "ON CONFLICT (mailbox, remote_id) DO NOTHING",
+            link, &read_.records, &read_.mailboxes);
+    }
     if (!forget_.records.empty()) {
         pg::query(
             "DELETE FROM crmsync.item i "

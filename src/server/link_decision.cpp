@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/loops.h"
+
 namespace crmsync {
 
 namespace {
@@ -20,6 +22,14 @@ sync::Outcome without_network(sync::Result result, const MailboxFacts& mailbox,
 const KnownFailure* failure_in(const RecordFacts& record, const MailboxFacts& mailbox) {
     const auto failure = record.failures.find(mailbox.id);
     return failure == record.failures.end() ? nullptr : &failure->second;
+}
+
+// What goes round rests now and then: that is no reason to begin again.
+bool goes_round(const RecordFacts& record, int mailbox, const KnownFailure& failure) {
+    return failure.code == loop_code &&
+           std::any_of(record.copies.begin(), record.copies.end(), [&](const auto& copy) {
+               return copy.first->id == mailbox && copy.second.item && copy.second.in_audience;
+           });
 }
 
 class Decider {
@@ -58,7 +68,8 @@ LinkDecision Decider::decide(const Facts& facts) {
             }
         }
         for (const auto& [mailbox, failure] : record.failures) {
-            if (std::find(failing.begin(), failing.end(), mailbox) == failing.end()) {
+            if (std::find(failing.begin(), failing.end(), mailbox) == failing.end() &&
+                !goes_round(record, mailbox, failure)) {
                 decision_.verdicts.well(key, mailbox);
             }
         }
@@ -88,6 +99,11 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     wish.values = record.exists ? &record.desired->values : nullptr;
     sync::Decision decision = sync::decide(link_.rules, wish, copy.item ? &*copy.item : nullptr);
     const bool leaving = copy.item && copy.item->leaving;
+    // A change of the CRM's is undone when its user changes the item, or by a comparison. Two
+    // mailboxes that hold different values would otherwise never come to rest.
+    if (decision.strays && !record.fresh) {
+        decision_.verdicts.read(key, mailbox.id);
+    }
     if (decision.verdict == sync::Verdict::leave ||
         (decision.verdict == sync::Verdict::nothing && leaving)) {
         foresee_delete(key, record, mailbox, copy);

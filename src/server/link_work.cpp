@@ -8,6 +8,7 @@
 #include "server/mailbox_description.h"
 #include "server/query.h"
 #include "server/repair.h"
+#include "server/undo.h"
 #include "server/withdrawal.h"
 
 namespace crmsync {
@@ -77,6 +78,7 @@ Work next_work(const Configuration& configuration, const LinkConfiguration& link
         // Only when all that is pending has been looked at is the number of deletes known.
         work.more_deletes = add_deletes(link, in_flight, work);
         work.more = repairs && add_unlinks(link, in_flight, work);
+        work.more |= add_undos(configuration, link, in_flight, work);
     }
     describe(configuration, link, work);
     return work;

@@ -1,6 +1,6 @@
 #include "server/mailbox_description.h"
 
-#include "server/record_key.h"
+#include "server/participants.h"
 #include "sync/stamp.h"
 
 namespace crmsync {
@@ -40,10 +40,9 @@ void add_mailboxes(const LinkConfiguration& link, const pg::TextArray& taking_pa
 
 pg::TextArray taking_part(const LinkConfiguration& link) {
     pg::TextArray addresses;
-    const pg::Rows rows = pg::query_as(link.owner, link.mailboxes_query);
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        if (rows.boolean(row, 1) && rows.text(row, 0).size() <= longest_address) {
-            addresses.push_back(rows.string(row, 0));
+    for (Participant& participant : participants(link, Renames::noted)) {
+        if (participant.enabled) {
+            addresses.push_back(std::move(participant.address));
         }
     }
     return addresses;
@@ -64,24 +63,39 @@ std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& co
 }
 
 std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
-                                             const LinkConfiguration& link) {
+                                             const LinkConfiguration& link, Reading which) {
     const bool all = link.mailboxes_query.empty();
-    pg::TextArray participants;
+    pg::TextArray automatic;
+    pg::TextArray others;
     if (!all) {
-        participants = taking_part(link);
-        add_mailboxes(link, participants);
+        for (Participant& participant : participants(link, Renames::noted)) {
+            if (participant.enabled) {
+                (participant.automatic ? automatic : others)
+                    .push_back(std::move(participant.address));
+            }
+        }
+        add_mailboxes(link, automatic);
     }
     const pg::Rows rows = pg::query(
         "SELECT m.id, m.address, coalesce(m.folder_id, ''), m.code IS NOT NULL, "
         "coalesce(m.sync_state, '') FROM crmsync.mailbox m WHERE m.link = $1 "
         "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
-        "AND ($2 OR m.address = ANY ($3))",
-        link.id, all, &participants);
+        "AND ($2 OR m.address = ANY ($3) OR m.started IS NOT NULL AND m.address = ANY ($4)) "
+        "AND (NOT $5 OR m.started IS NOT NULL AND NOT m.started_read)",
+        link.id, all, &automatic, &others, which == Reading::started);
     std::vector<MailboxToRead> mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         mailboxes.push_back({description_of(configuration, link, rows, row), rows.string(row, 4)});
     }
     return mailboxes;
+}
+
+bool any_to_read(const LinkConfiguration& link) {
+    return !pg::query(
+                "SELECT FROM crmsync.mailbox WHERE link = $1 AND started IS NOT NULL "
+                "AND NOT started_read",
+                link.id)
+                .empty();
 }
 
 }  // namespace crmsync

@@ -25,9 +25,15 @@ struct MailboxToRead {
     std::string state;
 };
 
+// Which of them: all whose turn it is, or only those that somebody has asked for.
+enum class Reading { all, started };
+
 // Those that take part and work, in the current transaction. Who takes part without being known yet
 // is known from now on.
 std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
-                                             const LinkConfiguration& link);
+                                             const LinkConfiguration& link, Reading which);
+
+// Whether there are mailboxes that somebody has asked for and that have not been read since.
+bool any_to_read(const LinkConfiguration& link);
 
 }  // namespace crmsync

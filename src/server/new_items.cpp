@@ -44,7 +44,8 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
     for (const Outcome* outcome : fetched) {
         const auto address = addresses.find(outcome->mailbox);
         if (address == addresses.end() || outcome->held.is_other_kind ||
-            (outcome->held.is_private && !link.brings_private)) {
+            (outcome->held.is_private && !link.brings_private) ||
+            !sync::are_wanted(link.categories, outcome->held.categories)) {
             items.settled.push_back(name_of(*outcome));
             continue;
         }
@@ -112,7 +113,6 @@ Outcome came_in(const LinkConfiguration& link, const Outcome& fetched, const std
     for (std::size_t place = 0; place < values.size(); ++place) {
         if (values[place] && !link.fields_in[place].column.empty()) {
             done.fields.push_back({link.rules.layout[place], values[place]});
-            done.before.emplace_back();
         }
     }
     return done;
@@ -136,6 +136,10 @@ NewItems bring_in_new(const Configuration& configuration, const LinkConfiguratio
     pg::JsonbArray shadows;
     for (std::size_t i = 0; i < made.size(); ++i) {
         const Outcome& outcome = *candidates.outcomes[i];
+        if (made[i].error && made[i].error->sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
+            items.postponed.push_back(name_of(outcome));
+            continue;
+        }
         if (made[i].error) {
             items.failures.push_back(
                 {name_of(outcome), made[i].error->code(), error_text(*made[i].error)});

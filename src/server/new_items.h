@@ -15,6 +15,7 @@ namespace crmsync {
 
 struct NewItems {
     std::vector<ItemName> settled;  // those that came in, and those that are not to
+    std::vector<ItemName> postponed;
     std::vector<ArrivalFailure> failures;
     std::vector<WaitingArrival> waiting;
     pg::TextArray records;                                              // the keys of the new rows

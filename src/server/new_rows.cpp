@@ -3,6 +3,8 @@
 #include <set>
 #include <utility>
 
+#include "server/apply_function.h"
+#include "server/child_writer.h"
 #include "server/held_values.h"
 #include "server/record_key.h"
 #include "server/subtransaction.h"
@@ -25,6 +27,10 @@ struct Insert {
         expressions += (expressions.empty() ? "" : ", ") + expression;
     }
     std::string statement(const LinkConfiguration& link) const {
+        if (columns.empty()) {
+            return "INSERT INTO " + link.source + " AS t DEFAULT VALUES RETURNING t." + link.key +
+                   "::text";
+        }
         return "INSERT INTO " + link.source + " AS t (" + columns + ") SELECT " + expressions +
                " FROM (VALUES (" + parameters + ")) AS v(" + names + ") RETURNING t." + link.key +
                "::text";
@@ -36,8 +42,9 @@ Insert insert_of(const LinkConfiguration& link, const NewRow& row) {
     insert.values.emplace_back(row.mailbox);
     for (std::size_t place = 0; place < link.fields_in.size(); ++place) {
         const InboundField& field = link.fields_in[place];
-        record::Value value =
-            field.column.empty() ? record::Value() : crm_value(link, place, row.values[place]);
+        record::Value value = field.column.empty() || field.child
+                                  ? record::Value()
+                                  : crm_value(link, place, row.values[place]);
         if (!value) {
             continue;
         }
@@ -52,15 +59,36 @@ Insert insert_of(const LinkConfiguration& link, const NewRow& row) {
     return insert;
 }
 
-std::string make_row(const LinkConfiguration& link, const NewRow& row) {
-    const Insert insert = insert_of(link, row);
-    if (insert.values.size() == 1) {  // the mailbox
-        throw pg::Error{.sqlstate = ERRCODE_NOT_NULL_VIOLATION,
-                        .message = "the item holds nothing that is mapped"};
+// What its child rows get.
+record::Fields children_of(const LinkConfiguration& link, const NewRow& row) {
+    record::Fields fields;
+    for (std::size_t place = 0; place < link.fields_in.size(); ++place) {
+        if (link.fields_in[place].child && !link.fields_in[place].column.empty() &&
+            row.values[place]) {
+            fields.push_back({link.rules.layout[place], row.values[place]});
+        }
     }
+    return fields;
+}
+
+void make_children(const LinkConfiguration& link, const NewRow* rows, const pg::TextArray& keys) {
+    std::vector<RowChange> changes;
+    std::vector<const RowChange*> all;
+    changes.reserve(keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        changes.push_back({keys[i], children_of(link, rows[i]), {}, {}, {}});
+        all.push_back(&changes.back());
+    }
+    write_children(link, all);
+}
+
+std::string insert_row(const LinkConfiguration& link, const NewRow& row) {
+    const Insert insert = insert_of(link, row);
     std::vector<pg::Parameter> parameters;
     for (const std::optional<std::string>& value : insert.values) {
-        parameters.emplace_back(std::string_view(*value));
+        if (!insert.columns.empty()) {
+            parameters.emplace_back(std::string_view(*value));
+        }
     }
     const pg::Rows made = pg::query(insert.statement(link), parameters, {.owner = link.owner});
     if (made.empty() || made.is_null(0, 0)) {
@@ -68,7 +96,24 @@ std::string make_row(const LinkConfiguration& link, const NewRow& row) {
                         .message = "the row was not inserted: a trigger or a rule of " +
                                    link.source + " prevented it"};
     }
-    std::string key = made.string(0, 0);
+    return made.string(0, 0);
+}
+
+bool holds_anything(const LinkConfiguration& link, const NewRow& row) {
+    for (std::size_t place = 0; place < link.fields_in.size(); ++place) {
+        if (!link.fields_in[place].column.empty() && row.values[place]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::string make_row(const LinkConfiguration& link, const NewRow& row) {
+    if (!holds_anything(link, row)) {
+        throw pg::Error{.sqlstate = ERRCODE_NOT_NULL_VIOLATION,
+                        .message = "the item holds nothing that is mapped"};
+    }
+    std::string key = link.apply.empty() ? insert_row(link, row) : apply_insert(link, row);
     if (key.size() > longest_key) {
         throw pg::Error{.sqlstate = ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
                         .message = "the key of the new row would have " +
@@ -101,9 +146,12 @@ void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* ma
         for (std::size_t i = 0; i < count; ++i) {
             keys.push_back(make_row(link, rows[i]));
         }
+        make_children(link, rows, keys);
         // Deferred constraints speak up now, while the rows that break them are known.
         pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
-        check_audience(link, rows, keys);
+        if (!link.audience_query.empty()) {
+            check_audience(link, rows, keys);
+        }
     });
     if (!error) {
         for (std::size_t i = 0; i < count; ++i) {
@@ -124,8 +172,22 @@ void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* ma
 
 std::vector<MadeRow> make_rows(const LinkConfiguration& link, const std::vector<NewRow>& rows) {
     std::vector<MadeRow> made(rows.size());
-    if (!rows.empty()) {
+    if (rows.empty()) {
+        return made;
+    }
+    if (link.apply.empty()) {
         make_divided(link, rows.data(), made.data(), rows.size());
+        return made;
+    }
+    check_function(link);
+    bool too_long = false;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (too_long) {
+            made[i].error = not_called(link);
+            continue;
+        }
+        make_divided(link, &rows[i], &made[i], 1);
+        too_long = made[i].error && took_too_long(*made[i].error);
     }
     return made;
 }

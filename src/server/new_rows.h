@@ -23,6 +23,7 @@ struct MadeRow {
 
 // In the current transaction. Returns what became of each, in the same order. A row whose audience
 // would not name its mailbox is refused: its item would be brought in again and again.
+// ERRCODE_LOCK_NOT_AVAILABLE: not now.
 std::vector<MadeRow> make_rows(const LinkConfiguration& link, const std::vector<NewRow>& rows);
 
 }  // namespace crmsync

@@ -6,11 +6,13 @@
 #include "server/folder_pages.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
+#include "server/loops.h"
 #include "server/pending_records.h"
 #include "server/query.h"
 #include "server/repair.h"
 #include "server/subtransaction.h"
 #include "server/transaction.h"
+#include "server/undo.h"
 
 namespace crmsync {
 
@@ -40,6 +42,21 @@ const std::string state_of_new_item =
     "CASE WHEN u.mailbox IN (SELECT p.mailbox FROM crmsync.repair p WHERE p.mode = 'withdraw') "
     "THEN 'leaving' ELSE 'linked' END ";
 
+// What only comes in was not written.
+pg::JsonbArray::Document shadow_of(const Outcome& outcome, Absent absent) {
+    const sync::Rules& rules = *outcome.desired->rules;
+    auto document = document_of(rules.layout,
+                                outcome.agreed ? *outcome.agreed : outcome.desired->values, absent);
+    for (std::size_t place = 0; place < rules.layout.size(); ++place) {
+        if (rules.fields[place].access == record::Access::inbound) {
+            std::erase_if(document, [&](const auto& pair) {
+                return pair.first == rules.layout[place]->name;
+            });
+        }
+    }
+    return document;
+}
+
 class ItemRows {
   public:
     ItemRows(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of,
@@ -51,9 +68,7 @@ class ItemRows {
             change_keys_.push_back(outcome->item.change_key);
             // By the layout that it was decided with: the link may be enabled with another one by
             // now, or not at all, and the item is there all the same.
-            shadows_.documents.push_back(
-                document_of(outcome->desired->rules->layout,
-                            outcome->agreed ? *outcome->agreed : outcome->desired->values, absent));
+            shadows_.documents.push_back(shadow_of(*outcome, absent));
         }
     }
 
@@ -146,6 +161,13 @@ void write_found(const std::vector<const Outcome*>& found) {
         &pairs.records, &pairs.mailboxes, &ids, &change_keys);
 }
 
+// With their link from the same place, so that the whole key of an item comes from there: it is
+// then looked up by all of it, whatever the statistics say.
+const std::string of_pairs =
+    "(SELECT m.link, p.record, p.mailbox FROM unnest($1::text[], $2::integer[]) AS p(record, "
+    "mailbox) "
+    "JOIN crmsync.mailbox m ON m.id = p.mailbox OFFSET 0) AS u ";
+
 void remove_items(const std::vector<const Outcome*>& removed) {
     if (removed.empty()) {
         return;
@@ -157,18 +179,18 @@ void remove_items(const std::vector<const Outcome*>& removed) {
     // The guard counts what went by itself: somebody has looked at what was confirmed.
     pg::query(
         "WITH removed AS (DELETE FROM crmsync.item i "
-        "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
-        "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
-        "AND i.record = u.record AND i.mailbox = u.mailbox "
-        "RETURNING i.link, i.mailbox, i.record, i.renew, "
-        "i.state = 'leaving' AND NOT i.confirmed AS counts), "
-        "made_anew AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
-        "SELECT DISTINCT link, 1, record FROM removed WHERE renew "
-        "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1) "
-        "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
-        "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
-        "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
-        "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
+        "USING " +
+            of_pairs +
+            "WHERE i.link = u.link AND i.record = u.record "
+            "AND i.mailbox = u.mailbox RETURNING i.link, i.mailbox, i.record, i.renew, "
+            "i.state = 'leaving' AND NOT i.confirmed AS counts), "
+            "made_anew AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
+            "SELECT DISTINCT link, 1, record FROM removed WHERE renew "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1) "
+            "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
+            "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
+            "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
+            "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
         &pairs.records, &pairs.mailboxes);
 }
 
@@ -183,7 +205,7 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
         "confirmed = false, since = pg_catalog.now() "
         "FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
         "crmsync.mailbox m, crmsync.link l WHERE m.id = u.mailbox AND l.id = m.link "
-        "AND (l.direction = 'both' OR i.origin <> 'crm') AND i.link = m.link "
+        "AND (l.direction <> 'outbound' OR i.origin <> 'crm') AND i.link = m.link "
         "AND i.record = u.record AND i.mailbox = u.mailbox AND i.state <> 'unlinked' "
         "RETURNING i.link, i.mailbox, i.record, i.remote_id, i.origin) "
         "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "
@@ -192,12 +214,10 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
         "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
         "SET record = excluded.record, choice = NULL, at = pg_catalog.now()",
         &pairs.records, &pairs.mailboxes);
-    pg::query(
-        "DELETE FROM crmsync.item i "
-        "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), crmsync.mailbox m "
-        "WHERE m.id = u.mailbox AND i.link = m.link AND i.record = u.record "
-        "AND i.mailbox = u.mailbox AND i.state <> 'unlinked'",
-        &pairs.records, &pairs.mailboxes);
+    pg::query("DELETE FROM crmsync.item i USING " + of_pairs +
+                  "WHERE i.link = u.link "
+                  "AND i.record = u.record AND i.mailbox = u.mailbox AND i.state <> 'unlinked'",
+              &pairs.records, &pairs.mailboxes);
 }
 
 void mark_gone(const std::vector<const Outcome*>& vanished) {
@@ -205,30 +225,26 @@ void mark_gone(const std::vector<const Outcome*>& vanished) {
     for (const Outcome* outcome : vanished) {
         pairs.add(*outcome);
     }
-    pg::query(
-        "UPDATE crmsync.item i SET state = 'gone', since = pg_catalog.now() "
-        "FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
-        "crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
-        "AND i.record = u.record AND i.mailbox = u.mailbox",
-        &pairs.records, &pairs.mailboxes);
+    pg::query("UPDATE crmsync.item i SET state = 'gone', since = pg_catalog.now() FROM " +
+                  of_pairs +
+                  "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
+              &pairs.records, &pairs.mailboxes);
 }
 
 void clear_failures(const std::vector<Outcome>& outcomes) {
     Pairs pairs;
     for (const Outcome& outcome : outcomes) {
-        if (carried_out(outcome.result)) {
+        if (carried_out(outcome.result) && !outcome.undo) {
             pairs.add(outcome);
         }
     }
     if (pairs.empty() || pg::query("SELECT FROM crmsync.failure LIMIT 1").empty()) {
         return;
     }
-    pg::query(
-        "DELETE FROM crmsync.failure f "
-        "USING unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
-        "crmsync.mailbox m WHERE m.id = u.mailbox AND f.link = m.link "
-        "AND f.mailbox = m.id AND f.record = u.record",
-        &pairs.records, &pairs.mailboxes);
+    pg::query("DELETE FROM crmsync.failure f USING " + of_pairs +
+                  "WHERE f.link = u.link "
+                  "AND f.mailbox = u.mailbox AND f.record = u.record",
+              &pairs.records, &pairs.mailboxes);
 }
 
 void write_conflicts(const std::vector<Outcome>& outcomes) {
@@ -303,13 +319,21 @@ LinkOfMailbox links_of_mailboxes(const std::vector<Outcome>& outcomes) {
 
 void write_outcomes(const std::vector<Outcome>& outcomes) {
     const LinkOfMailbox link_of = links_of_mailboxes(outcomes);
+    write_history(outcomes);  // first: of what goes it wants to know the values
     std::map<Result, std::vector<const Outcome*>> by_result;
+    std::vector<const Outcome*> undone;
     for (const Outcome& outcome : outcomes) {
         const auto link = link_of.find(outcome.mailbox);
         if (link == link_of.end()) {
             continue;
         }
-        by_result[outcome.result].push_back(&outcome);
+        if (outcome.undo) {
+            undone.push_back(&outcome);
+        }
+        if (!outcome.undo ||
+            (outcome.result == Result::written && outcome.action == sync::Action::update)) {
+            by_result[outcome.result].push_back(&outcome);
+        }
     }
     for (const auto& [result, list] : by_result) {
         switch (result) {
@@ -338,9 +362,14 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
                 break;
         }
     }
+    if (!undone.empty()) {
+        note_undone(undone);
+    }
     clear_failures(outcomes);
+    if (by_result.contains(Result::written)) {
+        note_written(by_result.at(Result::written));
+    }
     write_conflicts(outcomes);
-    write_history(outcomes);
     const pg::IntegerArray links = [&] {
         pg::IntegerArray list;
         for (const auto& [mailbox, link] : link_of) {

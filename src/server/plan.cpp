@@ -35,12 +35,13 @@ const LinkConfiguration& find_link(const Configuration& configuration, const std
 // Every record that somebody should have or has.
 pg::TextArray all_records(const LinkConfiguration& link) {
     pg::TextArray records;
-    const pg::Rows wanted =
-        pg::query_as(link.owner, "SELECT DISTINCT a.record FROM (" + link.audience_all_query +
-                                     ") AS a "
-                                     "(record, mailbox)");
-    for (std::uint64_t row = 0; row < wanted.size(); ++row) {
-        records.push_back(wanted.string(row, 0));
+    if (!link.audience_all_query.empty()) {
+        const pg::Rows wanted =
+            pg::query_as(link.owner, "SELECT DISTINCT a.record FROM (" + link.audience_all_query +
+                                         ") AS a (record, mailbox)");
+        for (std::uint64_t row = 0; row < wanted.size(); ++row) {
+            records.push_back(wanted.string(row, 0));
+        }
     }
     const pg::Rows rest =
         pg::query("SELECT DISTINCT record FROM crmsync.item WHERE link = $1 AND record <> ALL ($2)",
@@ -97,6 +98,23 @@ class Plan {
         }
     }
 
+    // What users have changed and has not come in: their mailboxes are not asked what it is.
+    void add_arrivals(const LinkConfiguration& link) {
+        const pg::Rows rows = pg::query(
+            "SELECT a.mailbox, m.address, coalesce(i.record, ''), coalesce(a.code || ': ' || "
+            "a.message, 'somebody has changed the item in the mailbox') FROM crmsync.arrival a "
+            "JOIN crmsync.mailbox m ON m.id = a.mailbox LEFT JOIN crmsync.item i "
+            "ON i.mailbox = a.mailbox AND i.remote_id = a.remote_id "
+            "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(a.remote_id) "
+            "WHERE m.link = $1",
+            link.id);
+        for (std::uint64_t row = 0; row < rows.size(); ++row) {
+            const int mailbox = static_cast<int>(rows.integer(row, 0));
+            addresses_.insert_or_assign(mailbox, rows.string(row, 1));
+            add_row(mailbox, rows.string(row, 2), "bring in", {}, {}, {}, rows.string(row, 3));
+        }
+    }
+
     // Only when all records have been looked at is the number of deletes known.
     void add_deletes(const LinkConfiguration& link) {
         DeleteCounts counts;
@@ -148,8 +166,8 @@ class Plan {
         const auto value = [](const record::Value& text) {
             return text ? pg::ResultValue(*text) : pg::ResultValue();
         };
-        rows_.add({address, record, action, pg::text_or_null(property), value(before), value(after),
-                   reason});
+        rows_.add({address, pg::text_or_null(record), action, pg::text_or_null(property),
+                   value(before), value(after), reason});
     }
 
     pg::ResultSet& rows_;
@@ -187,6 +205,7 @@ Datum plan(FunctionCallInfo call) {
                                                 std::min(from + records_at_once, records.size()));
         rows.add(look_ahead(configuration, link, {first, last}));
     }
+    rows.add_arrivals(link);
     rows.add_withdrawals(link);
     rows.add_deletes(link);
     return Datum(0);

@@ -6,6 +6,8 @@
 
 #include "server/desired_record.h"
 #include "server/jsonb_fields.h"
+#include "server/loops.h"
+#include "server/participants.h"
 #include "server/query.h"
 #include "server/record_key.h"
 #include "server/subtransaction.h"
@@ -31,6 +33,7 @@ class FactReader {
     void read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids);
     void read_items();
     void read_participants();
+    void note_absentees() const;
     void add_mailboxes();
     void read_source(const pg::TextArray& keys);
     void read_failures();
@@ -41,6 +44,7 @@ class FactReader {
     NewMailboxes new_mailboxes_;
     Facts facts_;
     pg::TextArray keys_;
+    std::vector<Participant> participants_;
     std::unordered_map<int, MailboxFacts*> mailboxes_by_id_;
 };
 
@@ -53,7 +57,13 @@ Facts FactReader::read(PendingRecords&& records) {
         record.rows = std::move(rows);
         keys_.push_back(key);
     }
-    read_audience();
+    if (!link_.mailboxes_query.empty()) {  // first: a mailbox may have another address by now
+        participants_ = participants(
+            link_, new_mailboxes_ == NewMailboxes::stored ? Renames::noted : Renames::ignored);
+    }
+    if (!link_.audience_query.empty()) {
+        read_audience();
+    }
     read_items();
     read_participants();
     add_mailboxes();
@@ -129,7 +139,7 @@ void FactReader::read_audience(const pg::TextArray& keys, pg::TextArray& address
 void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids) {
     const pg::Rows rows = pg::query(
         "SELECT id, address, code IS NULL OR next_attempt <= pg_catalog.now(), "
-        "coalesce(code, ''), coalesce(message, ''), met IS NOT NULL "
+        "coalesce(code, ''), coalesce(message, ''), met IS NOT NULL, started IS NOT NULL "
         "FROM crmsync.mailbox WHERE link = $1 AND (address = ANY ($2) OR id = ANY ($3))",
         link_.id, &addresses, &ids);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -139,6 +149,7 @@ void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::Intege
         mailbox->code = rows.string(row, 3);
         mailbox->message = rows.string(row, 4);
         mailbox->met = rows.boolean(row, 5) || link_.match_on.empty();
+        mailbox->started = rows.boolean(row, 6);
         mailboxes_by_id_[mailbox->id] = mailbox;
     }
 }
@@ -177,6 +188,7 @@ void FactReader::read_items() {
         item.unlinked = rows.text(row, 6) == "unlinked";
         item.stamped = rows.boolean(row, 8);
         CopyFacts& copy = facts_.records.at(rows.string(row, 0)).copies[mailbox];
+        copy.in_audience |= link_.audience_query.empty();  // where it is it belongs
         copy.item = std::move(item);
         copy.confirmed = rows.boolean(row, 7);
         copy.item->confirmed = copy.confirmed;
@@ -191,12 +203,29 @@ void FactReader::read_participants() {
     for (auto& [address, mailbox] : facts_.mailboxes) {
         mailbox.takes_part = false;
     }
-    const pg::Rows participants = pg::query_as(link_.owner, link_.mailboxes_query);
-    for (std::uint64_t row = 0; row < participants.size(); ++row) {
-        const auto mailbox = facts_.mailboxes.find(participants.string(row, 0));
+    for (const Participant& participant : participants_) {
+        const auto mailbox = facts_.mailboxes.find(participant.address);
         if (mailbox != facts_.mailboxes.end()) {
-            mailbox->second.takes_part = participants.boolean(row, 1);
+            mailbox->second.takes_part =
+                participant.enabled && (participant.automatic || mailbox->second.started);
         }
+    }
+    note_absentees();
+}
+
+// When one of them is back it has missed something.
+void FactReader::note_absentees() const {
+    pg::IntegerArray absent;
+    for (const auto& [address, mailbox] : facts_.mailboxes) {
+        if (mailbox.id > 0 && !mailbox.takes_part) {
+            absent.push_back(mailbox.id);
+        }
+    }
+    if (!absent.empty() && new_mailboxes_ == NewMailboxes::stored) {
+        pg::query(
+            "UPDATE crmsync.mailbox SET took_part = false WHERE id = ANY ($1) "
+            "AND took_part IS NOT FALSE",
+            &absent);
     }
 }
 
@@ -257,9 +286,11 @@ void FactReader::read_failures() {
         link_.id, &keys_);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         RecordFacts& record = facts_.records.at(rows.string(row, 0));
-        // What the CRM has changed since is tried again at once.
-        record.failures[static_cast<int>(rows.integer(row, 1))] = {
-            rows.boolean(row, 2) && !record.fresh, rows.string(row, 3), rows.string(row, 4)};
+        // What the CRM has changed since is tried again at once, unless that is what goes round.
+        const bool holds_back =
+            rows.boolean(row, 2) && (!record.fresh || rows.text(row, 3) == loop_code);
+        record.failures[static_cast<int>(rows.integer(row, 1))] = {holds_back, rows.string(row, 3),
+                                                                   rows.string(row, 4)};
     }
 }
 

@@ -21,7 +21,8 @@ struct MailboxFacts {
     std::string address;
     bool takes_part = true;
     bool available = true;
-    bool met = true;  // what its user had before is known
+    bool started = false;  // somebody has asked for it, whether or not it is automatic
+    bool met = true;       // what its user had before is known
     std::string code;
     std::string message;
 };

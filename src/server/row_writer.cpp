@@ -1,10 +1,11 @@
 #include "server/row_writer.h"
 
 #include <algorithm>
-#include <iterator>
 #include <set>
 #include <utility>
 
+#include "server/apply_function.h"
+#include "server/child_writer.h"
 #include "server/held_values.h"
 #include "server/subtransaction.h"
 
@@ -15,10 +16,14 @@ namespace {
 using Columns = std::vector<std::size_t>;  // places in the layout
 using Group = std::vector<const RowChange*>;
 
+// Those of the row itself.
 Columns columns_of(const LinkConfiguration& link, const RowChange& change) {
     Columns columns;
     for (const record::Field& field : change.fields) {
-        columns.push_back(record::place_of(link.rules.layout, field.property).value());
+        const std::size_t place = record::place_of(link.rules.layout, field.property).value();
+        if (!link.fields_in[place].child) {
+            columns.push_back(place);
+        }
     }
     std::sort(columns.begin(), columns.end());
     return columns;
@@ -39,8 +44,7 @@ std::string update_statement(const LinkConfiguration& link, const Columns& colum
            " RETURNING t." + link.key + "::text";
 }
 
-void update(const LinkConfiguration& link, const Columns& columns, const Group& group,
-            std::set<std::string>& written) {
+void update(const LinkConfiguration& link, const Columns& columns, const Group& group) {
     pg::TextArray keys;
     std::vector<pg::NullableTextArray> values(columns.size());
     for (const RowChange* change : group) {
@@ -58,68 +62,103 @@ void update(const LinkConfiguration& link, const Columns& columns, const Group& 
     }
     const pg::Rows rows =
         pg::query(update_statement(link, columns), parameters, {.owner = link.owner});
-    // Deferred constraints speak up now, while the rows that break them are known.
-    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
+    std::set<std::string> written;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         written.insert(rows.string(row, 0));
     }
+    if (written.size() < group.size()) {
+        throw pg::Error{.sqlstate = ERRCODE_TRIGGERED_ACTION_EXCEPTION,
+                        .message = "the row was not updated: a trigger or a rule of " +
+                                   link.source + " prevented it"};
+    }
 }
 
-// Halves a group until those stand alone that the CRM refuses.
-void update_divided(const LinkConfiguration& link, const Columns& columns, const Group& group,
-                    std::set<std::string>& written, std::map<std::string, pg::Error>& errors) {
-    std::set<std::string> these;
-    const auto error = pg::subtransaction([&] { update(link, columns, group, these); });
+void update(const LinkConfiguration& link, const Group& changes) {
+    std::map<Columns, Group> groups;
+    for (const RowChange* change : changes) {
+        groups[columns_of(link, *change)].push_back(change);
+    }
+    for (const auto& [columns, group] : groups) {
+        if (!columns.empty()) {
+            update(link, columns, group);
+        }
+    }
+    write_children(link, changes);
+}
+
+void write(const LinkConfiguration& link, const Group& changes) {
+    if (link.apply.empty()) {
+        update(link, changes);
+    } else {
+        for (const RowChange* change : changes) {
+            apply_update(link, *change);
+        }
+    }
+    // Deferred constraints speak up now, while the rows that break them are known.
+    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
+}
+
+// Halves the changes until those stand alone that the CRM refuses.
+void write_divided(const LinkConfiguration& link, const Group& changes,
+                   std::map<std::string, pg::Error>& errors) {
+    const auto error = pg::subtransaction([&] { write(link, changes); });
     if (!error) {
-        written.merge(these);
         return;
     }
     pg::check_interrupts();
-    if (group.size() == 1) {
-        errors.emplace(group.front()->record, *error);
+    if (changes.size() == 1) {
+        errors.emplace(changes.front()->record, *error);
         return;
     }
-    const auto middle = group.begin() + static_cast<std::ptrdiff_t>(group.size() / 2);
-    update_divided(link, columns, {group.begin(), middle}, written, errors);
-    update_divided(link, columns, {middle, group.end()}, written, errors);
+    const auto middle = changes.begin() + static_cast<std::ptrdiff_t>(changes.size() / 2);
+    write_divided(link, {changes.begin(), middle}, errors);
+    write_divided(link, {middle, changes.end()}, errors);
 }
 
 }  // namespace
 
 std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::TextArray& records) {
-    if (!link.source_is_table) {
-        return records;
+    if (!link.rows_can_be_locked) {
+        return lock_children(link, records);
     }
-    const pg::Rows rows = pg::query_as(
-        link.owner,
-        "SELECT t." + link.key + "::text FROM " + link.source + " AS t WHERE t." + link.key +
-            " = ANY ($1::text[]::" + link.key_type + "[]) FOR NO KEY UPDATE SKIP LOCKED",
-        &records);
+    // Who adds a child row keeps the record's key from changing: he, too, is to be waited for.
+    const pg::Rows rows =
+        pg::query_as(link.owner,
+                     "SELECT t." + link.key + "::text FROM " + link.source + " AS t WHERE t." +
+                         link.key + " = ANY ($1::text[]::" + link.key_type + "[]) FOR " +
+                         (link.children.empty() ? "NO KEY UPDATE" : "UPDATE") + " SKIP LOCKED",
+                     &records);
     std::vector<std::string> locked;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         locked.push_back(rows.string(row, 0));
     }
-    return locked;
+    return lock_children(link, locked);
 }
 
 std::map<std::string, pg::Error> write_rows(const LinkConfiguration& link,
                                             const std::vector<RowChange>& changes) {
-    std::map<Columns, Group> groups;
-    for (const RowChange& change : changes) {
-        groups[columns_of(link, change)].push_back(&change);
-    }
     std::map<std::string, pg::Error> errors;
-    std::set<std::string> written;
-    for (const auto& [columns, group] : groups) {
-        update_divided(link, columns, group, written, errors);
-    }
+    Group all;
     for (const RowChange& change : changes) {
-        if (!written.contains(change.record) && !errors.contains(change.record)) {
-            errors.emplace(change.record,
-                           pg::Error{.sqlstate = ERRCODE_TRIGGERED_ACTION_EXCEPTION,
-                                     .message = "the row was not updated: a trigger or a rule of " +
-                                                link.source + " prevented it"});
+        all.push_back(&change);
+    }
+    if (all.empty()) {
+        return errors;
+    }
+    if (link.apply.empty()) {
+        write_divided(link, all, errors);
+        return errors;
+    }
+    check_function(link);
+    bool too_long = false;
+    for (const RowChange* change : all) {
+        if (too_long) {
+            errors.emplace(change->record, not_called(link));
+            continue;
         }
+        write_divided(link, {change}, errors);
+        const auto error = errors.find(change->record);
+        too_long = error != errors.end() && took_too_long(error->second);
     }
     return errors;
 }

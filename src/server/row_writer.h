@@ -1,5 +1,6 @@
-// Writes what came in to the CRM's rows, as the link's owner: one statement for all rows of which
-// the same columns change. Where some rows are refused the others are written all the same.
+// Writes what came in to the CRM's rows and their child rows, as the link's owner: one statement
+// for all rows of which the same columns change. Where some records are refused the others are
+// written all the same.
 #pragma once
 
 #include <map>
@@ -15,14 +16,21 @@ namespace crmsync {
 struct RowChange {
     std::string record;
     record::Fields fields;
+    // For each of the link's children, the one whose row gets its fields; empty: each its own.
+    std::vector<std::size_t> child_rows;
+    // For a link's own function: where they come from, and what the CRM has, parallel to the
+    // layout.
+    std::string mailbox;
+    record::Values before;
 };
 
-// Takes the rows of these records for this transaction; those that somebody else has at the moment
-// are not among the keys returned, nor is what is not there. A view's rows cannot be taken: all are
-// returned.
+// Takes the rows of these records, and their child rows, for this transaction; those that somebody
+// else has at the moment are not among the keys returned, nor is what is not there. A view's rows
+// cannot be taken: all are returned.
 std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::TextArray& records);
 
-// In the current transaction. Returns why records could not be written, by record.
+// In the current transaction. Returns why records could not be written, by record;
+// ERRCODE_LOCK_NOT_AVAILABLE: not now.
 std::map<std::string, pg::Error> write_rows(const LinkConfiguration& link,
                                             const std::vector<RowChange>& changes);
 

@@ -71,6 +71,9 @@ const std::string enabled_links_of =
 Survey take_survey(bool retries) {
     pg::Transaction transaction("looking for work", pg::Transaction::Isolation::read_committed);
     Survey survey;
+    if (!pg::query("SELECT FROM crmsync.mailbox WHERE started IS NOT NULL LIMIT 1").empty()) {
+        pg::query("SELECT crmsync.finish_starts()");
+    }
     survey.fingerprint = configuration_fingerprint();
     if (retries) {
         put_back_due_failures();
@@ -85,6 +88,7 @@ Survey take_survey(bool retries) {
                  "ORDER BY p.tier, p.record LIMIT 1) "
                  "OR (SELECT true FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving' "
                  "ORDER BY i.mailbox LIMIT 1) "
+                 "OR EXISTS (SELECT FROM crmsync.undoing u WHERE u.link = l.id) "
                  "OR EXISTS (SELECT FROM crmsync.sighting s JOIN crmsync.mailbox m "
                  "ON m.id = s.mailbox WHERE m.link = l.id AND s.kind IN ('surplus', 'stray'))" +
                  // Changes of a link without its triggers would otherwise be missed without a word.

@@ -21,6 +21,9 @@ constexpr auto poll_interval = 5s;
 constexpr std::size_t results_at_once = 500;
 constexpr auto longest_wait_for_results = 20ms;
 
+// Requests handed out before there is a connection for them, for each connection.
+constexpr int requests_ahead = 4;
+
 // Whether nothing is sent there, however often it is asked for, until somebody has mended it.
 bool is_stopped(const Survey& survey, const std::string& target) {
     return std::any_of(
@@ -203,6 +206,7 @@ void Worker::record_results() {
         if (is_read) {
             read.push_back(std::move(outcome));
         } else {
+            again_ |= outcome.undo;
             count(outcome);
         }
         return is_read;
@@ -300,7 +304,7 @@ void Worker::reconfigure(const std::string& fingerprint) {
     configuration_ = std::move(configuration);
     for (const auto& [name, target] : configuration_.targets) {
         const int connections = target.endpoint ? target.endpoint->max_connections : 1;
-        engine_.set_target(name, connections, connections);
+        engine_.set_target(name, connections, requests_ahead * connections);
     }
     fingerprint_ = fingerprint;
     reread_ = false;
@@ -354,8 +358,8 @@ void Worker::note_links(const Survey& survey) {
     for (const int id : survey.busy_links) {
         runtimes_[id].more |= may_look(id, survey);
     }
-    for (const int id : survey.due_comparisons) {
-        runtimes_[id].comparison_due = true;
+    for (auto& [id, runtime] : runtimes_) {
+        runtime.comparison_due = survey.due_comparisons.contains(id);
     }
 }
 

@@ -52,6 +52,7 @@ class Worker {
         Clock::time_point next_sending{};  // where changes wait for an interval
         Clock::time_point last_reading{};  // of all mailboxes
         Clock::time_point next_reading{};
+        std::set<int> being_started;     // inbound: mailboxes read out of turn
         Clock::time_point not_before{};  // inbound: after an error
         bool more_arrivals = false;      // inbound: there are more than were fetched
         std::int64_t done = 0;           // records of the pass under way
@@ -125,6 +126,7 @@ class Worker {
     bool repairs_go_on_ = false;
     Results results_;  // that are not recorded yet
     Clock::time_point results_since_{};
+    Clock::time_point next_statistics_{};
     Clock::time_point held_until_ = Clock::time_point::max();  // changes that wait for an interval
     bool something_found_ = false;                             // among the results
     int last_link_ = 0;                                        // whose turn it was

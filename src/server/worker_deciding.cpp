@@ -5,7 +5,9 @@
 #include "server/delete_guard.h"
 #include "server/log.h"
 #include "server/preload.h"
+#include "server/statistics.h"
 #include "server/transaction.h"
+#include "server/undo.h"
 #include "server/withdrawal.h"
 #include "server/worker.h"
 
@@ -16,6 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto trigger_check_interval = 5s;
+constexpr auto statistics_interval = 500ms;
 
 // Before the mailboxes of an inbound link that met an error are read again.
 constexpr auto pause_after_error = 10s;
@@ -65,6 +68,10 @@ void Worker::work() {
     if (link == nullptr) {
         return;
     }
+    if (const auto now = Clock::now(); now >= next_statistics_) {
+        next_statistics_ = now + statistics_interval;
+        renew_statistics();
+    }
     last_link_ = link->id;
     const LinkRuntime& runtime = runtimes_.at(link->id);
     if (runtime.more_arrivals) {
@@ -110,6 +117,7 @@ void Worker::work_on(const LinkConfiguration& link) {
         if (!link.problem.empty()) {
             throw pg::Error{.sqlstate = ERRCODE_UNDEFINED_OBJECT, .message = link.problem};
         }
+        again_ |= undo_rows(configuration_, link);
         pg::Transaction transaction("deciding for link " + link.name);
         if (Clock::now() - runtime.triggers_checked > trigger_check_interval) {
             const pg::Rows problem = pg::query("SELECT crmsync.capture_problem($1)", link.id);

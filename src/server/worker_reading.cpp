@@ -52,16 +52,23 @@ void Worker::read_inbound(const LinkConfiguration& link) {
 void Worker::read_mailboxes(const LinkConfiguration& link) {
     LinkRuntime& runtime = runtimes_[link.id];
     const auto now = Clock::now();
-    if (now < runtime.next_reading) {
+    pg::Transaction transaction("reading mailboxes for link " + link.name);
+    const bool all = now >= runtime.next_reading;
+    if (!all && !any_to_read(link)) {
+        runtime.being_started.clear();
         return;
     }
-    runtime.last_reading = now;
-    runtime.next_reading = now + link.interval.value_or(default_reading_interval);
-    pg::Transaction transaction("reading mailboxes for link " + link.name);
-    auto mailboxes = mailboxes_to_read(configuration_, link);
+    if (all) {
+        runtime.last_reading = now;
+        runtime.next_reading = now + link.interval.value_or(default_reading_interval);
+    }
+    auto mailboxes = mailboxes_to_read(configuration_, link, all ? Reading::all : Reading::started);
     transaction.commit();
     for (MailboxToRead& mailbox : mailboxes) {
         const int id = mailbox.description.id;
+        if (!all && !runtime.being_started.insert(id).second) {
+            continue;  // it is being read
+        }
         link_of_mailbox_[id] = link.id;
         engine_.set_mailbox(std::move(mailbox.description));
         engine_.list_changes(id, std::move(mailbox.state));

@@ -94,6 +94,7 @@ void Conversation::finish(Task task, Result result, exchange::ItemReference item
     if (task.action == Action::fetch && item.id.empty()) {
         item.id = std::move(task.item.id);  // whoever asked knows it by this
     }
+    const bool undo = task.undo;
     outcomes_.push_back({mailbox_.id,
                          result,
                          task.action,
@@ -106,7 +107,8 @@ void Conversation::finish(Task task, Result result, exchange::ItemReference item
                          std::move(task.agreed),
                          std::move(task.conflicts),
                          std::move(task.rules),
-                         {}});
+                         {},
+                         undo});
 }
 
 // Of another folder the state says nothing.

@@ -56,7 +56,9 @@ void merge_with(Task& task, const record::Values& held) {
         const auto place = place_of(rules.layout, field.property);
         task.before.push_back(place ? held[*place] : record::Value());
     }
-    task.agreed = std::move(merge.shadow);
+    if (!task.undo) {
+        task.agreed = std::move(merge.shadow);
+    }
     std::move(merge.conflicts.begin(), merge.conflicts.end(), std::back_inserter(task.conflicts));
 }
 
@@ -271,7 +273,7 @@ void Conversation::item_read(Task task, const exchange::ItemAnswer& answer) {
     task.item = answer.item;
     if (task.action == Action::fetch || (task.action == Action::update && mailbox_.inbound)) {
         const bool asked = task.action == Action::fetch;
-        if (!asked) {
+        if (!asked && !task.rules) {
             task.rules = task.desired->rules;
         }
         finish(std::move(task), asked ? Result::fetched : Result::overtaken, answer.item);
@@ -357,7 +359,12 @@ void Conversation::gone(Task task) {
         case Action::fetch:
             break;
     }
-    if (mailbox_.policy.on_target_delete == OnTargetDelete::unlink) {
+    if (task.undo) {
+        finish(std::move(task), Result::failed, {},
+               {.disposition = Disposition::item_failed,
+                .code = "GONE",
+                .message = "the item is not there any more"});
+    } else if (mailbox_.policy.on_target_delete == OnTargetDelete::unlink) {
         finish(std::move(task), Result::vanished, {});
     } else {
         recreate(std::move(task));

@@ -89,7 +89,7 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
         return decision;
     }
     if (item == nullptr) {
-        decision.verdict = Verdict::create;
+        decision.verdict = rules.outbound ? Verdict::create : Verdict::nothing;
         return decision;
     }
     if (item->gone) {
@@ -102,10 +102,11 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
             item->shadow && !record::fields_to_update(rules.object, rules.layout, rules.fields,
                                                       *wish.values, *item->shadow)
                                  .empty();
-        decision.verdict = again || changed ? Verdict::create : Verdict::nothing;
+        decision.verdict =
+            rules.outbound && (again || changed) ? Verdict::create : Verdict::nothing;
         return decision;
     }
-    if (!item->shadow) {
+    if (!item->shadow && rules.outbound) {
         decision.verdict = Verdict::update;
         decision.fields =
             record::fields_to_create(rules.object, rules.layout, rules.fields, *wish.values);
@@ -113,12 +114,15 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
         decision.fields.insert(decision.fields.end(), absent.begin(), absent.end());
         return decision;
     }
-    decision.fields = record::fields_to_update(rules.object, rules.layout, rules.fields,
-                                               *wish.values, *item->shadow);
+    const record::Values shadow = item->shadow.value_or(record::Values(rules.layout.size()));
+    decision.strays =
+        !item->shadow || record::strays(rules.layout, rules.fields, *wish.values, shadow);
+    decision.fields =
+        record::fields_to_update(rules.object, rules.layout, rules.fields, *wish.values, shadow);
     if (!decision.fields.empty() || !item->stamped) {
         decision.verdict = Verdict::update;
-        decision.before = values_before(rules, decision.fields, *item->shadow);
-        decision.agreed = agreed_values(rules, decision.fields, *wish.values, *item->shadow);
+        decision.before = values_before(rules, decision.fields, shadow);
+        decision.agreed = agreed_values(rules, decision.fields, *wish.values, shadow);
     } else if (item->leaving && !item->renew) {
         decision.verdict = Verdict::stay;
     }

@@ -39,7 +39,7 @@ struct Wish {
 
 enum class Verdict {
     nothing,
-    create,
+    create,  // not where nothing is written
     update,  // also when there is only the stamp to write
     stay,    // was to be deleted and is wanted again, with the same values
     leave,   // to be deleted, once the guard lets it
@@ -52,6 +52,7 @@ struct Decision {
     record::Fields fields;                   // update: what to write. A create writes all there is
     record::Values before;                   // update: the shadow's values of these fields
     std::optional<record::Values> agreed{};  // update: the shadow afterwards, if not the wish's
+    bool strays = false;  // what only comes in is not as the item has it: it has to be read
 };
 
 // What a record's item must not hold: the fields that go out and have no value. Written together

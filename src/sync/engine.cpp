@@ -20,6 +20,12 @@ constexpr std::size_t largest_batch = 100;
 // Requests in a row that meet trouble, before it is taken to be the target's.
 constexpr int most_troubles = 3;
 
+// For so long nobody may ask for the next request, while results are recorded or work is decided.
+constexpr std::chrono::duration<double> owners_turn = std::chrono::milliseconds(50);
+
+// What counts at most as the time between two answers: nothing may have been asked for meanwhile.
+constexpr Clock::duration longest_between = std::chrono::milliseconds(100);
+
 // A server that throttles may do so by refusing good credentials; with bad ones every attempt
 // brings the account nearer to being locked.
 constexpr int most_refusals = 2;
@@ -90,11 +96,28 @@ void Engine::make_ready(const Conversation& conversation) {
     }
 }
 
-// Only a target that does well gets requests before it has a connection for them.
-bool Engine::is_full(const Target& target) {
+void Engine::note_pace(Target& target, Clock::time_point now) {
+    const std::chrono::duration<double> since = std::min(now - target.last_answer, longest_between);
+    target.between_answers += (since - target.between_answers) / 16;
+    target.last_answer = now;
+}
+
+// Only a target that does well gets requests before it has a connection for them: as many as it
+// answers while the owner of the engine is busy. More would only keep fresh changes waiting.
+int Engine::may_be_ahead(const Target& target) {
     const bool does_well = target.worked && target.attempts == 0 && target.troubles == 0 &&
                            target.window == target.max_connections;
-    return target.in_flight >= target.window + (does_well ? target.ahead : 0);
+    if (!does_well) {
+        return 0;
+    }
+    const bool quick = target.between_answers * target.ahead < owners_turn;
+    return quick ? target.ahead
+                 : std::clamp(static_cast<int>(owners_turn / target.between_answers),
+                              std::min(target.max_connections, target.ahead), target.ahead);
+}
+
+bool Engine::is_full(const Target& target) {
+    return target.in_flight >= target.window + may_be_ahead(target);
 }
 
 std::optional<Sending> Engine::next(Clock::time_point now) {
@@ -274,6 +297,7 @@ void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_
     const InFlight& flight = *taken;
     Target& target = targets_.at(flight.target);
     Conversation& conversation = conversations_.at(flight.mailbox);
+    note_pace(target, now);
     const auto trouble = conversation.answer(std::move(answer), now);
     if (conversation.take_shrink()) {
         target.batch = std::max(smallest_batch, target.batch / 2);

@@ -36,7 +36,8 @@ struct Sending {
 class Engine {
   public:
     // Makes a target known, or changes its limits. ahead: how many requests more than there are
-    // connections may be handed out while it works well, so that none has to wait for its owner.
+    // connections may be handed out at most while it works well, so that no connection has to wait
+    // for the owner's next turn; of one that answers slowly only as many as it has connections.
     void set_target(const std::string& name, int max_connections, int ahead = 0);
 
     // What was known of its health before this engine: how often it has failed, and whether it is
@@ -125,6 +126,8 @@ class Engine {
     struct Target {
         int max_connections = 8;
         int ahead = 0;
+        Clock::time_point last_answer{};
+        std::chrono::duration<double> between_answers{};  // lately, on an average
         int window = 1;
         int in_flight = 0;
         std::size_t batch = 50;
@@ -148,6 +151,8 @@ class Engine {
         int releases;  // of the target, when it was sent
     };
 
+    static void note_pace(Target& target, Clock::time_point now);
+    static int may_be_ahead(const Target& target);
     static bool is_full(const Target& target);
     std::optional<InFlight> take_in_flight(std::uint64_t sending);
     void make_ready(const Conversation& conversation);

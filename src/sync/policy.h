@@ -24,6 +24,7 @@ struct Policy {
 struct Rules {
     record::Object object = record::Object::contact;
     Policy policy;
+    bool outbound = true;  // the link writes to mailboxes
     record::Layout layout;
     record::Policies fields;  // parallel to layout
 };

@@ -40,11 +40,12 @@ struct Task {
     std::optional<record::Values> agreed{};  // the shadow once it is written, if not all is
                                              // as desired
     std::vector<record::FieldConflict> conflicts{};
-    std::shared_ptr<const Rules> rules{};  // fetch: which properties to read
+    std::shared_ptr<const Rules> rules{};  // what is read, if not by desired->rules
     bool stamp = false;                    // update: write the stamp, too
-    bool fresh = false;                    // changed just now: before any backlog
-    bool was_there = false;                // a create that became an update of what it met
-    int attempts = 0;                      // that failed because of this item
+    bool undo = false;       // writes old values back, as its user would: the shadow stays
+    bool fresh = false;      // changed just now: before any backlog
+    bool was_there = false;  // a create that became an update of what it met
+    int attempts = 0;        // that failed because of this item
 };
 
 enum class Result {
@@ -81,6 +82,7 @@ struct Outcome {
     std::vector<record::FieldConflict> conflicts{};
     std::shared_ptr<const Rules> rules{};  // fetched, overtaken: what `held` is parallel to
     exchange::ItemAnswer held{};           // fetched, overtaken: what the item holds
+    bool undo = false;                     // it brought old values back
 };
 
 // A page of what changed in the folder of an inbound mailbox, as it was asked for.

@@ -1,9 +1,13 @@
 #include "control.hpp"
 
 #include "content.hpp"
+#include "date_time.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <functional>
 #include <stdexcept>
+#include <thread>
 
 namespace stand_in {
 
@@ -77,6 +81,10 @@ json change_server(Service& service, const json& wanted) {
         wanted.value("property_sets_as_guid", settings.property_sets_as_guid.load());
     settings.request_ms = wanted.value("request_ms", settings.request_ms.load());
     settings.item_ms = wanted.value("item_ms", settings.item_ms.load());
+    if (wanted.contains("clock_ahead"))
+        shift_clock(std::chrono::seconds(wanted["clock_ahead"].get<long>()));
+    if (wanted.contains("sends_date"))
+        settings.sends_date = wanted["sends_date"].get<bool>();
     if (wanted.value("revoke_tokens", false))
         service.authentication.revoke_tokens();
     if (wanted.contains("password"))
@@ -88,16 +96,34 @@ json change_server(Service& service, const json& wanted) {
     return {{"done", true}};
 }
 
-json count(ConnectionServer& server, Service& service) {
-    json counters = service.journal.counters();
+std::size_t count_stored(Service& service) {
     std::size_t stored = 0;
     for (const MailboxPtr& mailbox : service.directory.all()) {
         std::lock_guard lock(mailbox->mutex);
         stored += mailbox->count_items();
     }
-    counters["stored_items"] = stored;
+    return stored;
+}
+
+json count(ConnectionServer& server, Service& service) {
+    json counters = service.journal.counters();
+    counters["stored_items"] = count_stored(service);
     counters["connections"] = {{"accepted", server.accepted()}, {"open", server.open()}};
     return counters;
+}
+
+// A client that asks again and again takes processor time from whatever is being measured. Counting
+// takes some, too, so it is done often only when few items are missing.
+json wait_for_items(Service& service, std::size_t wanted, int seconds) {
+    using namespace std::chrono_literals;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+    std::size_t stored = count_stored(service);
+    while (stored < wanted && std::chrono::steady_clock::now() < deadline) {
+        const std::chrono::microseconds missing_time(10 * (wanted - stored));
+        std::this_thread::sleep_for(std::clamp(missing_time, 2000us, 200000us));
+        stored = count_stored(service);
+    }
+    return {{"stored_items", stored}};
 }
 
 void register_mailboxes(ConnectionServer& server, Service& service) {
@@ -142,6 +168,10 @@ void register_control(ConnectionServer& server, Service& service) {
     register_mailboxes(server, service);
     register_faults(server, service);
     server.Get("/control/counters", wrap([&](const Request&) { return count(server, service); }));
+    server.Get("/control/stored", wrap([&](const Request& request) {
+                   return wait_for_items(service, std::stoull(request.get_param_value("items")),
+                                         std::stoi(request.get_param_value("seconds")));
+               }));
     server.Get("/control/journal", wrap([&](const Request& request) {
                    std::string since = request.get_param_value("since");
                    return service.journal.entries(since.empty() ? 0 : std::stoull(since));

@@ -1,11 +1,15 @@
 #include "date_time.hpp"
 
+#include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <ctime>
 
 namespace stand_in {
 
 namespace {
+
+std::atomic<long> ahead_seconds{0};
 
 /// Reads exactly `width` digits.
 bool digits(std::string_view& text, std::size_t width, int& value) {
@@ -85,7 +89,21 @@ std::optional<std::string> normalise_date_time(std::string_view text) {
 }
 
 Instant now() {
-    return std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
+    return std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now()) +
+           std::chrono::seconds(ahead_seconds);
+}
+
+void shift_clock(std::chrono::seconds ahead) {
+    ahead_seconds = ahead.count();
+}
+
+std::string http_date() {
+    std::time_t seconds = std::chrono::system_clock::to_time_t(now());
+    std::tm parts{};
+    gmtime_r(&seconds, &parts);
+    char text[40];
+    std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    return text;
 }
 
 }  // namespace stand_in

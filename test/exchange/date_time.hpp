@@ -19,6 +19,11 @@ std::string format_date_time(Instant when);
 /// parse and format in one; empty when the text is not an xs:dateTime.
 std::optional<std::string> normalise_date_time(std::string_view text);
 
+/// The server's clock, which tests may put wrong.
 Instant now();
+void shift_clock(std::chrono::seconds ahead);
+
+/// The same as HTTP's Date header has it.
+std::string http_date();
 
 }  // namespace stand_in

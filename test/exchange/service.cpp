@@ -1,6 +1,7 @@
 #include "service.hpp"
 
 #include "connection.hpp"
+#include "date_time.hpp"
 #include "fault_delivery.hpp"
 #include "pace.hpp"
 #include "request_check.hpp"
@@ -123,6 +124,8 @@ void Service::ews(const httplib::Request& request, httplib::Response& response) 
     Reply reply = handle(request, entry, items);
     if (std::string id = request.get_header_value("client-request-id"); !id.empty())
         reply.headers.emplace("client-request-id", id);
+    if (settings.sends_date)
+        reply.headers.emplace("Date", http_date());
     journal.keep(entry.number, ".answer.xml", reply.body);
     double wanted = settings.request_ms + settings.item_ms * static_cast<double>(items);
     sleep_until(start, wanted);

@@ -23,6 +23,7 @@ namespace stand_in {
 struct Settings {
     std::atomic<bool> deny_impersonation{false};
     std::atomic<bool> property_sets_as_guid{false};
+    std::atomic<bool> sends_date{true};
     std::atomic<double> request_ms{0}, item_ms{0};
 };
 

@@ -152,7 +152,7 @@ $stage->settles('back again');
 
 # ---- the worker is killed in the middle
 all_in_two();
-$exchange->post('server', item_ms => 20);
+$exchange->post('server', item_ms => 60);
 withdraw($two);
 $stage->until_true(sub { my $left = count_of($two); $left > 0 && $left < 45 || under_way() eq '1' }, 'under way');
 kill 'KILL', $stage->worker_pid;

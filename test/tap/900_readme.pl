@@ -1,4 +1,4 @@
-# The examples of the README, of docs/security.md and of docs/both-directions.md, run from top to bottom with a directory and an Exchange server of our own:
+# The examples of the README and of docs/security.md, both-directions.md and child-rows.md, run from top to bottom with a directory and an Exchange server of our own:
 # what a reader copies must work. Only names of servers are replaced.
 use strict;
 use warnings;
@@ -42,7 +42,7 @@ my %servers = (
 	'mail.example.com, ldap.example.com' => '127.0.0.1',
 	'cn=sales,ou=groups' => 'cn=group1,ou=groups');
 sub page { return slurp_file("$here/../../$_[0]") }
-my @examples = map { page($_) =~ /^```sql\n(.*?)^```/msg } 'README.md', 'docs/security.md', 'docs/both-directions.md';
+my @examples = map { page($_) =~ /^```sql\n(.*?)^```/msg } 'README.md', 'docs/security.md', 'docs/both-directions.md', 'docs/child-rows.md';
 cmp_ok(scalar @examples, '>=', 8, 'there are examples');
 for my $example (@examples)
 {
@@ -64,7 +64,7 @@ for my $example (@examples)
 }
 
 # ---- what docs/security.md says of roles
-is($test->sql('SET ROLE crm_monitor; SELECT count(*) FROM crmsync.status'), '3', 'the monitor sees the links');
+is($test->sql('SET ROLE crm_monitor; SELECT count(*) FROM crmsync.status'), '5', 'the monitor sees the links');
 is($test->sql('SET ROLE crm_monitor; SELECT count(values) FROM crmsync.items'), '0', 'and no values');
 is($test->sql("SET ROLE crm_helpdesk; SELECT DISTINCT link FROM crmsync.items WHERE values IS NOT NULL"), 'contacts', 'the help desk sees those of its link');
 $test->sql("CREATE ROLE crm_admin; SELECT crmsync.grant_role('crm_admin', 'admin'); ALTER SYSTEM RESET crmsync.allowed_hosts");

@@ -5,6 +5,7 @@
 
 #include "ews_support.h"
 #include "exchange/stamp.h"
+#include "record/date.h"
 #include "record/text.h"
 
 namespace crmsync::exchange::ews {
@@ -193,6 +194,28 @@ TEST(GetAnswer, KnowsWhatItsUserShowsToNobodyAndWhatIsOfAnotherKind) {
     EXPECT_TRUE(got_item("Contact", "<t:Sensitivity>Confidential</t:Sensitivity>").is_private);
     EXPECT_FALSE(got_item("Contact", "").is_other_kind);
     EXPECT_TRUE(got_item("DistributionList", "").is_other_kind);
+}
+
+std::string modified_at(std::optional<std::chrono::seconds> clock_ahead) {
+    net::Response response = soap(
+        messages("GetItem", {success("<m:Items><t:Contact><t:ItemId Id=\"A\"/>"
+                                     "<t:LastModifiedTime>2026-01-02T12:00:00Z</t:LastModifiedTime>"
+                                     "</t:Contact></m:Items>")}));
+    response.clock_ahead = clock_ahead;
+    const auto modified =
+        exchange::ews::read(GetItems{Object::contact, {"A"}, {}}, response).items.at(0).modified;
+    return modified ? record::timestamp_text(*modified) : "unknown";
+}
+
+TEST(GetAnswer, SaysByOurClockWhenAnItemWasChanged) {
+    using namespace std::chrono_literals;
+    EXPECT_EQ(modified_at({}), "2026-01-02T12:00:00Z");
+    EXPECT_EQ(modified_at(1h), "2026-01-02T11:00:00Z");
+    EXPECT_EQ(modified_at(-1h), "2026-01-02T13:00:00Z");
+    EXPECT_EQ(modified_at(1s), "2026-01-02T12:00:00Z") << "rounding is no difference";
+    EXPECT_EQ(modified_at(-1s), "2026-01-02T12:00:00Z");
+    EXPECT_EQ(modified_at(24h * 10000), "2026-01-02T12:00:00Z") << "a date of no use";
+    EXPECT_EQ(got_item("Contact", "").modified, std::nullopt);
 }
 
 TEST(GetAnswer, UnderstandsDatesAsOthersWriteThem) {

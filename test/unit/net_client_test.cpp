@@ -4,6 +4,7 @@
 #include <dirent.h>
 
 #include <atomic>
+#include <ctime>
 #include <stdexcept>
 
 #include "net_client_fixture.h"
@@ -139,6 +140,21 @@ TEST_F(ClientTest, ReadsRetryAfter) {
     EXPECT_EQ(send(to, request("1.5")).retry_after, 1500ms);
     EXPECT_EQ(send(to, request("Sun, 06 Nov 1994 08:49:37 GMT")).retry_after, 0s);
     EXPECT_EQ(send(to, request("soon")).retry_after, std::nullopt);
+}
+
+TEST_F(ClientTest, TellsHowFarTheServersClockIsAhead) {
+    Server server(answering([](const ReceivedRequest& r) { return http_answer(200, "", r.body); }));
+    auto to = endpoint(server.url());
+    EXPECT_EQ(send(to, request("X: y\r\n")).clock_ahead, std::nullopt);
+    EXPECT_EQ(send(to, request("Date: yesterday\r\n")).clock_ahead, std::nullopt);
+    for (const auto& ahead : {-3600s, 3600s}) {
+        const std::time_t date = std::time(nullptr) + ahead.count();
+        char text[64];
+        std::strftime(text, sizeof text, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", std::gmtime(&date));
+        const auto told = send(to, request(text)).clock_ahead;
+        ASSERT_TRUE(told);
+        EXPECT_LE(abs(*told - ahead), 5s);
+    }
 }
 
 TEST_F(ClientTest, KeepsCookiesWithinASessionOnly) {

@@ -191,16 +191,41 @@ struct Decision {
 class Conflicting : public testing::TestWithParam<Decision> {};
 
 TEST_P(Conflicting, IsDecidedByThePolicyOfTheField) {
-    Link link{"home_phone"};
+    for (const Write write : {Write::changed, Write::all}) {
+        Link link{"home_phone"};
+        link.policies[0] = {.write = write, .conflict = GetParam().policy};
+        MergeContext context = both_ways;
+        context.crm_is_newer = GetParam().crm_is_newer;
+        const Merge merge = link.merge({"1"}, {"2"}, {"3"}, context);
+        ASSERT_EQ(merge.conflicts.size(), 1u);
+        EXPECT_EQ(merge.conflicts[0].crm_won, GetParam().crm_wins);
+        EXPECT_EQ(merge.to_target.size(), GetParam().crm_wins ? 1u : 0u);
+        EXPECT_EQ(merge.to_crm.size(), GetParam().crm_wins ? 0u : 1u);
+        EXPECT_EQ(merge.shadow, Values{GetParam().crm_wins ? "2" : "3"});
+    }
+}
+
+TEST_P(Conflicting, FieldsAreDecidedOneByOne) {
+    Link link{"home_phone", "mobile_phone"};
     link.policies[0].conflict = GetParam().policy;
+    link.policies[1].conflict = Conflict::target_wins;
+    MergeContext context = both_ways;
+    context.crm_is_newer = GetParam().crm_is_newer;
+    const Merge merge = link.merge({"1", "1"}, {"2", "2"}, {"3", "3"}, context);
+    EXPECT_EQ(merge.shadow, (Values{GetParam().crm_wins ? "2" : "3", "3"}));
+    EXPECT_EQ(written(merge.to_crm)["mobile_phone"], "3");
+    EXPECT_EQ(merge.to_target.size(), GetParam().crm_wins ? 1u : 0u);
+}
+
+TEST_P(Conflicting, IfEmptyLeavesNothingToDecide) {
+    Link link{"home_phone"};
+    link.policies[0] = {.write = Write::if_empty, .conflict = GetParam().policy};
     MergeContext context = both_ways;
     context.crm_is_newer = GetParam().crm_is_newer;
     const Merge merge = link.merge({"1"}, {"2"}, {"3"}, context);
-    ASSERT_EQ(merge.conflicts.size(), 1u);
-    EXPECT_EQ(merge.conflicts[0].crm_won, GetParam().crm_wins);
-    EXPECT_EQ(merge.to_target.size(), GetParam().crm_wins ? 1u : 0u);
-    EXPECT_EQ(merge.to_crm.size(), GetParam().crm_wins ? 0u : 1u);
-    EXPECT_EQ(merge.shadow, Values{GetParam().crm_wins ? "2" : "3"});
+    EXPECT_TRUE(merge.conflicts.empty());
+    EXPECT_TRUE(merge.to_target.empty());
+    EXPECT_EQ(written(merge.to_crm), (Written{{"home_phone", "3"}}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Policies, Conflicting,
@@ -213,8 +238,39 @@ TEST(Merge, InwardsOnlyNeverWritesTheTarget) {
     const Link link{"given_name", "home_phone"};
     const Merge merge = link.merge({"a", "1"}, {"b", "2"}, {"a", "3"}, inwards);
     EXPECT_TRUE(merge.to_target.empty());
-    EXPECT_EQ(written(merge.to_crm), (Written{{"home_phone", "3"}}));
+    EXPECT_EQ(written(merge.to_crm), (Written{{"given_name", "a"}, {"home_phone", "3"}}))
+        << "what the CRM has changed is as the target has it again";
     EXPECT_EQ(merge.shadow, (Values{"a", "3"}));
+}
+
+TEST(Merge, InwardsOnlyTheCrmKeepsWhatTheTargetNeverHad) {
+    const Link link{"home_phone"};
+    EXPECT_TRUE(link.merge({Value{}}, {"1"}, {Value{}}, inwards).to_crm.empty());
+    EXPECT_EQ(written(link.merge({"1"}, {"1"}, {Value{}}, inwards).to_crm),
+              (Written{{"home_phone", "(none)"}}));
+}
+
+TEST(Merge, AFieldOfItsOwnOnlyComesIn) {
+    Link link{"home_phone", "mobile_phone"};
+    link.policies[0].access = Access::inbound;
+    const Merge merge = link.merge({"1", "1"}, {"2", "2"}, {"1", "1"}, both_ways);
+    EXPECT_EQ(written(merge.to_crm), (Written{{"home_phone", "1"}}));
+    EXPECT_EQ(written(merge.to_target), (Written{{"mobile_phone", "2"}}));
+    EXPECT_TRUE(link.update({"2", "1"}, {"1", "1"}).empty());
+}
+
+TEST(Strays, IsWhatOnlyComesInAndTheCrmHasChanged) {
+    Link link{"home_phone", "mobile_phone"};
+    EXPECT_FALSE(strays(link.layout, link.policies, {"2", "2"}, {"1", "1"})) << "it goes out";
+    link.policies[0].access = Access::inbound;
+    EXPECT_TRUE(strays(link.layout, link.policies, {"2", "1"}, {"1", "1"}));
+    EXPECT_TRUE(strays(link.layout, link.policies, {Value{}, "1"}, {"1", "1"}));
+    EXPECT_FALSE(strays(link.layout, link.policies, {"1", "2"}, {"1", "1"}));
+    EXPECT_FALSE(strays(link.layout, link.policies, {"2", "1"}, {Value{}, "1"}))
+        << "the target has nothing";
+    link.policies[0].exact = false;
+    EXPECT_FALSE(strays(link.layout, link.policies, {"2", "1"}, {"1", "1"}))
+        << "an expression may have made it so";
 }
 
 TEST(Merge, WhatIsNotComparedIsNeverTakenFromTheTarget) {
@@ -253,6 +309,17 @@ TEST(Merge, IfEmptyNeverOverwritesAndRemembers) {
     EXPECT_TRUE(link.update({"1"}, filled.shadow).empty());
     EXPECT_EQ(written(link.merge({Value{}}, {"1"}, {Value{}}).to_target),
               (Written{{"home_phone", "1"}}));
+}
+
+TEST(Merge, UnlessChangedLeavesWhatTheUserHasChanged) {
+    Link link{"home_phone", "mobile_phone"};
+    link.policies[0].write = link.policies[1].write = Write::unless_changed;
+    EXPECT_EQ(written(link.update({"2", "2"}, {"1", "1"})),
+              (Written{{"home_phone", "2"}, {"mobile_phone", "2"}}));
+    const Merge merge = link.merge({"1", "1"}, {"2", "2"}, {"3", "1"});
+    EXPECT_EQ(written(merge.to_target), (Written{{"mobile_phone", "2"}}));
+    EXPECT_TRUE(merge.conflicts.empty());
+    EXPECT_EQ(merge.shadow, (Values{"1", "2"}));
 }
 
 // After a merge has been carried out, nothing is left to do.

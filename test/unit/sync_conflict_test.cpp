@@ -48,6 +48,10 @@ class Conflicts : public testing::Test {
         task.item = known.reference;
         task.fields = decision.fields;
         task.before = decision.before;
+        task.undo = undo;
+        if (undo) {
+            task.agreed = shadow;
+        }
         conversation.add(std::move(task));
         for (requests = 0; conversation.has_work() && requests < 10; ++requests) {
             conversation.answer(
@@ -69,6 +73,7 @@ class Conflicts : public testing::Test {
     Rules rules;
     Conversation conversation;
     int requests = 0;
+    bool undo = false;
 };
 
 TEST_F(Conflicts, WhatTheUserChangedInAnotherFieldStays) {
@@ -103,6 +108,17 @@ TEST_F(Conflicts, WhatOnlyFillsAGapLeavesWhatTheUserHasTyped) {
     EXPECT_EQ(now("company"), "Own");
     EXPECT_EQ(now("job_title"), "Chief");
     EXPECT_EQ(outcome.agreed, (record::Values{"Own", "Chief"}));
+}
+
+TEST_F(Conflicts, WhatIsUndoneLeavesTheShadowAndWhatTheUserHasTyped) {
+    undo = true;
+    rules.fields[0].write = rules.fields[1].write = record::Write::unless_changed;
+    const Outcome outcome = write({"Apex", "Chief"}, {"Acme", "Clerk"}, {"Own", "Chief"});
+    EXPECT_EQ(now("company"), "Own");
+    EXPECT_EQ(now("job_title"), "Clerk");
+    EXPECT_TRUE(outcome.undo);
+    EXPECT_EQ(outcome.agreed, (record::Values{"Apex", "Chief"})) << "the CRM keeps its values";
+    EXPECT_TRUE(outcome.conflicts.empty());
 }
 
 }  // namespace

@@ -64,6 +64,31 @@ TEST_F(Decide, WhatOnlyFillsGapsIsKnownToBeThereWhateverTheCrmHas) {
     EXPECT_EQ(decision.agreed, std::nullopt);
 }
 
+TEST_F(Decide, WhereNothingIsWrittenNothingIsCreatedOrChanged) {
+    rules.outbound = false;
+    rules.fields[0].access = rules.fields[1].access = record::Access::inbound;
+    EXPECT_EQ(decide(rules, wish, nullptr).verdict, Verdict::nothing);
+    EXPECT_EQ(verdict(), Verdict::nothing);
+    EXPECT_FALSE(decide(rules, wish, &item).strays);
+    values[1] = "Boss";
+    EXPECT_EQ(verdict(), Verdict::nothing);
+    EXPECT_TRUE(decide(rules, wish, &item).strays) << "it has to come in again";
+    item.absent = true;
+    EXPECT_EQ(verdict(), Verdict::nothing) << "what its user deleted is not created again";
+    item.absent = false;
+    item.stamped = false;
+    const Decision stamping = decide(rules, wish, &item);
+    EXPECT_EQ(stamping.verdict, Verdict::update);
+    EXPECT_TRUE(stamping.fields.empty()) << "the stamp alone";
+    item.shadow.reset();
+    item.stamped = true;
+    EXPECT_EQ(verdict(), Verdict::nothing);
+    EXPECT_TRUE(decide(rules, wish, &item).strays) << "what it holds is not known";
+    item.origin = Origin::mailbox;
+    wish.exists = false;
+    EXPECT_EQ(verdict(), Verdict::leave) << "deleted in the CRM";
+}
+
 TEST_F(Decide, RepairsAnItemOfUnknownContentAndRemovesWhatTheCrmLacks) {
     values[1] = std::nullopt;
     item.shadow.reset();

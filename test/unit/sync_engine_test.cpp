@@ -147,6 +147,23 @@ TEST_F(Engines, OnlyATargetThatDoesWellGetsRequestsAhead) {
     EXPECT_EQ(take_all().size(), 1u);
 }
 
+TEST_F(Engines, ASlowTargetGetsNoMoreAheadThanItHasConnections) {
+    engine.set_target("one", 4, 16);
+    mailboxes("one", 40, 500);
+    for (int round = 0; round < 5; ++round) {
+        answer_well(take_all());
+    }
+    auto all = take_all();
+    EXPECT_EQ(all.size(), 4u + 16u);
+    for (std::size_t next = 0; next < 60; ++next) {
+        now += 25ms;
+        answer_well({all.at(next)});
+        const auto more = take_all();
+        all.insert(all.end(), more.begin(), more.end());
+    }
+    EXPECT_EQ(engine.in_flight(), 4u + 4u);
+}
+
 TEST_F(Engines, WhatWasNotSentWaitsAgainAndNothingOfItIsLost) {
     engine.set_target("one", 1, 1);
     mailboxes("one", 3, 120);

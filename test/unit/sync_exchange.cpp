@@ -305,7 +305,7 @@ std::shared_ptr<const sync::Desired> desired(const std::string& prefix, const st
     wanted->all = record::Fields{{company(), value}};
     wanted->absent = {{given_name(), std::nullopt}};
     static const auto rules = std::make_shared<const sync::Rules>(
-        sync::Rules{record::Object::contact, {}, {company()}, {record::FieldPolicy{}}});
+        sync::Rules{record::Object::contact, {}, true, {company()}, {record::FieldPolicy{}}});
     wanted->rules = rules;
     return wanted;
 }

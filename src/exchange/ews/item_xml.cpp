@@ -298,8 +298,10 @@ void add_shape(pugi::xml_node operation, const record::Layout& layout) {
     set(add(more, "t:FieldURI"), "FieldURI", "item:LastModifiedTime");
     const Property* sensitivity = record::find_property("sensitivity", Object::contact);
     add_field_uri(more, *sensitivity);
+    const Property* categories = record::find_property("categories", Object::contact);
+    add_field_uri(more, *categories);
     for (const Property* property : layout) {
-        if (carried(*property) && property != sensitivity) {
+        if (carried(*property) && property != sensitivity && property != categories) {
             add_field_uri(more, *property);
         }
     }
@@ -326,9 +328,19 @@ std::string_view item_element(Object object) {
     return "Item";
 }
 
-std::string read_instant(pugi::xml_node item, const char* element) {
-    const auto at = record::read_time(text_of(child(item, element)));
+std::string read_created(pugi::xml_node item) {
+    const auto at = record::read_time(text_of(child(item, "DateTimeCreated")));
     return at ? record::timestamp_text(at->utc()) : std::string();
+}
+
+std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item) {
+    const auto at = record::read_time(text_of(child(item, "LastModifiedTime")));
+    return at ? std::optional(at->utc()) : std::nullopt;
+}
+
+std::vector<std::string> read_categories(pugi::xml_node item) {
+    const Value list = read_value(item, *record::find_property("categories", Object::contact));
+    return list ? record::read_text_list(*list) : std::vector<std::string>();
 }
 
 bool read_private(pugi::xml_node item) {

@@ -2,6 +2,8 @@
 // UpdateItem, and back again from an answer.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <pugixml.hpp>
 #include <string>
 
@@ -24,9 +26,13 @@ std::vector<record::Value> read_values(pugi::xml_node item, const record::Layout
 // The local name of the element that an item of this kind is.
 std::string_view item_element(record::Object object);
 
-// When the item was made or last changed, by the name of the element: a canonical timestamp; empty:
-// the server does not say.
-std::string read_instant(pugi::xml_node item, const char* element);
+// When the item was made, a canonical timestamp; empty: the server does not say.
+std::string read_created(pugi::xml_node item);
+
+// When the item was last changed, by the server's clock; nullopt: it does not say.
+std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item);
+
+std::vector<std::string> read_categories(pugi::xml_node item);
 
 // Whether its user keeps the item to himself.
 bool read_private(pugi::xml_node item);

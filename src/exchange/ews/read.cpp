@@ -2,6 +2,7 @@
 // order alone, so an answer with more or fewer of them than were asked for belongs to nothing, and
 // one that names another item of the same request is not believed either.
 #include <algorithm>
+#include <chrono>
 #include <pugixml.hpp>
 #include <vector>
 
@@ -135,8 +136,9 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
                 answer.item = std::move(*reference);
                 answer.values = read_values(item, get.layout);
                 answer.stamp = read_stamp_of(item);
-                answer.created = read_instant(item, "DateTimeCreated");
-                answer.modified = read_instant(item, "LastModifiedTime");
+                answer.created = read_created(item);
+                answer.modified = read_modified(item);
+                answer.categories = read_categories(item);
                 answer.is_private = read_private(item);
                 answer.is_other_kind = local_name(item) != item_element(get.object);
             } else {
@@ -254,6 +256,21 @@ bool looks_like_xml(const net::Response& response) {
     return head.starts_with("<") || response.content_type.find("xml") != std::string::npos;
 }
 
+// Who changed something last can only be told by one clock, and the two need not agree.
+void tell_by_our_clock(const net::Response& response, Answer& answer) {
+    constexpr std::chrono::seconds rounding{1};
+    constexpr std::chrono::days nonsense{366};
+    const std::chrono::seconds ahead = response.clock_ahead.value_or(std::chrono::seconds{0});
+    if (abs(ahead) <= rounding || abs(ahead) > nonsense) {
+        return;
+    }
+    for (ItemAnswer& item : answer.items) {
+        if (item.modified) {
+            *item.modified -= ahead;
+        }
+    }
+}
+
 Answer read_body(const Operation& operation, const net::Response& response,
                  pugi::xml_node soap_body) {
     const bool write = writes(operation);
@@ -304,7 +321,9 @@ Answer read(const Operation& operation, const net::Response& response) {
     if (!soap_body) {
         return failed(http_failure(response, write));
     }
-    return read_body(operation, response, soap_body);
+    Answer answer = read_body(operation, response, soap_body);
+    tell_by_our_clock(response, answer);
+    return answer;
 }
 
 }  // namespace crmsync::exchange::ews

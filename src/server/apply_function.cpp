@@ -1,0 +1,111 @@
+#include "server/apply_function.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "server/held_values.h"
+#include "server/jsonb_fields.h"
+
+namespace crmsync {
+
+namespace {
+
+struct Call {
+    std::string_view action;
+    std::optional<std::string> record;
+    std::string mailbox;
+    record::Values before;  // parallel to the layout; empty: there is no record yet
+    record::Values after;
+    pg::TextArray changed;
+};
+
+// As the CRM would say them.
+record::Values crm_values(const LinkConfiguration& link, const record::Values& values) {
+    record::Values result;
+    for (std::size_t place = 0; place < values.size(); ++place) {
+        result.push_back(crm_value(link, place, values[place]));
+    }
+    return result;
+}
+
+pg::Error wrong(const LinkConfiguration& link, int sqlstate, const std::string& what) {
+    return {.sqlstate = sqlstate, .message = "function " + link.apply + " returned " + what};
+}
+
+std::string call(const LinkConfiguration& link, const Call& what) {
+    const record::Values before = crm_values(link, what.before);
+    const record::Values after = crm_values(link, what.after);
+    pg::JsonbArray documents;
+    for (const record::Values* values : {&before, &after}) {
+        documents.documents.push_back(
+            values->empty()
+                ? std::nullopt
+                : std::optional(document_of(link.rules.layout, *values, Absent::left_out)));
+    }
+    const pg::Parameter record =
+        what.record ? pg::Parameter(std::string_view(*what.record)) : pg::Parameter();
+    const pg::Rows rows =
+        pg::query("SELECT " + link.apply +
+                      "($1::text, $2::text, $3::text, $4::text, ($5::jsonb[])[1], "
+                      "($5::jsonb[])[2], $6::text[])",
+                  {{std::string_view(link.name), what.action, record,
+                    std::string_view(what.mailbox), &documents, &what.changed}},
+                  {.owner = link.owner});
+    if (rows.empty() || rows.is_null(0, 0)) {
+        throw wrong(link, ERRCODE_E_R_I_E_NULL_VALUE_NOT_ALLOWED, "nothing, not the record's key");
+    }
+    return rows.string(0, 0);
+}
+
+}  // namespace
+
+void check_function(const LinkConfiguration& link) {
+    if (pg::query("SELECT crmsync.apply_function($1) IS NULL", std::string_view(link.apply))
+            .boolean(0, 0)) {
+        throw pg::Error{.sqlstate = ERRCODE_UNDEFINED_FUNCTION,
+                        .message = "the function " + link.apply + " does not exist any more"};
+    }
+}
+
+void apply_update(const LinkConfiguration& link, const RowChange& change) {
+    Call update{"update", change.record, change.mailbox, change.before, change.before, {}};
+    for (const record::Field& field : change.fields) {
+        update.after[record::place_of(link.rules.layout, field.property).value()] = field.value;
+        update.changed.emplace_back(field.property->name);
+    }
+    const std::string key = call(link, update);
+    if (key != change.record) {
+        throw wrong(link, ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION,
+                    "\"" + key + "\" for record " + change.record);
+    }
+}
+
+std::string apply_insert(const LinkConfiguration& link, const NewRow& row) {
+    Call insert{"insert", std::nullopt, row.mailbox, {}, row.values, {}};
+    for (std::size_t place = 0; place < row.values.size(); ++place) {
+        if (row.values[place]) {
+            insert.changed.emplace_back(link.rules.layout[place]->name);
+        }
+    }
+    std::string key = call(link, insert);
+    const pg::Rows there = pg::query_as(link.owner,
+                                        "SELECT t." + link.key + "::text FROM " + link.source +
+                                            " AS t WHERE t." + link.key + "::text = $1 LIMIT 1",
+                                        std::string_view(key));
+    if (there.empty()) {
+        throw wrong(link, ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION,
+                    "\"" + key + "\", which is no record of " + link.source);
+    }
+    return key;
+}
+
+bool took_too_long(const pg::Error& error) {
+    return error.sqlstate == ERRCODE_QUERY_CANCELED;
+}
+
+pg::Error not_called(const LinkConfiguration& link) {
+    return {.sqlstate = ERRCODE_LOCK_NOT_AVAILABLE,
+            .message = "function " + link.apply + " takes too long for another record"};
+}
+
+}  // namespace crmsync

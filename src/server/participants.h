@@ -1,0 +1,23 @@
+// Who takes part in a link, as its relation of mailboxes says.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "server/configuration.h"
+
+namespace crmsync {
+
+struct Participant {
+    std::string address;
+    bool enabled;
+    bool automatic;  // false: only while somebody has asked for it
+};
+
+// Whether mailboxes whose users have another address now get it at once.
+enum class Renames { noted, ignored };
+
+// Read as the link's owner in the current transaction. The link must have such a relation.
+std::vector<Participant> participants(const LinkConfiguration& link, Renames renames);
+
+}  // namespace crmsync

@@ -1,0 +1,45 @@
+#include "server/statistics.h"
+
+#include <string>
+#include <vector>
+
+#include "server/query.h"
+#include "server/transaction.h"
+
+namespace crmsync {
+
+namespace {
+
+// A table that has become so many times as large, and is larger than so many pages: below, all
+// ways of reading it are short.
+constexpr int growth = 4;
+constexpr int small_table = 8;
+
+// How to analyze those that are due. Not the values: nothing is looked up by them, and they are
+// long.
+const std::string outgrown =
+    "SELECT 'ANALYZE (SKIP_LOCKED) ' || c.oid::regclass || ' (' || (SELECT pg_catalog.string_agg("
+    "pg_catalog.quote_ident(a.attname), ', ') FROM pg_catalog.pg_attribute a "
+    "WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+    "AND a.atttypid <> 'jsonb'::regtype) || ')' FROM pg_catalog.pg_class c "
+    "WHERE c.relnamespace = 'crmsync'::regnamespace AND c.relname = ANY ("
+    "'{item,pending,failure,mailbox,arrival,listed,sighting}') "
+    "AND pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint "
+    "> $1 * greatest(c.relpages, $2)";
+
+}  // namespace
+
+void renew_statistics() {
+    pg::Transaction transaction("looking at statistics",
+                                pg::Transaction::Isolation::read_committed);
+    const pg::Rows rows = pg::query(outgrown, growth, small_table);
+    if (!rows.empty()) {
+        pg::query("SET LOCAL default_statistics_target = 10", {}, {.once = true});
+    }
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        pg::query(rows.text(row, 0), {}, {.once = true});
+    }
+    transaction.commit_lazily();
+}
+
+}  // namespace crmsync

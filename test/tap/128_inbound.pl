@@ -1,0 +1,161 @@
+# From Outlook to the CRM alone: the rows O15a to O15i of OroCRM's table, by name; and single fields that only
+# come in, of a link of direction both.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use CrmSync::StandIn;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+my $stage = CrmSync::EndToEnd->new('inbound');
+my $exchange = $stage->exchange;
+my ($one, $two, $three) = map { "user$_\@example.test" } 1 .. 3;
+
+sub user_makes { my ($mailbox, $first, $last, %set) = @_; return $exchange->act($mailbox, 'create', folder => 'contacts', set => { 'contacts:GivenName' => $first, 'contacts:Surname' => $last, %set }) }
+sub user_changes { my ($mailbox, $last, %set) = @_; return $exchange->act($mailbox, 'update', match => { 'contacts:Surname' => $last }, folder => 'contacts', set => \%set) }
+sub user_deletes { my ($mailbox, $last) = @_; return $exchange->act($mailbox, 'delete', match => { 'contacts:Surname' => $last }, folder => 'contacts') }
+sub people { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', first_name, last_name, phone), ', ' ORDER BY last_name, id), 'nobody') FROM crm.person") }
+sub comes_in { my ($expected, $name) = @_; local $Test::Builder::Level = $Test::Builder::Level + 1; return $stage->until_true(sub { people() eq $expected }, $name, 20) || diag(people()) }
+sub held { my ($mailbox) = @_; return join ', ', sort map { join ' ', grep { defined } @{ $_->{properties} }{qw(contacts:Surname contacts:GivenName contacts:PhoneNumber/BusinessPhone)} } $exchange->items($mailbox) }
+sub is_stamped { return $stage->until_true(sub { $stage->sql('SELECT bool_and(stamped) FROM crmsync.item') eq 't' }, 'the items bear our stamp', 20) }
+
+user_makes($one, 'Ann', 'Both', 'contacts:PhoneNumber/BusinessPhone' => '+1');
+user_makes($one, 'Cal', 'Theirs');
+user_makes($two, 'Dan', 'Theirs too');
+user_makes($three, 'No', 'Pilot');
+$stage->make_tables;
+$stage->sql(<<"SQL");
+SET ROLE crm_owner;
+CREATE SEQUENCE crm.person_key START 100;
+ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key'), ADD made_in text;
+CREATE TABLE crm.mailboxes (mailbox text PRIMARY KEY, enabled boolean);
+INSERT INTO crm.mailboxes VALUES ('$one', true), ('$two', true), ('$three', false);
+INSERT INTO crm.person (id, first_name, last_name, phone) VALUES (1, 'ann', 'Both', NULL), (2, 'Only', 'Ours', NULL);
+RESET ROLE;
+SET client_min_messages = error;
+SQL
+$stage->make_target;
+$stage->sql(<<'SQL');
+SET client_min_messages = error;
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', mailboxes => 'crm.mailboxes', direction => 'inbound',
+                           inbound_interval => '1 s', match_on => '{given_name,surname}');
+SELECT crmsync.map('people', 'first_name', 'given_name');
+SELECT crmsync.map('people', 'last_name', 'surname');
+SELECT crmsync.map('people', 'phone', 'business_phone');
+SELECT crmsync.map('people', 'made_in', '@mailbox');
+SELECT crmsync.enable_link('people');
+SQL
+
+# ---- O15a, b, c
+comes_in('Ann Both +1, Only Ours, Cal Theirs, Dan Theirs too', 'O15a, O15c: the CRM takes the values of what both have, and gets what only Outlook has');
+is($stage->sql("SELECT string_agg(made_in, ' ' ORDER BY last_name) FROM crm.person WHERE made_in IS NOT NULL"), "$one $two", 'of those who take part');
+is_stamped();
+is(held($one) . '; ' . held($two), 'Both Ann +1, Theirs Cal; Theirs too Dan', 'O15b: what only the CRM has is created nowhere');
+is($stage->sql('SELECT count(*) FROM crmsync.history WHERE action = \'create\''), '0', 'nor was anything');
+
+# ---- O15d, e, f
+$stage->change("UPDATE crm.person SET first_name = 'Anna' WHERE id = 1");
+is(held($one), 'Both Ann +1, Theirs Cal', 'O15d: what the CRM changes does not go out');
+user_changes($one, 'Both', 'contacts:PhoneNumber/BusinessPhone' => '+2');
+comes_in('Ann Both +2, Only Ours, Cal Theirs, Dan Theirs too', 'O15d, O15e: and is overwritten by Outlook\'s values, when one of them changes');
+$stage->sql("UPDATE crm.person SET first_name = 'Anna', phone = NULL WHERE id = 1");
+$stage->settles('the CRM changes it again');
+$stage->sql("SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link; SELECT crmsync.wake()");
+comes_in('Ann Both +2, Only Ours, Cal Theirs, Dan Theirs too', 'O15d: or when everything is compared');
+$exchange->post('server', paused => \1);
+user_changes($one, 'Both', 'contacts:GivenName' => 'Annie');
+$stage->sql("UPDATE crm.person SET first_name = 'Anna' WHERE id = 1");
+$exchange->post('server', paused => \0);
+comes_in('Annie Both +2, Only Ours, Cal Theirs, Dan Theirs too', 'O15f: of what both have changed Outlook\'s value stays');
+$stage->sql("UPDATE crm.person SET phone = '+9' WHERE last_name = 'Theirs'");
+user_changes($one, 'Theirs', 'contacts:GivenName' => 'Carl');
+comes_in('Annie Both +2, Only Ours, Carl Theirs +9, Dan Theirs too', 'where Outlook has nothing the CRM\'s value stays');
+
+# ---- O15g, h
+user_deletes($two, 'Theirs too');
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.items WHERE state = 'absent'") eq '1' }, 'a delete is noticed', 20);
+comes_in('Annie Both +2, Only Ours, Carl Theirs +9, Dan Theirs too', 'O15g: what Outlook deletes stays in the CRM');
+$stage->change("UPDATE crm.person SET first_name = 'Daniel' WHERE last_name = 'Theirs too'");
+is(held($two), '', 'and is not created again');
+$stage->sql("DELETE FROM crm.person WHERE last_name IN ('Theirs', 'Ours', 'Theirs too')");
+$stage->until_true(sub { held($one) eq 'Both Annie +2' }, 'O15h: what the CRM deletes is deleted in Outlook', 20);
+is($stage->sql('SELECT count(*) FROM crmsync.item'), '1', 'and known no more');
+user_makes($two, 'Eve', 'Kept');
+comes_in('Annie Both +2, Eve Kept', 'another comes in');
+is_stamped();
+$stage->sql("SELECT crmsync.alter_link('people', on_crm_delete => 'keep')");
+$stage->sql("DELETE FROM crm.person WHERE last_name = 'Kept'");
+$stage->until_true(sub { !grep { defined CrmSync::StandIn::key_of($_) } $exchange->items($two) }, 'on_crm_delete keep: only our stamp goes', 20);
+sleep 2.5;
+is(people() . '; ' . held($two), 'Annie Both +2; Kept Eve', 'and it does not come in again');
+$stage->sql("SELECT crmsync.alter_link('people', reset => '{on_crm_delete}')");
+
+# ---- O15i
+user_makes($one, 'annie', 'both');
+$stage->until_true(sub { $stage->failures =~ /AMBIGUOUS/ || $stage->sql('SELECT string_agg(code, $$ $$) FROM crmsync.failures') eq 'AMBIGUOUS' }, 'O15i: what several match is decided by nobody', 20);
+is($stage->sql("SELECT concat_ws(' ', mailbox, coalesce(record, 'no record'), action, reason) FROM crmsync.plan('people')"), "$one no record bring in AMBIGUOUS: record 1 matches, and has another item in the mailbox", 'plan shows what waits to come in');
+user_deletes($one, 'both');
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.failures') eq '0' }, 'until one of them is gone', 20);
+
+# ---- two mailboxes with different values come to rest
+user_makes($two, 'ANNIE', 'BOTH', 'contacts:PhoneNumber/BusinessPhone' => '+3');
+comes_in('ANNIE BOTH +3', 'a second mailbox has the same record');
+$stage->sql("SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link; SELECT crmsync.wake()");
+$stage->settles('a comparison');
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'after which nothing is left', 20);
+my $history = $stage->sql('SELECT count(*) FROM crmsync.history');
+sleep 3;
+is($stage->sql('SELECT count(*) FROM crmsync.history'), $history, 'and neither overwrites the other again and again');
+
+# ---- a crash, a lost state, a mailbox that begins to take part
+$stage->node->stop('immediate');
+$stage->node->start;
+$stage->sql("UPDATE crm.mailboxes SET enabled = true WHERE mailbox = '$three'");
+$exchange->post('mailbox', address => $one, invalidate_sync_states => \1);
+$stage->until_true(sub { people() =~ /No Pilot/ }, 'after a crash it goes on', 20);
+is($stage->sql('SELECT count(*) FROM crm.person'), '2', 'nothing is doubled');
+is($stage->sql("SELECT count(*) FROM crmsync.plan('people')"), '0', 'plan: nothing is to be done');
+$stage->sql("SELECT crmsync.resync('people', '$three')");
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.repair") eq '0' }, 'resync comes to an end', 20);
+is(people() =~ s/.*, //r, 'No Pilot', 'and changes nothing');
+my @written = grep { /<m:(?:CreateItem|UpdateItem)\b/ } $exchange->bodies;
+is(scalar(grep { /GivenName|Surname|PhoneNumber|FileAs/ } @written), 0, 'nothing but our stamp was ever written');
+
+# ---- fields that only come in, of a link of direction both
+$stage->sql(<<"SQL");
+SELECT crmsync.disable_link('people');
+SELECT crmsync.drop_link('people');
+SET client_min_messages = error;
+SET ROLE crm_owner;
+CREATE TABLE crm.customer (id integer PRIMARY KEY, name text, phone text, note text, shown text);
+CREATE VIEW crm.customer_audience AS SELECT id AS record, 'user4\@example.test' AS mailbox FROM crm.customer;
+RESET ROLE;
+SELECT crmsync.create_link('customers', 'exchange', 'contact', 'crm.customer', audience => 'crm.customer_audience', direction => 'both', inbound_interval => '1 s');
+SELECT crmsync.map('customers', 'name', 'surname');
+SELECT crmsync.map('customers', 'phone', 'business_phone', direction => 'inbound');
+SELECT crmsync.map('customers', 'note', 'job_title', direction => 'inbound', inbound => 'upper(\$1)');
+SELECT crmsync.map('customers', '(upper(r.name))', 'nickname');
+SELECT crmsync.enable_link('customers');
+INSERT INTO crm.customer VALUES (1, 'Acme', '+1', 'ours');
+SQL
+my $four = 'user4@example.test';
+sub customer { return $stage->sql("SELECT concat_ws(' ', name, phone, note) FROM crm.customer WHERE id = 1") }
+sub item { my $item = $exchange->records($four)->{1} // return 'none'; return join ' ', map { $item->{$_} // '-' } qw(contacts:Surname contacts:PhoneNumber/BusinessPhone contacts:JobTitle contacts:Nickname) }
+$stage->settles('a customer', 'customers');
+is(item(), 'Acme - - ACME', 'a field that only comes in does not go out with a new item');
+is($stage->sql("SELECT shadow FROM crmsync.item WHERE record = '1'"), '{"surname": "Acme", "nickname": "ACME"}', 'nor is it taken for agreed');
+is(customer(), 'Acme +1 ours', 'and what the CRM has stays while Outlook has nothing');
+user_changes($four, 'Acme', 'contacts:PhoneNumber/BusinessPhone' => '+2', 'contacts:JobTitle' => 'theirs', 'contacts:Nickname' => 'typed');
+$stage->until_true(sub { customer() eq 'Acme +2 THEIRS' }, 'it comes in; an expression only goes out', 20) or diag(customer());
+$stage->change("UPDATE crm.customer SET phone = '+3', note = 'ours', name = 'Acme Inc' WHERE id = 1", 'customers');
+is(item(), 'Acme Inc +2 theirs ACME INC', 'what the CRM makes of it stays there');
+$stage->sql("SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link; SELECT crmsync.wake()");
+$stage->until_true(sub { customer() eq 'Acme Inc +2 THEIRS' }, 'until Outlook\'s value comes in again', 20) or diag(customer());
+user_changes($four, 'Acme Inc', 'contacts:PhoneNumber/BusinessPhone' => undef);
+$stage->until_true(sub { customer() eq 'Acme Inc THEIRS' }, 'what its user removes is removed', 20) or diag(customer());
+
+$stage->done;
