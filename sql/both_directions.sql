@@ -16,7 +16,6 @@ SELECT crmsync.create_target('exchange', 'ews', 'https://exchange.invalid/EWS/Ex
 SELECT crmsync.pause_target('exchange');
 \set link '\'people\', \'exchange\', \'contact\', \'crm.person\', audience => \'crm.audience\', direction => \'both\''
 SELECT crmsync.create_link(:link, conflict => 'newest_wins');
-SELECT crmsync.create_link(:link, on_ambiguous => 'oldest');
 SELECT crmsync.create_link(:link, options => '{"inbound_private": "busy"}');
 SELECT crmsync.create_link(:link, options => '{"inbound_categories": ["CRM"]}');
 \set VERBOSITY terse

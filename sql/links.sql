@@ -73,15 +73,10 @@ SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audien
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', write_fields => 'some');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_crm_delete => 'ignore');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_target_delete => 'disable');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_target_delete => 'recreate');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_audience_loss => 'keep');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', on_ambiguous => 'oldest');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', match_on => '{email_1}');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', folder => 'a/b');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', outbound_interval => '1 hour');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', inbound_interval => '1 hour');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'salesforce');
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'orocrm');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'nexj', direction => 'inbound');
 SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', options => '{"base": "x"}');
 SELECT crmsync.create_link('users', 'directory', 'user', 'crm.person');

@@ -93,17 +93,25 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_mailboxes(oid) IS 'refuses a relation of mailboxes without usable columns';
 
-CREATE FUNCTION crmsync.check_interval(what text, value interval) RETURNS void
+CREATE FUNCTION crmsync.check_interval(what text, value interval, preset text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF value < interval '1 second' OR value > interval '7 days' THEN
+    IF preset = 'orocrm' AND (value < interval '1 second' OR value > interval '86399 seconds') THEN
+        RAISE EXCEPTION '% must be between 1 and 86399 seconds with the preset orocrm', what
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF value < interval '1 second' OR value > interval '7 days' THEN
         RAISE EXCEPTION '% must be between 1 second and 7 days', what
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_interval(text, interval) IS 'refuses intervals out of range';
+COMMENT ON FUNCTION crmsync.check_interval(text, interval, text) IS 'refuses intervals out of range';
+
+CREATE FUNCTION crmsync.reads_mailboxes(this crmsync.link) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN this.direction <> 'outbound' OR this.on_target_delete = 'recreate' OR this.match_on <> '{}';
+COMMENT ON FUNCTION crmsync.reads_mailboxes(crmsync.link) IS 'whether a link to Exchange asks its mailboxes what has changed in them: to bring it in, or only to know what is no longer there, and what their users have already';
 
 CREATE FUNCTION crmsync.function_name(function regproc) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -174,18 +182,20 @@ BEGIN
                       HINT = 'For example options => ''{"base": "ou=people,dc=example,dc=com"}''.';
         END IF;
     ELSE
-        stray := CASE WHEN this.inbound_interval IS NOT NULL AND this.direction = 'outbound' THEN 'inbound_interval'
+        stray := CASE WHEN this.inbound_interval IS NOT NULL AND NOT crmsync.reads_mailboxes(this) THEN 'inbound_interval'
                       WHEN this.daily_at IS NOT NULL THEN 'daily_at' END;
-        IF this.outbound_interval IS NOT NULL THEN
-            PERFORM crmsync.not_supported('outbound_interval', 'Changes go out at once.');
-        ELSIF this.direction = 'outbound' AND this.match_on <> '{}' THEN
-            PERFORM crmsync.not_supported('match_on for links of direction outbound', 'Mailboxes are read with direction both.');
-        ELSIF this.direction = 'inbound' AND this.conflict <> 'crm_wins' THEN
+        IF this.direction = 'inbound' AND this.conflict <> 'crm_wins' THEN
             RAISE EXCEPTION 'a link of direction inbound has no conflict to decide'
                 USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The CRM takes the mailbox''s values.';
         ELSIF this.direction = 'outbound' AND this.conflict <> 'crm_wins' THEN
             PERFORM crmsync.not_supported(format('conflict %s for links of direction outbound', this.conflict),
                                           'Mailboxes are read with direction both.');
+        ELSIF this.direction = 'outbound' AND this.on_target_delete = 'delete' THEN
+            RAISE EXCEPTION 'a link of direction outbound deletes nothing in the CRM'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'on_target_delete delete needs direction both.';
+        ELSIF this.apply IS NOT NULL AND this.on_target_delete = 'delete' THEN
+            PERFORM crmsync.not_supported('on_target_delete delete for links with apply');
         END IF;
         IF this.options ? 'inbound_categories' THEN
             PERFORM crmsync.check_categories(this.options -> 'inbound_categories');
@@ -256,13 +266,17 @@ BEGIN
     PERFORM crmsync.check_object(target_kind, this.object);
     PERFORM crmsync.check_preset(this.preset, this.object);
     SELECT jsonb_object_agg(p.policy, crmsync.policy_value(
-               p.kind, p.object, this.preset, p.policy, to_jsonb(this) ->> p.policy)) INTO policies
+               p.kind, p.object, this.preset, p.policy, to_jsonb(this) ->> p.policy,
+               coalesce(this.direction, crmsync.preset_value(this.preset, this.object, 'direction', NULL), 'outbound'))) INTO policies
     FROM crmsync.policy p WHERE p.kind = target_kind AND p.object = this.object;
     this := jsonb_populate_record(this, policies);
-    this.match_on := coalesce(this.match_on, '{}');
+    this.match_on := coalesce(this.match_on, crmsync.preset_value(this.preset, this.object, 'match_on', this.direction)::text[], '{}');
+    this.outbound_interval := coalesce(this.outbound_interval, crmsync.preset_value(this.preset, this.object, 'outbound_interval', this.direction)::interval);
+    this.inbound_interval := coalesce(this.inbound_interval, crmsync.preset_value(this.preset, this.object, 'inbound_interval', this.direction)::interval);
     PERFORM crmsync.check_options('link', target_kind, this.options);
     PERFORM crmsync.check_parameters(target_kind, this);
-    PERFORM crmsync.check_interval('inbound_interval', this.inbound_interval);
+    PERFORM crmsync.check_interval('inbound_interval', this.inbound_interval, this.preset);
+    PERFORM crmsync.check_interval('outbound_interval', this.outbound_interval, this.preset);
     IF this.options ? 'memberships' THEN
         PERFORM crmsync.membership_relation(this);
     END IF;
@@ -365,7 +379,7 @@ BEGIN
     this.on_target_delete := on_target_delete;
     this.on_audience_loss := on_audience_loss;
     this.on_ambiguous := on_ambiguous;
-    this.match_on := coalesce(match_on, '{}');
+    this.match_on := match_on;
     this.folder := folder;
     this.outbound_interval := outbound_interval;
     this.inbound_interval := inbound_interval;

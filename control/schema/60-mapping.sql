@@ -444,7 +444,7 @@ BEGIN
                           WHERE p.preset = this.preset AND p.object = this.object AND p.kind = 'mapping');
     END IF;
     FOR field IN
-        SELECT p.name, p.value AS property, columns ? p.name AS named,
+        SELECT p.name, p.value AS property, columns ? p.name AS named, p.fallback,
                CASE WHEN columns ? p.name THEN columns ->> p.name ELSE p.name END AS crm
         FROM crmsync.presets p
         WHERE p.preset = this.preset AND p.object = this.object AND p.kind = 'mapping'
@@ -455,7 +455,8 @@ BEGIN
         ELSIF NOT field.named AND crmsync.column_type(source, field.crm) IS NULL THEN
             missing := missing || field.name;
         ELSE
-            PERFORM crmsync.map(link, field.crm, field.property);
+            PERFORM crmsync.map(link, field.crm, field.property,
+                                fallback => CASE WHEN this.direction <> 'outbound' AND field.crm NOT LIKE '(%' THEN field.fallback END);
         END IF;
     END LOOP;
     IF missing <> '{}' THEN

@@ -143,6 +143,21 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_import(crmsync.link) IS 'refuses an import whose owner may not write, or whose columns or expressions cannot be used';
 
+CREATE FUNCTION crmsync.check_match_on(this crmsync.link) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stray text := (SELECT min(p) FROM unnest(this.match_on) p
+                   WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id));
+BEGIN
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION 'match_on names %, which is not mapped', stray
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It names properties, as crmsync.map maps them.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_match_on(crmsync.link) IS 'refuses a link to Exchange whose match_on is not mapped';
+
 -- Its function writes what it likes; what it is not told must not be asked for.
 CREATE FUNCTION crmsync.check_apply_inbound(this crmsync.link, owner regrole) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -175,12 +190,6 @@ DECLARE
     source regclass := to_regclass(this.source);
     wrong record;
 BEGIN
-    SELECT p INTO wrong FROM unnest(this.match_on) p
-    WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id) ORDER BY p LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'match_on names %, which is not mapped', wrong.p
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'It names properties, as crmsync.map maps them.';
-    END IF;
     SELECT m.property, m.crm INTO wrong FROM crmsync.mapping m
     WHERE m.link = this.id AND this.direction = 'inbound' AND (m.crm LIKE '(%' OR m.direction <> 'inbound') ORDER BY 1, 2 LIMIT 1;
     IF FOUND THEN
@@ -217,17 +226,23 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('GRANT SELECT (%I) ON TABLE %s TO %s;', this.options ->> 'modified_column', this.source, owner);
     END IF;
-    SELECT e.event INTO wrong FROM pg_class c, (VALUES (4, 'INSERT'), (16, 'UPDATE')) AS e (bit, event)
-    WHERE c.oid = source AND c.relkind = 'v'
+    IF this.on_target_delete = 'delete' AND NOT has_table_privilege(owner, source, 'DELETE') THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege DELETE on %', owner, this.name, this.source
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'on_target_delete is delete: what a user deletes is deleted in the CRM.',
+                  HINT = format('GRANT DELETE ON TABLE %s TO %s;', this.source, owner);
+    END IF;
+    SELECT e.event INTO wrong FROM pg_class c, (VALUES (4, 'INSERT', 8), (16, 'UPDATE', 4), (8, 'DELETE', 16)) AS e (bit, event, updatable)
+    WHERE c.oid = source AND c.relkind = 'v' AND (e.event <> 'DELETE' OR this.on_target_delete = 'delete')
       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0 AND t.tgtype & e.bit <> 0)
-      AND pg_relation_is_updatable(c.oid, true) & CASE e.event WHEN 'INSERT' THEN 8 ELSE 4 END = 0;
+      AND pg_relation_is_updatable(c.oid, true) & e.updatable = 0;
     IF FOUND THEN
         RAISE EXCEPTION 'view % cannot be written: it has no INSTEAD OF % trigger', this.source, wrong.event
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Create one, or give the link a function that writes: apply.';
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_inbound_link(crmsync.link) IS 'refuses a link that reads mailboxes whose owner may not write, or whose match_on or fallbacks are not mapped';
+COMMENT ON FUNCTION crmsync.check_inbound_link(crmsync.link) IS 'refuses a link that reads mailboxes whose owner may not write, or whose fallbacks are not mapped';
 
 CREATE FUNCTION crmsync.check_mapped(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -333,6 +348,7 @@ BEGIN
     ELSE
         PERFORM crmsync.warn_unseen(this, reads);
         PERFORM crmsync.warn_unindexed(this);
+        PERFORM crmsync.check_match_on(this);
         IF this.direction <> 'outbound' THEN
             PERFORM crmsync.check_inbound_link(this);
             RAISE NOTICE 'link "%" makes rows of % of what users have in their mailboxes, and of what they make', this.name, this.source

@@ -23,12 +23,15 @@ END;
 COMMENT ON FUNCTION crmsync.is_consumed(pg_snapshot) IS 'whether every marker visible in a snapshot has been taken from the change log';
 
 CREATE VIEW crmsync.to_delete AS
-SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since
+SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since, 'item' AS kind
 FROM crmsync.item i WHERE i.state = 'leaving'
 UNION ALL
-SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key, s.confirmed, s.since
+SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since, 'record'
+FROM crmsync.item i WHERE i.state = 'removed'
+UNION ALL
+SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key, s.confirmed, s.since, 'copy'
 FROM crmsync.sighting s JOIN crmsync.mailbox m ON m.id = s.mailbox WHERE s.kind = 'surplus';
-COMMENT ON VIEW crmsync.to_delete IS 'what is to be deleted in mailboxes, once the guard lets it: items, and copies of them; of imports those who are missing';
+COMMENT ON VIEW crmsync.to_delete IS 'what is to be deleted, once the guard lets it: items of mailboxes, and copies of them; records whose items their users have deleted; of imports those who are missing';
 COMMENT ON COLUMN crmsync.to_delete.link IS 'the link';
 COMMENT ON COLUMN crmsync.to_delete.mailbox IS 'the mailbox';
 COMMENT ON COLUMN crmsync.to_delete.record IS 'key of the record';
@@ -36,6 +39,22 @@ COMMENT ON COLUMN crmsync.to_delete.remote_id IS 'the item''s id at the target';
 COMMENT ON COLUMN crmsync.to_delete.change_key IS 'its version at the target';
 COMMENT ON COLUMN crmsync.to_delete.confirmed IS 'whether confirm_deletes has let it pass the guard';
 COMMENT ON COLUMN crmsync.to_delete.since IS 'since when it is to be deleted';
+COMMENT ON COLUMN crmsync.to_delete.kind IS 'item; copy of an item; record: in the CRM';
+
+CREATE VIEW crmsync.open_conflict AS
+SELECT c.id, c.link, c.mailbox
+FROM crmsync.conflict c
+WHERE c.winner IS NULL AND c.choice IS NULL
+  AND CASE c.kind WHEN 'field' THEN true
+                  WHEN 'ambiguous' THEN EXISTS (SELECT FROM crmsync.arrival a
+                                                WHERE a.mailbox = c.mailbox AND a.remote_id = c.item AND a.code = 'AMBIGUOUS')
+                  ELSE EXISTS (SELECT FROM crmsync.item i
+                               WHERE i.link = c.link AND i.record = c.record AND i.mailbox = c.mailbox AND i.remote_id = c.item
+                                 AND i.state = CASE c.kind WHEN 'unlinked' THEN 'unlinked' ELSE 'absent' END) END;
+COMMENT ON VIEW crmsync.open_conflict IS 'what somebody still has to decide';
+COMMENT ON COLUMN crmsync.open_conflict.id IS 'number of the conflict';
+COMMENT ON COLUMN crmsync.open_conflict.link IS 'the link';
+COMMENT ON COLUMN crmsync.open_conflict.mailbox IS 'the mailbox';
 
 -- Of the records that were pending at a time, those of a mailbox: the audience gives them to it, or it
 -- has a copy. Where the audience cannot be read it may be any of them.
@@ -264,8 +283,8 @@ BEGIN
     SELECT count(*) INTO failed
     FROM crmsync.failing f JOIN crmsync.mailbox m ON m.id = f.mailbox
     WHERE f.link = this.id AND m.address = coalesce(only_in, m.address);
-    conflicts := (SELECT count(*) FROM crmsync.conflict c JOIN crmsync.mailbox m ON m.id = c.mailbox
-                  WHERE c.link = this.id AND c.winner IS NULL AND m.address = coalesce(only_in, m.address));
+    conflicts := (SELECT count(*) FROM crmsync.open_conflict c JOIN crmsync.mailbox m ON m.id = c.mailbox
+                  WHERE c.link = this.id AND m.address = coalesce(only_in, m.address));
 END;
 $$;
 COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link at once; wait: until what the caller could see has been carried out, or so long; returns what is left; mailbox: starts one that is not automatic, waits for and counts only the records that belong there, whatever other mailboxes they are in';
@@ -400,7 +419,7 @@ BEGIN ATOMIC
     UPDATE crmsync.item i SET confirmed = true
     FROM meant r
     WHERE i.link = r.link AND i.mailbox = coalesce(r.mailbox, i.mailbox)
-      AND i.state = 'leaving' AND NOT i.confirmed AND i.since <= r.at;
+      AND i.state IN ('leaving', 'removed') AND NOT i.confirmed AND i.since <= r.at;
 
     -- Of an import, what waits is a number, and another one by now was not meant.
     UPDATE crmsync.held h SET confirmed = h.items
@@ -421,6 +440,7 @@ BEGIN
     PERFORM crmsync.carry_out_retries(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'retry' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_repairs(array_agg(r)) FROM unnest(requests) r WHERE r.action IN ('repair', 'replace', 'withdraw') HAVING count(*) > 0;
+    PERFORM crmsync.carry_out_resolutions(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'resolve' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_starts(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'start' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_undos(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'undo' HAVING count(*) > 0;
     PERFORM crmsync.compare_everything(r.link) FROM (SELECT DISTINCT r.link FROM unnest(requests) r WHERE r.action = 'compare') r;
@@ -467,7 +487,7 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator');
     present integer := (SELECT count(*) FROM crmsync.item i
-                        WHERE i.link = this.id AND i.record = forget.record AND i.state NOT IN ('gone', 'absent'));
+                        WHERE i.link = this.id AND i.record = forget.record AND i.state NOT IN ('gone', 'absent', 'removed'));
 BEGIN
     IF present > 0 AND NOT crmsync.is_import(this) THEN
         RAISE EXCEPTION 'record % of link "%" still is in % mailboxes', quote_literal(record), link, present

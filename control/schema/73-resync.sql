@@ -109,7 +109,10 @@ BEGIN
     )
     DELETE FROM crmsync.sighting s USING unknown u WHERE s.mailbox = this.mailbox AND s.remote_id = u.remote_id;
 
-    UPDATE crmsync.sighting s SET kind = CASE WHEN i.remote_id = s.remote_id THEN 'changed' ELSE 'copy' END
+    -- Of a mailbox that is read a copy is its user's new item, as soon as it has lost the stamp.
+    UPDATE crmsync.sighting s SET kind = CASE WHEN i.remote_id = s.remote_id THEN 'changed'
+                                              WHEN of_link.direction = 'both' AND this.mode <> 'withdraw' THEN 'stray'
+                                              ELSE 'copy' END
     FROM crmsync.item i
     WHERE s.mailbox = this.mailbox AND s.kind = 'listed'
       AND i.link = of_link.id AND i.record = s.record AND i.mailbox = s.mailbox;

@@ -99,6 +99,18 @@ BEGIN ATOMIC
     SELECT 'pending', false, format('it waits to be looked at since %s', min(p.since)::timestamptz(0)), NULL
     FROM crmsync.pending p WHERE p.link = this.id AND p.record = why_known.record HAVING count(*) > 0
     UNION ALL
+    SELECT 'matching', false, 'what its user has there already is not known yet', 'Nothing is created before the mailbox has been read (match_on).'
+    FROM crmsync.mailbox m
+    WHERE m.link = this.id AND m.address = why_known.mailbox AND m.met IS NULL AND this.match_on <> '{}'
+    UNION ALL
+    SELECT 'matching', false, 'an item that its user has there may be of it',
+           coalesce(format('See crmsync.conflicts, then SELECT crmsync.resolve(%s, ...);', c.id), 'It waits until all items of the mailbox are known.')
+    FROM crmsync.arrival a JOIN crmsync.mailbox m ON m.id = a.mailbox
+    LEFT JOIN (crmsync.conflict c JOIN crmsync.open_conflict o ON o.id = c.id)
+        ON c.mailbox = a.mailbox AND c.item = a.remote_id AND c.kind = 'ambiguous'
+    WHERE m.link = this.id AND m.address = why_known.mailbox AND why_known.record = ANY (a.records)
+      AND NOT EXISTS (SELECT FROM crmsync.item i WHERE i.link = this.id AND i.record = why_known.record AND i.mailbox = m.id AND i.state = 'linked')
+    UNION ALL
     SELECT 'failure', false, format('%s, %s attempts: %s', f.code, f.attempts, f.message),
            CASE WHEN f.next_attempt IS NULL
                 THEN format('It is parked; change the record, or SELECT crmsync.retry(%L, %L, %L);', this.name, record, mailbox)
@@ -110,10 +122,14 @@ BEGIN ATOMIC
            CASE i.state WHEN 'linked' THEN format('it is in the mailbox since %s', i.since::timestamptz(0))
                         WHEN 'leaving' THEN format('it is to be deleted since %s', i.since::timestamptz(0))
                         WHEN 'gone' THEN 'it was deleted in the mailbox'
+                        WHEN 'absent' THEN format('it was deleted in the mailbox, as was found %s', i.since::timestamptz(0))
+                        WHEN 'removed' THEN format('it was deleted in the mailbox, and the record is to be deleted since %s', i.since::timestamptz(0))
+                        WHEN 'unlinked' THEN format('it is left to its user since %s', i.since::timestamptz(0))
                         ELSE 'it is not in the mailbox' END,
-           CASE WHEN i.state = 'leaving' AND NOT i.confirmed AND s.held IS NOT NULL
+           CASE WHEN i.state IN ('leaving', 'removed') AND NOT i.confirmed AND s.held IS NOT NULL
                 THEN format('%s: SELECT crmsync.confirm_deletes(%L);', s.held, this.name)
-                WHEN i.state = 'gone' THEN 'It is not written again (on_target_delete).' END
+                WHEN i.state = 'gone' THEN 'It is not written again (on_target_delete).'
+                WHEN i.state = 'absent' AND this.on_target_delete <> 'recreate' THEN 'It is written again when the CRM changes it.' END
     FROM (SELECT) one
     LEFT JOIN crmsync.link_state s ON s.link = this.id
     LEFT JOIN (crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox AND m.address = why_known.mailbox)

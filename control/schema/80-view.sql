@@ -194,7 +194,7 @@ JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS ki
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
@@ -274,7 +274,7 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
        coalesce(b.records, 0)::bigint AS pending,
        b.oldest AS oldest_pending,
        (SELECT pg_catalog.count(*) FROM crmsync.failing f WHERE f.link = l.id) AS failed,
-       (SELECT pg_catalog.count(*) FROM crmsync.conflict c WHERE c.link = l.id AND c.winner IS NULL) AS conflicts,
+       (SELECT pg_catalog.count(*) FROM crmsync.open_conflict c WHERE c.link = l.id) AS conflicts,
        coalesce(greatest(pg_catalog.clock_timestamp() - b.oldest, '0'), '0'::interval) AS lag,
        s.last_success,
        coalesce(p.problem, CASE WHEN v.shows_values THEN coalesce(s.broken, s.last_error) END) AS last_error,
@@ -356,8 +356,8 @@ COMMENT ON COLUMN crmsync.items.record IS 'key of the record';
 COMMENT ON COLUMN crmsync.items.mailbox IS 'the mailbox that it is in; ldap: empty';
 COMMENT ON COLUMN crmsync.items.remote_id IS 'its id at the target';
 COMMENT ON COLUMN crmsync.items.origin IS 'crm: we created it; adopted: matched by key; mailbox: made on the other side';
-COMMENT ON COLUMN crmsync.items.state IS 'linked; leaving: to be deleted, or missing in the directory; gone: vanished on the other side';
-COMMENT ON COLUMN crmsync.items.confirmed IS 'leaving: confirm_deletes has let it pass the guard';
+COMMENT ON COLUMN crmsync.items.state IS 'linked; leaving: to be deleted, or missing in the directory; gone: vanished on the other side; absent: deleted by its user, and not made again yet; removed: likewise, and the record is to be deleted; unlinked: left to its user';
+COMMENT ON COLUMN crmsync.items.confirmed IS 'leaving, removed: confirm_deletes has let it pass the guard';
 COMMENT ON COLUMN crmsync.items.since IS 'when it came to this state';
 COMMENT ON COLUMN crmsync.items.values IS 'values as both sides last agreed on them; operators only';
 
@@ -388,22 +388,30 @@ CREATE VIEW crmsync.conflicts WITH (security_barrier) AS
 SELECT c.id, l.name AS link, m.address AS mailbox, c.record, c.kind, c.property,
        CASE WHEN v.shows_values THEN c.crm_value END AS crm_value,
        CASE WHEN v.shows_values THEN c.target_value END AS target_value,
-       c.winner, c.at
+       c.winner, c.at, c.records, c.choice, n.choices,
+       CASE WHEN v.shows_values THEN c.problem END AS problem
 FROM crmsync.conflict c
+JOIN crmsync.conflict_choice n ON n.id = c.id
+LEFT JOIN crmsync.open_conflict o ON o.id = c.id
 JOIN crmsync.link l ON l.id = c.link
 JOIN crmsync.visible_link v ON v.link = l.id
-JOIN crmsync.mailbox m ON m.id = c.mailbox;
-COMMENT ON VIEW crmsync.conflicts IS 'where both sides changed the same, with both values; forgotten with the history';
+JOIN crmsync.mailbox m ON m.id = c.mailbox
+WHERE c.kind = 'field' OR c.choice IS NOT NULL OR o.id IS NOT NULL;
+COMMENT ON VIEW crmsync.conflicts IS 'where both sides changed the same, with both values, and what else somebody has to decide; what is decided is forgotten with the history';
 COMMENT ON COLUMN crmsync.conflicts.id IS 'number of the conflict';
 COMMENT ON COLUMN crmsync.conflicts.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.conflicts.mailbox IS 'the mailbox';
-COMMENT ON COLUMN crmsync.conflicts.record IS 'key of the record';
-COMMENT ON COLUMN crmsync.conflicts.kind IS 'field: both sides changed the property';
+COMMENT ON COLUMN crmsync.conflicts.record IS 'key of the record; NULL: of an item that may be of several';
+COMMENT ON COLUMN crmsync.conflicts.kind IS 'field: both sides changed the property; ambiguous: an item may be of several records, or several items of one; unlinked: an item that a user had made was left to him; delete: a user has deleted the item of a record that others have, too';
 COMMENT ON COLUMN crmsync.conflicts.property IS 'the property';
 COMMENT ON COLUMN crmsync.conflicts.crm_value IS 'what the CRM has; operators only';
 COMMENT ON COLUMN crmsync.conflicts.target_value IS 'what the mailbox had; operators only';
-COMMENT ON COLUMN crmsync.conflicts.winner IS 'crm or target, as the policy says; NULL: somebody has to decide';
+COMMENT ON COLUMN crmsync.conflicts.winner IS 'crm or target, as the policy says or resolve has settled';
 COMMENT ON COLUMN crmsync.conflicts.at IS 'when it was found';
+COMMENT ON COLUMN crmsync.conflicts.records IS 'ambiguous: keys of the records that the item may be of';
+COMMENT ON COLUMN crmsync.conflicts.choice IS 'what somebody has chosen; NULL without a winner: nobody has yet';
+COMMENT ON COLUMN crmsync.conflicts.choices IS 'what crmsync.resolve takes; empty: there is nothing to decide';
+COMMENT ON COLUMN crmsync.conflicts.problem IS 'why what was chosen could not be done; operators only';
 
 CREATE VIEW crmsync.alerts WITH (security_barrier) AS
 SELECT a.kind, a.name, pg_catalog.concat_ws(': ', a.problem, CASE WHEN v.shows_values THEN a.message END) AS message,
@@ -444,7 +452,7 @@ FROM (
     WHERE l.enabled AND s.attempts > 2 AND s.broken IS NULL AND t.code IS NULL
     UNION ALL
     SELECT l.id, 'link', l.name, s.held, NULL,
-           coalesce(h.since, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving')),
+           coalesce(h.since, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state IN ('leaving', 'removed'))),
            CASE WHEN h.link IS NULL THEN pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L);', l.name)
                 WHEN h.waiting IS NULL THEN 'They are confirmed, and pass in the next complete import.'
                 ELSE pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L, expected => %s);', l.name, h.waiting) END

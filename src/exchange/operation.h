@@ -122,6 +122,7 @@ struct ItemAnswer {
     std::vector<std::string> categories{};               // GetItems
     bool is_private = false;                             // GetItems: its user shows it to nobody
     bool is_other_kind = false;  // GetItems: a distribution list among contacts, say
+    std::string created{};       // GetItems: when its user made it; empty: unknown
 };
 
 // One item that was created or changed in a folder, or is there no longer. The same item may be

@@ -27,6 +27,24 @@ struct Names {
     }
 };
 
+// What follows when arrivals, a WITH query with mailbox, remote_id and records, hold these records
+// back no longer: the records are looked at, and so are other items that may be of them.
+std::string then_look_again(const std::string& arrivals) {
+    return ", rivals AS (UPDATE crmsync.arrival a SET code = NULL, message = NULL, attempts = 0, "
+           "next_attempt = NULL FROM " +
+           arrivals +
+           " s WHERE a.mailbox = s.mailbox AND a.code = 'AMBIGUOUS' AND a.records && s.records "
+           "AND NOT EXISTS (SELECT FROM " +
+           arrivals +
+           " o WHERE o.mailbox = a.mailbox AND o.remote_id = a.remote_id)) "
+           "INSERT INTO crmsync.pending AS p (link, tier, record) "
+           "SELECT DISTINCT m.link, 0, r.record FROM " +
+           arrivals +
+           " s JOIN crmsync.mailbox m ON m.id = s.mailbox "
+           "CROSS JOIN unnest(s.records) AS r(record) "
+           "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1";
+}
+
 }  // namespace
 
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
@@ -62,10 +80,19 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<It
 }
 
 bool note_met_mailboxes(const LinkConfiguration& link) {
+    const std::string is_read =
+        "m.link = $1 AND m.met IS NULL AND m.sync_state IS NOT NULL AND m.listing IS NULL "
+        "AND NOT EXISTS (SELECT FROM crmsync.arrival o WHERE o.mailbox = m.id AND o.code IS NULL ";
+    const pg::Rows waiting = pg::query(
+        "UPDATE crmsync.arrival a SET next_attempt = NULL FROM crmsync.mailbox m "
+        "WHERE a.mailbox = m.id AND a.next_attempt = 'infinity' AND " +
+            is_read + "AND o.next_attempt IS DISTINCT FROM 'infinity') RETURNING 1",
+        link.id);
+    if (!waiting.empty()) {
+        return true;
+    }
     const pg::Rows met = pg::query(
-        "UPDATE crmsync.mailbox m SET met = pg_catalog.now() WHERE m.link = $1 AND m.met IS NULL "
-        "AND m.sync_state IS NOT NULL AND m.listing IS NULL AND NOT EXISTS "
-        "(SELECT FROM crmsync.arrival a WHERE a.mailbox = m.id AND a.code IS NULL) RETURNING 1",
+        "UPDATE crmsync.mailbox m SET met = pg_catalog.now() WHERE " + is_read + ") RETURNING 1",
         link.id);
     if (!met.empty() && link.rules.outbound) {
         pg::query("SELECT crmsync.request_comparison($1, 'audience')", link.id);
@@ -81,11 +108,8 @@ void settle_arrivals(const std::vector<ItemName>& items) {
     pg::query(
         "WITH settled AS (DELETE FROM crmsync.arrival a USING unnest($1::integer[], $2::text[]) "
         "AS u(mailbox, id) WHERE a.mailbox = u.mailbox AND a.remote_id = u.id "
-        "RETURNING a.mailbox, a.records) "
-        "INSERT INTO crmsync.pending AS p (link, tier, record) "
-        "SELECT DISTINCT m.link, 0, r.record FROM settled s JOIN crmsync.mailbox m "
-        "ON m.id = s.mailbox CROSS JOIN unnest(s.records) AS r(record) "
-        "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        "RETURNING a.mailbox, a.remote_id, a.records)" +
+            then_look_again("settled"),
         &names.mailboxes, &names.ids);
 }
 
@@ -103,7 +127,28 @@ void postpone_arrivals(const std::vector<ItemName>& items) {
         &names.mailboxes, &names.ids);
 }
 
-void write_arrival_failures(const std::vector<ArrivalFailure>& failures) {
+namespace {
+
+// Nothing follows of one that may be of the same records as before.
+void release_records(const std::vector<ArrivalFailure>& failures) {
+    for (const ArrivalFailure& failure : failures) {
+        if (!failure.unread) {
+            pg::query(
+                "WITH released AS MATERIALIZED (SELECT mailbox, remote_id, records "
+                "FROM crmsync.arrival WHERE mailbox = $1 AND remote_id = $2 "
+                "AND records IS NOT NULL AND NOT records <@ $3::text[]), "
+                "emptied AS (UPDATE crmsync.arrival a SET records = NULL, created = NULL "
+                "FROM released r WHERE a.mailbox = r.mailbox AND a.remote_id = r.remote_id)" +
+                    then_look_again("released"),
+                failure.item.first, std::string_view(failure.item.second), &failure.records);
+        }
+    }
+}
+
+}  // namespace
+
+void write_arrival_failures(const LinkConfiguration& link,
+                            const std::vector<ArrivalFailure>& failures) {
     if (failures.empty()) {
         return;
     }
@@ -115,6 +160,7 @@ void write_arrival_failures(const std::vector<ArrivalFailure>& failures) {
         codes.push_back(failure.code);
         messages.push_back(failure.message);
     }
+    release_records(failures);
     // An item of which nothing had been noted was met while writing to it.
     pg::query(
         "INSERT INTO crmsync.arrival AS a (mailbox, remote_id, attempts, code, message, "
@@ -130,10 +176,35 @@ void write_arrival_failures(const std::vector<ArrivalFailure>& failures) {
     for (const ArrivalFailure& failure : failures) {
         if (!failure.records.empty()) {
             pg::query(
-                "UPDATE crmsync.arrival SET records = $3 WHERE mailbox = $1 AND remote_id = $2",
-                failure.item.first, std::string_view(failure.item.second), &failure.records);
+                "WITH held AS (UPDATE crmsync.arrival SET records = $4, created = $5 "
+                "WHERE mailbox = $2 AND remote_id = $3) "
+                "INSERT INTO crmsync.conflict AS c (link, mailbox, kind, item, records) "
+                "VALUES ($1, $2, 'ambiguous', $3, $4) "
+                "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
+                "SET records = excluded.records, choice = NULL, at = CASE "
+                "WHEN c.choice IS NULL THEN c.at ELSE pg_catalog.now() END",
+                link.id, failure.item.first, std::string_view(failure.item.second),
+                &failure.records, std::string_view(failure.created));
         }
     }
+}
+
+void write_waiting(const std::vector<WaitingArrival>& waiting) {
+    for (const WaitingArrival& one : waiting) {
+        pg::query(
+            "UPDATE crmsync.arrival SET records = $3, created = $4, code = NULL, message = NULL, "
+            "next_attempt = 'infinity' WHERE mailbox = $1 AND remote_id = $2",
+            one.item.first, std::string_view(one.item.second), &one.records,
+            std::string_view(one.created));
+    }
+}
+
+void retry_ambiguous(const pg::IntegerArray& mailboxes, const pg::TextArray& records) {
+    pg::query(
+        "UPDATE crmsync.arrival a SET code = NULL, message = NULL, attempts = 0, "
+        "next_attempt = NULL FROM unnest($1::integer[], $2::text[]) AS u(mailbox, record) "
+        "WHERE a.mailbox = u.mailbox AND a.code = 'AMBIGUOUS' AND u.record = ANY (a.records)",
+        &mailboxes, &records);
 }
 
 }  // namespace crmsync

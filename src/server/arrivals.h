@@ -30,7 +30,8 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<It
                                 WorkInFlight& in_flight, bool& more);
 
 // Notes which mailboxes are known now: read to the end, with nothing left that has yet to come in.
-// What was held back in them becomes due for a comparison. Returns whether there are any.
+// Items that have waited for this are looked at first. Then what was held back there becomes due
+// for a comparison. Returns whether there are any.
 bool note_met_mailboxes(const LinkConfiguration& link);
 
 // These have been dealt with. Records that one of them may have been of are looked at again.
@@ -39,13 +40,29 @@ void settle_arrivals(const std::vector<ItemName>& items);
 // These have to wait for somebody: looked at again in a moment.
 void postpone_arrivals(const std::vector<ItemName>& items);
 
-// These could not come in: tried again with growing pauses, then parked.
+// These could not come in: tried again with growing pauses, then parked. Records that one of them
+// may have been of, and is not any more, are looked at again.
 struct ArrivalFailure {
     ItemName item;
     std::string code;
     std::string message;
-    pg::TextArray records{};  // that the item may be of
+    pg::TextArray records{};  // that the item may be of: then somebody has to decide
+    std::string created{};    // with records: when its user made it
+    bool unread = false;      // the server did not show it: what it may be of is as before
 };
-void write_arrival_failures(const std::vector<ArrivalFailure>& failures);
+void write_arrival_failures(const LinkConfiguration& link,
+                            const std::vector<ArrivalFailure>& failures);
+
+// These may be of records, and wait until all items of their mailbox are known.
+struct WaitingArrival {
+    ItemName item;
+    pg::TextArray records;
+    std::string created;  // when its user made it
+};
+void write_waiting(const std::vector<WaitingArrival>& waiting);
+
+// Items that could be of these records as well, which have no item in these mailboxes any more, are
+// looked at again.
+void retry_ambiguous(const pg::IntegerArray& mailboxes, const pg::TextArray& records);
 
 }  // namespace crmsync

@@ -21,6 +21,7 @@
 #include "server/query.h"
 #include "server/record_facts.h"
 #include "server/row_writer.h"
+#include "server/stamped_items.h"
 #include "server/transaction.h"
 #include "sync/stamp.h"
 
@@ -79,6 +80,7 @@ class Incoming {
     std::vector<ItemName> settled_;
     std::vector<ItemName> postponed_;
     std::vector<ArrivalFailure> failures_;
+    std::vector<WaitingArrival> waiting_;
     std::vector<Outcome> history_;
     Conflicts conflicts_;
 };
@@ -91,6 +93,7 @@ void Incoming::take(const std::vector<Outcome>& outcomes) {
             gone.push_back(&outcome);
         } else if (outcome.result == Result::failed) {
             fail(outcome, outcome.failure.code, outcome.failure.message);
+            failures_.back().unread = true;
         } else if ((outcome.result == Result::fetched || outcome.result == Result::overtaken) &&
                    outcome.rules == link_.kept_rules) {
             // What was read for another mapping says too little: it is fetched again.
@@ -105,9 +108,10 @@ void Incoming::take(const std::vector<Outcome>& outcomes) {
     write_conflicts();
     write_history(history_);
     note_came_in(history_);
-    settle_arrivals(settled_);
     postpone_arrivals(postponed_);
-    write_arrival_failures(failures_);
+    write_arrival_failures(link_, failures_);
+    write_waiting(waiting_);
+    settle_arrivals(settled_);  // after what may have failed because of them
     pg::query(
         "INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT $1, 0, u.record "
         "FROM unnest($2::text[]) AS u(record) ON CONFLICT (link, tier, record) "
@@ -136,7 +140,7 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
         // What was left to its user is met by a write only when the CRM wants it back.
         const bool wanted = rows.text(row, 2) == "linked" || (rows.text(row, 2) == "unlinked" &&
                                                               outcome->result == Result::overtaken);
-        if (!wanted) {
+        if (!wanted || !link_.inbound) {
             settled_.push_back(name_of(*outcome));
         } else {
             // A second item of the same record is looked at when this one has come in.
@@ -150,44 +154,18 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
 
 // An item that was away and has come back has another id, and its stamp says whose it is.
 void Incoming::find_moved(const std::vector<const Outcome*>& unknown) {
-    const std::string prefix = sync::make_stamp(configuration_.instance, link_.name, {});
-    std::map<std::pair<std::string, int>, const Outcome*> stamped;
-    pg::TextArray records;
-    pg::IntegerArray mailboxes;
-    pg::TextArray ids;
-    pg::TextArray change_keys;
-    for (const Outcome* outcome : unknown) {
-        if (outcome->held.stamp.empty()) {
-            continue;
+    StampedItems items =
+        take_stamped(link_, sync::make_stamp(configuration_.instance, link_.name, {}), unknown);
+    for (const auto& [record, outcome] : items.moved) {
+        if (link_.inbound) {
+            by_record_.emplace(record, outcome);
+        } else {
+            settled_.push_back(name_of(*outcome));
         }
-        settled_.push_back(name_of(*outcome));
-        auto key = sync::key_of_stamp(outcome->held.stamp, prefix);
-        if (!key || !stamped.try_emplace({*key, outcome->mailbox}, outcome).second) {
-            continue;
-        }
-        records.push_back(std::move(*key));
-        mailboxes.push_back(outcome->mailbox);
-        ids.push_back(outcome->item.id);
-        change_keys.push_back(outcome->held.item.change_key);
-    }
-    if (records.empty()) {
-        return;
-    }
-    const pg::Rows rows = pg::query(
-        "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key) "
-        "SELECT $5, u.record, u.mailbox, u.id, u.change_key "
-        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
-        "AS u(record, mailbox, id, change_key) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m "
-        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, state = 'linked', since = pg_catalog.now() "
-        "WHERE i.state IN ('absent', 'gone') RETURNING record, mailbox",
-        &records, &mailboxes, &ids, &change_keys, link_.id);
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        const std::string record = rows.string(row, 0);
-        by_record_.emplace(record, stamped.at({record, static_cast<int>(rows.integer(row, 1))}));
         pending_.push_back(record);  // the CRM may not want it there any more
     }
+    std::move(items.settled.begin(), items.settled.end(), std::back_inserter(settled_));
+    std::move(items.postponed.begin(), items.postponed.end(), std::back_inserter(postponed_));
 }
 
 void Incoming::take_new(const std::vector<const Outcome*>& unknown) {
@@ -202,6 +180,7 @@ void Incoming::take_new(const std::vector<const Outcome*>& unknown) {
     std::move(items.settled.begin(), items.settled.end(), std::back_inserter(settled_));
     std::move(items.postponed.begin(), items.postponed.end(), std::back_inserter(postponed_));
     std::move(items.failures.begin(), items.failures.end(), std::back_inserter(failures_));
+    std::move(items.waiting.begin(), items.waiting.end(), std::back_inserter(waiting_));
     std::move(items.records.begin(), items.records.end(), std::back_inserter(pending_));
     std::move(items.history.begin(), items.history.end(), std::back_inserter(history_));
 }
@@ -256,7 +235,9 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     if (!record.exists || copy == record.copies.end()) {
         return false;
     }
-    merge(outcome, key, record, copy->second.item.value_or(sync::KnownItem{}));
+    // What another item of it held, which is gone, is nothing to this one.
+    merge(outcome, key, record,
+          adopted_.contains(&outcome) ? sync::KnownItem{} : *copy->second.item);
     return true;
 }
 
@@ -274,7 +255,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     Merged merged{&outcome, key, {}, {}, {}, {}, adopted_.contains(&outcome)};
     merged.merge = record::merge({.object = link_.rules.object,
                                   .outbound = link_.rules.outbound,
-                                  .inbound = true,
+                                  .inbound = link_.inbound,
                                   .crm_is_newer = crm_is_newer(outcome, key)},
                                  layout, link_.rules.fields, shadow, sides.crm, sides.held);
     merged.shadow = merged.merge.shadow;
@@ -345,22 +326,33 @@ void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
         ids.push_back(outcome->item.id);
         settled_.push_back(name_of(*outcome));
     }
-    const bool never_again = link_.rules.policy.on_target_delete == sync::OnTargetDelete::unlink;
+    const sync::OnTargetDelete policy = link_.rules.policy.on_target_delete;
+    const std::string_view state = policy == sync::OnTargetDelete::unlink   ? "gone"
+                                   : policy == sync::OnTargetDelete::remove ? "removed"
+                                                                            : "absent";
     const pg::Rows absent = pg::query(
-        "UPDATE crmsync.item i SET state = $4, since = pg_catalog.now() "
+        "UPDATE crmsync.item i SET state = $4, confirmed = false, since = pg_catalog.now() "
         "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) WHERE i.link = $3 "
         "AND i.mailbox = u.mailbox AND i.remote_id = u.id "
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
         "AND i.state = 'linked' RETURNING i.record, i.mailbox",
-        &mailboxes, &ids, link_.id, std::string_view(never_again ? "gone" : "absent"));
+        &mailboxes, &ids, link_.id, state);
+    pg::IntegerArray absent_in;
+    pg::TextArray absent_records;
     for (std::uint64_t row = 0; row < absent.size(); ++row) {
         Outcome vanished{};
         vanished.mailbox = static_cast<int>(absent.integer(row, 1));
         vanished.result = Result::vanished;
         vanished.action = sync::Action::fetch;
         vanished.record = absent.string(row, 0);
+        if (policy == sync::OnTargetDelete::recreate) {
+            pending_.push_back(vanished.record);
+        }
         history_.push_back(std::move(vanished));
+        absent_in.push_back(static_cast<int>(absent.integer(row, 1)));
+        absent_records.push_back(absent.string(row, 0));
     }
+    retry_ambiguous(absent_in, absent_records);
     // What we meant to delete is deleted; what we had left to its user has nobody any more.
     pg::query(
         "DELETE FROM crmsync.item i USING unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
@@ -368,6 +360,10 @@ void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
         "AND i.state IN ('leaving', 'unlinked')",
         &mailboxes, &ids, link_.id);
+    pg::query(
+        "DELETE FROM crmsync.conflict c USING unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
+        "WHERE c.mailbox = u.mailbox AND c.item = u.id AND c.kind = 'ambiguous'",
+        &mailboxes, &ids);
 }
 
 void Incoming::write_conflicts() {
@@ -397,7 +393,10 @@ void Incoming::insert_adopted() {
         "INSERT INTO crmsync.item (link, record, mailbox, remote_id, origin, stamped) "
         "SELECT $1, u.record, u.mailbox, u.id, 'adopted', false "
         "FROM unnest($2::text[], $3::integer[], $4::text[]) AS u(record, mailbox, id) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m",
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m "
+        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+        "change_key = NULL, shadow = NULL, origin = 'adopted', stamped = false, "
+        "state = 'linked', confirmed = false, since = pg_catalog.now()",
         link_.id, &records, &mailboxes, &ids);
 }
 

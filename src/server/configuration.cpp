@@ -116,6 +116,8 @@ sync::Policy policy_of(const pg::Rows& rows, std::uint64_t row, int column) {
         policy.on_target_delete = sync::OnTargetDelete::recreate;
     } else if (rows.text(row, column + 1) == "unlink") {
         policy.on_target_delete = sync::OnTargetDelete::unlink;
+    } else if (rows.text(row, column + 1) == "delete") {
+        policy.on_target_delete = sync::OnTargetDelete::remove;
     }
     if (rows.text(row, column + 2) == "unlink") {
         policy.on_audience_loss = sync::OnAudienceLoss::unlink;
@@ -243,8 +245,7 @@ void read_children(LinkConfiguration& link) {
     }
 }
 
-// The columns that an inbound link writes, and what they get.
-void read_inbound(LinkConfiguration& link) {
+void read_source(LinkConfiguration& link) {
     link.fields_in.resize(link.rules.layout.size());
     const pg::Rows names = pg::query(
         "SELECT l.source, pg_catalog.quote_ident(l.key), coalesce(crmsync.key_type(l.id), ''), "
@@ -259,6 +260,26 @@ void read_inbound(LinkConfiguration& link) {
     link.key_type = names.string(0, 2);
     link.rows_can_be_locked = names.boolean(0, 3);
     link.apply = names.string(0, 4);
+}
+
+// How a link that reads mailboxes recognises what their users have already.
+void read_matching(LinkConfiguration& link) {
+    link.audience_in_query =
+        pg::query("SELECT coalesce(crmsync.audience_in_query($1), '')", link.id).string(0, 0);
+    const pg::Rows match_on =
+        pg::query("SELECT p FROM crmsync.link l, unnest(l.match_on) p WHERE l.id = $1", link.id);
+    for (std::uint64_t row = 0; row < match_on.size(); ++row) {
+        const auto place = place_of(link, match_on.text(row, 0));
+        if (!place) {
+            link.problem = "match_on names " + match_on.string(row, 0) + ", which is not mapped";
+            return;
+        }
+        link.match_on.push_back(*place);
+    }
+}
+
+// The columns that an inbound link writes, and what they get.
+void read_inbound(LinkConfiguration& link) {
     read_children(link);
     const pg::Rows columns = pg::query(
         "SELECT c.property, c.column_name, c.expression, coalesce(m.fallback, ''), c.child_number "
@@ -288,27 +309,15 @@ void read_inbound(LinkConfiguration& link) {
         }
     }
     const pg::Rows queries = pg::query(
-        "SELECT coalesce(crmsync.audience_in_query($1), ''), "
-        "coalesce(crmsync.modified_query($1), ''), "
+        "SELECT coalesce(crmsync.modified_query($1), ''), "
         "l.options ? 'modified_column', coalesce(crmsync.key_query($1), '') "
         "FROM crmsync.link l WHERE l.id = $1",
         link.id);
-    link.audience_in_query = queries.string(0, 0);
-    link.modified_query = queries.string(0, 1);
-    link.key_query = queries.string(0, 3);
-    if (queries.boolean(0, 2) && link.modified_query.empty()) {
+    link.modified_query = queries.string(0, 0);
+    link.key_query = queries.string(0, 2);
+    if (queries.boolean(0, 1) && link.modified_query.empty()) {
         link.problem = "the column that the option modified_column names does not exist any more";
         return;
-    }
-    const pg::Rows match_on =
-        pg::query("SELECT p FROM crmsync.link l, unnest(l.match_on) p WHERE l.id = $1", link.id);
-    for (std::uint64_t row = 0; row < match_on.size(); ++row) {
-        const auto place = place_of(link, match_on.text(row, 0));
-        if (!place) {
-            link.problem = "match_on names " + match_on.string(row, 0) + ", which is not mapped";
-            return;
-        }
-        link.match_on.push_back(*place);
     }
     const pg::Rows categories = pg::query(
         "SELECT k.key = 'only', c FROM crmsync.link l, "
@@ -392,7 +401,9 @@ Configuration read_configuration(const std::string& link_name) {
         "extract(epoch FROM l.inbound_interval)::bigint, "
         "coalesce((l.options->>'hard_delete')::boolean, false), l.direction <> 'outbound', "
         "coalesce(l.options->>'inbound_private', 'skip') <> 'skip', "
-        "l.enabled, l.retired, l.enabled OR l.name = $1, l.direction <> 'inbound' "
+        "l.enabled, l.retired, l.enabled OR l.name = $1, crmsync.reads_mailboxes(l), "
+        "l.on_ambiguous = 'oldest', extract(epoch FROM l.outbound_interval)::bigint, "
+        "l.direction <> 'inbound' "
         "FROM crmsync.link l WHERE l.name = $1 OR l.id IN (SELECT s.link FROM crmsync.served s) "
         "ORDER BY l.id",
         std::string_view(link_name));
@@ -405,7 +416,7 @@ Configuration read_configuration(const std::string& link_name) {
         link.owner = role_oid(links.string(row, 4));
         link.folder = links.string(row, 5);
         link.rules.policy = policy_of(links, row, 6);
-        link.rules.outbound = links.boolean(row, 19);
+        link.rules.outbound = links.boolean(row, 22);
         link.guard.max_deletes = number_or(links, row, 9, 500);
         link.guard.max_delete_percent = number_or(links, row, 10, 25);
         link.guard.min_deletes = number_or(links, row, 11, 20);
@@ -428,8 +439,17 @@ Configuration read_configuration(const std::string& link_name) {
             read_layout(link);
             read_queries(link);
             link.inbound = links.boolean(row, 14);
+            link.reads = links.boolean(row, 19);
+            link.takes_oldest = links.boolean(row, 20);
+            if (!links.is_null(row, 21)) {
+                link.outbound_interval = std::chrono::seconds(links.integer(row, 21));
+            }
+            link.brings_private = links.boolean(row, 15);
+            if (link.reads) {
+                read_source(link);
+                read_matching(link);
+            }
             if (link.inbound) {
-                link.brings_private = links.boolean(row, 15);
                 read_inbound(link);
             }
         }

@@ -78,7 +78,9 @@ struct LinkConfiguration {
     bool hard_delete = false;
     GuardLimits guard;
     std::optional<std::chrono::seconds> interval;  // LDAP: between runs; else: between readings
-    bool inbound = false;  // the mailboxes of an Exchange link are read, too
+    std::optional<std::chrono::seconds> outbound_interval;  // between looks at what has changed
+    bool reads = false;    // the mailboxes of an Exchange link are read, too
+    bool inbound = false;  // and what is in them comes into the CRM
     std::string source;    // quoted, as are all names here
     bool rows_can_be_locked = true;
     std::string apply;  // the function that writes what comes in; empty: we do
@@ -89,6 +91,7 @@ struct LinkConfiguration {
     std::vector<std::vector<std::size_t>> alike;  // of these, those that differ by position only
     std::vector<NewRowColumn> new_row_columns;
     std::vector<std::size_t> match_on;  // places of the properties by which new items are known
+    bool takes_oldest = false;          // of several that match
     std::string audience_in_query;      // the audience of mailboxes; of an inbound link
     sync::Categories categories;        // of the items that come in
     bool brings_private = false;        // items that their users show to nobody come in, too

@@ -156,6 +156,59 @@ GuardVerdict judge(const LinkConfiguration& link, const DeleteCounts& counts) {
     return verdict;
 }
 
+namespace {
+
+// Whom the guard lets through now.
+struct Passing {
+    pg::IntegerArray places;
+    pg::IntegerArray held;
+    bool whole_link = false;  // is held
+    bool none = true;
+};
+
+Passing ask_guard(const LinkConfiguration& link) {
+    DeleteCounts counts = count_by_mailbox(link.id);
+    Passing passing{.places = where_to_delete(link, counts), .held = {}};
+    const GuardVerdict verdict = judge(link, counts);
+    report_held(link.id, held_text(verdict, counts));
+    const bool any_confirmed =
+        std::any_of(counts.begin(), counts.end(), [](const auto& c) { return c.second.confirmed; });
+    passing.held.assign(verdict.mailboxes.begin(), verdict.mailboxes.end());
+    passing.whole_link = verdict.whole_link;
+    passing.none = counts.empty() || (verdict.whole_link && !any_confirmed);
+    return passing;
+}
+
+// Of the items $1, those of the mailboxes $2 and not held ($3, $4).
+const std::string passing_deletes =
+    "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
+    "FROM crmsync.to_delete i JOIN crmsync.mailbox m ON m.id = i.mailbox "
+    "WHERE i.link = $1 "
+    "AND i.mailbox = ANY ($2) AND (i.confirmed OR NOT ($3 OR i.mailbox = ANY ($4))) "
+    // Tier by tier: with both at once an index may be read from end to end for each item.
+    "AND NOT ($6 AND (EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "
+    "AND p.tier = 0 AND p.record = i.record) OR EXISTS (SELECT FROM crmsync.pending p "
+    "WHERE p.link = i.link AND p.tier = 1 AND p.record = i.record))) "
+    "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
+    "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
+    "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) ";
+
+std::vector<LeavingItem> read_passing(const LinkConfiguration& link, const Passing& passing,
+                                      const std::string& condition) {
+    const pg::Rows rows = pg::query(passing_deletes + condition + " LIMIT $5", link.id,
+                                    &passing.places, passing.whole_link, &passing.held,
+                                    static_cast<std::int32_t>(most_deletes_at_once), link.enabled);
+    std::vector<LeavingItem> items;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        items.push_back({rows.string(row, 0),
+                         static_cast<int>(rows.integer(row, 1)),
+                         {rows.string(row, 2), rows.string(row, 3)}});
+    }
+    return items;
+}
+
+}  // namespace
+
 std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
     // Only when a comparison is over is the number of deletes known.
     if (link.enabled &&
@@ -164,38 +217,26 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
              .empty()) {
         return {};
     }
-    DeleteCounts counts = count_by_mailbox(link.id);
-    const pg::IntegerArray places = where_to_delete(link, counts);
-    const GuardVerdict verdict = judge(link, counts);
-    report_held(link.id, held_text(verdict, counts));
-    const bool any_confirmed =
-        std::any_of(counts.begin(), counts.end(), [](const auto& c) { return c.second.confirmed; });
-    if (counts.empty() || (verdict.whole_link && !any_confirmed)) {
+    const Passing passing = ask_guard(link);
+    if (passing.none) {
         return {};
     }
-    const pg::IntegerArray held(verdict.mailboxes.begin(), verdict.mailboxes.end());
-    const pg::Rows rows = pg::query(
-        "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
-        "FROM crmsync.to_delete i JOIN crmsync.mailbox m ON m.id = i.mailbox "
-        "WHERE i.link = $1 "
-        "AND i.mailbox = ANY ($5) AND (i.confirmed OR NOT ($2 OR i.mailbox = ANY ($3))) "
-        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
-        // Tier by tier: with both at once an index may be read from end to end for each item.
-        "AND NOT ($6 AND (EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "
-        "AND p.tier = 0 AND p.record = i.record) OR EXISTS (SELECT FROM crmsync.pending p "
-        "WHERE p.link = i.link AND p.tier = 1 AND p.record = i.record))) "
-        "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
-        "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
-        "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $4",
-        link.id, verdict.whole_link, &held, static_cast<std::int32_t>(most_deletes_at_once),
-        &places, link.enabled);
-    std::vector<LeavingItem> items;
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        items.push_back({rows.string(row, 0),
-                         static_cast<int>(rows.integer(row, 1)),
-                         {rows.string(row, 2), rows.string(row, 3)}});
+    return read_passing(link, passing,
+                        "AND i.kind <> 'record' "
+                        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now())");
+}
+
+std::vector<LeavingItem> removable_records(const LinkConfiguration& link) {
+    const Passing passing = ask_guard(link);
+    if (passing.none) {
+        return {};
     }
-    return items;
+    // Only when all that has arrived has been looked at is their number known, and what was only
+    // moved back.
+    return read_passing(
+        link, passing,
+        "AND i.kind = 'record' AND m.listing IS NULL AND NOT EXISTS "
+        "(SELECT FROM crmsync.arrival a WHERE a.mailbox = m.id AND a.code IS NULL)");
 }
 
 }  // namespace crmsync

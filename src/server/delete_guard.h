@@ -14,6 +14,7 @@
 
 namespace crmsync {
 
+// An item that may be deleted, or one whose record may be.
 struct LeavingItem {
     std::string record;
     int mailbox;
@@ -49,6 +50,9 @@ GuardVerdict judge(const LinkConfiguration& link, const DeleteCounts& counts);
 // What may be deleted now, most_deletes_at_once at a time, in the current transaction. Keeps
 // link_state.held up to date: which deletes wait, for the view `status`.
 std::vector<LeavingItem> deletable_items(const LinkConfiguration& link);
+
+// Likewise, records whose items their users have deleted, and that may be deleted in the CRM now.
+std::vector<LeavingItem> removable_records(const LinkConfiguration& link);
 
 // True when this many deletes are more than the limits allow where there are `items` items; the
 // deletes of the last hour are in both numbers. The rule itself, in one place.

@@ -24,20 +24,24 @@ Changes changes_of(const sync::FolderPage& page) {
     return changes;
 }
 
-// An item that bears the change key that we know is as we wrote it. One that comes again is tried
-// again at once, whatever was in its way.
+// An item that bears the change key that we know is as we wrote it. What users change in mailboxes
+// that are only written is nobody's matter, save that it is gone, or may be of a record that has
+// none there. One that comes again is tried again at once, whatever was in its way.
 void note_arrivals(int mailbox, const Changes& changes) {
     pg::query(
         "INSERT INTO crmsync.arrival AS a (mailbox, remote_id) SELECT m.id, u.id "
         "FROM unnest($2::text[], $3::text[], $4::integer[]) AS u(id, change_key, gone) "
-        "JOIN crmsync.mailbox m ON m.id = $1 "
+        "JOIN crmsync.mailbox m ON m.id = $1 JOIN crmsync.link l ON l.id = m.link "
         "LEFT JOIN crmsync.item i ON i.mailbox = $1 AND i.remote_id = u.id "
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
         "WHERE CASE WHEN u.gone = 1 THEN i.state IN ('linked', 'leaving', 'unlinked') "
         "OR EXISTS (SELECT FROM crmsync.arrival o WHERE o.mailbox = $1 AND o.remote_id = u.id) "
+        "OR EXISTS (SELECT FROM crmsync.conflict c WHERE c.mailbox = $1 AND c.item = u.id "
+        "AND c.kind = 'ambiguous') "
+        "WHEN l.direction = 'outbound' THEN i.mailbox IS NULL AND l.match_on <> '{}' "
         "ELSE i.change_key IS DISTINCT FROM u.change_key END "
         "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
-        "attempts = 0, next_attempt = NULL",
+        "attempts = 0, next_attempt = NULL, created = NULL, copy = false",
         mailbox, &changes.ids, &changes.change_keys, &changes.gone);
 }
 

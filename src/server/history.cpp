@@ -34,6 +34,9 @@ const char* action_name(const Outcome& outcome) {
     if (outcome.result == Result::vanished) {
         return "vanished";
     }
+    if (outcome.result == Result::removed && outcome.action == Action::fetch) {
+        return "delete record";
+    }
     if (outcome.undo) {
         return outcome.action == Action::fetch ? "undo bring in" : "undo";
     }
@@ -171,7 +174,9 @@ void forget_old() {
     turn_history();
     pg::query(
         "DELETE FROM crmsync.conflict c USING crmsync.link l WHERE l.id = c.link "
-        "AND c.winner IS NOT NULL AND c.at < pg_catalog.now() "
+        "AND (c.winner IS NOT NULL OR c.choice IS NOT NULL AND c.kind <> 'ambiguous' OR c.kind <> "
+        "'field' AND NOT EXISTS (SELECT FROM crmsync.open_conflict o WHERE o.id = c.id)) AND c.at "
+        "< pg_catalog.now() "
         "- coalesce((l.options->>'history_keep')::interval, $1 * interval '1 second')",
         default_keep_seconds);
     forget_bounces();

@@ -1,10 +1,12 @@
 #include "server/item_match.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <utility>
 
+#include "server/arrivals.h"
 #include "server/comparable_text.h"
 #include "server/desired_record.h"
 #include "server/query.h"
@@ -35,16 +37,41 @@ class Matcher {
     void read_audience(const std::vector<ItemToMatch>& items);
     void find_records();
     void find_taken(const std::vector<ItemToMatch>& items);
+    void find_known(const std::vector<ItemToMatch>& items);
+    void find_rivals(const std::vector<ItemToMatch>& items, const std::vector<std::string>& keys);
+    bool is_free(const std::string& record, int mailbox) const {
+        return !taken_.contains({record, mailbox});
+    }
+    bool belongs(const std::string& record, const ItemToMatch& item) const {
+        return link_.audience_query.empty() || audience_.at(record).contains(item.address);
+    }
+    std::vector<std::string> records_of(const ItemToMatch& item, const std::string& key) const;
     ItemMatch match(const ItemToMatch& item, const std::string& key) const;
+    ItemMatch take_oldest(const ItemToMatch& item, const std::vector<std::string>& records) const;
 
     const Configuration& configuration_;
     const LinkConfiguration& link_;
     std::string comparable_;
-    std::map<std::string, int> wanted_;  // keys, with how many items of one mailbox have each
+    std::set<std::string> wanted_;                             // keys
     std::map<std::string, std::set<std::string>> audience_;    // record: addresses
     std::map<std::string, std::vector<std::string>> records_;  // key: records
     std::set<std::pair<std::string, int>> taken_;  // records that have an item in a mailbox
+    struct Known {
+        bool met = false;    // all items of its mailbox are known
+        std::string choice;  // what somebody has decided of it
+    };
+    std::map<ItemName, Known> known_;
+    using Age = std::pair<std::string, std::string>;               // when it was made, its id
+    std::map<std::pair<int, std::string>, std::set<Age>> rivals_;  // mailbox, record: items
 };
+
+// Numbers in their own order.
+bool is_lower(const std::string& a, const std::string& b) {
+    const auto is_number = [](const std::string& key) {
+        return key.find_first_not_of("0123456789") == std::string::npos;
+    };
+    return is_number(a) && is_number(b) && a.size() != b.size() ? a.size() < b.size() : a < b;
+}
 
 std::vector<std::string> Matcher::keys_of(const std::vector<const record::Values*>& all) const {
     pg::NullableTextArray values;
@@ -125,36 +152,127 @@ void Matcher::find_taken(const std::vector<ItemToMatch>& items) {
     pg::IntegerArray mailboxes;
     for (const ItemToMatch& item : items) {
         mailboxes.push_back(item.mailbox);
+        records.push_back(known_[{item.mailbox, item.id}].choice);
     }
-    const pg::Rows rows =
-        pg::query("SELECT i.record, i.mailbox FROM " + for_each_record("crmsync.item") +
-                      " WHERE i.mailbox = ANY ($3)",
-                  link_.id, &records, &mailboxes);
+    const pg::Rows rows = pg::query(
+        "SELECT i.record, i.mailbox FROM " + for_each_record("crmsync.item") +
+            " WHERE i.mailbox = ANY ($3) AND i.state NOT IN ('absent', 'gone', 'removed')",
+        link_.id, &records, &mailboxes);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         taken_.emplace(rows.string(row, 0), static_cast<int>(rows.integer(row, 1)));
     }
 }
 
-ItemMatch Matcher::match(const ItemToMatch& item, const std::string& key) const {
-    const auto found = records_.find(key);
-    if (key.empty() || found == records_.end()) {
-        return {};
+// An item that has waited is looked at when all others of its mailbox are known, too.
+void Matcher::find_known(const std::vector<ItemToMatch>& items) {
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    for (const ItemToMatch& item : items) {
+        mailboxes.push_back(item.mailbox);
+        ids.push_back(item.id);
     }
-    std::vector<std::string> records;
-    for (const std::string& record : found->second) {
-        if (link_.audience_query.empty() || audience_.at(record).contains(item.address)) {
+    const pg::Rows rows = pg::query(
+        "SELECT u.place, m.met IS NOT NULL OR a.created IS NOT NULL, coalesce(c.choice, '') "
+        "FROM unnest($1::integer[], $2::text[]) WITH ORDINALITY AS u(mailbox, id, place) "
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+        "LEFT JOIN crmsync.arrival a ON a.mailbox = u.mailbox AND a.remote_id = u.id "
+        "LEFT JOIN crmsync.conflict c ON c.mailbox = u.mailbox AND c.item = u.id "
+        "AND c.kind = 'ambiguous'",
+        &mailboxes, &ids);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const ItemToMatch& item = items[static_cast<std::size_t>(rows.integer(row, 0)) - 1];
+        known_[{item.mailbox, item.id}] = {rows.boolean(row, 1), rows.string(row, 2)};
+    }
+}
+
+// Other items that may be of the same records: those that are looked at now, and those that wait or
+// are parked.
+void Matcher::find_rivals(const std::vector<ItemToMatch>& items,
+                          const std::vector<std::string>& keys) {
+    pg::TextArray records;
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        mailboxes.push_back(items[i].mailbox);
+        ids.push_back(items[i].id);
+        for (const std::string& record : records_of(items[i], keys[i])) {
             records.push_back(record);
+            rivals_[{items[i].mailbox, record}].emplace(items[i].created, items[i].id);
         }
     }
-    if (records.empty()) {
+    const pg::Rows rows = pg::query(
+        "SELECT a.mailbox, r.record, coalesce(a.created, ''), a.remote_id "
+        "FROM crmsync.arrival a CROSS JOIN unnest(a.records) AS r(record) "
+        "WHERE a.mailbox = ANY ($1) AND a.records && $2::text[] AND NOT EXISTS (SELECT FROM "
+        "unnest($1::integer[], $3::text[]) AS u(mailbox, id) "
+        "WHERE u.mailbox = a.mailbox AND u.id = a.remote_id)",
+        &mailboxes, &records, &ids);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        rivals_[{static_cast<int>(rows.integer(row, 0)), rows.string(row, 1)}].emplace(
+            rows.string(row, 2), rows.string(row, 3));
+    }
+}
+
+// In the order of their keys.
+std::vector<std::string> Matcher::records_of(const ItemToMatch& item,
+                                             const std::string& key) const {
+    std::vector<std::string> records;
+    const auto found = records_.find(key);
+    if (!key.empty() && found != records_.end()) {
+        std::copy_if(
+            found->second.begin(), found->second.end(), std::back_inserter(records),
+            [&](const std::string& record) { return audience_.at(record).contains(item.address); });
+    }
+    std::sort(records.begin(), records.end(), is_lower);
+    return records;
+}
+
+// The oldest item is of the record with the lowest key, the next one of the next.
+ItemMatch Matcher::take_oldest(const ItemToMatch& item,
+                               const std::vector<std::string>& records) const {
+    std::vector<std::string> free;
+    std::copy_if(records.begin(), records.end(), std::back_inserter(free),
+                 [&](const std::string& record) { return is_free(record, item.mailbox); });
+    if (free.empty()) {
+        return {{},
+                "record " + records.front() + " matches, and has another item in the mailbox",
+                records};
+    }
+    const std::set<Age>& rivals = rivals_.at({item.mailbox, free.front()});
+    const auto place = static_cast<std::size_t>(
+        std::distance(rivals.begin(), rivals.find({item.created, item.id})));
+    if (place < free.size()) {
+        return {free[place], {}, {}};
+    }
+    return {{}, "record " + free.back() + " matches an older item of the mailbox, too", records};
+}
+
+ItemMatch Matcher::match(const ItemToMatch& item, const std::string& key) const {
+    const Known& known = known_.at({item.mailbox, item.id});
+    const auto chosen = audience_.find(known.choice);
+    if (known.choice == "leave") {
+        return {.record = {}, .problem = {}, .records = {}, .left = true};
+    }
+    if (known.choice != "new" && chosen != audience_.end() && belongs(known.choice, item) &&
+        is_free(known.choice, item.mailbox)) {
+        return {known.choice, {}, {}};
+    }
+    std::vector<std::string> records = records_of(item, key);
+    if (records.empty() || known.choice == "new") {
         return {};
+    }
+    if (!known.met) {
+        return {.record = {}, .problem = {}, .records = std::move(records), .waits = true};
+    }
+    if (link_.takes_oldest) {
+        return take_oldest(item, records);
     }
     std::string problem;
     if (records.size() > 1) {
         problem = "records " + records[0] + " and " + records[1] + " match the item";
-    } else if (taken_.contains({records.front(), item.mailbox})) {
+    } else if (!is_free(records.front(), item.mailbox)) {
         problem = "record " + records.front() + " matches, and has another item in the mailbox";
-    } else if (wanted_.at(key) > 1) {
+    } else if (rivals_.at({item.mailbox, records.front()}).size() > 1) {
         problem = "record " + records.front() + " matches several items of the mailbox";
     } else {
         return {std::move(records.front()), {}, {}};
@@ -169,18 +287,15 @@ std::vector<ItemMatch> Matcher::match(const std::vector<ItemToMatch>& items) {
         values.push_back(item.values);
     }
     const std::vector<std::string> keys = keys_of(values);
-    std::map<std::pair<std::string, int>, int> in_one_mailbox;
-    for (std::size_t i = 0; i < items.size(); ++i) {
-        if (!keys[i].empty()) {
-            int& most = wanted_[keys[i]];
-            most = std::max(most, ++in_one_mailbox[{keys[i], items[i].mailbox}]);
-        }
-    }
+    wanted_.insert(keys.begin(), keys.end());
+    wanted_.erase(std::string());
+    find_known(items);
+    read_audience(items);
     if (!wanted_.empty()) {
-        read_audience(items);
         find_records();
-        find_taken(items);
     }
+    find_taken(items);
+    find_rivals(items, keys);
     std::vector<ItemMatch> matches;
     for (std::size_t i = 0; i < items.size(); ++i) {
         matches.push_back(match(items[i], keys[i]));

@@ -1,6 +1,8 @@
 // Which record an item that a user made is of, when the CRM has it already: match_on names the
 // properties by which they know each other. A record of the mailbox's audience matches that has no
-// item there yet; where several might, or several items might be of one, nobody decides for them.
+// item there yet. Where several might, or several items might be of one, somebody has to decide, or
+// the oldest of both is taken (on_ambiguous). So an item that matches waits until all that its user
+// had before is known.
 #pragma once
 
 #include <string>
@@ -14,13 +16,17 @@ namespace crmsync {
 struct ItemToMatch {
     int mailbox;
     std::string address;           // of the mailbox
+    std::string id;                // of the item
+    std::string created;           // when its user made it
     const record::Values* values;  // parallel to the link's layout
 };
 
 struct ItemMatch {
     std::string record;     // empty: the CRM does not have it
     std::string problem;    // why it is not known which: then it is not to come in
-    pg::TextArray records;  // those that it may be of, when there is a problem
+    pg::TextArray records;  // those that it may be of, when there is a problem or it waits
+    bool waits = false;     // other items of the mailbox are not known yet
+    bool left = false;      // somebody wants it to stay its user's
 };
 
 // In the current transaction, in the order of the items. Nothing matches where the link has no

@@ -48,6 +48,8 @@ class Decider {
                                           const CopyFacts& copy, sync::Verdict verdict);
     void foresee_delete(const std::string& key, const RecordFacts& record,
                         const MailboxFacts& mailbox, const CopyFacts& copy);
+    void foresee_removal(const std::string& key, const RecordFacts& record,
+                         const MailboxFacts& mailbox, const CopyFacts& copy);
 
     const LinkConfiguration& link_;
     Outlook* outlook_;
@@ -108,11 +110,17 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     }
     if (decision.verdict == sync::Verdict::create && (!mailbox.met || copy.may_be_there) &&
         outlook_ == nullptr) {
+        decision_.work.unmet |= !mailbox.met;
         return false;  // its user may have it: it is looked at again when that is known
+    }
+    const bool removed =
+        decision.verdict == sync::Verdict::nothing && copy.item && copy.item->removed;
+    if (removed) {
+        foresee_removal(key, record, mailbox, copy);
     }
     const auto action = action_of(key, mailbox, copy, decision.verdict);
     if (!action) {
-        return decision.verdict == sync::Verdict::nothing && leaving;
+        return removed || (decision.verdict == sync::Verdict::nothing && leaving);
     }
     Work& work = decision_.work;
     const KnownFailure* failure = failure_in(record, mailbox);
@@ -208,6 +216,18 @@ void Decider::foresee_delete(const std::string& key, const RecordFacts& record,
                          : !copy.in_audience ? "the record has left the audience"
                                              : "it is made anew by resync";
     outlook_->leaving.push_back({key, mailbox.id, reason, copy.confirmed, std::move(waits_for)});
+}
+
+void Decider::foresee_removal(const std::string& key, const RecordFacts& record,
+                              const MailboxFacts& mailbox, const CopyFacts& copy) {
+    if (outlook_ == nullptr) {
+        return;
+    }
+    const KnownFailure* failure = failure_in(record, mailbox);
+    const bool waits = failure != nullptr && failure->holds_back;
+    outlook_->leaving.push_back({key, mailbox.id, "its user has deleted the item", copy.confirmed,
+                                 waits ? failure->code + ": " + failure->message : std::string(),
+                                 true});
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ struct Work {
     std::vector<Begun> begun;
     bool more = false;          // there is more pending than was read
     bool more_deletes = false;  // there are more deletes than were taken
+    bool unmet = false;         // something waits for a mailbox to be read
     std::size_t pairs = 0;
     std::int64_t unchanged = 0;  // records that needed nothing
 
@@ -51,8 +52,9 @@ struct Outlook {
         std::string reason;
         bool confirmed;         // the guard lets it pass
         std::string waits_for;  // what is in the way beside the guard; empty: nothing
+        bool in_crm = false;    // the record is to be deleted, not the item
     };
-    std::vector<Leaving> leaving;          // items that are to be deleted, now or since before
+    std::vector<Leaving> leaving;          // what is to be deleted, now or since before
     std::map<int, std::string> addresses;  // of the mailboxes that are named here
 };
 

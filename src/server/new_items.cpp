@@ -65,18 +65,25 @@ Candidates match(const Configuration& configuration, const LinkConfiguration& li
                  Candidates candidates, NewItems& items) {
     std::vector<ItemToMatch> to_match;
     for (std::size_t i = 0; i < candidates.rows.size(); ++i) {
-        to_match.push_back({candidates.outcomes[i]->mailbox, candidates.rows[i].mailbox,
-                            &candidates.rows[i].values});
+        const Outcome& outcome = *candidates.outcomes[i];
+        to_match.push_back({outcome.mailbox, candidates.rows[i].mailbox, outcome.item.id,
+                            outcome.held.created, &candidates.rows[i].values});
     }
     const std::vector<ItemMatch> matches = match_items(configuration, link, to_match);
     Candidates left;
     for (std::size_t i = 0; i < matches.size(); ++i) {
         const Outcome* outcome = candidates.outcomes[i];
-        if (!matches[i].problem.empty()) {
-            items.failures.push_back(
-                {name_of(*outcome), "AMBIGUOUS", matches[i].problem, matches[i].records});
+        if (matches[i].left) {
+            items.settled.push_back(name_of(*outcome));
+        } else if (matches[i].waits) {
+            items.waiting.push_back({name_of(*outcome), matches[i].records, outcome->held.created});
+        } else if (!matches[i].problem.empty()) {
+            items.failures.push_back({name_of(*outcome), "AMBIGUOUS", matches[i].problem,
+                                      matches[i].records, outcome->held.created});
         } else if (!matches[i].record.empty()) {
             items.adopted.emplace_back(matches[i].record, outcome);
+        } else if (!link.inbound) {
+            items.settled.push_back(name_of(*outcome));
         } else {
             left.outcomes.push_back(outcome);
             left.rows.push_back(std::move(candidates.rows[i]));

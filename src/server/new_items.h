@@ -17,6 +17,7 @@ struct NewItems {
     std::vector<ItemName> settled;  // those that came in, and those that are not to
     std::vector<ItemName> postponed;
     std::vector<ArrivalFailure> failures;
+    std::vector<WaitingArrival> waiting;
     pg::TextArray records;                                              // the keys of the new rows
     std::vector<std::pair<std::string, const sync::Outcome*>> adopted;  // records, and their items
     std::vector<sync::Outcome> history;  // what there is to be remembered

@@ -201,11 +201,18 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
         pairs.add(*outcome);
     }
     pg::query(
-        "UPDATE crmsync.item i SET state = 'unlinked', stamped = false, confirmed = false, "
-        "since = pg_catalog.now() FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
+        "WITH unlinked AS (UPDATE crmsync.item i SET state = 'unlinked', stamped = false, "
+        "confirmed = false, since = pg_catalog.now() "
+        "FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
         "crmsync.mailbox m, crmsync.link l WHERE m.id = u.mailbox AND l.id = m.link "
-        "AND l.direction <> 'outbound' AND i.link = m.link AND i.record = u.record "
-        "AND i.mailbox = u.mailbox",
+        "AND (l.direction <> 'outbound' OR i.origin <> 'crm') AND i.link = m.link "
+        "AND i.record = u.record AND i.mailbox = u.mailbox AND i.state <> 'unlinked' "
+        "RETURNING i.link, i.mailbox, i.record, i.remote_id, i.origin) "
+        "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "
+        "SELECT link, mailbox, record, 'unlinked', remote_id FROM unlinked "
+        "WHERE origin <> 'crm' AND remote_id IS NOT NULL "
+        "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
+        "SET record = excluded.record, choice = NULL, at = pg_catalog.now()",
         &pairs.records, &pairs.mailboxes);
     pg::query("DELETE FROM crmsync.item i USING " + of_pairs +
                   "WHERE i.link = u.link "
@@ -222,32 +229,6 @@ void mark_gone(const std::vector<const Outcome*>& vanished) {
                   of_pairs +
                   "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
               &pairs.records, &pairs.mailboxes);
-}
-
-void write_failures(const std::vector<const Outcome*>& failed) {
-    Pairs pairs;
-    pg::TextArray codes;
-    pg::TextArray messages;
-    for (const Outcome* outcome : failed) {
-        pairs.add(*outcome);
-        codes.push_back(outcome->result == Result::postponed ? "postponed" : outcome->failure.code);
-        messages.push_back(outcome->failure.message);
-    }
-    pg::query(
-        "INSERT INTO crmsync.failure AS f "
-        "(link, mailbox, record, code, message, next_attempt) "
-        "SELECT m.link, m.id, u.record, u.code, u.message, "
-        "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + (" +
-            std::string(retry_pauses) +
-            ")[1] END "
-            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
-            "AS u(record, mailbox, code, message) "
-            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
-            "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
-            "code = excluded.code, message = excluded.message, "
-            "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + (" +
-            std::string(retry_pauses) + ")[f.attempts + 1] END",
-        &pairs.records, &pairs.mailboxes, &codes, &messages);
 }
 
 void clear_failures(const std::vector<Outcome>& outcomes) {
@@ -408,6 +389,32 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
 }
 
 }  // namespace
+
+void write_failures(const std::vector<const Outcome*>& failed) {
+    Pairs pairs;
+    pg::TextArray codes;
+    pg::TextArray messages;
+    for (const Outcome* outcome : failed) {
+        pairs.add(*outcome);
+        codes.push_back(outcome->result == Result::postponed ? "postponed" : outcome->failure.code);
+        messages.push_back(outcome->failure.message);
+    }
+    pg::query(
+        "INSERT INTO crmsync.failure AS f "
+        "(link, mailbox, record, code, message, next_attempt) "
+        "SELECT m.link, m.id, u.record, u.code, u.message, "
+        "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + (" +
+            std::string(retry_pauses) +
+            ")[1] END "
+            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
+            "AS u(record, mailbox, code, message) "
+            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
+            "code = excluded.code, message = excluded.message, "
+            "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + (" +
+            std::string(retry_pauses) + ")[f.attempts + 1] END",
+        &pairs.records, &pairs.mailboxes, &codes, &messages);
+}
 
 void write_results(const Results& results) {
     pg::Transaction transaction("recording results", pg::Transaction::Isolation::read_committed);

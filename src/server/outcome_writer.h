@@ -23,6 +23,9 @@ struct Results {
     }
 };
 
+// Notes, in the current transaction, what could not be done.
+void write_failures(const std::vector<const sync::Outcome*>& failed);
+
 // Commits lazily: after a crash the stamps are listed again, an
 // update is repeated and a delete finds nothing, so what is lost is found out again.
 void write_results(const Results& results);

@@ -132,7 +132,8 @@ class Plan {
                                          ? "held by the guard: waits for crmsync.confirm_deletes"
                                      : item.waits_for.empty() ? std::string("goes out at once")
                                                               : "waits: " + item.waits_for;
-            add_row(item.mailbox, item.record, "delete", {}, {}, {}, item.reason + "; " + when);
+            add_row(item.mailbox, item.record, item.in_crm ? "delete record" : "delete", {}, {}, {},
+                    item.reason + "; " + when);
         }
     }
 

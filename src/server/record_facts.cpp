@@ -183,13 +183,15 @@ void FactReader::read_items() {
         item.leaving = rows.text(row, 6) == "leaving";
         item.renew = rows.boolean(row, 9);
         item.gone = rows.text(row, 6) == "gone";
-        item.absent = rows.text(row, 6) == "absent";
+        item.removed = rows.text(row, 6) == "removed";
+        item.absent = item.removed || rows.text(row, 6) == "absent";
         item.unlinked = rows.text(row, 6) == "unlinked";
         item.stamped = rows.boolean(row, 8);
         CopyFacts& copy = facts_.records.at(rows.string(row, 0)).copies[mailbox];
         copy.in_audience |= link_.audience_query.empty();  // where it is it belongs
         copy.item = std::move(item);
         copy.confirmed = rows.boolean(row, 7);
+        copy.item->confirmed = copy.confirmed;
     }
 }
 

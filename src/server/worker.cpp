@@ -64,7 +64,7 @@ void Worker::run() {
         if (poll) {
             next_poll = now + poll_interval;
         }
-        look |= std::exchange(again_, false) || now >= next_reading();
+        look |= std::exchange(again_, false) || now >= next_reading() || now >= held_until_;
         if (preload().enabled() && (look || poll)) {
             record_results();
             pass(poll);
@@ -85,7 +85,7 @@ void Worker::run() {
 
 std::optional<std::chrono::milliseconds> Worker::next_wait(Clock::time_point next_poll) const {
     const auto now = Clock::now();
-    auto until = std::max(now, std::min(next_poll, next_reading()));
+    auto until = std::max(now, std::min({next_poll, next_reading(), held_until_}));
     if (const auto engine = may_send() ? engine_.next_time() : std::nullopt) {
         until = std::min(until, std::max(*engine, now));
     }
@@ -283,7 +283,7 @@ void Worker::pass(bool everything) {
     identity_reported_ = false;
     start_runs(survey);
     for (const auto& [id, link] : configuration_.links) {
-        if (link.inbound && link.problem.empty()) {
+        if (link.reads && link.problem.empty()) {
             read_inbound(link);
         }
     }
@@ -354,12 +354,31 @@ void Worker::note_links(const Survey& survey) {
             runtime.more = runtime.more_deletes = false;
         }
     }
+    held_until_ = Clock::time_point::max();
     for (const int id : survey.busy_links) {
-        runtimes_[id].more = true;
+        runtimes_[id].more |= may_look(id, survey);
     }
     for (auto& [id, runtime] : runtimes_) {
         runtime.comparison_due = survey.due_comparisons.contains(id);
     }
+}
+
+// Where changes are looked for only now and then, unless somebody asks. What a comparison finds
+// does not wait.
+bool Worker::may_look(int id, const Survey& survey) {
+    const auto link = configuration_.links.find(id);
+    if (link == configuration_.links.end() || !link->second.outbound_interval ||
+        survey.due_comparisons.contains(id)) {
+        return true;
+    }
+    LinkRuntime& runtime = runtimes_[id];
+    const auto now = Clock::now();
+    if (now < runtime.next_sending && !everything_requested_ && !requested_.contains(id)) {
+        held_until_ = std::min(held_until_, runtime.next_sending);
+        return false;
+    }
+    runtime.next_sending = now + *link->second.outbound_interval;
+    return true;
 }
 
 void Worker::start_runs(const Survey& survey) {

@@ -49,12 +49,14 @@ class Worker {
         bool in_trouble = false;
         bool trouble_known = false;  // whether what another process noted of it is still true
         Clock::time_point triggers_checked{};
-        Clock::time_point next_reading{};  // inbound: of all mailboxes
-        Clock::time_point not_before{};    // inbound: after an error
-        std::set<int> being_started;       // inbound: mailboxes read out of turn
-        bool more_arrivals = false;        // inbound: there are more than were fetched
-        std::int64_t done = 0;             // records of the pass under way
-        std::int64_t total = 0;            // 0: no long pass is under way
+        Clock::time_point next_sending{};  // where changes wait for an interval
+        Clock::time_point last_reading{};  // of all mailboxes
+        Clock::time_point next_reading{};
+        std::set<int> being_started;     // inbound: mailboxes read out of turn
+        Clock::time_point not_before{};  // inbound: after an error
+        bool more_arrivals = false;      // inbound: there are more than were fetched
+        std::int64_t done = 0;           // records of the pass under way
+        std::int64_t total = 0;          // 0: no long pass is under way
     };
 
     void receive();
@@ -70,6 +72,7 @@ class Worker {
     void start_afresh();
     void note_targets(const Survey& survey);
     void note_links(const Survey& survey);
+    bool may_look(int link, const Survey& survey);
     void start_runs(const Survey& survey);
     bool start_run(RunSchedule& schedule, int link);
     void work();
@@ -124,8 +127,9 @@ class Worker {
     Results results_;  // that are not recorded yet
     Clock::time_point results_since_{};
     Clock::time_point next_statistics_{};
-    bool something_found_ = false;  // among the results
-    int last_link_ = 0;             // whose turn it was
+    Clock::time_point held_until_ = Clock::time_point::max();  // changes that wait for an interval
+    bool something_found_ = false;                             // among the results
+    int last_link_ = 0;                                        // whose turn it was
 };
 
 }  // namespace crmsync

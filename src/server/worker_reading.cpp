@@ -1,10 +1,12 @@
-// The part of Worker that reads the mailboxes of inbound links: it lists what has changed, fetches
-// what has arrived, and has it come in.
+// The part of Worker that reads the mailboxes of links: it lists what has changed, fetches what has
+// arrived, and has it come in.
 #include <algorithm>
 #include <utility>
 
 #include "server/bring_in.h"
 #include "server/mailbox_description.h"
+#include "server/field_resolution.h"
+#include "server/record_removal.h"
 #include "server/transaction.h"
 #include "server/worker.h"
 
@@ -22,8 +24,7 @@ Worker::Clock::time_point Worker::next_reading() const {
     auto earliest = Clock::time_point::max();
     for (const auto& [id, link] : configuration_.links) {
         const auto runtime = runtimes_.find(id);
-        if (link.inbound && link.problem.empty() && runtime != runtimes_.end() &&
-            wants_work(link)) {
+        if (link.reads && link.problem.empty() && runtime != runtimes_.end() && wants_work(link)) {
             earliest = std::min(earliest,
                                 std::max(runtime->second.next_reading, runtime->second.not_before));
         }
@@ -40,6 +41,10 @@ void Worker::read_inbound(const LinkConfiguration& link) {
     guard_link(link, [&] {
         read_mailboxes(link);
         fetch(link);
+        if (link.inbound) {
+            again_ |= resolve_fields(configuration_, link);
+            again_ |= remove_records(configuration_, link);
+        }
     });
 }
 
@@ -54,6 +59,7 @@ void Worker::read_mailboxes(const LinkConfiguration& link) {
         return;
     }
     if (all) {
+        runtime.last_reading = now;
         runtime.next_reading = now + link.interval.value_or(default_reading_interval);
     }
     auto mailboxes = mailboxes_to_read(configuration_, link, all ? Reading::all : Reading::started);
@@ -112,7 +118,7 @@ void Worker::take_in(std::vector<sync::Outcome> read) {
     }
     for (const auto& [id, outcomes] : by_link) {
         const auto link = configuration_.links.find(id);
-        if (link != configuration_.links.end() && link->second.inbound) {
+        if (link != configuration_.links.end() && link->second.reads) {
             guard_link(link->second,
                        [&, &read = outcomes] { bring_in(configuration_, link->second, read); });
         }

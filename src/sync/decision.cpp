@@ -16,6 +16,9 @@ Verdict farewell(const Rules& rules, const Wish& wish, const KnownItem& item) {
     if (item.unlinked) {
         return Verdict::nothing;
     }
+    if (item.leaving && item.confirmed) {
+        return Verdict::nothing;
+    }
     if (wish.exists) {
         const bool unlink =
             item.origin != Origin::crm || rules.policy.on_audience_loss == OnAudienceLoss::unlink;
@@ -93,11 +96,14 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
         return decision;
     }
     if (item->absent) {
+        const bool again =
+            rules.policy.on_target_delete == OnTargetDelete::recreate && !item->removed;
         const bool changed =
             item->shadow && !record::fields_to_update(rules.object, rules.layout, rules.fields,
                                                       *wish.values, *item->shadow)
                                  .empty();
-        decision.verdict = changed ? Verdict::create : Verdict::nothing;
+        decision.verdict =
+            rules.outbound && (again || changed) ? Verdict::create : Verdict::nothing;
         return decision;
     }
     if (!item->shadow && rules.outbound) {

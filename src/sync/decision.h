@@ -20,12 +20,14 @@ struct KnownItem {
     exchange::ItemReference reference;
     std::optional<record::Values> shadow;  // nullopt: what it holds is not known
     Origin origin = Origin::crm;
-    bool leaving = false;   // meant to be deleted
-    bool renew = false;     // and then to be made anew, so that it does not stay
-    bool gone = false;      // deleted on the other side, never to come again
-    bool absent = false;    // deleted there; comes again once the CRM has changed a field
-    bool unlinked = false;  // left to its user, and ours again when the CRM wants it there
-    bool stamped = true;    // false: its user made it, and our stamp has yet to be written
+    bool leaving = false;    // meant to be deleted
+    bool confirmed = false;  // and somebody has looked at it
+    bool renew = false;      // and then to be made anew, so that it does not stay
+    bool gone = false;       // deleted on the other side, never to come again
+    bool absent = false;     // deleted there; comes again once the CRM has changed a field
+    bool removed = false;    // and the record is to be removed from the CRM
+    bool unlinked = false;   // left to its user, and ours again when the CRM wants it there
+    bool stamped = true;     // false: its user made it, and our stamp has yet to be written
 };
 
 // What the CRM says about a record and a mailbox.

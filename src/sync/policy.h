@@ -8,9 +8,9 @@ namespace crmsync::sync {
 
 enum class OnCrmDelete { remove, keep };
 
-// Of an item that its user deleted, which is noticed when it is to be written the next time. Then
-// ignore and recreate are the same, so recreate is not offered before folders are read.
-enum class OnTargetDelete { ignore, recreate, unlink };
+// Of an item that its user deleted: it is made again when the CRM changes the record, or in any
+// case, or never, or the record is removed from the CRM, too.
+enum class OnTargetDelete { ignore, recreate, unlink, remove };
 
 enum class OnAudienceLoss { remove, unlink };
 

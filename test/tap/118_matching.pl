@@ -9,6 +9,7 @@ use utf8;
 use CrmSync::EndToEnd;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(sleep);
 
 my $stage = CrmSync::EndToEnd->new('matching');
 my $exchange = $stage->exchange;
@@ -82,6 +83,20 @@ is(scalar(grep { lc($_->{'contacts:Surname'}) eq 'trouble' } held($two)), 1, 'an
 # ---- in a mailbox that is known
 user_makes($one, 'contacts:GivenName' => 'only', 'contacts:Surname' => 'crm');
 $stage->until_true(sub { failing() =~ /AMBIGUOUS record 5 matches, and has another item in the mailbox/ }, 'a second item of somebody who is there already is parked', 20);
+$stage->sql("INSERT INTO crm.person (id, first_name, last_name) VALUES (7, 'Third', 'Twin'), (8, 'Third', 'Twin'); INSERT INTO crm.audience VALUES (7, '$two'), (8, '$two')");
+$stage->until_true(sub { scalar(grep { $_ eq '7' || $_ eq '8' } keys %{ $exchange->records($two) }) == 2 }, 'what nobody has goes out', 20);
+sleep 2.5;    # until it has been read: the server says nothing of what came and went in between
+$exchange->act($two, 'delete', match => { 'contacts:Surname' => 'Twin' }, folder => 'contacts') for 1, 2;
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.item WHERE record IN ('7', '8') AND state = 'absent'") eq '2' }, 'and its user deletes it', 20);
+user_makes($two, 'contacts:GivenName' => 'third', 'contacts:Surname' => 'twin');
+$stage->until_true(sub { failing() =~ /AMBIGUOUS records 7 and 8 match the item/ }, 'what may be either of two is parked', 20);
+$stage->sql("ALTER TABLE crm.person ADD CONSTRAINT polite CHECK (last_name <> 'Rude'); UPDATE crm.person SET phone = '+7' WHERE id IN (7, 8)");
+$stage->sync;
+is(scalar(grep { lc($_->{'contacts:Surname'} // '') eq 'twin' } held($two)), 1, 'and neither is made meanwhile');
+$exchange->act($two, 'update', match => { 'contacts:Surname' => 'twin' }, folder => 'contacts', set => { 'contacts:Surname' => 'Rude' });
+$stage->until_true(sub { failing() =~ /23514 .*polite/ && failing() !~ /records 7 and 8/ }, 'when it is refused for another reason', 20) or diag(failing());
+$stage->until_true(sub { scalar(grep { lc($_->{'contacts:Surname'} // '') eq 'twin' } held($two)) == 2 }, 'the two are no longer held back', 20);
+$exchange->act($two, 'delete', match => { 'contacts:Surname' => 'Rude' }, folder => 'contacts');
 user_makes($two, 'contacts:GivenName' => 'Quite', 'contacts:Surname' => 'New');
 $stage->until_true(sub { people() =~ /Quite New/ }, 'what nothing matches comes in', 20);
 $stage->sql("INSERT INTO crm.audience VALUES (5, '$two')");

@@ -105,6 +105,27 @@ my %step = (
 		$exchange->act($mailbox, 'delete', id => $item->{id});
 		$deleted{"$tag $mailbox"} = $loose{"$tag $mailbox"} = 1;
 	},
+	user_copies => sub {
+		my $mailbox = any(@mailboxes);
+		my $item = any($exchange->items($mailbox)) or return;
+		my $tag = $item->{properties}{'contacts:Nickname'} // return;
+		my $new = 'user' . ++$tags;
+		does("$mailbox copies $tag to $new");
+		my $copy = $exchange->act($mailbox, 'copy', id => $item->{id}, to => 'contacts')->{ids}[0];
+		sleep rand 3 if rand() < 0.3;
+		$exchange->act($mailbox, 'update', id => $copy, set => { 'contacts:Nickname' => $new, 'contacts:GivenName' => $new });
+		$written{$new}{$_}{$mailbox} = [ grep { defined } $item->{properties}{$_} ] for keys %column;
+		push @{ $written{$new}{'contacts:GivenName'}{$mailbox} }, $new;
+	},
+	user_moves_back => sub {
+		my $mailbox = any(@mailboxes);
+		my $item = any($exchange->items($mailbox)) or return;
+		my $tag = $item->{properties}{'contacts:Nickname'} // return;
+		does("$mailbox moves $tag away and back");
+		my $away = $exchange->act($mailbox, 'move', id => $item->{id}, to => 'deleteditems')->{ids}[0];
+		sleep rand 3 if rand() < 0.3;
+		$exchange->act($mailbox, 'move', id => $away, to => 'contacts');
+	},
 	state_lost => sub {
 		my $mailbox = any(@mailboxes);
 		does("the server forgets the reading of $mailbox");
@@ -123,7 +144,7 @@ my %step = (
 	},
 	nothing => sub { sleep rand 1.2 },
 );
-my @often = (('crm_changes') x 4, ('user_changes') x 5, 'crm_makes', ('user_makes') x 2, 'crm_deletes', ('audience') x 2, 'user_deletes', ('nothing') x 3, 'state_lost', 'server_stands_still');
+my @often = (('crm_changes') x 4, ('user_changes') x 5, 'crm_makes', ('user_makes') x 2, 'crm_deletes', ('audience') x 2, 'user_deletes', 'user_copies', 'user_moves_back', ('nothing') x 3, 'state_lost', 'server_stands_still');
 
 sub is_quiet { return $stage->sql("SELECT (SELECT count(*) FROM crmsync.pending) + (SELECT count(*) FROM crmsync.arrival) + (SELECT count(*) FROM crmsync.item WHERE NOT stamped AND state = 'linked' OR state = 'leaving')") eq '0' }
 

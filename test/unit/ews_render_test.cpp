@@ -285,7 +285,7 @@ TEST(Get, AsksForEveryPropertyOnItsOwn) {
     const Sent sent(GetItems{Object::contact, {"SUQ="}, layout_of(full_contact())});
     EXPECT_EQ(sent.at("//t:BaseShape"), "IdOnly");
     EXPECT_EQ(sent.at("//t:BodyType"), "Text");
-    EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 2);
+    EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 3);
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='item:Sensitivity']"), 1u);
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='contacts:PhysicalAddresses']"), 0u);
 }

@@ -119,6 +119,37 @@ TEST_F(Decide, DeletesWhatLeavesTheAudience) {
     EXPECT_EQ(decide(rules, wish, nullptr).verdict, Verdict::nothing);
 }
 
+TEST_F(Decide, WhatSomebodyHasConfirmedGoesWhoeverMadeIt) {
+    item.leaving = item.confirmed = true;
+    item.origin = Origin::mailbox;
+    wish.in_audience = false;
+    EXPECT_EQ(verdict(), Verdict::nothing) << "it is being deleted";
+    wish.in_audience = true;
+    EXPECT_EQ(verdict(), Verdict::stay) << "the CRM wants it there again";
+}
+
+TEST_F(Decide, MakesAnewWhatItsUserDeletedWhenTheCrmChangesItOrThePolicySaysSo) {
+    item.absent = true;
+    EXPECT_EQ(verdict(), Verdict::nothing);
+    rules.policy.on_target_delete = OnTargetDelete::recreate;
+    EXPECT_EQ(verdict(), Verdict::create);
+    rules.policy.on_target_delete = OnTargetDelete::ignore;
+    values[1] = "Boss";
+    EXPECT_EQ(verdict(), Verdict::create);
+    wish.in_audience = false;
+    EXPECT_EQ(verdict(), Verdict::forget);
+}
+
+TEST_F(Decide, AChangeInTheCrmKeepsTheRecordWhoseItemItsUserDeleted) {
+    rules.policy.on_target_delete = OnTargetDelete::remove;
+    item.absent = item.removed = true;
+    EXPECT_EQ(verdict(), Verdict::nothing) << "it waits for the guard";
+    values[0] = "Other";
+    EXPECT_EQ(verdict(), Verdict::create);
+    wish = {};
+    EXPECT_EQ(verdict(), Verdict::forget) << "the record is gone by now";
+}
+
 TEST_F(Decide, NeverDeletesWhatAUserMadeBecauseOfTheAudience) {
     wish.in_audience = false;
     for (const Origin origin : {Origin::adopted, Origin::mailbox}) {

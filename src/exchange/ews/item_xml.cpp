@@ -294,6 +294,7 @@ void add_shape(pugi::xml_node operation, const record::Layout& layout) {
     add_text(shape, "t:BodyType", "Text");
     pugi::xml_node more = add(shape, "t:AdditionalProperties");
     add_stamp_uri(more);
+    set(add(more, "t:FieldURI"), "FieldURI", "item:DateTimeCreated");
     set(add(more, "t:FieldURI"), "FieldURI", "item:LastModifiedTime");
     const Property* sensitivity = record::find_property("sensitivity", Object::contact);
     add_field_uri(more, *sensitivity);
@@ -325,6 +326,11 @@ std::string_view item_element(Object object) {
             return "Task";
     }
     return "Item";
+}
+
+std::string read_created(pugi::xml_node item) {
+    const auto at = record::read_time(text_of(child(item, "DateTimeCreated")));
+    return at ? record::timestamp_text(at->utc()) : std::string();
 }
 
 std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item) {

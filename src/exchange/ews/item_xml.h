@@ -26,6 +26,9 @@ std::vector<record::Value> read_values(pugi::xml_node item, const record::Layout
 // The local name of the element that an item of this kind is.
 std::string_view item_element(record::Object object);
 
+// When the item was made, a canonical timestamp; empty: the server does not say.
+std::string read_created(pugi::xml_node item);
+
 // When the item was last changed, by the server's clock; nullopt: it does not say.
 std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item);
 

@@ -136,6 +136,7 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
                 answer.item = std::move(*reference);
                 answer.values = read_values(item, get.layout);
                 answer.stamp = read_stamp_of(item);
+                answer.created = read_created(item);
                 answer.modified = read_modified(item);
                 answer.categories = read_categories(item);
                 answer.is_private = read_private(item);

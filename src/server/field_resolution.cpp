@@ -1,0 +1,115 @@
+#include "server/field_resolution.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/error_text.h"
+#include "server/history.h"
+#include "server/record_facts.h"
+#include "server/row_writer.h"
+#include "server/transaction.h"
+
+namespace crmsync {
+
+namespace {
+
+struct Choice {
+    std::int64_t conflict;
+    int mailbox;
+    std::string record;
+    std::string property;
+    std::string choice;
+    record::Value value;
+};
+
+std::vector<Choice> read_choices(const LinkConfiguration& link) {
+    const pg::Rows rows = pg::query(
+        "SELECT id, mailbox, record, property, choice, "
+        "CASE choice WHEN 'crm' THEN crm_value ELSE target_value END FROM crmsync.conflict "
+        "WHERE link = $1 AND kind = 'field' AND choice IS DISTINCT FROM winner "
+        "AND choice IS NOT NULL ORDER BY id",
+        link.id);
+    std::vector<Choice> choices;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        choices.push_back({rows.integer(row, 0), static_cast<int>(rows.integer(row, 1)),
+                           rows.string(row, 2), rows.string(row, 3), rows.string(row, 4),
+                           rows.is_null(row, 5) ? record::Value() : rows.string(row, 5)});
+    }
+    return choices;
+}
+
+void settle(const Choice& choice, const std::string& problem) {
+    if (problem.empty()) {
+        pg::query("UPDATE crmsync.conflict SET winner = choice WHERE id = $1", choice.conflict);
+    } else {
+        pg::query("UPDATE crmsync.conflict SET choice = NULL, problem = $2 WHERE id = $1",
+                  choice.conflict, std::string_view(problem));
+    }
+}
+
+// What the row holds now, parallel to the layout.
+record::Values values_now(const Configuration& configuration, const LinkConfiguration& link,
+                          const std::string& record) {
+    PendingRecords records;
+    records.try_emplace(record);
+    const Facts facts = read_facts(configuration, link, std::move(records), NewMailboxes::stored);
+    const RecordFacts& known = facts.records.at(record);
+    return known.exists && known.problem.empty() ? known.desired->values
+                                                 : record::Values(link.rules.layout.size());
+}
+
+void write(const Configuration& configuration, const LinkConfiguration& link, const Choice& choice,
+           std::vector<sync::Outcome>& history) {
+    const record::Property* property = record::find_property(choice.property, link.rules.object);
+    const auto place = record::place_of(link.rules.layout, property);
+    if (!place || link.fields_in[*place].column.empty()) {
+        settle(choice, "property \"" + choice.property + "\" does not come in any more");
+        return;
+    }
+    sync::Outcome done{};
+    done.mailbox = choice.mailbox;
+    done.result = sync::Result::fetched;
+    done.action = sync::Action::fetch;
+    done.record = choice.record;
+    done.fields = {{property, choice.value}};
+    RowChange change{};
+    change.record = choice.record;
+    change.fields = done.fields;
+    change.mailbox =
+        pg::query("SELECT address FROM crmsync.mailbox WHERE id = $1", choice.mailbox).string(0, 0);
+    change.before = values_now(configuration, link, choice.record);
+    done.before = {change.before[*place]};
+    const auto errors = write_rows(link, {change});
+    settle(choice, errors.empty() ? std::string() : error_text(errors.begin()->second));
+    if (errors.empty()) {
+        history.push_back(std::move(done));
+    }
+}
+
+}  // namespace
+
+bool resolve_fields(const Configuration& configuration, const LinkConfiguration& link) {
+    pg::Transaction transaction("resolving conflicts of link " + link.name,
+                                pg::Transaction::Isolation::read_committed);
+    const std::vector<Choice> choices = read_choices(link);
+    if (choices.empty()) {
+        return false;
+    }
+    bool done = false;
+    std::vector<sync::Outcome> history;
+    for (const Choice& choice : choices) {
+        pg::check_interrupts();
+        const pg::TextArray record{choice.record};
+        // Whose row somebody has at the moment is written when he is done.
+        if (!lock_rows(link, record).empty()) {
+            write(configuration, link, choice, history);
+            done = true;
+        }
+    }
+    write_history(history);
+    transaction.commit();
+    return done;
+}
+
+}  // namespace crmsync

@@ -1,0 +1,253 @@
+#include "server/record_removal.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/delete_guard.h"
+#include "server/error_text.h"
+#include "server/history.h"
+#include "server/outcome_writer.h"
+#include "server/record_facts.h"
+#include "server/row_remover.h"
+#include "server/row_writer.h"
+#include "server/transaction.h"
+
+namespace crmsync {
+
+namespace {
+
+using sync::Outcome;
+
+// The item of a record that its user has deleted.
+struct Pair {
+    std::string record;
+    int mailbox;
+};
+
+class Removal {
+  public:
+    Removal(const Configuration& configuration, const LinkConfiguration& link)
+        : configuration_(configuration), link_(link) {}
+
+    // Returns whether anything came of it.
+    bool remove(const std::vector<LeavingItem>& items);
+
+  private:
+    void read_choices(const pg::TextArray& records);
+
+    void judge(const Pair& pair, const RecordFacts& record);
+    void delete_records();
+    void write_removed();
+    void write_conflicts() const;
+    void look_again() const;
+
+    const Configuration& configuration_;
+    const LinkConfiguration& link_;
+    std::vector<std::pair<Pair, const RecordFacts*>> to_delete_;
+    std::vector<Pair> removed_;
+    std::vector<Pair> shared_;
+    std::vector<Outcome> history_;
+    std::vector<Outcome> failed_;
+    pg::TextArray pending_;
+    std::set<std::string> chosen_;  // to be deleted whoever has it
+};
+
+struct Columns {
+    pg::TextArray records;
+    pg::IntegerArray mailboxes;
+
+    explicit Columns(const std::vector<Pair>& pairs) {
+        for (const Pair& pair : pairs) {
+            records.push_back(pair.record);
+            mailboxes.push_back(pair.mailbox);
+        }
+    }
+};
+
+Outcome outcome_of(const Pair& pair, sync::Result result) {
+    Outcome outcome{};
+    outcome.mailbox = pair.mailbox;
+    outcome.result = result;
+    outcome.action = sync::Action::fetch;
+    outcome.record = pair.record;
+    return outcome;
+}
+
+Outcome failure_of(const Pair& pair, std::string code, std::string message) {
+    Outcome outcome = outcome_of(pair, sync::Result::failed);
+    outcome.failure.code = std::move(code);
+    outcome.failure.message = std::move(message);
+    return outcome;
+}
+
+void Removal::read_choices(const pg::TextArray& records) {
+    const pg::Rows rows = pg::query(
+        "SELECT record FROM crmsync.conflict WHERE link = $1 AND record = ANY ($2) "
+        "AND kind = 'delete' AND choice = 'delete'",
+        link_.id, &records);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        chosen_.insert(rows.string(row, 0));
+    }
+}
+
+bool Removal::remove(const std::vector<LeavingItem>& items) {
+    pg::TextArray records;
+    for (const LeavingItem& item : items) {
+        records.push_back(item.record);
+    }
+    read_choices(records);
+    PendingRecords locked;
+    for (std::string& record : lock_rows(link_, records)) {
+        locked.try_emplace(std::move(record));
+    }
+    const Facts facts = read_facts(configuration_, link_, std::move(locked), NewMailboxes::stored);
+    for (const LeavingItem& item : items) {
+        const auto record = facts.records.find(item.record);
+        if (record != facts.records.end()) {  // else it is gone, or somebody has it at the moment
+            judge({item.record, item.mailbox}, record->second);
+        }
+    }
+    delete_records();
+    write_removed();
+    write_conflicts();
+    write_history(history_);
+    look_again();
+    return !(removed_.empty() && shared_.empty() && pending_.empty() && failed_.empty());
+}
+
+void Removal::judge(const Pair& pair, const RecordFacts& record) {
+    const auto copy = std::find_if(
+        record.copies.begin(), record.copies.end(),
+        [&](const auto& one) { return one.first->id == pair.mailbox && one.second.item; });
+    const bool wanted = record.exists && copy != record.copies.end() && copy->second.in_audience;
+    if (!record.problem.empty()) {
+        failed_.push_back(failure_of(pair, record.code, record.problem));
+    } else if (!wanted ||
+               sync::decide(
+                   link_.rules,
+                   {.exists = true, .in_audience = true, .values = &record.desired->values},
+                   &*copy->second.item)
+                       .verdict != sync::Verdict::nothing) {
+        pending_.push_back(pair.record);  // it is decided as any other
+    } else if (!chosen_.contains(pair.record) &&
+               std::count_if(record.copies.begin(), record.copies.end(),
+                             [](const auto& one) { return one.second.in_audience; }) > 1) {
+        shared_.push_back(pair);
+    } else {
+        to_delete_.emplace_back(pair, &record);
+    }
+}
+
+void Removal::delete_records() {
+    pg::TextArray records;
+    for (const auto& [pair, record] : to_delete_) {
+        records.push_back(pair.record);
+    }
+    const auto errors = delete_rows(link_, records);
+    for (const auto& [pair, record] : to_delete_) {
+        const auto error = errors.find(pair.record);
+        if (error != errors.end()) {
+            failed_.push_back(failure_of(pair, error->second.code(), error_text(error->second)));
+            continue;
+        }
+        removed_.push_back(pair);
+        Outcome done = outcome_of(pair, sync::Result::removed);
+        const record::Values& values = record->desired->values;
+        for (std::size_t place = 0; place < values.size(); ++place) {
+            if (values[place]) {
+                done.fields.push_back({link_.rules.layout[place], std::nullopt});
+                done.before.push_back(values[place]);
+            }
+        }
+        history_.push_back(std::move(done));
+    }
+    std::vector<const Outcome*> failed;
+    for (const Outcome& outcome : failed_) {
+        failed.push_back(&outcome);
+        history_.push_back(outcome);
+    }
+    if (!failed.empty()) {
+        write_failures(failed);
+    }
+}
+
+// The guard counts what went by itself: somebody has looked at what was confirmed.
+void Removal::write_removed() {
+    const Columns pairs(removed_);
+    pg::query(
+        "WITH removed AS (DELETE FROM crmsync.item i "
+        "USING unnest($2::text[], $3::integer[]) AS u(record, mailbox) WHERE i.link = $1 "
+        "AND i.record = u.record AND i.mailbox = u.mailbox RETURNING i.mailbox, i.confirmed) "
+        "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
+        "SELECT $1, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
+        "pg_catalog.count(*) FROM removed WHERE NOT confirmed GROUP BY mailbox "
+        "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
+        link_.id, &pairs.records, &pairs.mailboxes);
+}
+
+// In that mailbox it stays away, whatever is decided.
+void Removal::write_conflicts() const {
+    const Columns pairs(shared_);
+    pg::query(
+        "WITH shared AS (UPDATE crmsync.item i SET state = 'absent', confirmed = false "
+        "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) WHERE i.link = $1 "
+        "AND i.record = u.record AND i.mailbox = u.mailbox "
+        "RETURNING i.record, i.mailbox, i.remote_id) "
+        "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "
+        "SELECT $1, s.mailbox, s.record, 'delete', s.remote_id FROM shared s "
+        "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
+        "SET record = excluded.record, choice = NULL, at = pg_catalog.now()",
+        link_.id, &pairs.records, &pairs.mailboxes);
+}
+
+// What was deleted concerns other mailboxes, too, if only what was left there.
+void Removal::look_again() const {
+    pg::TextArray records = pending_;
+    for (const std::vector<Pair>* pairs : {&removed_, &shared_}) {
+        for (const Pair& pair : *pairs) {
+            records.push_back(pair.record);
+        }
+    }
+    pg::query(
+        "INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT $1, 0, u.record "
+        "FROM unnest($2::text[]) AS u(record) ON CONFLICT (link, tier, record) "
+        "DO UPDATE SET version = p.version + 1",
+        link_.id, &records);
+}
+
+// Under another policy what was to be deleted stays.
+bool keeps_records(const LinkConfiguration& link) {
+    if (link.rules.policy.on_target_delete == sync::OnTargetDelete::remove) {
+        return false;
+    }
+    pg::query(
+        "WITH kept AS (UPDATE crmsync.item SET state = 'absent', confirmed = false "
+        "WHERE link = $1 AND state = 'removed' RETURNING record) "
+        "INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT $1, 1, record "
+        "FROM kept ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        link.id);
+    return true;
+}
+
+}  // namespace
+
+bool remove_records(const Configuration& configuration, const LinkConfiguration& link) {
+    pg::Transaction transaction("deleting records for link " + link.name,
+                                pg::Transaction::Isolation::read_committed);
+    if (pg::query("SELECT FROM crmsync.item WHERE link = $1 AND state = 'removed' LIMIT 1", link.id)
+            .empty()) {
+        return false;
+    }
+    const bool keeps = keeps_records(link);
+    const std::vector<LeavingItem> items =
+        keeps ? std::vector<LeavingItem>() : removable_records(link);
+    const bool done = !items.empty() && Removal(configuration, link).remove(items);
+    transaction.commit();
+    return keeps || done;
+}
+
+}  // namespace crmsync

@@ -1,0 +1,27 @@
+// Items that bear the stamp of a record and an id that nobody knows. One whose record has no item
+// there any more was only moved, and takes its place. Otherwise its user has copied an item, stamp
+// and all: the item that we know is asked for first, and if it is there the copy loses the stamp.
+// From then on it is its user's own, a new item like any other.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/arrivals.h"
+#include "server/configuration.h"
+#include "sync/task.h"
+
+namespace crmsync {
+
+struct StampedItems {
+    std::vector<std::pair<std::string, const sync::Outcome*>> moved;  // records, and their items
+    std::vector<ItemName> settled;
+    std::vector<ItemName> postponed;
+};
+
+// In the current transaction. Those without a stamp are left out.
+StampedItems take_stamped(const LinkConfiguration& link, const std::string& prefix,
+                          const std::vector<const sync::Outcome*>& unknown);
+
+}  // namespace crmsync
