@@ -200,4 +200,15 @@ json act_as_user(Mailbox& mailbox, const json& action) {
     return {{"count", ids.size()}, {"ids", ids}};
 }
 
+json act_on_folder(Mailbox& mailbox, const json& action) {
+    std::lock_guard lock(mailbox.mutex);
+    if (action.value("action", "") != "delete")
+        throw std::invalid_argument("the action is delete");
+    Folder& folder = folder_by_name(mailbox, action.value("folder", ""));
+    if (!folder.distinguished.empty())
+        throw std::invalid_argument("a distinguished folder stays");
+    mailbox.remove_folder(folder.number);
+    return {{"done", true}};
+}
+
 }  // namespace stand_in

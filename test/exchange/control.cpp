@@ -149,6 +149,10 @@ void register_mailboxes(ConnectionServer& server, Service& service) {
                     json action = body_of(request);
                     return act_as_user(*mailbox_of(service, action.at("mailbox")), action);
                 }));
+    server.Post("/control/folders", wrap([&](const Request& request) {
+                    json action = body_of(request);
+                    return act_on_folder(*mailbox_of(service, action.at("mailbox")), action);
+                }));
 }
 
 void register_faults(ConnectionServer& server, Service& service) {

@@ -1,0 +1,119 @@
+# Random histories: which policies a world has, and what happens in it. What is made here depends on the seed
+# alone, so that a history can be run again.
+package CrmSync::Histories;
+
+use strict;
+use warnings;
+
+sub any { return $_[ rand @_ ] }
+sub often { my %weights = @_; return any(map { ($_) x $weights{$_} } sort keys %weights) }
+
+sub policies
+{
+	my $both = rand() < 0.65;
+	return (
+		direction => $both ? 'both' : 'outbound',
+		conflict => $both ? any('crm_wins', 'target_wins') : 'crm_wins',
+		write_fields => any('changed', 'all'),
+		on_crm_delete => often(delete => 2, keep => 1),
+		on_target_delete => often(ignore => 2, unlink => 1),
+		on_audience_loss => any('delete', 'unlink'),
+		match_on => $both && rand() < 0.3 ? '{nickname}' : '',
+		folder => rand() < 0.4 ? 'Customers' : '',
+		mailboxes => any(1, 2, 2, 3),
+	);
+}
+
+# new(mailboxes => number, both => whether users' items come in)
+sub new { my ($class, %world) = @_; return bless { %world, tags => [], made => 0 }, $class }
+
+# What there is before the link, and the link. Where match_on is set users have some of it already; of those
+# only the values change until they have been recognised.
+sub beginning
+{
+	my ($self) = @_;
+	my @steps;
+	for (1 .. 1 + rand 3)
+	{
+		my $first = @steps;
+		push @steps, $self->step('', rand() < 0.7 ? 'crm makes' : 'user makes');
+		next if $steps[$first] =~ /^user/ || !$self->{match_on};
+		my ($tag, $in) = $steps[$first] =~ /(c\d+) in (.*)/;
+		for my $box (grep { rand() < 0.7 } split / /, $in)
+		{
+			push @steps, "user $box makes $tag", $self->step($tag, 'user sets', $box);
+		}
+	}
+	push @steps, 'link', map { $self->step('', any('crm sets', 'user sets')) } 0 .. rand 4;
+	return @steps;
+}
+
+# The steps of one round in one world.
+sub steps
+{
+	my ($self) = @_;
+	my $favourite = rand() < 0.6 ? any(@{ $self->{tags} }) : undef;
+	return map { $self->step($favourite) } 0 .. rand rand 14;
+}
+
+sub step
+{
+	my ($self, $favourite, $kind, $box) = @_;
+	$box //= 1 + int rand $self->{mailboxes};
+	my $tag = $favourite && ($kind || rand() < 0.7) ? $favourite : any(@{ $self->{tags} });
+	$kind //= @{ $self->{tags} } < 2
+	  ? often('crm makes' => 3, 'user makes' => 1)
+	  : often('crm makes' => 3, 'user makes' => 2, 'crm sets' => 12, 'user sets' => 12, 'crm deletes' => 2, 'crm gives' => 4, 'crm takes' => 4,
+		'user deletes' => 4, 'user moves' => 2, 'user moves back' => 4, 'user copies' => 1, 'user deletes the folder' => 1, forgets => 1);
+	my $value = rand() < 0.1 ? 'nothing' : 'v' . ++$self->{made};
+	my $field = any('last_name', 'job_title');
+	if ($kind =~ /^(crm|user) makes$/)
+	{
+		push @{ $self->{tags} }, substr($kind, 0, 1) . ++$self->{made};
+		shift @{ $self->{tags} } if @{ $self->{tags} } > 5;
+		my @in = grep { rand() < 0.7 } 1 .. $self->{mailboxes};
+		return $1 eq 'crm' ? "crm makes $self->{tags}[-1] in @{[ @in ? @in : $box ]}" : "user $box makes $self->{tags}[-1]";
+	}
+	return
+	    $kind eq 'crm sets' ? "crm sets $field of $tag to $value"
+	  : $kind eq 'user sets' ? "user $box sets $field of $tag to $value"
+	  : $kind eq 'crm deletes' ? "crm deletes $tag"
+	  : $kind eq 'crm gives' ? "crm gives $tag to $box"
+	  : $kind eq 'crm takes' ? "crm takes $tag from $box"
+	  : $kind eq 'user deletes' ? "user $box deletes $tag"
+	  : $kind eq 'user moves' ? "user $box moves $tag out"
+	  : $kind eq 'user moves back' ? "user $box moves $tag back"
+	  : $kind eq 'user copies' ? "user $box copies $tag"
+	  : $kind eq 'forgets' ? "server forgets the reading of $box"
+	  : "user $box deletes the folder";
+}
+
+# What happens to all worlds in one round of so many ticks: by tick, lines.
+sub troubles
+{
+	my ($ticks) = @_;
+	my @by_tick = map { [] } 1 .. $ticks;
+	if (rand() < 0.6)
+	{
+		my $from = int rand $ticks;
+		my $to = $from + 1 + int rand 3;
+		push @{ $by_tick[$from] }, 'server stands still';
+		push @{ $by_tick[ $to < $ticks ? $to : $ticks - 1 ] }, 'server goes on';
+	}
+	return @by_tick if rand() < 0.4;
+	for (0 .. rand 3)
+	{
+		my $kind = often(crash => 2, kill => 2, lost => 4, half => 2, invalid_xml => 1, close => 1, busy => 1, http => 1, busy_message => 1);
+		my $operation = often(CreateItem => 3, UpdateItem => 3, DeleteItem => 3, GetItem => 2, SyncFolderItems => 2, FindItem => 1);
+		push @{ any(@by_tick) },
+		    $kind eq 'crash' ? 'database crashes'
+		  : $kind eq 'kill' ? 'worker is killed'
+		  : "server answers $kind to @{[ 1 + int rand 5 ]} $operation";
+	}
+	return @by_tick;
+}
+
+# Whether what was carried out may be forgotten by whoever did it.
+sub is_forgetful { return scalar grep { /crashes|killed|answers (?:lost|half|invalid_xml)/ } @_ }
+
+1;

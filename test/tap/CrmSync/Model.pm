@@ -1,0 +1,364 @@
+# What the CRM and the mailboxes must hold when all is quiet: an independent model of one link, which knows the
+# policies and nothing of how crmsync works.
+#
+# Of one record there is a set of states that the world may be in. What somebody does leads each of them to
+# another one, and between any two doings every mailbox may have been written or read, or not yet. So there are as
+# many outcomes as the timing allows, and no more. When all is quiet the states are left that agree with what is seen.
+#
+# A state: the row of the CRM (its fields; undef: none), who is in the audience, and of each mailbox
+#   known    none: nothing was agreed on; linked; leaving: deleted by us, which we may not know; absent: deleted by its
+#            user; gone: likewise, and never to come back; unlinked: left to its user
+#   shadow   the fields as both sides last agreed on them
+#   own      true: its user made the item
+#   item     the item that is meant by known: its fields, whether it is stamped, whether its user has touched it
+#   others   further items with the record's stamp: copies, and what was away; fresh: not looked at yet
+#   left     items without a stamp of which nothing is known: fields
+#   away     what its user has moved out of the folder
+package CrmSync::Model;
+
+use strict;
+use warnings;
+
+# new(mailboxes => number, direction => ..., conflict => ..., and so on as for create_link)
+sub new { my ($class, %world) = @_; return bless { %world, states => {}, asleep => 1 }, $class }
+
+sub tags { my ($self) = @_; return sort keys %{ $self->{states} } }
+
+# The link is made.
+sub wakes { my ($self) = @_; $self->{asleep} = 0; return }
+
+# ---- what is done: does($tag, doing, arguments); forgetful: what is carried out may be forgotten by whoever did it
+
+sub does
+{
+	my ($self, $tag, $doing, @arguments) = @_;
+	my $states = $self->{states}{$tag} // [ { row => undef, audience => [], boxes => [ map { { known => 'none', others => [], left => [] } } 1 .. $self->{mailboxes} ] } ];
+	my @next = map { $self->$doing($_, @arguments) } $self->closure(@$states);
+	die "no state of $tag allows: $doing @{[ map { $_ // 'nothing' } @arguments ]}\n" if !@next;
+	$self->{states}{$tag} = [@next];
+	return;
+}
+
+sub crm_makes { my ($self, $state, $fields, @in) = @_; my @audience; @audience[@in] = (1) x @in; return { %$state, row => $fields, audience => \@audience } }
+
+# What concerns a row comes with whether there was one.
+sub crm_sets
+{
+	my ($self, $state, $found, $field, $value) = @_;
+	return if $found != defined $state->{row};
+	return $found ? { %$state, row => changed($state->{row}, $field, $value) } : $state;
+}
+
+sub crm_deletes { my ($self, $state, $found) = @_; return $found != defined $state->{row} ? () : { %$state, row => undef, audience => [] } }
+
+sub crm_shares
+{
+	my ($self, $state, $found, $box, $with) = @_;
+	return if $found != defined $state->{row};
+	my @audience = @{ $state->{audience} };
+	$audience[$box] = $found && $with;
+	return { %$state, audience => \@audience };
+}
+
+sub user_makes { my ($self, $state, $box, $fields) = @_; return with($state, $box, left => [ @{ $state->{boxes}[$box]{left} }, $fields ]) }
+
+# Whichever item it was: the only one, else the only one with a stamp; else it may be any.
+sub user_sets
+{
+	my ($self, $state, $box, $field, $value) = @_;
+	return map {
+		my ($kind, $at, $fields) = @$_;
+		put($state, $box, $kind, $at, changed($fields, $field, $value))
+	} items_meant($state->{boxes}[$box]);
+}
+
+sub user_deletes { my ($self, $state, $box) = @_; return map { put($state, $box, @$_[ 0, 1 ], undef) } items_meant($state->{boxes}[$box]) }
+
+# Only what has a stamp is moved and copied.
+sub user_moves_out
+{
+	my ($self, $state, $box) = @_;
+	return map {
+		my ($kind, $at, $fields, $own) = @$_;
+		with(put($state, $box, $kind, $at, undef), $box, away => { fields => $fields, own => $own })
+	} grep { $_->[0] ne 'left' } items_meant($state->{boxes}[$box]);
+}
+
+sub user_moves_back
+{
+	my ($self, $state, $box) = @_;
+	my $away = $state->{boxes}[$box]{away};
+	return with($state, $box, away => undef, others => [ @{ $state->{boxes}[$box]{others} }, { %$away, fresh => 1 } ]);
+}
+
+sub user_copies
+{
+	my ($self, $state, $box) = @_;
+	return map { with($state, $box, others => [ @{ $state->{boxes}[$box]{others} }, { fields => $_->[2], own => $_->[3], fresh => 1 } ]) }
+	  grep { $_->[0] ne 'left' } items_meant($state->{boxes}[$box]);
+}
+
+sub user_deletes_folder { my ($self, $state, $box) = @_; return with($state, $box, item => undef, others => [], left => []) }
+
+# Candidates: [ kind, place, fields, own ]
+sub items_meant
+{
+	my ($box) = @_;
+	my $at = 0;
+	my @all;
+	push @all, [ 'item', 0, $box->{item}{fields}, $box->{own} ] if $box->{item};
+	push @all, map { [ 'others', $at++, $_->{fields}, $_->{own} ] } @{ $box->{others} };
+	$at = 0;
+	push @all, map { [ 'left', $at++, $_ ] } @{ $box->{left} };
+	my @stamped = grep { $_->[0] eq 'others' || $_->[0] eq 'item' && $box->{item}{stamped} } @all;
+	return @all == 1 ? @all : @stamped == 1 ? @stamped : @all;
+}
+
+sub put
+{
+	my ($state, $i, $kind, $at, $fields) = @_;
+	my $box = $state->{boxes}[$i];
+	if ($kind eq 'item')
+	{
+		return with($state, $i, item => $fields && { %{ $box->{item} }, fields => $fields, touched => 1 });
+	}
+	my @list = @{ $box->{$kind} };
+	splice @list, $at, 1, !$fields ? () : $kind eq 'left' ? $fields : { %{ $list[$at] }, fields => $fields, fresh => 1 };
+	return with($state, $i, $kind => \@list);
+}
+
+# ---- what the link does about it in one mailbox, in one go: the states that may follow; none: it has nothing to do
+
+sub writes
+{
+	my ($self, $state, $i, $forgetful) = @_;
+	return $state->{row} && $state->{audience}[$i] ? $self->keeps($state, $i, $forgetful) : $self->parts($state, $i, $forgetful);
+}
+
+# The record belongs there.
+sub keeps
+{
+	my ($self, $state, $i, $forgetful) = @_;
+	my $box = $state->{boxes}[$i];
+	my ($known, $item) = @$box{qw(known item)};
+	my $agrees = $box->{shadow} && same($state->{row}, $box->{shadow});
+	return if $self->{match_on} && $known eq 'none' && @{ $box->{left} };
+	return $self->creates($state, $i, $forgetful) if $known eq 'none' || $known eq 'leaving' || ($known eq 'absent' && !$agrees);
+	return if $known eq 'absent' || $known eq 'gone' || ($agrees && (!$item || $item->{stamped}) && $known ne 'unlinked');
+	if (!$item)
+	{
+		return $self->creates($state, $i, $forgetful) if $self->{on_target_delete} ne 'unlink' || @{ $box->{others} };
+		return with($state, $i, known => 'gone', item => undef);
+	}
+	return $self->merges($state, $i) if $self->{direction} eq 'both' && $item->{touched};
+	my $all = !$box->{shadow} || $self->{write_fields} eq 'all';
+	my @fields = map { $all || differ($state->{row}[$_], $box->{shadow}[$_]) ? $state->{row}[$_] : $item->{fields}[$_] } 0 .. $#{ $state->{row} };
+	return with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) if $forgetful;
+	return with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1 });
+}
+
+# What bears the stamp already is taken, and brought up to date.
+sub creates
+{
+	my ($self, $state, $i, $forgetful) = @_;
+	my $box = $state->{boxes}[$i];
+	my $own = $box->{known} eq 'none' ? undef : $box->{own};
+	my @others = @{ $box->{others} };
+	my @next;
+	# A copy that its user has made since the folder was listed is not known; what we made ourselves has to be.
+	my $anew = !@others || ($box->{known} eq 'none' && !grep { $_->{ours} } @others);
+	for my $taken ($anew ? -1 : (), 0 .. $#others)
+	{
+		my @rest = @others;
+		splice @rest, $taken, 1 if $taken >= 0;
+		my $made = { fields => $state->{row}, own => $taken >= 0 ? $others[$taken]{own} : $own, fresh => $self->{direction} eq 'both', ours => 1 };
+		push @next, $forgetful
+		  ? with($state, $i, item => undef, others => [ @rest, $made ])
+		  : with($state, $i, known => 'linked', shadow => $state->{row}, own => $made->{own}, item => { fields => $state->{row}, stamped => 1 }, others => \@rest);
+	}
+	return @next;
+}
+
+# The record does not belong there, or is gone.
+sub parts
+{
+	my ($self, $state, $i, $forgetful) = @_;
+	my $box = $state->{boxes}[$i];
+	my ($known, $item) = @$box{qw(known item)};
+	my %nothing = (known => 'none', shadow => undef, own => undef, item => undef);
+	return if $known eq 'none' || $known eq 'unlinked' || ($known eq 'gone' && $state->{row});
+	my $unlinks = $state->{row} ? $box->{own} || $self->{on_audience_loss} eq 'unlink' : $self->{on_crm_delete} eq 'keep';
+	return with($state, $i, %nothing) if $known ne 'linked' || !$item;
+	if ($unlinks)
+	{
+		return $item->{stamped} ? with($state, $i, item => { %$item, stamped => 0, touched => 1 }) : () if $forgetful;
+		return with($state, $i, %nothing, left => [ @{ $box->{left} }, $item->{fields} ]) if $self->{direction} eq 'outbound';
+		return with($state, $i, known => 'unlinked', item => { %$item, stamped => 0, touched => 1 });
+	}
+	return $forgetful ? with($state, $i, known => 'leaving', item => undef) : with($state, $i, %nothing);
+}
+
+# What the user did comes to be known. A link that only writes learns it in writing.
+sub reads
+{
+	my ($self, $state, $i) = @_;
+	my $box = $state->{boxes}[$i];
+	my ($known, $item) = @$box{qw(known item)};
+	return if $self->{direction} eq 'outbound';
+	if (!$item && $known =~ /^(linked|leaving|unlinked)$/)
+	{
+		return with($state, $i, known => 'none', shadow => undef, own => undef) if $known ne 'linked';
+		return with($state, $i, known => $self->{on_target_delete} eq 'unlink' ? 'gone' : 'absent');
+	}
+	my @others = @{ $box->{others} };
+	if (my @fresh = grep { $others[$_]{fresh} } 0 .. $#others)
+	{
+		return with($state, $i, others => [ map { { %$_, fresh => 0 } } @others ]) if $known !~ /^(none|absent|gone)$/;
+		return map {
+			my $back = $others[$_];
+			my @rest = map { { %$_, fresh => 0 } } grep { $_ != $back } @others;
+			my $next = with($state, $i, known => 'linked', own => $back->{own}, item => { fields => $back->{fields}, stamped => 1, touched => 1 }, others => \@rest);
+			$state->{row} ? $self->merges($next, $i) : $next
+		} @fresh;
+	}
+	if (@{ $box->{left} } && $known eq 'none')
+	{
+		return $self->takes_new($state, $i) if !$state->{row};
+		return $self->recognises($state, $i) if $self->{match_on} && $state->{audience}[$i];
+	}
+	return $self->merges($state, $i) if $known eq 'linked' && $item->{touched} && $state->{row};
+	return;
+}
+
+sub takes_new
+{
+	my ($self, $state, $i) = @_;
+	my ($fields) = @{ $state->{boxes}[$i]{left} };
+	my @audience;
+	$audience[$i] = 1;
+	return { %{ with($state, $i, known => 'linked', own => 1, shadow => $fields, left => [], item => { fields => $fields }) }, row => $fields, audience => \@audience };
+}
+
+sub recognises
+{
+	my ($self, $state, $i) = @_;
+	my ($fields) = @{ $state->{boxes}[$i]{left} };
+	return $self->merges(with($state, $i, known => 'linked', own => 1, left => [], item => { fields => $fields }), $i);
+}
+
+# Three ways: what only the user changed, or both and he wins, comes into the CRM. The rest is written afterwards.
+sub merges
+{
+	my ($self, $state, $i) = @_;
+	my $box = $state->{boxes}[$i];
+	my $held = $box->{item}{fields};
+	my $shadow = $box->{shadow} // [];
+	my @row = @{ $state->{row} };
+	for my $field (0 .. $#row)
+	{
+		my ($crm_moved, $user_moved) = (differ($row[$field], $shadow->[$field]), differ($held->[$field], $shadow->[$field]));
+		$row[$field] = $held->[$field] if $user_moved && (!$crm_moved || $self->{conflict} eq 'target_wins');
+	}
+	return { %{ with($state, $i, shadow => $held, item => { %{ $box->{item} }, touched => 0 }) }, row => \@row };
+}
+
+# A link that has forgotten something may meet what bears its stamp at any time.
+sub meets
+{
+	my ($self, $state, $i) = @_;
+	my $box = $state->{boxes}[$i];
+	return if $box->{known} ne 'none';
+	return map {
+		my $met = $_;
+		my @rest = grep { $_ != $met } @{ $box->{others} };
+		map { with($state, $i, known => 'linked', own => $met->{own}, item => { fields => $met->{fields}, stamped => 1, touched => $_ }, others => \@rest) } $self->{direction} eq 'both' ? (0, 1) : 0
+	} @{ $box->{others} };
+}
+
+# ---- all that may have happened by now
+
+sub closure
+{
+	my ($self, @states) = @_;
+	return @states if $self->{asleep};
+	my %seen;
+	my @all;
+	while (my $state = shift @states)
+	{
+		next if $seen{ key_of($state) }++;
+		push @all, $state;
+		for my $i (0 .. $self->{mailboxes} - 1)
+		{
+			push @states, $self->writes($state, $i), $self->reads($state, $i), $self->meets($state, $i);
+			push @states, $self->writes($state, $i, 1) if $self->{forgetful};
+		}
+	}
+	return @all;
+}
+
+# ---- what is seen when all is quiet
+
+# Takes, of one record, the row (fields or undef) and for each mailbox a list of [stamped, fields]. Returns what it
+# may look like instead, or nothing when it may look like this.
+sub disagrees
+{
+	my ($self, $tag, $row, @boxes) = @_;
+	my $looks = look($row, map { [ map { shown(@$_) } @$_ ] } @boxes);
+	my @quiet = grep { $self->is_quiet($_) } $self->closure(@{ $self->{states}{$tag} });
+	my %allowed;
+	push @{ $allowed{ look_of($_) } }, $_ for @quiet;
+	return "$looks, but may be:", sort keys %allowed if !$allowed{$looks};
+	$self->{states}{$tag} = $allowed{$looks};
+	return;
+}
+
+sub is_quiet
+{
+	my ($self, $state) = @_;
+	for my $i (0 .. $self->{mailboxes} - 1)
+	{
+		return 0 if $self->writes($state, $i) || $self->reads($state, $i);
+	}
+	return 1;
+}
+
+sub look_of
+{
+	my ($state) = @_;
+	return look($state->{row}, map {
+		my $box = $_;
+		[ $box->{item} ? shown($box->{item}{stamped}, $box->{item}{fields}) : (), (map { shown(1, $_->{fields}) } @{ $box->{others} }), map { shown(0, $_) } @{ $box->{left} } ]
+	} @{ $state->{boxes} });
+}
+sub look { my ($row, @boxes) = @_; return join '; ', 'CRM: ' . text($row), map { 'user ' . ($_ + 1) . ': ' . (join(' and ', sort @{ $boxes[$_] }) || 'nothing') } 0 .. $#boxes }
+sub shown { my ($stamped, $fields) = @_; return text($fields) . ($stamped ? '*' : '') }
+
+# ---- values
+
+sub text { my ($fields) = @_; return $fields ? '(' . join(' ', map { $_ // '-' } @$fields) . ')' : 'none' }
+sub differ { my ($one, $other) = @_; return ($one // '') ne ($other // '') }
+sub same { my ($one, $other) = @_; return !grep { differ($one->[$_], $other->[$_]) } 0 .. $#$one }
+sub changed { my ($fields, $field, $value) = @_; my @changed = @$fields; $changed[$field] = $value; return \@changed }
+
+# The same state but for one mailbox.
+sub with
+{
+	my ($state, $i, %changes) = @_;
+	my @boxes = @{ $state->{boxes} };
+	$boxes[$i] = { %{ $boxes[$i] }, %changes };
+	return { %$state, boxes => \@boxes };
+}
+
+sub key_of
+{
+	my ($state) = @_;
+	return join '|', text($state->{row}), join(',', map { $state->{audience}[$_] ? 1 : 0 } 0 .. $#{ $state->{boxes} }), map {
+		my $box = $_;
+		my $item = $box->{item};
+		join '/', $box->{known}, $box->{own} ? 1 : 0, text($box->{shadow}), $item ? (text($item->{fields}), map { $_ ? 1 : 0 } @$item{qw(stamped touched)}) : '',
+		  join('&', sort map { text($_->{fields}) . join('', map { $_ ? 1 : 0 } @$_{qw(own fresh ours)}) } @{ $box->{others} }), join('&', sort map { text($_) } @{ $box->{left} }),
+		  $box->{away} ? text($box->{away}{fields}) . ($box->{away}{own} ? 1 : 0) : ''
+	} @{ $state->{boxes} };
+}
+
+1;
