@@ -84,7 +84,7 @@ sub steps
 	if (my @link = map { $_->[0] } grep { $_->[1] eq 'link' } @steps)
 	{
 		$stage->sql("SET client_min_messages = error;\n" . join '', map { $_->link_sql } @link);
-		$_->model->wakes for @link;
+		$_->model->sleeps(0) for @link;
 	}
 	for my $first (rand() < 0.5 ? (\@crm, \@user) : (\@user, \@crm))
 	{
@@ -197,6 +197,7 @@ sub run_round
 		for my $trouble (@{ $tick->{troubles} })
 		{
 			trouble($trouble);
+			$_->model->sleeps($trouble =~ /stands still$/ ? 1 : 0) for $trouble =~ /still$|goes on$/ ? @$worlds : ();
 			push @{ $_->{log} }, $trouble for @$worlds;
 		}
 		steps(map { my $world = $_; map { [ $world, $_ ] } @{ $tick->{steps}{ $world->{number} } // [] } } @$worlds);
@@ -211,7 +212,7 @@ sub run_round
 sub plan_round
 {
 	my ($worlds, $generators, $begins) = @_;
-	my @troubles = CrmSync::Histories::troubles($ticks);
+	my @troubles = CrmSync::Histories::troubles($ticks, !$begins);
 	my @plan = map { { troubles => $_, steps => {}, wait => CrmSync::Histories::any(0, 0, 0.1, 0.1, 0.3, 1) } } @troubles;
 	unshift @plan, map { { troubles => [], steps => {}, wait => 0 } } 1, 2 if $begins;
 	for my $i (0 .. $#$worlds)
@@ -330,6 +331,7 @@ for my $round (1 .. $rounds)
 		my @good = grep { !$bad{ $now[$_] } } 0 .. $#now;
 		@generators = @generators[@good];
 		@now = @now[@good];
+		last if $ENV{CRMSYNC_STOP};
 	};
 }
 diag("$passed histories passed, $failed failed (CRMSYNC_SEED=$seed)") if $ENV{CRMSYNC_ROUNDS};

@@ -24,8 +24,8 @@ sub new { my ($class, %world) = @_; return bless { %world, states => {}, asleep 
 
 sub tags { my ($self) = @_; return sort keys %{ $self->{states} } }
 
-# The link is made.
-sub wakes { my ($self) = @_; $self->{asleep} = 0; return }
+# Whether the link can do nothing at present: it is not made yet, or the server stands still.
+sub sleeps { my ($self, $asleep) = @_; $self->{asleep} = $asleep; return }
 
 # ---- what is done: does($tag, doing, arguments); forgetful: what is carried out may be forgotten by whoever did it
 
@@ -345,20 +345,23 @@ sub with
 {
 	my ($state, $i, %changes) = @_;
 	my @boxes = @{ $state->{boxes} };
-	$boxes[$i] = { %{ $boxes[$i] }, %changes };
+	$boxes[$i] = { %{ $boxes[$i] }, key => undef, %changes };
 	return { %$state, boxes => \@boxes };
 }
 
 sub key_of
 {
 	my ($state) = @_;
-	return join '|', text($state->{row}), join(',', map { $state->{audience}[$_] ? 1 : 0 } 0 .. $#{ $state->{boxes} }), map {
-		my $box = $_;
-		my $item = $box->{item};
-		join '/', $box->{known}, $box->{own} ? 1 : 0, text($box->{shadow}), $item ? (text($item->{fields}), map { $_ ? 1 : 0 } @$item{qw(stamped touched)}) : '',
-		  join('&', sort map { text($_->{fields}) . join('', map { $_ ? 1 : 0 } @$_{qw(own fresh ours)}) } @{ $box->{others} }), join('&', sort map { text($_) } @{ $box->{left} }),
-		  $box->{away} ? text($box->{away}{fields}) . ($box->{away}{own} ? 1 : 0) : ''
-	} @{ $state->{boxes} };
+	return join '|', text($state->{row}), join(',', map { $_ ? 1 : 0 } @{ $state->{audience} }[ 0 .. $#{ $state->{boxes} } ]), map { $_->{key} //= key_of_box($_) } @{ $state->{boxes} };
+}
+
+sub key_of_box
+{
+	my ($box) = @_;
+	my $flags = sub { my ($of, @names) = @_; return join '', map { $_ ? 1 : 0 } @$of{@names} };
+	return join '/', $box->{known}, $flags->($box, 'own'), text($box->{shadow}), $box->{item} ? text($box->{item}{fields}) . $flags->($box->{item}, qw(stamped touched)) : '',
+	  join('&', sort map { text($_->{fields}) . $flags->($_, qw(own fresh ours)) } @{ $box->{others} }), join('&', sort map { text($_) } @{ $box->{left} }),
+	  $box->{away} ? text($box->{away}{fields}) . $flags->($box->{away}, 'own') : '';
 }
 
 1;

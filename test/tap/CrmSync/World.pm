@@ -152,7 +152,7 @@ sub user_step
 		$self->{model}->does($1, 'user_makes', $box, [ $1, undef ]);
 		return 1;
 	}
-	my ($verb, $tag, $field, $value) = $doing =~ /^(\w+) (?:(\w+) of )?(\w+)/ ? ($1, $3, $2, $doing =~ / to (\w+)$/) : die "what is \"$line\"?\n";
+	my ($verb, $field, $tag, $value) = $doing =~ /^(\w+) (?:(\w+) of )?(\w+)(?: to (\w+)| out| back)?$/ or die "what is \"$line\"?\n";
 	if ($doing =~ / back$/)
 	{
 		return 0 if !$self->{away}{"$tag $box"} || !$self->folder_is_there($address);
