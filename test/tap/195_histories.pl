@@ -26,6 +26,7 @@ my $ticks = 10;
 my $stage = CrmSync::EndToEnd->new('histories', exchange => [ '--mailboxes', 1 ], conf => "log_statement = none\nrestart_after_crash = on\nmax_worker_processes = 20");
 my ($node, $exchange) = ($stage->node, $stage->exchange);
 my $made = 0;
+my %counts;    # of steps
 $stage->sql(CrmSync::World::shared_sql());
 $stage->make_target;
 
@@ -84,14 +85,18 @@ sub steps
 	if (my @link = map { $_->[0] } grep { $_->[1] eq 'link' } @steps)
 	{
 		$stage->sql("SET client_min_messages = error;\n" . join '', map { $_->link_sql } @link);
-		$_->model->sleeps(0) for @link;
+		$_->model->wakes(1) for @link;
 	}
 	for my $first (rand() < 0.5 ? (\@crm, \@user) : (\@user, \@crm))
 	{
 		$first == \@crm ? crm_steps(@crm) : (@user = grep { $_->[0]->user_step($_->[1]) } @user);
 	}
 	push @{ $_->[0]{log} }, $_->[1] for grep { $_->[1] eq 'link' } @steps;
-	push @{ $_->[0]{log} }, $_->[1] for @crm, @user;
+	for my $step (@crm, @user)
+	{
+		push @{ $step->[0]{log} }, $step->[1];
+		$counts{"$1 $2"}++ if $step->[1] =~ /^(\w+) (?:\d )?(\w+)/;
+	}
 	return;
 }
 
@@ -156,7 +161,7 @@ sub rows
 	for my $line (split /\n/, $stage->sql($query))
 	{
 		my ($world, $tag, $id, @fields) = split /\|/, $line, -1;
-		$rows{$world}{$tag} = [ $rows{$world}{$tag} ? 'twice there' : $id, [ map { $_ eq '' ? undef : $_ } @fields ] ];
+		$rows{$world}{$tag} = [ $id, [ map { $_ eq '' ? undef : $_ } @fields ], exists $rows{$world}{$tag} ];
 	}
 	return \%rows;
 }
@@ -197,7 +202,11 @@ sub run_round
 		for my $trouble (@{ $tick->{troubles} })
 		{
 			trouble($trouble);
-			$_->model->sleeps($trouble =~ /stands still$/ ? 1 : 0) for $trouble =~ /still$|goes on$/ ? @$worlds : ();
+			for my $model (map { $_->model } @$worlds)
+			{
+				$model->sleeps if $trouble eq 'server stands still';
+				$model->wakes if $trouble eq 'server goes on';
+			}
 			push @{ $_->{log} }, $trouble for @$worlds;
 		}
 		steps(map { my $world = $_; map { [ $world, $_ ] } @{ $tick->{steps}{ $world->{number} } // [] } } @$worlds);
@@ -334,5 +343,6 @@ for my $round (1 .. $rounds)
 		last if $ENV{CRMSYNC_STOP};
 	};
 }
+note(join ', ', map { "$counts{$_} $_" } sort keys %counts);
 diag("$passed histories passed, $failed failed (CRMSYNC_SEED=$seed)") if $ENV{CRMSYNC_ROUNDS};
 $stage->done;

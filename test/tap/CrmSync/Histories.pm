@@ -24,8 +24,8 @@ sub policies
 	);
 }
 
-# new(mailboxes => number, both => whether users' items come in)
-sub new { my ($class, %world) = @_; return bless { %world, tags => [], made => 0 }, $class }
+# new(policies of the world). Where a record may be at present is guessed, so that most steps are possible.
+sub new { my ($class, %world) = @_; return bless { %world, tags => [], where => {}, made => 0 }, $class }
 
 # What there is before the link, and the link. Where match_on is set users have some of it already; of those
 # only the values change until they have been recognised.
@@ -52,40 +52,47 @@ sub beginning
 sub steps
 {
 	my ($self) = @_;
-	my $favourite = rand() < 0.6 ? any(@{ $self->{tags} }) : undef;
-	return map { $self->step($favourite) } 0 .. rand rand 14;
+	my $favourite = rand() < 0.7 ? any(@{ $self->{tags} }) : undef;
+	return map { $self->step($favourite) } 0 .. 1 + rand rand 16;
 }
+
+my %weights = (
+	'crm makes' => 6, 'user makes' => 4, 'crm sets' => 24, 'user sets' => 30, 'crm deletes' => 4, 'crm gives' => 8, 'crm takes' => 8, 'user deletes' => 8,
+	'user moves out' => 6, 'user moves back' => 9, 'user copies' => 3, 'user deletes the folder' => 1, 'server forgets' => 2);
 
 sub step
 {
 	my ($self, $favourite, $kind, $box) = @_;
-	$box //= 1 + int rand $self->{mailboxes};
 	my $tag = $favourite && ($kind || rand() < 0.7) ? $favourite : any(@{ $self->{tags} });
-	$kind //= @{ $self->{tags} } < 2
-	  ? often('crm makes' => 3, 'user makes' => 1)
-	  : often('crm makes' => 3, 'user makes' => 2, 'crm sets' => 12, 'user sets' => 12, 'crm deletes' => 2, 'crm gives' => 4, 'crm takes' => 4,
-		'user deletes' => 4, 'user moves' => 2, 'user moves back' => 4, 'user copies' => 1, 'user deletes the folder' => 1, forgets => 1);
+	$kind //= @{ $self->{tags} } < 2 ? 'crm makes' : often(%weights);
+	my @boxes = 1 .. $self->{mailboxes};
+	my @in = grep { $self->{where}{$tag // ''}{$_} } @boxes;
+	my $is_there = $kind =~ /^user |takes/ && @in && rand() < 0.9;
+	$box //= any($is_there ? @in : @boxes);
 	my $value = rand() < 0.1 ? 'nothing' : 'v' . ++$self->{made};
 	my $field = any('last_name', 'job_title');
 	if ($kind =~ /^(crm|user) makes$/)
 	{
-		push @{ $self->{tags} }, substr($kind, 0, 1) . ++$self->{made};
+		push @{ $self->{tags} }, $tag = substr($kind, 0, 1) . ++$self->{made};
 		shift @{ $self->{tags} } if @{ $self->{tags} } > 5;
-		my @in = grep { rand() < 0.7 } 1 .. $self->{mailboxes};
-		return $1 eq 'crm' ? "crm makes $self->{tags}[-1] in @{[ @in ? @in : $box ]}" : "user $box makes $self->{tags}[-1]";
+		@in = $1 eq 'crm' ? grep { rand() < 0.7 } @boxes : ();
+		@in = ($box) if !@in;
+		$self->{where}{$tag} = { map { $_ => 1 } @in };
+		return $1 eq 'crm' ? "crm makes $tag in @in" : "user $box makes $tag";
 	}
+	$self->{where}{$tag}{$box} = 1 if $kind =~ /gives|back/;
+	$self->{where}{$tag} = {} if $kind eq 'crm deletes';
+	delete $self->{where}{$tag}{$box} if $kind =~ /takes|out|user deletes$/;
 	return
 	    $kind eq 'crm sets' ? "crm sets $field of $tag to $value"
 	  : $kind eq 'user sets' ? "user $box sets $field of $tag to $value"
-	  : $kind eq 'crm deletes' ? "crm deletes $tag"
 	  : $kind eq 'crm gives' ? "crm gives $tag to $box"
 	  : $kind eq 'crm takes' ? "crm takes $tag from $box"
-	  : $kind eq 'user deletes' ? "user $box deletes $tag"
-	  : $kind eq 'user moves' ? "user $box moves $tag out"
-	  : $kind eq 'user moves back' ? "user $box moves $tag back"
-	  : $kind eq 'user copies' ? "user $box copies $tag"
-	  : $kind eq 'forgets' ? "server forgets the reading of $box"
-	  : "user $box deletes the folder";
+	  : $kind eq 'server forgets' ? "server forgets the reading of $box"
+	  : $kind eq 'user deletes the folder' ? "user $box deletes the folder"
+	  : $kind =~ /^(\w+) (moves) (\w+)$/ ? "user $box moves $tag $3"
+	  : $kind =~ /^crm (.*)/ ? "crm $1 $tag"
+	  : $kind =~ /^user (.*)/ ? "user $box $1 $tag" : die $kind;
 }
 
 # What happens to all worlds in one round of so many ticks: by tick, lines. A server that stands still does so from the

@@ -24,18 +24,45 @@ sub new { my ($class, %world) = @_; return bless { %world, states => {}, asleep 
 
 sub tags { my ($self) = @_; return sort keys %{ $self->{states} } }
 
-# Whether the link can do nothing at present: it is not made yet, or the server stands still.
-sub sleeps { my ($self, $asleep) = @_; $self->{asleep} = $asleep; return }
-
 # ---- what is done: does($tag, doing, arguments); forgetful: what is carried out may be forgotten by whoever did it
 
 sub does
 {
-	my ($self, $tag, $doing, @arguments) = @_;
+	my ($self, $tag, @doing) = @_;
+	if ($self->{asleep})
+	{
+		push @{ $self->{meanwhile}{$tag} }, \@doing;
+		return;
+	}
+	return $self->follows($tag, 0, @doing);
+}
+
+sub follows
+{
+	my ($self, $tag, $asleep, $doing, @arguments) = @_;
 	my $states = $self->{states}{$tag} // [ { row => undef, audience => [], boxes => [ map { { known => 'none', others => [], left => [] } } 1 .. $self->{mailboxes} ] } ];
-	my @next = map { $self->$doing($_, @arguments) } $self->closure(@$states);
-	die "no state of $tag allows: $doing @{[ map { $_ // 'nothing' } @arguments ]}\n" if !@next;
-	$self->{states}{$tag} = [@next];
+	my @next = map { $self->$doing($_, @arguments) } $asleep ? @$states : $self->closure(@$states);
+	push @{ $self->{impossible} }, "$tag: $doing @{[ map { $_ // 'nothing' } @arguments ]} should not have been possible" if !@next;
+	$self->{states}{$tag} = [@next] if @next;
+	return;
+}
+
+# The link can do nothing: it is not made yet, or the server stands still.
+sub sleeps { my ($self) = @_; $self->{asleep} = 1; return }
+
+# Nothing was done meanwhile, but that something had been decided and was waiting: that makes a difference where
+# it is forgotten, or where the item is left to its user afterwards.
+sub wakes
+{
+	my ($self, $slept_well) = @_;
+	$self->{asleep} = 0;
+	my $meanwhile = delete $self->{meanwhile} // {};
+	for my $tag (sort keys %$meanwhile)
+	{
+		my @doings = @{ $meanwhile->{$tag} };
+		my $nothing = $slept_well || !($self->{forgetful} || grep { $_->[0] eq 'crm_deletes' || $_->[0] eq 'crm_shares' && !$_->[3] } @doings);
+		$self->follows($tag, $nothing, @$_) for @doings;
+	}
 	return;
 }
 
@@ -98,7 +125,14 @@ sub user_copies
 	  grep { $_->[0] ne 'left' } items_meant($state->{boxes}[$box]);
 }
 
-sub user_deletes_folder { my ($self, $state, $box) = @_; return with($state, $box, item => undef, others => [], left => []) }
+# What was being made when the record went may come after it, and stay.
+sub user_deletes_folder
+{
+	my ($self, $state, $box) = @_;
+	my $item = $state->{boxes}[$box]{item};
+	my @late = $state->{row} && $state->{audience}[$box] ? () : with($state, $box, others => [], $item && !$item->{stamped} ? () : (item => undef));
+	return with($state, $box, item => undef, others => [], left => []), @late;
+}
 
 # Candidates: [ kind, place, fields, own ]
 sub items_meant
@@ -280,7 +314,6 @@ sub meets
 sub closure
 {
 	my ($self, @states) = @_;
-	return @states if $self->{asleep};
 	my %seen;
 	my @all;
 	while (my $state = shift @states)
@@ -297,6 +330,9 @@ sub closure
 }
 
 # ---- what is seen when all is quiet
+
+# What was done though no state allows it, as what concerns a row that should not be there.
+sub impossible { my ($self) = @_; return @{ $self->{impossible} // [] } }
 
 # Takes, of one record, the row (fields or undef) and for each mailbox a list of [stamped, fields]. Returns what it
 # may look like instead, or nothing when it may look like this.

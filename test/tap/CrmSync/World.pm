@@ -202,11 +202,12 @@ sub item_meant
 
 # ---- what is seen
 
-# rows: by tag [id, fields]. Returns what is wrong.
+# rows: by tag [id, fields, true: there are others]. Returns what is wrong.
 sub check
 {
 	my ($self, $rows) = @_;
-	my (%boxes, @wrong);
+	my %boxes;
+	my @wrong = ($self->{model}->impossible, map { "$_: is twice in the CRM" } grep { $rows->{$_}[2] } sort keys %$rows);
 	for my $box (0 .. $#{ $self->{boxes} })
 	{
 		for my $item ($self->{stage}->exchange->items($self->{boxes}[$box], $self->folder))
