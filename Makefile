@@ -1,6 +1,7 @@
 # crmsync: a PostgreSQL extension, built with PGXS.
 #   make, make install, make installcheck      as with every PGXS extension; PG_CONFIG=... chooses the server
 #   make demo, make check, make bench          do their own set-up on a Debian or Ubuntu machine
+#   make check-model                           thousands of random histories against the model
 #   make unit, make fuzz [SANITIZE=1]          tests that need no server
 #   make format-check, tidy, layers            checks of the sources
 # Everything made goes below build/ (or BUILDDIR).
@@ -8,7 +9,7 @@
 .DEFAULT_GOAL := all
 
 # The goals that begin by installing packages must work before PostgreSQL's build files are there.
-SELF_CONTAINED := demo check check-versions bench setup
+SELF_CONTAINED := demo check check-model check-versions bench setup
 .PHONY: $(SELF_CONTAINED)
 
 ifneq (,$(filter $(SELF_CONTAINED),$(MAKECMDGOALS)))
@@ -20,6 +21,10 @@ demo:
 check:
 	@scripts/setup build unit server demo check lint
 	@scripts/check $(SUITES)
+
+check-model:
+	@scripts/setup build server demo check
+	@scripts/check model
 
 check-versions:
 	@scripts/check-versions $(VERSIONS)

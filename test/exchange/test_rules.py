@@ -363,6 +363,9 @@ class Rules(unittest.TestCase):
         self.ask(look, "ErrorFolderNotFound")
         standard = gone.replace(f'<t:FolderId Id="{made}"/>', '<t:DistinguishedFolderId Id="contacts"/>')
         self.ask(standard, "ErrorDeleteDistinguishedFolder")
+        again = self.ask(make).xml.find(f".//{T}FolderId").get("Id")
+        self.server.control("POST", "folders", mailbox="user1@example.test", action="delete", folder="CRM")
+        self.ask(look.replace(made, again), "ErrorFolderNotFound")
 
     # SyncFolderItems
 

@@ -1,9 +1,10 @@
 # Random histories in many worlds at once, with crashes and a server that fails: when all is quiet each world must
 # be in a state that the model (CrmSync::Model) allows.
 #   CRMSYNC_SEED=n        the same histories again
-#   CRMSYNC_ROUNDS=n      rounds (8); one round is one history in every world
-#   CRMSYNC_WORLDS=n      worlds (40); after ten rounds there are new ones
+#   CRMSYNC_ROUNDS=n      so many rounds, one round being one history in every world; else what there is time for
+#   CRMSYNC_WORLDS=n      worlds (30); after ten rounds there are new ones
 #   CRMSYNC_HISTORY=FILE  only the history in FILE, as it is printed when one fails, in as many worlds at once
+#   CRMSYNC_SHRINK=n      seconds for making the first history that fails shorter (60)
 use strict;
 use warnings;
 use FindBin;
@@ -17,9 +18,10 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $seed = $ENV{CRMSYNC_SEED} // time % 1_000_000;
-my $rounds = $ENV{CRMSYNC_ROUNDS} // 8;
-my $worlds = $ENV{CRMSYNC_WORLDS} // 40;
-my $shrinking = $ENV{CRMSYNC_SHRINK} // 60;    # seconds
+my $rounds = $ENV{CRMSYNC_ROUNDS} // 10;
+my $until = time + ($ENV{CRMSYNC_ROUNDS} ? 1e9 : 75);
+my $worlds = $ENV{CRMSYNC_WORLDS} // 30;
+my $shrinking = $ENV{CRMSYNC_SHRINK} // 60;
 my $rounds_in_a_world = 10;
 my $ticks = 10;
 
@@ -181,7 +183,7 @@ sub check
 		for my $line (split /\n/, $stage->sql("SELECT substr(link, 2), concat_ws(' ', 'failure:', record, mailbox, code, message) FROM crmsync.failures"))
 		{
 			my ($number, $failure) = split /\|/, $line, 2;
-			push @{ $wrong{$number} }, $failure;
+			push @{ $wrong{$number} }, $failure if grep { $_->{number} eq $number } @worlds;
 		}
 		@worlds = grep { $wrong{ $_->{number} } } @worlds;
 		last if !%wrong;
@@ -275,7 +277,7 @@ sub shrink
 	my @last = @$lines;
 	my $again = sub { my ($attempt) = @_; my $wrong = eval { replay($policy, $attempt, 20) }; return $wrong && @$wrong ? $attempt : undef };
 	my $found = $again->([ grep { !/\b[cu]\d+\b/ || grep { $concerned{$_} } /\b([cu]\d+)\b/g } @$lines ]);
-	return $lines if !$found;
+	return if !$found;
 	for (my $place = 0; $place < @$found && time < $until;)
 	{
 		my @attempt = @$found;
@@ -286,19 +288,27 @@ sub shrink
 	return $found;
 }
 
+my $shrunk = 0;
 sub report
 {
-	my ($world, $wrong, $name) = @_;
-	diag(join "\n", "$name: what is wrong, and the history", @$wrong, '--', $world->title, @{ shorter($world->{log}) });
-	if ($shrinking)
-	{
-		my $short = shrink($world->{policy}, shorter($world->{log}), @$wrong);
-		diag(join "\n", 'as short as it was found to be:', $world->title, @$short, '--');
-	}
+	my ($world, $wrong) = @_;
+	diag(join "\n", "history of seed $seed:", $world->title, @{ shorter($world->{log}) }, 'what is wrong:', @$wrong);
+	return if !$shrinking || $shrunk++;
+	my $short = shrink($world->{policy}, shorter($world->{log}), @$wrong);
+	diag(join "\n", $short ? ('found again as:', $world->title, @$short) : 'it was not found again');
 	return;
 }
 
 # ---- all of them
+
+my ($passed, $failed) = (0, 0);
+sub finish
+{
+	note(join ', ', map { "$counts{$_} times $_" } sort keys %counts);
+	diag("$passed histories passed, $failed failed (seed $seed)");
+	$stage->done;
+	return;
+}
 
 if (my $file = $ENV{CRMSYNC_HISTORY})
 {
@@ -309,17 +319,19 @@ if (my $file = $ENV{CRMSYNC_HISTORY})
 	{
 		my $wrong = replay(\%policy, \@lines, $worlds);
 		ok(!$wrong, "history $time") or diag(join "\n", @$wrong);
+		$passed += $worlds if !$wrong;
+		$failed += 1 if $wrong;
 		last if $wrong;
 	}
-	$stage->done;
+	finish();
 	exit;
 }
 
 note("CRMSYNC_SEED=$seed");
-my ($passed, $failed) = (0, 0);
 my (@now, @generators);
 for my $round (1 .. $rounds)
 {
+	last if time > $until;
 	srand($seed * 1000 + $round);
 	my $begins = !@now || $round % $rounds_in_a_world == 1;
 	if ($begins)
@@ -335,14 +347,12 @@ for my $round (1 .. $rounds)
 	$failed += @bad;
 	ok(!@bad, sprintf '%d histories of seed %d, round %d (%.1f s)', scalar @now, $seed, $round, time - $started) or do
 	{
-		report($_, $wrong->{ $_->{number} }, $_->name) for @bad;
+		report($_, $wrong->{ $_->{number} }) for @bad;
+		drop_worlds(@bad);
 		my %bad = map { $_ => 1 } @bad;
 		my @good = grep { !$bad{ $now[$_] } } 0 .. $#now;
 		@generators = @generators[@good];
 		@now = @now[@good];
-		last if $ENV{CRMSYNC_STOP};
 	};
 }
-note(join ', ', map { "$counts{$_} $_" } sort keys %counts);
-diag("$passed histories passed, $failed failed (CRMSYNC_SEED=$seed)") if $ENV{CRMSYNC_ROUNDS};
-$stage->done;
+finish();

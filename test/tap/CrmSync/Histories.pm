@@ -53,7 +53,7 @@ sub steps
 {
 	my ($self) = @_;
 	my $favourite = rand() < 0.7 ? any(@{ $self->{tags} }) : undef;
-	return map { $self->step($favourite) } 0 .. 1 + rand rand 16;
+	return map { $self->step($favourite) } 0 .. 1 + rand rand($self->{mailboxes} > 2 ? 5 : 16);
 }
 
 my %weights = (
