@@ -25,7 +25,7 @@ sub policies
 }
 
 # new(policies of the world). Where a record may be at present is guessed, so that most steps are possible.
-sub new { my ($class, %world) = @_; return bless { %world, tags => [], where => {}, made => 0 }, $class }
+sub new { my ($class, %world) = @_; return bless { %world, tags => [], where => {}, away => [], made => 0 }, $class }
 
 # What there is before the link, and the link. Where match_on is set users have some of it already; of those
 # only the values change until they have been recognised.
@@ -58,7 +58,7 @@ sub steps
 
 my %weights = (
 	'crm makes' => 6, 'user makes' => 4, 'crm sets' => 24, 'user sets' => 30, 'crm deletes' => 4, 'crm gives' => 8, 'crm takes' => 8, 'user deletes' => 8,
-	'user moves out' => 6, 'user moves back' => 9, 'user copies' => 3, 'user deletes the folder' => 1, 'server forgets' => 2);
+	'user moves out' => 9, 'user moves back' => 12, 'user copies' => 3, 'user deletes the folder' => 1, 'server forgets' => 2);
 
 sub step
 {
@@ -69,6 +69,12 @@ sub step
 	my @in = grep { $self->{where}{$tag // ''}{$_} } @boxes;
 	my $is_there = $kind =~ /^user |takes/ && @in && rand() < 0.9;
 	$box //= any($is_there ? @in : @boxes);
+	if ($kind eq 'user moves back')
+	{
+		my $away = pop @{ $self->{away} };
+		$away ? (($tag, $box) = @$away) : ($kind = 'user sets');
+	}
+	push @{ $self->{away} }, [ $tag, $box ] if $kind eq 'user moves out';
 	my $value = rand() < 0.1 ? 'nothing' : 'v' . ++$self->{made};
 	my $field = any('last_name', 'job_title');
 	if ($kind =~ /^(crm|user) makes$/)

@@ -14,6 +14,11 @@
 #   others   further items with the record's stamp: copies, and what was away; fresh: not looked at yet
 #   left     items without a stamp of which nothing is known: fields
 #   away     what its user has moved out of the folder
+#
+# Unless it is strict it also allows what crmsync is known not to do as it should:
+# - An item that we deleted, which we were made to forget, stays away when the record belongs there again meanwhile.
+# - A link of direction outbound with on_target_delete unlink takes an item for deleted that has moved and come back.
+# - An item of a user that was away when its record left the audience is taken for one of ours when it comes back.
 package CrmSync::Model;
 
 use strict;
@@ -177,12 +182,15 @@ sub keeps
 	my ($known, $item) = @$box{qw(known item)};
 	my $agrees = $box->{shadow} && same($state->{row}, $box->{shadow});
 	return if $self->{match_on} && $known eq 'none' && @{ $box->{left} };
+	return $self->creates($state, $i, $forgetful), with($state, $i, known => 'linked') if $known eq 'leaving' && !$self->{strict};
 	return $self->creates($state, $i, $forgetful) if $known eq 'none' || $known eq 'leaving' || ($known eq 'absent' && !$agrees);
 	return if $known eq 'absent' || $known eq 'gone' || ($agrees && (!$item || $item->{stamped}) && $known ne 'unlinked');
 	if (!$item)
 	{
-		return $self->creates($state, $i, $forgetful) if $self->{on_target_delete} ne 'unlink' || @{ $box->{others} };
-		return with($state, $i, known => 'gone', item => undef);
+		my $never_again = $self->{on_target_delete} eq 'unlink';
+		my @next = $never_again && !@{ $box->{others} } ? () : $self->creates($state, $i, $forgetful);
+		push @next, with($state, $i, known => 'gone') if $never_again && !(@next && $self->{strict});
+		return @next;
 	}
 	return $self->merges($state, $i) if $self->{direction} eq 'both' && $item->{touched};
 	my $all = !$box->{shadow} || $self->{write_fields} eq 'all';
@@ -252,7 +260,8 @@ sub reads
 			my $back = $others[$_];
 			my @rest = map { { %$_, fresh => 0 } } grep { $_ != $back } @others;
 			my $next = with($state, $i, known => 'linked', own => $back->{own}, item => { fields => $back->{fields}, stamped => 1, touched => 1 }, others => \@rest);
-			$state->{row} ? $self->merges($next, $i) : $next
+			$next = $self->merges($next, $i) if $state->{row};
+			$back->{own} && $known eq 'none' && !$self->{strict} ? ($next, with($next, $i, own => undef)) : $next
 		} @fresh;
 	}
 	if (@{ $box->{left} } && $known eq 'none')
