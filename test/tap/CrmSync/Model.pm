@@ -19,6 +19,7 @@
 # - An item that we deleted, which we were made to forget, stays away when the record belongs there again meanwhile.
 # - A link of direction outbound with on_target_delete unlink takes an item for deleted that has moved and come back.
 # - An item of a user that was away when its record left the audience is taken for one of ours when it comes back.
+# And where forgetful it allows, strict or not, that what we wrote and were made to forget is taken for the user's.
 package CrmSync::Model;
 
 use strict;
