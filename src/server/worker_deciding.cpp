@@ -35,7 +35,9 @@ constexpr std::int64_t long_pass = 100;
 }  // namespace
 
 bool Worker::wants_work(const LinkConfiguration& link) const {
-    return engine_.available(link.target, Clock::now()) && engine_.queued(link.target) < low_water;
+    const auto target = configuration_.targets.find(link.target);
+    return target != configuration_.targets.end() && !target->second.paused &&
+           engine_.available(link.target, Clock::now()) && engine_.queued(link.target) < low_water;
 }
 
 // Whose turn it is among the links that there is something to do for; nullptr: nobody's.

@@ -91,6 +91,8 @@ json change_server(Service& service, const json& wanted) {
         service.authentication.set_password(wanted["password"]);
     if (wanted.contains("token_seconds"))
         service.authentication.set_token_seconds(wanted["token_seconds"]);
+    if (wanted.contains("keep_bodies"))
+        service.journal.keep_bodies(wanted["keep_bodies"]);
     if (wanted.contains("paused"))
         service.pause(wanted["paused"]);
     return {{"done", true}};

@@ -60,7 +60,7 @@ void Journal::add(const Entry& e) {
 }
 
 void Journal::keep(std::uint64_t number, const char* suffix, const std::string& body) const {
-    if (bodies_.empty())
+    if (bodies_.empty() || !keep_bodies_)
         return;
     char name[32];
     std::snprintf(name, sizeof name, "%08llu", static_cast<unsigned long long>(number));

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <deque>
@@ -35,6 +36,8 @@ class Journal {
     void add(const Entry& entry);
     /// Keeps a request's or an answer's body in a file, when bodies are kept.
     void keep(std::uint64_t number, const char* suffix, const std::string& body) const;
+    /// Whether bodies are kept, where there is a directory for them.
+    void keep_bodies(bool keep) { keep_bodies_ = keep; }
 
     /// The last entries (at most 10000), oldest first; `since` skips up to that request number.
     nlohmann::json entries(std::uint64_t since) const;
@@ -52,6 +55,7 @@ class Journal {
     mutable std::mutex mutex_;
     std::unique_ptr<std::FILE, CloseFile> file_;
     std::string bodies_;
+    std::atomic<bool> keep_bodies_{true};
     std::deque<Entry> recent_;
     std::map<std::string, Totals> totals_;
     std::map<int, std::uint64_t> statuses_;
