@@ -49,7 +49,6 @@ SELECT crmsync.resolve(1, 'both');
 SELECT crmsync.resolve(2, 'crm');
 SELECT crmsync.resolve(3, 'leave');
 SELECT crmsync.resolve(1, 'target');
-SELECT action, conflict, choice FROM crmsync.request WHERE action = 'resolve';
 
 -- The preset orocrm: its policies depend on the direction.
 SELECT crmsync.create_link('both', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'orocrm');
