@@ -193,7 +193,8 @@ void Incoming::merge_all() {
     if (records.empty()) {
         return;
     }
-    pg::TextArray rows = lock_rows(link_, records);
+    // Who only reads the CRM need not have a right to lock there.
+    pg::TextArray rows = link_.inbound ? lock_rows(link_, records) : records;
     modified_ = modified_rows(link_, rows);
     PendingRecords locked;
     for (std::string& record : rows) {

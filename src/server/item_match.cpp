@@ -219,9 +219,8 @@ std::vector<std::string> Matcher::records_of(const ItemToMatch& item,
     std::vector<std::string> records;
     const auto found = records_.find(key);
     if (!key.empty() && found != records_.end()) {
-        std::copy_if(
-            found->second.begin(), found->second.end(), std::back_inserter(records),
-            [&](const std::string& record) { return audience_.at(record).contains(item.address); });
+        std::copy_if(found->second.begin(), found->second.end(), std::back_inserter(records),
+                     [&](const std::string& record) { return belongs(record, item); });
     }
     std::sort(records.begin(), records.end(), is_lower);
     return records;
