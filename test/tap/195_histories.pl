@@ -279,14 +279,17 @@ sub shrink
 	my $again = sub { my ($attempt) = @_; my $wrong = eval { replay($policy, $attempt, 20) }; return $wrong && @$wrong ? $attempt : undef };
 	my $found = $again->([ grep { !/\b[cu]\d+\b/ || grep { $concerned{$_} } /\b([cu]\d+)\b/g } @$lines ]);
 	return if !$found;
-	for (my $place = 0; $place < @$found && time < $until;)
+	for (my $size = int @$found / 2; $size >= 1 && time < $until; $size = int $size / 2)
 	{
-		my @attempt = @$found;
-		splice @attempt, $place, 1;
-		my $still = $found->[$place] ne 'link' && $place < $#$found && $again->(\@attempt);
-		$still ? ($found = $still) : $place++;
+		for (my $place = 0; $place < $#$found && time < $until;)
+		{
+			my @attempt = @$found;
+			my @left_out = splice @attempt, $place, $size;
+			my $still = @attempt && $attempt[-1] eq 'quiet' && !(grep { $_ eq 'link' } @left_out) && $again->(\@attempt);
+			$still ? ($found = $still) : ($place += $size);
+		}
 	}
-	return $found;
+	return shorter($found);
 }
 
 my $shrunk = 0;

@@ -28,7 +28,12 @@ use warnings;
 # new(mailboxes => number, direction => ..., conflict => ..., and so on as for create_link)
 sub new { my ($class, %world) = @_; return bless { %world, states => {}, asleep => 1 }, $class }
 
-sub tags { my ($self) = @_; return sort keys %{ $self->{states} } }
+sub tags
+{
+	my ($self) = @_;
+	my %tags = (%{ $self->{states} }, %{ $self->{meanwhile} // {} });
+	return sort keys %tags;
+}
 
 # ---- what is done: does($tag, doing, arguments); forgetful: what is carried out may be forgotten by whoever did it
 
