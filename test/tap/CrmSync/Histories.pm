@@ -69,6 +69,9 @@ sub step
 	my @in = grep { $self->{where}{$tag // ''}{$_} } @boxes;
 	my $is_there = $kind =~ /^user |takes/ && @in && rand() < 0.9;
 	$box //= any($is_there ? @in : @boxes);
+	# Where mailboxes are read a copy becomes a record of its own, and so does what comes back when another item
+	# has taken its place: the model does not know that yet.
+	$kind = 'user sets' if $self->{direction} eq 'both' && $kind =~ /^user (?:copies|moves back)$/;
 	if ($kind eq 'user moves back')
 	{
 		my $away = pop @{ $self->{away} };
