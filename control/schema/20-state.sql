@@ -204,10 +204,11 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     DELETE FROM crmsync.item i USING gone WHERE i.mailbox = gone.id;
+    DELETE FROM crmsync.arrival a USING gone WHERE a.mailbox = gone.id;
     RETURN NULL;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.forget_items() IS 'trigger of crmsync.mailbox: the items of a mailbox go with it';
+COMMENT ON FUNCTION crmsync.forget_items() IS 'trigger of crmsync.mailbox: the items of a mailbox go with it, and what has arrived there';
 CREATE TRIGGER forget_items AFTER DELETE ON crmsync.mailbox
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION crmsync.forget_items();
 
@@ -250,7 +251,7 @@ COMMENT ON COLUMN crmsync.sighting.since IS 'when it was met';
 
 -- Level-triggered, too: an arrival says that an item is to be looked at, not what happened to it.
 CREATE TABLE crmsync.arrival (
-    mailbox         integer NOT NULL REFERENCES crmsync.mailbox ON DELETE CASCADE,
+    mailbox         integer NOT NULL,
     remote_id       text NOT NULL COLLATE "C",
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt    timestamptz,

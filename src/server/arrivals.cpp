@@ -9,6 +9,12 @@ namespace {
 // Fetched in answers of some hundred kilobytes each; what is here waits in memory.
 constexpr int most_at_once = 2000;
 
+// Of several mailboxes: one is asked by one request at a time.
+constexpr std::int32_t most_of_one_mailbox = 100;
+
+// Below that many under way there is room for more.
+constexpr std::size_t low_water = 1000;
+
 // Until an item that the CRM refuses is parked.
 constexpr const char* retry_pauses = "ARRAY[interval '1 minute', interval '10 minutes']";
 
@@ -47,19 +53,24 @@ std::string then_look_again(const std::string& arrivals) {
 
 }  // namespace
 
+bool may_fetch(const std::set<ItemName>& under_way) {
+    return under_way.size() < low_water;
+}
+
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
                                 WorkInFlight& in_flight, bool& more) {
     // What is under way is read again: no more than that many are.
     const auto limit = static_cast<std::int32_t>(most_at_once + under_way.size());
     const pg::Rows rows = pg::query(
-        "SELECT a.mailbox, a.remote_id, coalesce(i.record, '') "
-        "FROM crmsync.mailbox m JOIN crmsync.arrival a ON a.mailbox = m.id "
-        "LEFT JOIN crmsync.item i ON i.mailbox = a.mailbox AND i.remote_id = a.remote_id "
-        "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(a.remote_id) "
-        "WHERE m.link = $1 AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
-        "AND (a.next_attempt <= pg_catalog.now() OR a.code IS NULL AND a.next_attempt IS NULL) "
-        "LIMIT $2",
-        link.id, limit);
+        "SELECT a.mailbox, a.remote_id, coalesce(i.record, '') FROM crmsync.mailbox m "
+        "CROSS JOIN LATERAL (SELECT b.mailbox, b.remote_id FROM crmsync.arrival b "
+        "WHERE b.mailbox = m.id AND (b.next_attempt <= pg_catalog.now() "
+        "OR b.code IS NULL AND b.next_attempt IS NULL) LIMIT $3) AS a "
+        "LEFT JOIN LATERAL (SELECT t.record FROM crmsync.item t "
+        "WHERE t.mailbox = a.mailbox AND t.remote_id = a.remote_id AND pg_catalog.hashtext("
+        "t.remote_id) = pg_catalog.hashtext(a.remote_id) OFFSET 0) AS i ON true "
+        "WHERE m.link = $1 AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) LIMIT $2",
+        link.id, limit, most_of_one_mailbox);
     std::vector<Fetch> fetches;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         ItemName item(static_cast<int>(rows.integer(row, 0)), rows.string(row, 1));
@@ -122,7 +133,7 @@ void postpone_arrivals(const std::vector<ItemName>& items) {
         "INSERT INTO crmsync.arrival AS a (mailbox, remote_id, next_attempt) "
         "SELECT m.id, u.id, pg_catalog.now() + interval '2 seconds' "
         "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m "
         "ON CONFLICT (mailbox, remote_id) DO UPDATE SET next_attempt = excluded.next_attempt",
         &names.mailboxes, &names.ids);
 }
@@ -168,6 +179,7 @@ void write_arrival_failures(const LinkConfiguration& link,
             std::string(retry_pauses) +
             ")[1] FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[]) "
             "AS u(mailbox, id, code, message) JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            "FOR KEY SHARE OF m "
             "ON CONFLICT (mailbox, remote_id) DO UPDATE SET attempts = a.attempts + 1, "
             "code = excluded.code, message = excluded.message, "
             "next_attempt = pg_catalog.now() + (" +

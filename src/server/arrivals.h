@@ -29,6 +29,9 @@ struct Fetch {
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
                                 WorkInFlight& in_flight, bool& more);
 
+// Whether there is room for more beside what is under way.
+bool may_fetch(const std::set<ItemName>& under_way);
+
 // Notes which mailboxes are known now: read to the end, with nothing left that has yet to come in.
 // Items that have waited for this are looked at first. Then what was held back there becomes due
 // for a comparison. Returns whether there are any.

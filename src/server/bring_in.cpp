@@ -38,6 +38,7 @@ struct Merged {
     std::string record;
     record::Merge merge;
     record::Values shadow;  // to remember
+    record::Fields agreed;  // what of it is new
     record::Values before;  // of the CRM's fields that change
     RowChange change;
     bool adopted = false;  // nothing was known of the item before
@@ -253,7 +254,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     // Of an item that nothing was agreed on yet each side has what the other lacks.
     const record::Values shadow = item.shadow.value_or(record::Values(layout.size()));
     InOneOrder sides = in_one_order(link_, shadow, record.desired->values, held.values);
-    Merged merged{&outcome, key, {}, {}, {}, {}, adopted_.contains(&outcome)};
+    Merged merged{&outcome, key, {}, {}, {}, {}, {}, adopted_.contains(&outcome)};
     merged.merge = record::merge({.object = link_.rules.object,
                                   .outbound = link_.rules.outbound,
                                   .inbound = link_.inbound,
@@ -267,6 +268,11 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
         }
     }
     keep_positions(link_, held.values, merged.shadow);
+    for (std::size_t place = 0; place < layout.size(); ++place) {
+        if (!item.shadow || merged.shadow[place] != shadow[place]) {
+            merged.agreed.push_back({layout[place], merged.shadow[place]});
+        }
+    }
     for (const record::Field& field : merged.merge.to_crm) {
         merged.before.push_back(sides.crm[record::place_of(layout, field.property).value()]);
     }
@@ -411,8 +417,7 @@ void Incoming::write_items() {
         records.push_back(merged.record);
         mailboxes.push_back(merged.outcome->mailbox);
         change_keys.push_back(merged.outcome->held.item.change_key);
-        shadows.documents.push_back(
-            document_of(link_.rules.layout, merged.shadow, Absent::as_null));
+        shadows.documents.push_back(document_of(merged.agreed));
         settled_.push_back(name_of(*merged.outcome));
         if (!merged.merge.to_crm.empty()) {
             Outcome done{};
@@ -444,7 +449,8 @@ void bring_in(const Configuration& configuration, const LinkConfiguration& link,
     pg::Transaction transaction("bringing in for link " + link.name,
                                 pg::Transaction::Isolation::read_committed);
     Incoming(configuration, link).take(outcomes);
-    transaction.commit();
+    // What is lost in a crash has arrived still.
+    transaction.commit_lazily();
 }
 
 }  // namespace crmsync

@@ -231,7 +231,8 @@ bool ChangeLog::consume(bool always) {
     const bool consumed = consume_here();
     if (consumed || always) {
         store_position();
-        transaction.commit();
+        // Lost in a crash, it is consumed once more. Nothing goes out before the next commit.
+        transaction.commit_lazily();
     }
     return consumed;
 }

@@ -8,41 +8,53 @@ namespace crmsync {
 
 namespace {
 
+using Pages = std::vector<const sync::FolderPage*>;
+
 struct Changes {
+    pg::IntegerArray mailboxes;
     pg::TextArray ids;
     pg::TextArray change_keys;
     pg::IntegerArray gone;
-};
 
-Changes changes_of(const sync::FolderPage& page) {
-    Changes changes;
-    for (const exchange::FolderChange& change : page.changes) {
-        changes.ids.push_back(change.item.id);
-        changes.change_keys.push_back(change.item.change_key);
-        changes.gone.push_back(change.gone ? 1 : 0);
+    void add(const sync::FolderPage& page) {
+        for (const exchange::FolderChange& change : page.changes) {
+            mailboxes.push_back(page.mailbox);
+            ids.push_back(change.item.id);
+            change_keys.push_back(change.item.change_key);
+            gone.push_back(change.gone ? 1 : 0);
+        }
     }
-    return changes;
-}
+};
 
 // An item that bears the change key that we know is as we wrote it. What users change in mailboxes
 // that are only written is nobody's matter, save that it is gone, or may be of a record that has
 // none there. One that comes again is tried again at once, whatever was in its way.
-void note_arrivals(int mailbox, const Changes& changes) {
+void note_arrivals(const Pages& pages) {
+    Changes changes;
+    for (const sync::FolderPage* page : pages) {
+        changes.add(*page);
+    }
+    if (changes.ids.empty()) {
+        return;
+    }
     pg::query(
         "INSERT INTO crmsync.arrival AS a (mailbox, remote_id) SELECT m.id, u.id "
-        "FROM unnest($2::text[], $3::text[], $4::integer[]) AS u(id, change_key, gone) "
-        "JOIN crmsync.mailbox m ON m.id = $1 JOIN crmsync.link l ON l.id = m.link "
-        "LEFT JOIN crmsync.item i ON i.mailbox = $1 AND i.remote_id = u.id "
-        "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
+        "FROM unnest($1::integer[], $2::text[], $3::text[], $4::integer[]) "
+        "AS u(mailbox, id, change_key, gone) JOIN crmsync.mailbox m ON m.id = u.mailbox "
+        "JOIN crmsync.link l ON l.id = m.link "
+        "LEFT JOIN LATERAL (SELECT t.mailbox, t.state, t.change_key FROM crmsync.item t "
+        "WHERE t.mailbox = u.mailbox AND t.remote_id = u.id "
+        "AND pg_catalog.hashtext(t.remote_id) = pg_catalog.hashtext(u.id) OFFSET 0) AS i ON true "
         "WHERE CASE WHEN u.gone = 1 THEN i.state IN ('linked', 'leaving', 'unlinked') "
-        "OR EXISTS (SELECT FROM crmsync.arrival o WHERE o.mailbox = $1 AND o.remote_id = u.id) "
-        "OR EXISTS (SELECT FROM crmsync.conflict c WHERE c.mailbox = $1 AND c.item = u.id "
-        "AND c.kind = 'ambiguous') "
+        "OR EXISTS (SELECT FROM crmsync.arrival o "
+        "WHERE o.mailbox = u.mailbox AND o.remote_id = u.id) "
+        "OR EXISTS (SELECT FROM crmsync.conflict c WHERE c.mailbox = u.mailbox "
+        "AND c.item = u.id AND c.kind = 'ambiguous') "
         "WHEN l.direction = 'outbound' THEN i.mailbox IS NULL AND l.match_on <> '{}' "
-        "ELSE i.change_key IS DISTINCT FROM u.change_key END "
+        "ELSE i.change_key IS DISTINCT FROM u.change_key END FOR KEY SHARE OF m "
         "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
         "attempts = 0, next_attempt = NULL, created = NULL, copy = false",
-        mailbox, &changes.ids, &changes.change_keys, &changes.gone);
+        &changes.mailboxes, &changes.ids, &changes.change_keys, &changes.gone);
 }
 
 // Those of the mailboxes whose folder is being read from the start.
@@ -65,12 +77,14 @@ void begin_listing(int mailbox) {
     pg::query("UPDATE crmsync.mailbox SET listing = pg_catalog.now() WHERE id = $1", mailbox);
 }
 
-void note_listed(int mailbox, const Changes& changes) {
+void note_listed(const sync::FolderPage& page) {
+    Changes changes;
+    changes.add(page);
     pg::query(
         "INSERT INTO crmsync.listed (mailbox, remote_id) SELECT m.id, u.id "
         "FROM unnest($2::text[], $3::integer[]) AS u(id, gone) "
         "JOIN crmsync.mailbox m ON m.id = $1 WHERE u.gone = 0 ON CONFLICT DO NOTHING",
-        mailbox, &changes.ids, &changes.gone);
+        page.mailbox, &changes.ids, &changes.gone);
 }
 
 // What the whole list did not name is looked at, not taken for deleted: the list may be wrong.
@@ -80,30 +94,52 @@ void end_listing(int mailbox) {
         "FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox "
         "WHERE i.mailbox = $1 AND i.state IN ('linked', 'unlinked') AND i.remote_id IS NOT NULL "
         "AND i.since < m.listing AND NOT EXISTS (SELECT FROM crmsync.listed l "
-        "WHERE l.mailbox = i.mailbox AND l.remote_id = i.remote_id) ON CONFLICT DO NOTHING",
+        "WHERE l.mailbox = i.mailbox AND l.remote_id = i.remote_id) FOR KEY SHARE OF m "
+        "ON CONFLICT DO NOTHING",
         mailbox);
     pg::query("DELETE FROM crmsync.listed WHERE mailbox = $1", mailbox);
     pg::query("UPDATE crmsync.mailbox SET listing = NULL WHERE id = $1", mailbox);
 }
 
-void write_page(const sync::FolderPage& page, bool listing) {
-    const Changes changes = changes_of(page);
-    if (page.from_start) {
-        begin_listing(page.mailbox);
+void write_states(const Pages& pages) {
+    pg::IntegerArray mailboxes;
+    pg::TextArray states;
+    for (const sync::FolderPage* page : pages) {
+        mailboxes.push_back(page->mailbox);
+        states.push_back(page->state);
     }
-    // Of an unchanged folder nothing is written: the state of before says the same.
-    if (changes.ids.empty() && page.complete && !listing) {
-        return;
-    }
-    note_arrivals(page.mailbox, changes);
-    if (listing) {
-        note_listed(page.mailbox, changes);
-        if (page.complete) {
-            end_listing(page.mailbox);
+    pg::query(
+        "UPDATE crmsync.mailbox m SET sync_state = u.state "
+        "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, state) WHERE m.id = u.mailbox",
+        &mailboxes, &states);
+}
+
+// Of different mailboxes.
+void write_at_once(const Pages& pages, const std::set<int>& listing) {
+    Pages changed;
+    for (const sync::FolderPage* page : pages) {
+        const bool whole = page->from_start || listing.contains(page->mailbox);
+        if (page->from_start) {
+            begin_listing(page->mailbox);
+        }
+        // Of an unchanged folder nothing is written: the state of before says the same.
+        if (whole || !page->complete || !page->changes.empty()) {
+            changed.push_back(page);
         }
     }
-    pg::query("UPDATE crmsync.mailbox SET sync_state = $2 WHERE id = $1", page.mailbox,
-              std::string_view(page.state));
+    if (changed.empty()) {
+        return;
+    }
+    note_arrivals(changed);
+    for (const sync::FolderPage* page : changed) {
+        if (page->from_start || listing.contains(page->mailbox)) {
+            note_listed(*page);
+            if (page->complete) {
+                end_listing(page->mailbox);
+            }
+        }
+    }
+    write_states(changed);
 }
 
 }  // namespace
@@ -113,11 +149,20 @@ void write_pages(const std::vector<sync::FolderPage>& pages) {
         return;
     }
     const std::set<int> listing = being_listed(pages);
+    std::set<int> mailboxes;
+    Pages together;
     for (const sync::FolderPage& page : pages) {
-        if (page.listed) {
-            write_page(page, page.from_start || listing.contains(page.mailbox));
+        if (!page.listed) {
+            continue;
         }
+        if (!mailboxes.insert(page.mailbox).second) {
+            write_at_once(together, listing);
+            together.clear();
+            mailboxes = {page.mailbox};
+        }
+        together.push_back(&page);
     }
+    write_at_once(together, listing);
     pg::IntegerArray complete;
     for (const sync::FolderPage& page : pages) {
         if (page.listed && page.complete) {

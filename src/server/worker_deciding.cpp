@@ -60,7 +60,7 @@ const LinkConfiguration* Worker::next_link() const {
 }
 
 bool Worker::has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const {
-    return runtime.more || runtime.more_arrivals ||
+    return runtime.more || (runtime.more_arrivals && may_fetch(fetching_)) ||
            (runtime.more_deletes && engine_.queued(link.target) < most_deletes_at_once / 2);
 }
 
@@ -76,7 +76,7 @@ void Worker::work() {
     }
     last_link_ = link->id;
     const LinkRuntime& runtime = runtimes_.at(link->id);
-    if (runtime.more_arrivals) {
+    if (runtime.more_arrivals && may_fetch(fetching_)) {
         read_inbound(*link);
     }
     if (runtime.more || runtime.more_deletes) {
