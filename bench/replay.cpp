@@ -5,8 +5,8 @@
 //
 // The bodies are read before the clock starts. Connections are kept open, and each takes the next
 // body as soon as it has its answer. Ids of folders are those of another run: the mailbox's
-// contacts take their place. Prints "requests N", "seconds S", and "cpu_seconds S", the processor time that sending them
-// took here; fails on any status but 200.
+// contacts take their place. Prints "requests N", "seconds S", and "cpu_seconds S", the processor
+// time that sending them took here; fails on any status but 200.
 #include <curl/curl.h>
 #include <sys/resource.h>
 

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -9,6 +10,16 @@
 #include "net/curl.h"
 
 namespace crmsync::exchange {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// To wake the owner costs more than to read an answer: while there is enough to send he is woken for
+// several at once.
+constexpr auto longest_held_back = std::chrono::milliseconds(5);
+
+}  // namespace
 
 Courier::Courier() : wake_(net::make_event()), arrived_(net::make_event()) {
     const net::SignalsBlocked blocked;
@@ -36,12 +47,16 @@ bool Courier::stop(std::chrono::milliseconds longest) noexcept {
 }
 
 void Courier::send(Parcel parcel) {
+    bool is_first = false;
     {
         const std::lock_guard lock(shared_);
+        is_first = parcels_.empty();
         parcels_.push_back(std::move(parcel));
     }
     ++under_way_;
-    net::signal(wake_);
+    if (is_first) {
+        net::signal(wake_);
+    }
 }
 
 void Courier::recall() {
@@ -77,7 +92,9 @@ void Courier::carry() noexcept {
     try {
         while (accept()) {
             collect();
-            deliver(std::exchange(done_, {}));
+            if (!may_hold_back()) {
+                deliver(std::exchange(done_, {}));
+            }
             rest();
         }
     } catch (...) {
@@ -128,6 +145,9 @@ void Courier::submit(Parcel parcel) {
 }
 
 void Courier::collect() {
+    if (done_.empty()) {
+        done_since_ = Clock::now();
+    }
     for (const net::Completion& completion : client_.advance()) {
         auto carried = carried_.extract(completion.ticket);
         if (carried.empty()) {
@@ -148,6 +168,12 @@ void Courier::bring_back(const net::Endpoint* endpoint) {
     }
 }
 
+// Not when the connections could run out of requests before the owner has sent more.
+bool Courier::may_hold_back() const {
+    return !done_.empty() && 2 * client_.waiting() > client_.in_flight() &&
+           Clock::now() - done_since_ < longest_held_back;
+}
+
 void Courier::deliver(std::vector<Delivery>&& deliveries) {
     if (deliveries.empty()) {
         return;
@@ -161,7 +187,10 @@ void Courier::deliver(std::vector<Delivery>&& deliveries) {
 
 void Courier::rest() const {
     pollfd descriptors[] = {{wake_.number(), POLLIN, 0}, {client_.descriptor(), POLLIN, 0}};
-    const auto longest = client_.timeout();
+    auto longest = client_.timeout();
+    if (!done_.empty()) {
+        longest = std::min(longest.value_or(longest_held_back), longest_held_back);
+    }
     poll(descriptors, std::size(descriptors), longest ? static_cast<int>(longest->count()) : -1);
 }
 

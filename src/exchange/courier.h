@@ -76,6 +76,7 @@ class Courier {
     void submit(Parcel parcel);
     void collect();
     void bring_back(const net::Endpoint* endpoint);
+    bool may_hold_back() const;
     void deliver(std::vector<Delivery>&& deliveries);
     void rest() const;
 
@@ -87,6 +88,7 @@ class Courier {
     net::Client client_;
     std::unordered_map<net::Ticket, Carried> carried_;
     std::vector<Delivery> done_;
+    std::chrono::steady_clock::time_point done_since_{};  // the first of them
 
     std::mutex shared_;  // guards what follows
     std::vector<Parcel> parcels_;

@@ -134,4 +134,11 @@ std::size_t Client::in_flight() const noexcept {
     return state_->in_flight;
 }
 
+std::size_t Client::waiting() const noexcept {
+    std::size_t count = 0;
+    for (const auto& [number, entry] : state_->pools)
+        count += entry.pool->waiting();
+    return count;
+}
+
 }  // namespace crmsync::net

@@ -124,6 +124,9 @@ class Client {
     // Requests whose completion advance() has not returned yet.
     std::size_t in_flight() const noexcept;
 
+    // Those of them that have not begun.
+    std::size_t waiting() const noexcept;
+
   private:
     struct State;
     std::unique_ptr<State> state_;

@@ -46,6 +46,7 @@ class ConnectionPool {
     // Takes back what has not begun, and appends its tickets.
     void recall(std::vector<Ticket>& tickets);
 
+    std::size_t waiting() const noexcept { return waiting_.size(); }
     bool is_idle() const noexcept;
 
   private:

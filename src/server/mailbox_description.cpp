@@ -1,5 +1,8 @@
 #include "server/mailbox_description.h"
 
+#include <unordered_map>
+#include <unordered_set>
+
 #include "server/participants.h"
 #include "sync/stamp.h"
 
@@ -28,12 +31,28 @@ sync::MailboxDescription description_of(const Configuration& configuration,
     return mailbox;
 }
 
-void add_mailboxes(const LinkConfiguration& link, const pg::TextArray& taking_part) {
-    pg::query(
-        "INSERT INTO crmsync.mailbox (link, address) SELECT $1, u.address "
-        "FROM unnest($2::text[]) AS u(address) WHERE NOT EXISTS (SELECT FROM crmsync.mailbox m "
-        "WHERE m.link = $1 AND m.address = u.address)",
-        link.id, &taking_part);
+// Who takes part by himself and is not known yet. Compared here: for a thousand that are known, a
+// join would look each of them up.
+void add_mailboxes(const LinkConfiguration& link,
+                   const std::unordered_map<std::string, bool>& automatic) {
+    const pg::Rows known =
+        pg::query("SELECT address FROM crmsync.mailbox WHERE link = $1", link.id);
+    std::unordered_set<std::string> addresses;
+    for (std::uint64_t row = 0; row < known.size(); ++row) {
+        addresses.insert(known.string(row, 0));
+    }
+    pg::TextArray missing;
+    for (const auto& [address, by_itself] : automatic) {
+        if (by_itself && !addresses.contains(address)) {
+            missing.push_back(address);
+        }
+    }
+    if (!missing.empty()) {
+        pg::query(
+            "INSERT INTO crmsync.mailbox (link, address) SELECT $1, u.address "
+            "FROM unnest($2::text[]) AS u(address)",
+            link.id, &missing);
+    }
 }
 
 }  // namespace
@@ -65,27 +84,32 @@ std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& co
 std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
                                              const LinkConfiguration& link, Reading which) {
     const bool all = link.mailboxes_query.empty();
-    pg::TextArray automatic;
-    pg::TextArray others;
+    std::unordered_map<std::string, bool> automatic;  // of those that take part
     if (!all) {
         for (Participant& participant : participants(link, Renames::noted)) {
             if (participant.enabled) {
-                (participant.automatic ? automatic : others)
-                    .push_back(std::move(participant.address));
+                automatic[std::move(participant.address)] |= participant.automatic;
             }
         }
         add_mailboxes(link, automatic);
     }
     const pg::Rows rows = pg::query(
-        "SELECT m.id, m.address, coalesce(m.folder_id, ''), m.code IS NOT NULL, "
-        "coalesce(m.sync_state, '') FROM crmsync.mailbox m WHERE m.link = $1 "
-        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
-        "AND ($2 OR m.address = ANY ($3) OR m.started IS NOT NULL AND m.address = ANY ($4)) "
-        "AND (NOT $5 OR m.started IS NOT NULL AND NOT m.started_read)",
-        link.id, all, &automatic, &others, which == Reading::started);
+        "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL, coalesce(sync_state, ''), "
+        "listing IS NOT NULL, started IS NOT NULL FROM crmsync.mailbox WHERE link = $1 "
+        "AND (code IS NULL OR next_attempt <= pg_catalog.now()) "
+        "AND (NOT $2 OR started IS NOT NULL AND NOT started_read)",
+        link.id, which == Reading::started);
     std::vector<MailboxToRead> mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        mailboxes.push_back({description_of(configuration, link, rows, row), rows.string(row, 4)});
+        const bool started = rows.boolean(row, 6);
+        if (!all) {
+            const auto known = automatic.find(rows.string(row, 1));
+            if (known == automatic.end() || !(known->second || started)) {
+                continue;
+            }
+        }
+        mailboxes.push_back({description_of(configuration, link, rows, row), rows.string(row, 4),
+                             rows.boolean(row, 5) || started});
     }
     return mailboxes;
 }

@@ -23,6 +23,7 @@ std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& co
 struct MailboxToRead {
     sync::MailboxDescription description;
     std::string state;
+    bool awaited;  // somebody has asked for it, or it is being read from the start
 };
 
 // Which of them: all whose turn it is, or only those that somebody has asked for.

@@ -173,7 +173,7 @@ void come_in(const Items& written) {
         "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
         "JOIN crmsync.mailbox m ON m.id = u.mailbox "
         "JOIN crmsync.link l ON l.id = m.link AND l.direction <> 'outbound' "
-        "ON CONFLICT (mailbox, remote_id) DO NOTHING",
+        "FOR KEY SHARE OF m ON CONFLICT (mailbox, remote_id) DO NOTHING",
         &written.mailboxes, &written.ids);
 }
 

@@ -188,6 +188,7 @@ void Worker::take_results() {
     log_targets(targets);
     std::move(targets.begin(), targets.end(), std::back_inserter(results_.targets));
     auto pages = engine_.take_pages();
+    std::erase_if(pages, [&](const sync::FolderPage& page) { return says_nothing(page); });
     std::move(pages.begin(), pages.end(), std::back_inserter(results_.pages));
     auto stamps = engine_.take_stamp_pages();
     std::move(stamps.begin(), stamps.end(), std::back_inserter(results_.stamp_pages));
@@ -223,6 +224,9 @@ void Worker::record_results() {
     results_ = Results{};
     something_found_ = false;
     for (const sync::FolderPage& page : pages) {
+        if (page.complete) {
+            awaited_.erase(page.mailbox);
+        }
         if (page.listed && !page.complete && engine_.knows_mailbox(page.mailbox)) {
             engine_.list_changes(page.mailbox, page.state);
         }
@@ -327,6 +331,7 @@ void Worker::start_afresh() {
     engine_ = sync::Engine();
     sent_.clear();
     in_flight_ = WorkInFlight();
+    awaited_.clear();
     fetching_.clear();
     listing_.clear();
     repairing_.clear();

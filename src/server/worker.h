@@ -80,6 +80,7 @@ class Worker {
     void guard_link(const LinkConfiguration& link, const std::function<void()>& something);
     void read_inbound(const LinkConfiguration& link);
     void read_mailboxes(const LinkConfiguration& link);
+    bool says_nothing(const sync::FolderPage& page);
     void fetch(const LinkConfiguration& link);
     void take_in(std::vector<sync::Outcome> read);
     Clock::time_point next_reading() const;
@@ -120,6 +121,7 @@ class Worker {
     bool position_requested_ = false;
     bool identity_reported_ = false;
     std::map<int, int> link_of_mailbox_;
+    std::set<int> awaited_;  // mailboxes of which it counts when they have been read
     std::set<ItemName> fetching_;
     std::set<int> listing_;  // mailboxes under repair whose items are being listed
     std::set<ItemName> repairing_;

@@ -40,7 +40,9 @@ void Worker::read_inbound(const LinkConfiguration& link) {
     }
     guard_link(link, [&] {
         read_mailboxes(link);
-        fetch(link);
+        if (may_fetch(fetching_)) {
+            fetch(link);
+        }
         if (link.inbound) {
             again_ |= resolve_fields(configuration_, link);
             again_ |= remove_records(configuration_, link);
@@ -70,9 +72,21 @@ void Worker::read_mailboxes(const LinkConfiguration& link) {
             continue;  // it is being read
         }
         link_of_mailbox_[id] = link.id;
+        if (mailbox.awaited) {
+            awaited_.insert(id);
+        }
         engine_.set_mailbox(std::move(mailbox.description));
         engine_.list_changes(id, std::move(mailbox.state));
     }
+}
+
+// Of an unchanged folder there is nothing to record: the state of before says the same.
+bool Worker::says_nothing(const sync::FolderPage& page) {
+    if (page.from_start) {
+        awaited_.insert(page.mailbox);
+    }
+    return !page.listed ||
+           (page.complete && page.changes.empty() && !awaited_.contains(page.mailbox));
 }
 
 // Fetches items that have arrived in the mailboxes of an inbound link.

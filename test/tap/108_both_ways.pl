@@ -129,6 +129,17 @@ $exchange->post('server', password => 'secret');
 $stage->sql("SELECT crmsync.resume_target('exchange')");
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'and is looked at when the target works', 30);
 
+# ---- a target that is paused is not read either
+sub listings { return scalar grep { $_->{operation} eq 'SyncFolderItems' } $exchange->journal }
+$stage->sql("SELECT crmsync.pause_target('exchange')");
+sleep 1;
+user_changes($one, 2, 'contacts:Surname' => 'Paused');
+my $listings = listings();
+sleep 3;
+is(listings(), $listings, 'nobody looks into the mailboxes of a target that is paused');
+$stage->sql("SELECT crmsync.resume_target('exchange')");
+comes_in(2, (split ' ', person(2))[0] . ' Paused', 'what was changed meanwhile comes in afterwards');
+
 # ---- a crash in between
 user_changes($two, $_, 'contacts:GivenName' => "Crash$_") for 1 .. 5;
 $stage->node->stop('immediate');

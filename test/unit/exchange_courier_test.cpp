@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <map>
+#include <thread>
 
 #include "ews_support.h"
 #include "net_server.h"
@@ -142,6 +143,47 @@ TEST_F(Couriers, WhatIsRecalledComesBackUnsentAndWhatIsUnderWayIsAnswered) {
         EXPECT_FALSE(done.at(id).answer) << id;
     }
     EXPECT_EQ(requests, 1);
+}
+
+TEST_F(Couriers, WakeTheOwnerForSeveralAnswersAtOnceWhileThereIsEnoughToSend) {
+    Server server(answering([](const ReceivedRequest&) {
+        std::this_thread::sleep_for(1ms);
+        return deleted();
+    }));
+    const auto to = endpoint(server, 1);
+    for (std::uint64_t id = 1; id <= 40; ++id) {
+        send(id, to);
+    }
+    int awakenings = 0;
+    std::size_t came = 0;
+    for (const auto end = std::chrono::steady_clock::now() + 20s;
+         came < 40 && std::chrono::steady_clock::now() < end; ++awakenings) {
+        pollfd descriptor{courier.descriptor(), POLLIN, 0};
+        poll(&descriptor, 1, 1000);
+        came += courier.take().size();
+    }
+    EXPECT_EQ(came, 40u);
+    EXPECT_LT(awakenings, 30);
+}
+
+TEST_F(Couriers, HoldNoAnswerBackForLong) {
+    std::atomic<int> requests = 0;
+    Server server(answering([&](const ReceivedRequest&) {
+        if (++requests == 2) {
+            std::this_thread::sleep_for(1s);
+        }
+        return deleted();
+    }));
+    const auto to = endpoint(server, 1);
+    for (std::uint64_t id = 1; id <= 8; ++id) {
+        send(id, to);
+    }
+    const auto started = std::chrono::steady_clock::now();
+    pollfd descriptor{courier.descriptor(), POLLIN, 0};
+    poll(&descriptor, 1, 10'000);
+    EXPECT_LT(std::chrono::steady_clock::now() - started, 700ms);
+    EXPECT_EQ(courier.take().size(), 1u);
+    wait_for(7);
 }
 
 TEST_F(Couriers, StopAtOnceWhateverIsUnderWay) {
