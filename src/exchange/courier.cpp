@@ -15,8 +15,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// To wake the owner costs more than to read an answer: while there is enough to send he is woken for
-// several at once.
+// To wake the owner costs more than to read an answer: while there is enough to send he is woken
+// for several at once.
 constexpr auto longest_held_back = std::chrono::milliseconds(5);
 
 }  // namespace

@@ -73,7 +73,9 @@ Candidates match(const Configuration& configuration, const LinkConfiguration& li
     Candidates left;
     for (std::size_t i = 0; i < matches.size(); ++i) {
         const Outcome* outcome = candidates.outcomes[i];
-        if (matches[i].left) {
+        const bool is_new =
+            !matches[i].waits && matches[i].problem.empty() && matches[i].record.empty();
+        if (matches[i].left || (is_new && !link.inbound)) {
             items.settled.push_back(name_of(*outcome));
         } else if (matches[i].waits) {
             items.waiting.push_back({name_of(*outcome), matches[i].records, outcome->held.created});
@@ -82,8 +84,6 @@ Candidates match(const Configuration& configuration, const LinkConfiguration& li
                                       matches[i].records, outcome->held.created});
         } else if (!matches[i].record.empty()) {
             items.adopted.emplace_back(matches[i].record, outcome);
-        } else if (!link.inbound) {
-            items.settled.push_back(name_of(*outcome));
         } else {
             left.outcomes.push_back(outcome);
             left.rows.push_back(std::move(candidates.rows[i]));

@@ -80,6 +80,7 @@ class Worker {
     void guard_link(const LinkConfiguration& link, const std::function<void()>& something);
     void read_inbound(const LinkConfiguration& link);
     void read_mailboxes(const LinkConfiguration& link);
+    static void read_soon(LinkRuntime& runtime);
     bool says_nothing(const sync::FolderPage& page);
     void fetch(const LinkConfiguration& link);
     void take_in(std::vector<sync::Outcome> read);

@@ -23,9 +23,6 @@ constexpr auto statistics_interval = 500ms;
 // Before the mailboxes of an inbound link that met an error are read again.
 constexpr auto pause_after_error = 10s;
 
-// Between readings, when something waits for them.
-constexpr auto shortest_reading_interval = 1s;
-
 // New work is read when fewer tasks than this wait for a target.
 constexpr std::size_t low_water = 10000;
 
@@ -148,8 +145,7 @@ void Worker::work_on(const LinkConfiguration& link) {
         runtime.more = work.more;
         runtime.more_deletes = work.more_deletes;
         if (work.unmet) {  // a mailbox is new: it need not wait for its turn
-            runtime.next_reading =
-                std::min(runtime.next_reading, runtime.last_reading + shortest_reading_interval);
+            read_soon(runtime);
         }
         runtime.done += work.unchanged;
         runtime.trouble_known = true;

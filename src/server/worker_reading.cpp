@@ -17,6 +17,9 @@ namespace {
 // Between readings of an inbound link's mailboxes, where it says nothing else.
 constexpr std::chrono::seconds default_reading_interval{30};
 
+// Between readings, when something waits for them.
+constexpr std::chrono::seconds shortest_reading_interval{1};
+
 }  // namespace
 
 // When the mailboxes of a link are to be read again.
@@ -80,13 +83,26 @@ void Worker::read_mailboxes(const LinkConfiguration& link) {
     }
 }
 
-// Of an unchanged folder there is nothing to record: the state of before says the same.
+// Not at once: there may always be a reason.
+void Worker::read_soon(LinkRuntime& runtime) {
+    runtime.next_reading =
+        std::min(runtime.next_reading, runtime.last_reading + shortest_reading_interval);
+}
+
+// Of an unchanged folder there is nothing to record: the state of before says the same. One that
+// could not be read, as its target failed or the configuration changed, is read when that can be.
 bool Worker::says_nothing(const sync::FolderPage& page) {
+    if (!page.listed) {
+        const auto link = link_of_mailbox_.find(page.mailbox);
+        if (link != link_of_mailbox_.end()) {
+            read_soon(runtimes_[link->second]);
+        }
+        return true;
+    }
     if (page.from_start) {
         awaited_.insert(page.mailbox);
     }
-    return !page.listed ||
-           (page.complete && page.changes.empty() && !awaited_.contains(page.mailbox));
+    return page.complete && page.changes.empty() && !awaited_.contains(page.mailbox);
 }
 
 // Fetches items that have arrived in the mailboxes of an inbound link.

@@ -127,7 +127,9 @@ void Conversation::drop(Result result, const Failure& failure) {
     stamps_.restart();
     if (listing_) {
         listing_.reset();
-        pages_.push_back({.mailbox = mailbox_.id, .listed = false});
+        if (result == Result::released) {
+            pages_.push_back({.mailbox = mailbox_.id, .listed = false});
+        }
     }
     drop_inventory();
 }

@@ -88,7 +88,7 @@ struct Outcome {
 // A page of what changed in the folder of an inbound mailbox, as it was asked for.
 struct FolderPage {
     int mailbox;
-    bool listed = true;       // false: given up for now, ask again
+    bool listed = true;       // false: not for want of the mailbox, ask again
     bool from_start = false;  // of all that is there: what no page names, up to the complete one,
                               // is not in the folder
     bool complete = true;     // no further page

@@ -19,7 +19,8 @@ std::string property_name(SlotId id);
 /// Returns the number of items concerned and their ids. Throws std::invalid_argument.
 nlohmann::json act_as_user(Mailbox& mailbox, const nlohmann::json& action);
 
-/// Carries out {"action": "delete", "folder": NAME} of /control/folders: it goes with all that is in it.
+/// Carries out {"action": "delete", "folder": NAME} of /control/folders: it goes with all that is
+/// in it.
 nlohmann::json act_on_folder(Mailbox& mailbox, const nlohmann::json& action);
 
 }  // namespace stand_in

@@ -14,10 +14,14 @@ my ($one, $two) = ('user1@example.test', 'user2@example.test');
 $stage->make_crm;
 $stage->add_people(1, 8, $one, $two);
 $stage->settles('before');
+# Another configuration, read while a mailbox is being read, does not make it wait for its next turn.
+$exchange->inject('delay', operation => 'SyncFolderItems', seconds => 1, count => 1);
 # As in 108_both_ways.pl.
 $stage->sql("SELECT crmsync.alter_link('people', direction => 'both', inbound_interval => '1 h'); SELECT crmsync.enable_link('people')");
+$stage->until_true(sub { $exchange->hits }, 'a mailbox is being read', 20);
+$stage->sql("SELECT crmsync.alter_link('people', inbound_interval => '2 h')");
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.mailbox WHERE sync_state IS NOT NULL AND listing IS NULL') eq '2' }, 'both mailboxes are read', 20);
-$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'and will not be for an hour', 20);
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'and will not be for hours', 20);
 
 sub user { my ($does, $person, %more) = @_; return $exchange->act($one, $does, match => { 'contacts:EmailAddress/EmailAddress1' => "person$person\@example.com" }, folder => 'contacts', %more) }
 sub person { my ($person) = @_; return $stage->sql("SELECT concat_ws(' ', first_name, last_name) FROM crm.person WHERE id = $person") }
