@@ -167,6 +167,7 @@ void Incoming::find_moved(const std::vector<const Outcome*>& unknown) {
     }
     std::move(items.settled.begin(), items.settled.end(), std::back_inserter(settled_));
     std::move(items.postponed.begin(), items.postponed.end(), std::back_inserter(postponed_));
+    std::move(items.failures.begin(), items.failures.end(), std::back_inserter(failures_));
 }
 
 void Incoming::take_new(const std::vector<const Outcome*>& unknown) {

@@ -64,10 +64,19 @@ void ask_for_originals(const LinkConfiguration& link, const Stamped& stamped) {
         &stamped.records, &stamped.mailboxes, &stamped.ids, link.id);
 }
 
-// Returns the places of those that are copies for sure. Their stamps go.
-std::set<std::size_t> let_copies_go(const LinkConfiguration& link, const Stamped& stamped) {
+// Copies for sure, by place: their stamps go. Those that may be what was there before the present
+// item are left for somebody to decide about.
+struct Copies {
+    std::set<std::size_t> let_go;
+    std::set<std::size_t> undecided;
+};
+
+Copies let_copies_go(const LinkConfiguration& link, const Stamped& stamped) {
     const pg::Rows rows = pg::query(
-        "WITH copies AS (SELECT u.place, u.record, u.mailbox, u.id, u.change_key "
+        "WITH copies AS (SELECT u.place, u.record, u.mailbox, u.id, u.change_key, "
+        "i.remade AND $6 AND NOT EXISTS (SELECT FROM crmsync.conflict c WHERE c.mailbox = "
+        "u.mailbox "
+        "AND c.item = u.id AND c.kind = 'ambiguous' AND c.choice IS NOT NULL) AS undecided "
         "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) WITH ORDINALITY "
         "AS u(record, mailbox, id, change_key, place) "
         "JOIN crmsync.arrival a ON a.mailbox = u.mailbox AND a.remote_id = u.id AND a.copy "
@@ -75,15 +84,17 @@ std::set<std::size_t> let_copies_go(const LinkConfiguration& link, const Stamped
         "AND i.remote_id <> u.id WHERE NOT EXISTS (SELECT FROM crmsync.arrival o "
         "WHERE o.mailbox = i.mailbox AND o.remote_id = i.remote_id AND o.code IS NULL)), "
         "strays AS (INSERT INTO crmsync.sighting (mailbox, remote_id, change_key, record, kind) "
-        "SELECT mailbox, id, change_key, record, 'stray' FROM copies "
+        "SELECT mailbox, id, change_key, record, 'stray' FROM copies WHERE NOT undecided "
         "ON CONFLICT (mailbox, remote_id) DO UPDATE SET kind = excluded.kind, "
-        "change_key = excluded.change_key) SELECT place FROM copies",
-        &stamped.records, &stamped.mailboxes, &stamped.ids, &stamped.change_keys, link.id);
-    std::set<std::size_t> places;
+        "change_key = excluded.change_key) SELECT place, undecided FROM copies",
+        &stamped.records, &stamped.mailboxes, &stamped.ids, &stamped.change_keys, link.id,
+        link.inbound);
+    Copies copies;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        places.insert(static_cast<std::size_t>(rows.integer(row, 0)) - 1);
+        (rows.boolean(row, 1) ? copies.undecided : copies.let_go)
+            .insert(static_cast<std::size_t>(rows.integer(row, 0)) - 1);
     }
-    return places;
+    return copies;
 }
 
 }  // namespace
@@ -107,7 +118,7 @@ StampedItems take_stamped(const LinkConfiguration& link, const std::string& pref
         return result;
     }
     take_places(link, stamped, result);
-    const std::set<std::size_t> copies = let_copies_go(link, stamped);
+    const Copies copies = let_copies_go(link, stamped);
     ask_for_originals(link, stamped);
     std::set<const Outcome*> moved;
     for (const auto& [record, outcome] : result.moved) {
@@ -116,8 +127,19 @@ StampedItems take_stamped(const LinkConfiguration& link, const std::string& pref
     for (std::size_t place = 0; place < stamped.records.size(); ++place) {
         const Outcome* outcome =
             stamped.items.at({stamped.records[place], stamped.mailboxes[place]});
-        if (!moved.contains(outcome)) {
-            (copies.contains(place) ? result.settled : result.postponed)
+        if (moved.contains(outcome)) {
+            continue;
+        }
+        if (copies.undecided.contains(place)) {
+            const std::string& record = stamped.records[place];
+            result.failures.push_back(
+                {name_of(*outcome),
+                 "AMBIGUOUS",
+                 "it may be what record " + record + " had here before its item was made anew",
+                 {record},
+                 outcome->held.created});
+        } else {
+            (copies.let_go.contains(place) ? result.settled : result.postponed)
                 .push_back(name_of(*outcome));
         }
     }

@@ -79,4 +79,33 @@ rests('several');
 is(scalar(grep { /First3/ } split(/, /, shown($one))), 4, 'there are no more');
 is($stage->sql('SELECT count(*) FROM crmsync.failures') . $stage->sql("SELECT count(*) FROM crmsync.history WHERE action = 'delete'"), '00', 'nothing failed, and nothing was deleted');
 
+# ---- deleted, made anew as the CRM changes it, and then taken out of the deleted items again
+my $former = sub
+{
+	my ($person, $name) = @_;
+	my $here = item($one, $person)->{id};
+	my $away = $exchange->act($one, 'move', id => $here, to => 'deleteditems')->{ids}[0];
+	$stage->until_true(sub { $stage->sql("SELECT state FROM crmsync.items WHERE record = '$person' AND mailbox = '$one'") eq 'absent' }, "$name: deleted", 20);
+	$stage->sql("UPDATE crm.person SET last_name = '$name' WHERE id = $person");
+	$stage->until_true(sub { item($one, $person) }, "$name: made anew", 20);
+	my $records = people();
+	my $back = $exchange->act($one, 'move', id => $away, to => 'contacts')->{ids}[0];
+	$stage->until_true(sub { $stage->sql("SELECT array_to_string(choices, ' ') FROM crmsync.conflicts WHERE records = '{$person}' AND choice IS NULL") eq 'new leave' }, "$name: taken out again, and somebody decides", 20)
+	  or diag($stage->sql('SELECT * FROM crmsync.conflicts'), $stage->sql('SELECT * FROM crmsync.arrival'));
+	is(people(), $records, "$name: it is no record of its own");
+	return $back;
+};
+sub decide { my ($choice) = @_; return $stage->sql("SELECT crmsync.resolve(id, '$choice') FROM crmsync.conflicts WHERE records = '{4}' AND choice IS NULL") }
+sub stamp_of { my ($id) = @_; return (map { CrmSync::StandIn::key_of($_) // '-' } grep { $_->{id} eq $id } $exchange->items($one))[0] }
+my $restored = $former->(4, 'Restored');
+sleep 2.5;
+is(stamp_of($restored), '4', 'nothing of it changes before');
+decide('new');
+$stage->until_true(sub { people() =~ /\d First3, \d+ First4$/ && (stamp_of($restored) // '') =~ /^1\d\d$/ }, 'new: a record of its own', 20) or diag(people(), shown($one));
+my $left = $former->(4, 'Left');
+decide('leave');
+$stage->until_true(sub { stamp_of($left) eq '-' }, q{leave: its user's own}, 20);
+rests('decided');
+is($stage->sql('SELECT count(*) FROM crm.person WHERE first_name = $$First4$$'), '2', 'and no record');
+
 $stage->done;
