@@ -71,6 +71,7 @@ FROM (VALUES
     ('orocrm', 'contact', 'policy',  'match_on',              '{given_name,surname,gender,birthday}', false, NULL, NULL),
     ('orocrm', 'contact', 'policy',  'outbound_interval',     '120 s',                 false, NULL, NULL),
     ('orocrm', 'contact', 'policy',  'inbound_interval',      '30 s',                  false, NULL, NULL),
+    ('orocrm', 'contact', 'option',  'key_property',          'OroCRM_id',             false, NULL, NULL),
     ('orocrm', 'contact', 'mapping', 'first_name',            'given_name',            false, NULL, 'surname'),
     ('orocrm', 'contact', 'mapping', 'middle_name',           'middle_name',           false, NULL, NULL),
     ('orocrm', 'contact', 'mapping', 'last_name',             'surname',               false, NULL, 'given_name'),
@@ -103,7 +104,7 @@ FROM (VALUES
 COMMENT ON VIEW crmsync.presets IS 'what presets set: policies by create_link, mappings by map_preset';
 COMMENT ON COLUMN crmsync.presets.preset IS 'name of the preset';
 COMMENT ON COLUMN crmsync.presets.object IS 'object of the link that it is for';
-COMMENT ON COLUMN crmsync.presets.kind IS 'policy or mapping';
+COMMENT ON COLUMN crmsync.presets.kind IS 'policy, option or mapping';
 COMMENT ON COLUMN crmsync.presets.name IS 'the policy; mapping: the CRM field, which is also the column that map_preset takes unless told otherwise';
 COMMENT ON COLUMN crmsync.presets.value IS 'value of the policy; mapping: the property';
 COMMENT ON COLUMN crmsync.presets.fixed IS 'true: a link with this preset cannot have another value';
@@ -136,6 +137,14 @@ BEGIN ATOMIC
       AND p.name = preset_value.policy AND coalesce(p.direction = preset_value.direction, true);
 END;
 COMMENT ON FUNCTION crmsync.preset_value(text, text, text, text) IS 'the value that a preset gives a policy, or another parameter; NULL: none';
+
+CREATE FUNCTION crmsync.preset_options(preset text, object text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT coalesce(jsonb_object_agg(p.name, p.value), '{}') FROM crmsync.presets p
+    WHERE p.preset = preset_options.preset AND p.object = preset_options.object AND p.kind = 'option';
+END;
+COMMENT ON FUNCTION crmsync.preset_options(text, text) IS 'the options that links get from a preset, unless theirs say otherwise';
 
 -- The value a policy gets: what is asked for, else the preset's, else the default.
 CREATE FUNCTION crmsync.policy_value(kind text, object text, preset text, policy text, value text, direction text)

@@ -205,6 +205,11 @@ BEGIN
             END IF;
         END IF;
         PERFORM crmsync.check_exchange_property(this, p, 'both') FROM unnest(this.match_on) p;
+        IF this.options ? 'key_property' AND this.match_on = '{}' THEN
+            RAISE EXCEPTION 'the option key_property needs match_on'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'What bears no key is known by these properties.';
+        END IF;
         PERFORM crmsync.check_apply(this) WHERE this.apply IS NOT NULL;
         IF this.direction = 'inbound' AND this.audience IS NOT NULL THEN
             RAISE EXCEPTION 'a link of direction inbound has no audience'
@@ -385,7 +390,7 @@ BEGIN
     this.inbound_interval := inbound_interval;
     this.daily_at := daily_at;
     this.apply := crmsync.function_name(apply);
-    this.options := coalesce(options, '{}');
+    this.options := jsonb_strip_nulls(crmsync.preset_options(preset, object) || coalesce(options, '{}'));
     this := crmsync.complete_link(this);
     this.owner := crmsync.find_owner(owner, source);
     this.id := nextval('crmsync.link_id_seq');

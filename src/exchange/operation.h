@@ -91,7 +91,8 @@ struct DeleteItems {
 struct GetItems {
     record::Object object;
     std::vector<std::string> ids;
-    record::Layout layout;  // the properties to read
+    record::Layout layout;       // the properties to read
+    std::string key_property{};  // and the user-defined field with a key; empty: none
 };
 
 // Removes our stamp, so that the item is the user's own from now on.
@@ -123,6 +124,7 @@ struct ItemAnswer {
     bool is_private = false;                             // GetItems: its user shows it to nobody
     bool is_other_kind = false;  // GetItems: a distribution list among contacts, say
     std::string created{};       // GetItems: when its user made it; empty: unknown
+    std::string key{};           // GetItems: what its key_property holds; empty: nothing
 };
 
 // One item that was created or changed in a folder, or is there no longer. The same item may be

@@ -264,8 +264,13 @@ void read_source(LinkConfiguration& link) {
 
 // How a link that reads mailboxes recognises what their users have already.
 void read_matching(LinkConfiguration& link) {
-    link.audience_in_query =
-        pg::query("SELECT coalesce(crmsync.audience_in_query($1), '')", link.id).string(0, 0);
+    const pg::Rows known = pg::query(
+        "SELECT coalesce(crmsync.audience_in_query($1), ''), coalesce(crmsync.key_query($1), ''), "
+        "coalesce(l.options->>'key_property', '') FROM crmsync.link l WHERE l.id = $1",
+        link.id);
+    link.audience_in_query = known.string(0, 0);
+    link.key_query = known.string(0, 1);
+    link.key_property = known.string(0, 2);
     const pg::Rows match_on =
         pg::query("SELECT p FROM crmsync.link l, unnest(l.match_on) p WHERE l.id = $1", link.id);
     for (std::uint64_t row = 0; row < match_on.size(); ++row) {
@@ -310,11 +315,10 @@ void read_inbound(LinkConfiguration& link) {
     }
     const pg::Rows queries = pg::query(
         "SELECT coalesce(crmsync.modified_query($1), ''), "
-        "l.options ? 'modified_column', coalesce(crmsync.key_query($1), '') "
+        "l.options ? 'modified_column' "
         "FROM crmsync.link l WHERE l.id = $1",
         link.id);
     link.modified_query = queries.string(0, 0);
-    link.key_query = queries.string(0, 2);
     if (queries.boolean(0, 1) && link.modified_query.empty()) {
         link.problem = "the column that the option modified_column names does not exist any more";
         return;

@@ -92,12 +92,13 @@ struct LinkConfiguration {
     std::vector<NewRowColumn> new_row_columns;
     std::vector<std::size_t> match_on;  // places of the properties by which new items are known
     bool takes_oldest = false;          // of several that match
+    std::string key_property;           // user-defined field in which items bear the key, too
     std::string audience_in_query;      // the audience of mailboxes; of an inbound link
     sync::Categories categories;        // of the items that come in
     bool brings_private = false;        // items that their users show to nobody come in, too
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout
     std::string source_query;
-    std::string key_query;       // all records; of an inbound link
+    std::string key_query;       // all records; of a link that reads
     std::string audience_query;  // empty: there is no audience, and nothing is created
     std::string audience_all_query;
     std::string modified_query;   // when rows were changed last; empty: nobody asks

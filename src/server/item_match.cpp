@@ -38,15 +38,19 @@ class Matcher {
     void find_records();
     void find_taken(const std::vector<ItemToMatch>& items);
     void find_known(const std::vector<ItemToMatch>& items);
+    void find_keyed(const std::vector<ItemToMatch>& items);
     void find_rivals(const std::vector<ItemToMatch>& items, const std::vector<std::string>& keys);
     bool is_free(const std::string& record, int mailbox) const {
         return !taken_.contains({record, mailbox});
     }
     bool belongs(const std::string& record, const ItemToMatch& item) const {
-        return link_.audience_query.empty() || audience_.at(record).contains(item.address);
+        const auto addresses = audience_.find(record);
+        return addresses != audience_.end() &&
+               (link_.audience_query.empty() || addresses->second.contains(item.address));
     }
     std::vector<std::string> records_of(const ItemToMatch& item, const std::string& key) const;
     ItemMatch match(const ItemToMatch& item, const std::string& key) const;
+    ItemMatch match_by_key(const ItemToMatch& item) const;
     ItemMatch take_oldest(const ItemToMatch& item, const std::vector<std::string>& records) const;
 
     const Configuration& configuration_;
@@ -55,6 +59,8 @@ class Matcher {
     std::set<std::string> wanted_;                             // keys
     std::map<std::string, std::set<std::string>> audience_;    // record: addresses
     std::map<std::string, std::vector<std::string>> records_;  // key: records
+    std::set<std::string> elsewhere_;  // records that items bear the key of, and that are not in
+                                       // the audience of these mailboxes
     std::set<std::pair<std::string, int>> taken_;  // records that have an item in a mailbox
     struct Known {
         bool met = false;    // all items of its mailbox are known
@@ -153,6 +159,7 @@ void Matcher::find_taken(const std::vector<ItemToMatch>& items) {
     for (const ItemToMatch& item : items) {
         mailboxes.push_back(item.mailbox);
         records.push_back(known_[{item.mailbox, item.id}].choice);
+        records.push_back(item.key);
     }
     const pg::Rows rows = pg::query(
         "SELECT i.record, i.mailbox FROM " + for_each_record("crmsync.item") +
@@ -182,6 +189,25 @@ void Matcher::find_known(const std::vector<ItemToMatch>& items) {
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const ItemToMatch& item = items[static_cast<std::size_t>(rows.integer(row, 0)) - 1];
         known_[{item.mailbox, item.id}] = {rows.boolean(row, 1), rows.string(row, 2)};
+    }
+}
+
+// What programs of others have left there may be anything: it is looked for among the keys as text.
+void Matcher::find_keyed(const std::vector<ItemToMatch>& items) {
+    pg::TextArray keys;
+    for (const ItemToMatch& item : items) {
+        if (!item.key.empty() && !audience_.contains(item.key)) {
+            keys.push_back(item.key);
+        }
+    }
+    if (keys.empty()) {
+        return;
+    }
+    const pg::Rows rows = pg::query_as(
+        link_.owner, "SELECT k.key FROM (" + link_.key_query + ") AS k WHERE k.key = ANY ($1)",
+        &keys);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        elsewhere_.insert(rows.string(row, 0));
     }
 }
 
@@ -246,15 +272,39 @@ ItemMatch Matcher::take_oldest(const ItemToMatch& item,
     return {{}, "record " + free.back() + " matches an older item of the mailbox, too", records};
 }
 
+// Nothing: no record has this key.
+ItemMatch Matcher::match_by_key(const ItemToMatch& item) const {
+    if (belongs(item.key, item)) {
+        if (is_free(item.key, item.mailbox)) {
+            return {item.key, {}, {}};
+        }
+        return {
+            {},
+            "it bears the key of record " + item.key + ", which has another item in the mailbox",
+            {item.key}};
+    }
+    if (audience_.contains(item.key) || elsewhere_.contains(item.key)) {
+        return {{},
+                "it bears the key of record " + item.key + ", which does not belong in the mailbox",
+                {item.key}};
+    }
+    return {};
+}
+
 ItemMatch Matcher::match(const ItemToMatch& item, const std::string& key) const {
     const Known& known = known_.at({item.mailbox, item.id});
-    const auto chosen = audience_.find(known.choice);
     if (known.choice == "leave") {
         return {.record = {}, .problem = {}, .records = {}, .left = true};
     }
-    if (known.choice != "new" && chosen != audience_.end() && belongs(known.choice, item) &&
+    if (known.choice != "new" && belongs(known.choice, item) &&
         is_free(known.choice, item.mailbox)) {
         return {known.choice, {}, {}};
+    }
+    if (known.choice != "new" && !item.key.empty()) {
+        ItemMatch by_key = match_by_key(item);
+        if (!by_key.record.empty() || !by_key.problem.empty()) {
+            return by_key;
+        }
     }
     std::vector<std::string> records = records_of(item, key);
     if (records.empty() || known.choice == "new") {
@@ -293,6 +343,7 @@ std::vector<ItemMatch> Matcher::match(const std::vector<ItemToMatch>& items) {
     if (!wanted_.empty()) {
         find_records();
     }
+    find_keyed(items);
     find_taken(items);
     find_rivals(items, keys);
     std::vector<ItemMatch> matches;

@@ -1,8 +1,8 @@
 // Which record an item that a user made is of, when the CRM has it already: match_on names the
 // properties by which they know each other. A record of the mailbox's audience matches that has no
-// item there yet. Where several might, or several items might be of one, somebody has to decide, or
-// the oldest of both is taken (on_ambiguous). So an item that matches waits until all that its user
-// had before is known.
+// item there yet; one that bears its key, too, needs no other likeness. Where several might, or
+// several items might be of one, somebody has to decide, or the oldest of both is taken
+// (on_ambiguous). So an item that matches waits until all that its user had before is known.
 #pragma once
 
 #include <string>
@@ -18,6 +18,7 @@ struct ItemToMatch {
     std::string address;           // of the mailbox
     std::string id;                // of the item
     std::string created;           // when its user made it
+    std::string key;               // that another program has left in it; empty: none
     const record::Values* values;  // parallel to the link's layout
 };
 

@@ -25,6 +25,7 @@ sync::MailboxDescription description_of(const Configuration& configuration,
     mailbox.folder_id = rows.string(row, 2);
     mailbox.troubled = rows.boolean(row, 3);
     mailbox.stamp_prefix = sync::make_stamp(configuration.instance, link.name, {});
+    mailbox.key_property = link.key_property;
     mailbox.policy = link.rules.policy;
     mailbox.hard_delete = link.hard_delete;
     mailbox.inbound = link.inbound;

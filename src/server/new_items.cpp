@@ -67,7 +67,7 @@ Candidates match(const Configuration& configuration, const LinkConfiguration& li
     for (std::size_t i = 0; i < candidates.rows.size(); ++i) {
         const Outcome& outcome = *candidates.outcomes[i];
         to_match.push_back({outcome.mailbox, candidates.rows[i].mailbox, outcome.item.id,
-                            outcome.held.created, &candidates.rows[i].values});
+                            outcome.held.created, outcome.held.key, &candidates.rows[i].values});
     }
     const std::vector<ItemMatch> matches = match_items(configuration, link, to_match);
     Candidates left;

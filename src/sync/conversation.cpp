@@ -230,7 +230,7 @@ const record::Layout& layout_of(const Task& task) {
 }  // namespace
 
 Operation Conversation::reread_items(std::size_t limit) {
-    exchange::GetItems get{mailbox_.object, {}, {}};
+    exchange::GetItems get{mailbox_.object, {}, {}, mailbox_.key_property};
     Tasks others;
     for (Task& task : rereads_.take(limit)) {
         // One request reads the same properties of all; a link that was enabled anew has others.

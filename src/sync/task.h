@@ -117,8 +117,9 @@ struct MailboxDescription {
     exchange::Account account;
     record::Object object;
     std::string folder_name;
-    std::string folder_id;     // empty: not known yet
-    std::string stamp_prefix;  // of the link, to recognise its items
+    std::string folder_id;       // empty: not known yet
+    std::string stamp_prefix;    // of the link, to recognise its items
+    std::string key_property{};  // user-defined field in which items bear the key; empty: none
     Policy policy;
     bool hard_delete = false;
     bool inbound = false;   // what its user changes is brought in, rather than merged in passing

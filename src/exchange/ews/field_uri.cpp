@@ -18,6 +18,9 @@ using record::EwsForm;
 // PSETID_Address of [MS-OXPROPS], section 1.3.2.
 constexpr std::string_view address_set = "00062004-0000-0000-C000-000000000046";
 
+// PS_PUBLIC_STRINGS, the same section.
+constexpr std::string_view public_strings = "00020329-0000-0000-C000-000000000046";
+
 constexpr std::array<std::array<EmailProperty, 5>, 3> email_groups{{
     {{{0x8080, "String"},
       {0x8082, "String"},
@@ -131,6 +134,15 @@ void add_stamp_uri(pugi::xml_node parent) {
     add_named_uri(parent, record::stamp_name.data(), "String");
 }
 
+void add_user_field_uris(pugi::xml_node parent, const std::string& name) {
+    for (const char* type : {"String", "Integer", "Double"}) {
+        pugi::xml_node uri = add(parent, "t:ExtendedFieldURI");
+        set(uri, "DistinguishedPropertySetId", "PublicStrings");
+        set(uri, "PropertyName", name.c_str());
+        set(uri, "PropertyType", type);
+    }
+}
+
 bool names_property(pugi::xml_node uri, const record::Property& property) {
     const Ews& ews = property.ews;
     switch (ews.form) {
@@ -149,6 +161,13 @@ bool names_property(pugi::xml_node uri, const record::Property& property) {
 
 bool names_stamp(pugi::xml_node uri) {
     return is_named(uri, record::stamp_name);
+}
+
+bool names_user_field(pugi::xml_node uri, std::string_view name) {
+    return (uri.attribute("DistinguishedPropertySetId").value() ==
+                std::string_view("PublicStrings") ||
+            equal_ignoring_case(uri.attribute("PropertySetId").value(), public_strings)) &&
+           uri.attribute("PropertyName").value() == name;
 }
 
 std::span<const EmailProperty> email_group(std::string_view entry_key) {

@@ -4,6 +4,7 @@
 #include <pugixml.hpp>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "record/property.h"
@@ -25,10 +26,16 @@ void add_field_uri(pugi::xml_node parent, const record::Property& property);
 // Appends the ExtendedFieldURI of the stamp.
 void add_stamp_uri(pugi::xml_node parent);
 
-// True when this ExtendedFieldURI, as a server wrote it, names the property or the stamp. Servers
+// Appends the ExtendedFieldURIs of a field that users or other programs have defined, which keep
+// numbers as numbers or as text.
+void add_user_field_uris(pugi::xml_node parent, const std::string& name);
+
+// True when this ExtendedFieldURI, as a server wrote it, names the property, the stamp or the
+// user-defined field. Servers
 // may name a property set by its GUID that was asked for by its word, and write numbers either way.
 bool names_property(pugi::xml_node extended_field_uri, const record::Property& property);
 bool names_stamp(pugi::xml_node extended_field_uri);
+bool names_user_field(pugi::xml_node extended_field_uri, std::string_view name);
 
 // What has to be removed beside the Entry so that an e-mail address is gone: address type, address
 // and original names are properties of their own (PidLidEmail1DisplayName and its neighbours).

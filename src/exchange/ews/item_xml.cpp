@@ -288,7 +288,8 @@ void add_updates(pugi::xml_node updates, Object object, const ItemChange& item) 
     }
 }
 
-void add_shape(pugi::xml_node operation, const record::Layout& layout) {
+void add_shape(pugi::xml_node operation, const record::Layout& layout,
+               const std::string& key_property) {
     pugi::xml_node shape = add(operation, "m:ItemShape");
     add_text(shape, "t:BaseShape", "IdOnly");
     add_text(shape, "t:BodyType", "Text");
@@ -300,6 +301,9 @@ void add_shape(pugi::xml_node operation, const record::Layout& layout) {
     add_field_uri(more, *sensitivity);
     const Property* categories = record::find_property("categories", Object::contact);
     add_field_uri(more, *categories);
+    if (!key_property.empty()) {
+        add_user_field_uris(more, key_property);
+    }
     for (const Property* property : layout) {
         if (carried(*property) && property != sensitivity && property != categories) {
             add_field_uri(more, *property);
@@ -346,6 +350,15 @@ std::vector<std::string> read_categories(pugi::xml_node item) {
 bool read_private(pugi::xml_node item) {
     const std::string sensitivity = text_of(child(item, "Sensitivity"));
     return sensitivity == "Private" || sensitivity == "Confidential";
+}
+
+std::string read_key(pugi::xml_node item, std::string_view key_property) {
+    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
+        if (names_user_field(child(extended, "ExtendedFieldURI"), key_property)) {
+            return std::string(record::trimmed(record::cleaned(text_of(child(extended, "Value")))));
+        }
+    }
+    return {};
 }
 
 std::string read_stamp_of(pugi::xml_node item) {

@@ -16,8 +16,10 @@ namespace crmsync::exchange::ews {
 void add_new_item(pugi::xml_node items, record::Object object, const NewItem& item);
 void add_updates(pugi::xml_node updates, record::Object object, const ItemChange& item);
 
-// The additional properties to ask for, so that read_item finds the layout's values.
-void add_shape(pugi::xml_node operation, const record::Layout& layout);
+// The additional properties to ask for, so that read_values finds the layout's values, and read_key
+// what the user-defined field holds. Empty: there is none.
+void add_shape(pugi::xml_node operation, const record::Layout& layout,
+               const std::string& key_property);
 
 // The canonical value of each property of the layout; what a server wrote that is no value of the
 // property's type is taken as absent.
@@ -25,6 +27,9 @@ std::vector<record::Value> read_values(pugi::xml_node item, const record::Layout
 
 // The local name of the element that an item of this kind is.
 std::string_view item_element(record::Object object);
+
+// The key that another program has left in a user-defined field; empty: none.
+std::string read_key(pugi::xml_node item, std::string_view key_property);
 
 // When the item was made, a canonical timestamp; empty: the server does not say.
 std::string read_created(pugi::xml_node item);

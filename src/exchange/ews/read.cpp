@@ -137,6 +137,9 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
                 answer.values = read_values(item, get.layout);
                 answer.stamp = read_stamp_of(item);
                 answer.created = read_created(item);
+                if (!get.key_property.empty()) {
+                    answer.key = read_key(item, get.key_property);
+                }
                 answer.modified = read_modified(item);
                 answer.categories = read_categories(item);
                 answer.is_private = read_private(item);

@@ -203,7 +203,7 @@ net::Request render_operation(const DeleteItems& remove, const Account& account)
 net::Request render_operation(const GetItems& get, const Account& account) {
     require_items(get.ids.empty());
     Request request(account, "m:GetItem");
-    add_shape(request.operation(), get.layout);
+    add_shape(request.operation(), get.layout, get.key_property);
     pugi::xml_node ids = add(request.operation(), "m:ItemIds");
     for (const std::string& id : get.ids) {
         add_item_id(ids, {.id = id, .change_key = {}}, false);
