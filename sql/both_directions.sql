@@ -38,6 +38,7 @@ SELECT crmsync.map('people', '(r.first_name || r.last_name)', 'nickname', direct
 SELECT crmsync.map('people', '(concat_ws('' '', r.first_name, r.last_name))', 'display_name');
 SELECT crmsync.map('people', 'full_name', 'home_address');
 SELECT crmsync.map('people', 'full_name', 'home_address', direction => 'both');
+SELECT crmsync.map('people', 'full_name', 'display_name', direction => 'both');
 SELECT crmsync.map('people', 'source', '@none');
 SELECT crmsync.map('people', 'source', '@none', inbound => '''Outlook''');
 SELECT crmsync.map('people', 'made_in', '@mailbox', fallback => '''nobody''');

@@ -89,7 +89,6 @@ constexpr Property row(std::string_view name, std::uint8_t objects, Type type, E
 }
 
 constexpr Row short_text{.max_length = 255};
-constexpr Row written_along{.compared = false};
 constexpr Row outbound{.access = Access::outbound, .compared = false};
 constexpr Row inbound{.access = Access::inbound};
 
@@ -113,9 +112,9 @@ constexpr std::array table{
     row("business_address", contact, Type::text, address_set(0x801B), "", "business address, the whole in one text", outbound),
     row("home_address", contact, Type::text, address_set(0x801A), "", "home address, the whole in one text", outbound),
     row("other_address", contact, Type::text, address_set(0x801C), "", "other address, the whole in one text", outbound),
-    row("email_1_name", contact, Type::text, address_set(0x8080), "emailAddresses/0/name", "name shown for the first e-mail address", written_along),
-    row("email_2_name", contact, Type::text, address_set(0x8090), "emailAddresses/1/name", "name shown for the second e-mail address", written_along),
-    row("email_3_name", contact, Type::text, address_set(0x80A0), "emailAddresses/2/name", "name shown for the third e-mail address", written_along),
+    row("email_1_name", contact, Type::text, address_set(0x8080), "emailAddresses/0/name", "name shown for the first e-mail address", outbound),
+    row("email_2_name", contact, Type::text, address_set(0x8090), "emailAddresses/1/name", "name shown for the second e-mail address", outbound),
+    row("email_3_name", contact, Type::text, address_set(0x80A0), "emailAddresses/2/name", "name shown for the third e-mail address", outbound),
     row("custom_1", contact, Type::text, address_set(0x804F), "singleValueExtendedProperties/String {00062004-0000-0000-C000-000000000046} Id 0x804F", "user field 1"),
     row("custom_2", contact, Type::text, address_set(0x8050), "singleValueExtendedProperties/String {00062004-0000-0000-C000-000000000046} Id 0x8050", "user field 2"),
     row("custom_3", contact, Type::text, address_set(0x8051), "singleValueExtendedProperties/String {00062004-0000-0000-C000-000000000046} Id 0x8051", "user field 3"),
@@ -128,8 +127,8 @@ constexpr std::array table{
     row("custom_10", contact, Type::text, named("custom_10"), "singleValueExtendedProperties/custom_10", "user field 10"),
 
     // Contacts.
-    row("file_as", contact, Type::text, element("FileAs", "contacts:FileAs"), "fileAs", "name to sort by; made from the names when it is not mapped", written_along),
-    row("display_name", contact, Type::text, element("DisplayName", "contacts:DisplayName"), "displayName", "full name; made by Exchange from the names when it is not mapped", written_along),
+    row("file_as", contact, Type::text, element("FileAs", "contacts:FileAs"), "fileAs", "name to sort by; made from the names when it is not mapped", outbound),
+    row("display_name", contact, Type::text, element("DisplayName", "contacts:DisplayName"), "displayName", "full name; made by Exchange from the names when it is not mapped", outbound),
     row("given_name", contact, Type::text, element("GivenName", "contacts:GivenName"), "givenName", "first name", short_text),
     row("initials", contact, Type::text, element("Initials", "contacts:Initials"), "initials", "initials"),
     row("middle_name", contact, Type::text, element("MiddleName", "contacts:MiddleName"), "middleName", "middle name", short_text),

@@ -299,7 +299,7 @@ void read_inbound(LinkConfiguration& link) {
             child = static_cast<std::size_t>(columns.integer(row, 4)) - 1;
             link.children[*child].places.push_back(place);
         }
-        if (property.access == record::Access::outbound || !property.compared) {
+        if (property.access == record::Access::outbound) {
             continue;  // what the server makes of other properties says nothing about the CRM
         }
         InboundField& field = link.fields_in[place];

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <ctime>
+#include <iterator>
+#include <set>
 #include <stdexcept>
 
 #include "net_client_fixture.h"
@@ -74,9 +76,11 @@ TEST_F(ClientTest, HoldsToTheLimitOfConnectionsAndTheOrderOfRequests) {
     std::mutex mutex;
     std::vector<int> order;
     Server server(answering([&](const ReceivedRequest& r) {
+        {
+            std::lock_guard lock(mutex);
+            order.push_back(std::stoi(r.body));
+        }
         std::this_thread::sleep_for(2ms);
-        std::lock_guard lock(mutex);
-        order.push_back(std::stoi(r.body));
         return http_answer(200, "");
     }));
     auto to = endpoint(server.url());
@@ -91,8 +95,13 @@ TEST_F(ClientTest, HoldsToTheLimitOfConnectionsAndTheOrderOfRequests) {
     EXPECT_EQ(last, 60u);
     EXPECT_LE(server.most_open_at_once(), 3);
     EXPECT_EQ(server.connections(), 3);
-    for (int i = 0; i < 60; ++i)
-        EXPECT_NEAR(order[static_cast<std::size_t>(i)], i, 6);
+    // When one begins only those on the other two connections may still be on their way.
+    std::set<int> begun;
+    for (const int number : order) {
+        const auto before = std::distance(begun.begin(), begun.lower_bound(number));
+        EXPECT_GE(before, number - 2);
+        begun.insert(number);
+    }
 }
 
 TEST_F(ClientTest, A401IsAnAnswerAndSoIsWhatTheConnectionDidBefore) {
