@@ -240,7 +240,7 @@ void note_undone(const std::vector<const Outcome*>& outcomes) {
         const bool creates = outcome->action == sync::Action::create;
         if (outcome->result == Result::failed) {
             done.add(step_of(outcome->action), outcome->mailbox, outcome->record);
-        } else if (outcome->result == Result::unlinked) {
+        } else if (outcome->result == Result::unlinked || outcome->result == Result::removed) {
             unlinked.add(*outcome);
             done.add("unlink", outcome->mailbox, outcome->record);
         } else if (outcome->result == Result::written && creates) {

@@ -345,10 +345,8 @@ void Conversation::gone(Task task) {
     stamps_.doubt();
     switch (task.action) {
         case Action::remove:
+        case Action::unlink:  // there is nothing that could be its user's
             finish(std::move(task), Result::removed, std::move(item));
-            return;
-        case Action::unlink:
-            finish(std::move(task), Result::unlinked, std::move(item));
             return;
         case Action::create:
             // The folder went while we wrote into it.

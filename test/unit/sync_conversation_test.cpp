@@ -280,7 +280,7 @@ TEST_F(OneMailbox, WhatIsGoneAlreadyCountsAsRemoved) {
     run();
     const auto all = outcomes();
     ASSERT_EQ(all.size(), 2u);
-    EXPECT_EQ(all[0].result, Result::unlinked);
+    EXPECT_EQ(all[0].result, Result::removed);
     EXPECT_EQ(all[1].result, Result::removed);
 }
 

@@ -16,7 +16,7 @@ sub policies
 		conflict => $both ? any('crm_wins', 'target_wins') : 'crm_wins',
 		write_fields => any('changed', 'all'),
 		on_crm_delete => often(delete => 2, keep => 1),
-		on_target_delete => often(ignore => 2, unlink => 1),
+		on_target_delete => often(ignore => 2, recreate => 1, unlink => 1),
 		on_audience_loss => any('delete', 'unlink'),
 		match_on => $both && rand() < 0.3 ? '{nickname}' : '',
 		folder => rand() < 0.4 ? 'Customers' : '',
@@ -53,7 +53,17 @@ sub steps
 {
 	my ($self) = @_;
 	my $favourite = rand() < 0.7 ? any(@{ $self->{tags} }) : undef;
-	return map { $self->step($favourite) } 0 .. 1 + rand rand($self->{mailboxes} > 2 ? 5 : 16);
+	my @steps = map { $self->step($favourite) } 0 .. 1 + rand rand($self->{mailboxes} > 2 ? 5 : 16);
+	return $self->{direction} eq 'both' ? without_doubles(@steps) : @steps;
+}
+
+# What comes back when another item has taken its place is a copy, too: in that round nothing else happens that
+# could have one made.
+sub without_doubles
+{
+	my (@steps) = @_;
+	my %back = map { /^(user \d) moves (\w+) back$/ ? ($2 => $1) : () } @steps;
+	return grep { my ($tag) = /\b([cu]\d+)\b/; !$tag || !$back{$tag} || /^$back{$tag} (?!moves \w+ out|makes)/ } @steps;
 }
 
 my %weights = (
@@ -69,9 +79,8 @@ sub step
 	my @in = grep { $self->{where}{$tag // ''}{$_} } @boxes;
 	my $is_there = $kind =~ /^user |takes/ && @in && rand() < 0.9;
 	$box //= any($is_there ? @in : @boxes);
-	# Where mailboxes are read a copy becomes a record of its own, and so does what comes back when another item
-	# has taken its place: the model does not know that yet.
-	$kind = 'user sets' if $self->{direction} eq 'both' && $kind =~ /^user (?:copies|moves back)$/;
+	# Where mailboxes are read a copy becomes a record of its own, which the model does not know.
+	$kind = 'user sets' if $self->{direction} eq 'both' && $kind eq 'user copies';
 	if ($kind eq 'user moves back')
 	{
 		my $away = pop @{ $self->{away} };

@@ -187,9 +187,10 @@ sub keeps
 	my $box = $state->{boxes}[$i];
 	my ($known, $item) = @$box{qw(known item)};
 	my $agrees = $box->{shadow} && same($state->{row}, $box->{shadow});
+	my $again = !$agrees || $self->{on_target_delete} eq 'recreate';
 	return if $self->{match_on} && $known eq 'none' && @{ $box->{left} };
 	return $self->creates($state, $i, $forgetful), with($state, $i, known => 'linked') if $known eq 'leaving' && !$self->{strict};
-	return $self->creates($state, $i, $forgetful) if $known eq 'none' || $known eq 'leaving' || ($known eq 'absent' && !$agrees);
+	return $self->creates($state, $i, $forgetful) if $known eq 'none' || $known eq 'leaving' || ($known eq 'absent' && $again);
 	return if $known eq 'absent' || $known eq 'gone' || ($agrees && (!$item || $item->{stamped}) && $known ne 'unlinked');
 	if (!$item)
 	{
@@ -246,18 +247,20 @@ sub parts
 	return $forgetful ? with($state, $i, known => 'leaving', item => undef) : with($state, $i, %nothing);
 }
 
-# What the user did comes to be known. A link that only writes learns it in writing.
+# What the user did comes to be known. A link that only writes learns it in writing, or wants to know what is gone.
 sub reads
 {
 	my ($self, $state, $i) = @_;
 	my $box = $state->{boxes}[$i];
 	my ($known, $item) = @$box{qw(known item)};
-	return if $self->{direction} eq 'outbound';
+	my $writes_only = $self->{direction} eq 'outbound';
+	return if $writes_only && $self->{on_target_delete} ne 'recreate';
 	if (!$item && $known =~ /^(linked|leaving|unlinked)$/)
 	{
 		return with($state, $i, known => 'none', shadow => undef, own => undef) if $known ne 'linked';
 		return with($state, $i, known => $self->{on_target_delete} eq 'unlink' ? 'gone' : 'absent');
 	}
+	return if $writes_only;
 	my @others = @{ $box->{others} };
 	if (my @fresh = grep { $others[$_]{fresh} } 0 .. $#others)
 	{

@@ -74,7 +74,8 @@ sub link_sql
 	my ($n, $policy) = ($self->{number}, $self->{policy});
 	my $both = $policy->{direction} eq 'both';
 	my $more = join '', map { ", $_ => '$policy->{$_}'" } grep { $policy->{$_} ne '' } qw(direction conflict write_fields on_crm_delete on_target_delete on_audience_loss match_on folder);
-	$more .= ", mailboxes => 'crm.m$n', inbound_interval => '1 s'" if $both;
+	$more .= ", inbound_interval => '1 s'" if $both || $policy->{on_target_delete} eq 'recreate';
+	$more .= ", mailboxes => 'crm.m$n'" if $both;
 	my $made_in = $both ? "SELECT crmsync.map('w$n', 'made_in', '\@mailbox');" : '';
 	return <<"SQL";
 SELECT crmsync.create_link('w$n', 'exchange', 'contact', 'crm.p$n', audience => 'crm.a$n'$more, options => '{"max_deletes": 1000000, "max_delete_percent": 100}');
@@ -156,6 +157,7 @@ sub user_step
 	if ($doing =~ / back$/)
 	{
 		return 0 if !$self->{away}{"$tag $box"} || !$self->folder_is_there($address);
+		return 0 if $self->{policy}{direction} eq 'both' && $self->items_of($address, $tag);    # it would be a copy
 		$exchange->act($address, 'move', id => delete $self->{away}{"$tag $box"}, to => $self->folder);
 		$self->{model}->does($tag, 'user_moves_back', $box);
 		return 1;
@@ -191,11 +193,17 @@ sub folder_is_there
 	return grep { $_->{name} eq $self->folder } @{ $self->{stage}->exchange->get("mailbox?address=$address")->{folders} };
 }
 
+sub items_of
+{
+	my ($self, $address, $tag) = @_;
+	return grep { ($_->{properties}{$tag_property} // '') eq $tag } $self->{stage}->exchange->items($address, $self->folder);
+}
+
 # The only item of the record in a mailbox, or the only one with a stamp.
 sub item_meant
 {
 	my ($self, $address, $tag) = @_;
-	my @items = grep { ($_->{properties}{$tag_property} // '') eq $tag } $self->{stage}->exchange->items($address, $self->folder);
+	my @items = $self->items_of($address, $tag);
 	my @stamped = grep { defined CrmSync::StandIn::key_of($_) } @items;
 	return @items == 1 ? $items[0] : @stamped == 1 ? $stamped[0] : undef;
 }
