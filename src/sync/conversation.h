@@ -108,6 +108,7 @@ class Conversation {
 
     void use_list();
     void there_already(Task task, exchange::ItemReference item);
+    void not_there(Task task);
     void item_succeeded(Task task, const exchange::ItemAnswer& answer);
     void item_read(Task task, const exchange::ItemAnswer& answer);
     void item_failed(Task task, const exchange::Failure& failure);

@@ -181,7 +181,7 @@ void Conversation::use_list() {
         } else if (stamps_.may_hold_cut(stamp)) {
             lookups_.push_back(std::move(task));
         } else {
-            creates_.push_back(std::move(task));
+            not_there(std::move(task));
         }
     }
     for (exchange::ItemAnswer& item : stamps_.take_unclaimed()) {
@@ -220,8 +220,16 @@ void Conversation::look_up_answer(const Answer& answer) {
         if (there != answer.items.end()) {
             there_already(std::move(task), there->item);
         } else {
-            creates_.push_back(std::move(task));
+            not_there(std::move(task));
         }
+    }
+}
+
+void Conversation::not_there(Task task) {
+    if (task.sought) {
+        finish(std::move(task), Result::vanished, {});
+    } else {
+        creates_.push_back(std::move(task));
     }
 }
 
@@ -362,9 +370,8 @@ void Conversation::gone(Task task) {
                {.disposition = Disposition::item_failed,
                 .code = "GONE",
                 .message = "the item is not there any more"});
-    } else if (mailbox_.policy.on_target_delete == OnTargetDelete::unlink) {
-        finish(std::move(task), Result::vanished, {});
     } else {
+        task.sought = mailbox_.policy.on_target_delete == OnTargetDelete::unlink;
         recreate(std::move(task));
     }
 }

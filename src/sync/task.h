@@ -45,6 +45,7 @@ struct Task {
     bool undo = false;       // writes old values back, as its user would: the shadow stays
     bool fresh = false;      // changed just now: before any backlog
     bool was_there = false;  // a create that became an update of what it met
+    bool sought = false;     // its item is gone, and not made again unless it has only moved
     int attempts = 0;        // that failed because of this item
 };
 

@@ -252,14 +252,22 @@ TEST_F(OneMailbox, AnItemThatIsGoneIsCreatedAgainOrNeverAsThePolicySays) {
     }
 }
 
-TEST_F(OneMailbox, AnItemThatOnlyMovedIsNotCreatedASecondTime) {
-    const auto reference = stored("a");
-    server.move(folder(), 0);
-    conversation.add(update_task(prefix, "a", reference, "Other"));
-    run();
-    ASSERT_EQ(folder().items.size(), 1u);
-    EXPECT_EQ(folder().items[0].values["company"], "Other");
-    EXPECT_EQ(outcomes().at(0).item.id, folder().items[0].id);
+TEST_F(OneMailbox, AnItemThatOnlyMovedIsNeitherCreatedASecondTimeNorTakenForDeleted) {
+    for (const auto policy : {OnTargetDelete::ignore, OnTargetDelete::unlink}) {
+        MailboxDescription changed = description();
+        changed.policy.on_target_delete = policy;
+        conversation.redescribe(changed);
+        folder().items.clear();
+        const auto reference = stored("a");
+        server.move(folder(), 0);
+        conversation.add(update_task(prefix, "a", reference, "Other"));
+        run();
+        ASSERT_EQ(folder().items.size(), 1u);
+        EXPECT_EQ(folder().items[0].values["company"], "Other");
+        const auto all = outcomes();
+        EXPECT_EQ(all.at(0).result, Result::written);
+        EXPECT_EQ(all.at(0).item.id, folder().items[0].id);
+    }
 }
 
 TEST_F(OneMailbox, DeletingWhatMovedAwayDoesNotLeadToATwin) {

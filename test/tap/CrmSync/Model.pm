@@ -17,7 +17,6 @@
 #
 # Unless it is strict it also allows what crmsync is known not to do as it should:
 # - An item that we deleted, which we were made to forget, stays away when the record belongs there again meanwhile.
-# - A link of direction outbound with on_target_delete unlink takes an item for deleted that has moved and come back.
 # - An item of a user that was away when its record left the audience is taken for one of ours when it comes back.
 # And where forgetful it allows, strict or not, that what we wrote and were made to forget is taken for the user's.
 package CrmSync::Model;
@@ -194,10 +193,8 @@ sub keeps
 	return if $known eq 'absent' || $known eq 'gone' || ($agrees && (!$item || $item->{stamped}) && $known ne 'unlinked');
 	if (!$item)
 	{
-		my $never_again = $self->{on_target_delete} eq 'unlink';
-		my @next = $never_again && !@{ $box->{others} } ? () : $self->creates($state, $i, $forgetful);
-		push @next, with($state, $i, known => 'gone') if $never_again && !(@next && $self->{strict});
-		return @next;
+		return with($state, $i, known => 'gone') if $self->{on_target_delete} eq 'unlink' && !@{ $box->{others} };
+		return $self->creates($state, $i, $forgetful);
 	}
 	return $self->merges($state, $i) if $self->{direction} eq 'both' && $item->{touched};
 	my $all = !$box->{shadow} || $self->{write_fields} eq 'all';
