@@ -180,6 +180,7 @@ CREATE TABLE crmsync.item (
     stamped     boolean NOT NULL DEFAULT true,
     renew       boolean NOT NULL DEFAULT false,
     remade      boolean NOT NULL DEFAULT false,
+    doubtful    boolean NOT NULL DEFAULT false,
     since       timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (link, record, mailbox)
 );
@@ -199,6 +200,7 @@ COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving, removed: confirm_deletes h
 COMMENT ON COLUMN crmsync.item.stamped IS 'false: its user made it, and our stamp has yet to be written';
 COMMENT ON COLUMN crmsync.item.renew IS 'leaving: by resync, to be made anew when it is deleted';
 COMMENT ON COLUMN crmsync.item.remade IS 'an earlier item of the record was missed there, and this one made anew: the earlier one may come back';
+COMMENT ON COLUMN crmsync.item.doubtful IS 'the server was asked to delete it, and may have done so: known again when it is written, or is not there';
 COMMENT ON COLUMN crmsync.item.since IS 'when it came to this state';
 
 CREATE FUNCTION crmsync.forget_items() RETURNS trigger

@@ -343,7 +343,7 @@ void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
         "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) WHERE i.link = $3 "
         "AND i.mailbox = u.mailbox AND i.remote_id = u.id "
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
-        "AND i.state = 'linked' RETURNING i.record, i.mailbox",
+        "AND i.state = 'linked' AND NOT i.doubtful RETURNING i.record, i.mailbox",
         &mailboxes, &ids, link_.id, state);
     pg::IntegerArray absent_in;
     pg::TextArray absent_records;
@@ -362,12 +362,15 @@ void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
     }
     retry_ambiguous(absent_in, absent_records);
     // What we meant to delete is deleted; what we had left to its user has nobody any more.
-    pg::query(
+    const pg::Rows deleted = pg::query(
         "DELETE FROM crmsync.item i USING unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
         "WHERE i.link = $3 AND i.mailbox = u.mailbox AND i.remote_id = u.id "
         "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
-        "AND i.state IN ('leaving', 'unlinked')",
+        "AND (i.state IN ('leaving', 'unlinked') OR i.doubtful) RETURNING i.record",
         &mailboxes, &ids, link_.id);
+    for (std::uint64_t row = 0; row < deleted.size(); ++row) {
+        pending_.push_back(deleted.string(row, 0));  // the CRM may want it there again
+    }
     pg::query(
         "DELETE FROM crmsync.conflict c USING unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
         "WHERE c.mailbox = u.mailbox AND c.item = u.id AND c.kind = 'ambiguous'",

@@ -226,6 +226,24 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
                         "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now())");
 }
 
+void note_deletes(const LinkConfiguration& link, const std::vector<LeavingItem>& items) {
+    pg::TextArray records;
+    pg::IntegerArray mailboxes;
+    for (const LeavingItem& item : items) {
+        records.push_back(item.record);
+        mailboxes.push_back(item.mailbox);
+    }
+    if (records.empty()) {
+        return;
+    }
+    pg::query(
+        "UPDATE crmsync.item i SET doubtful = true "
+        "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) WHERE i.link = $1 "
+        "AND i.record = u.record AND i.mailbox = u.mailbox AND i.state = 'leaving' "
+        "AND NOT i.doubtful",
+        link.id, &records, &mailboxes);
+}
+
 std::vector<LeavingItem> removable_records(const LinkConfiguration& link) {
     const Passing passing = ask_guard(link);
     if (passing.none) {

@@ -54,6 +54,9 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link);
 // Likewise, records whose items their users have deleted, and that may be deleted in the CRM now.
 std::vector<LeavingItem> removable_records(const LinkConfiguration& link);
 
+// Before the server is asked to delete these items: from then on they may be gone.
+void note_deletes(const LinkConfiguration& link, const std::vector<LeavingItem>& items);
+
 // True when this many deletes are more than the limits allow where there are `items` items; the
 // deletes of the last hour are in both numbers. The rule itself, in one place.
 bool exceeds(const GuardLimits& limits, std::int64_t deletes, std::int64_t items);

@@ -149,7 +149,8 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     task.fresh = record.fresh;
     if (copy.item) {
         task.item = copy.item->reference;
-        task.stamp = *action == sync::Action::update && !copy.item->stamped;
+        task.doubtful = copy.item->doubtful;
+        task.stamp = *action == sync::Action::update && (!copy.item->stamped || task.doubtful);
     }
     work.tasks.emplace_back(mailbox.id, std::move(task));
     return true;

@@ -29,6 +29,7 @@ Work work_on_records(const Configuration& configuration, const LinkConfiguration
 // there may be more of them.
 bool add_deletes(const LinkConfiguration& link, WorkInFlight& in_flight, Work& work) {
     const std::vector<LeavingItem> items = deletable_items(link);
+    note_deletes(link, items);
     std::map<std::string, int> outcomes;
     for (const LeavingItem& item : items) {
         if (in_flight.occupies(link.id, item.record)) {

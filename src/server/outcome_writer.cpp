@@ -96,7 +96,8 @@ std::string update_known(const char* shadow) {
     return " ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
            "change_key = excluded.change_key, shadow = " +
            std::string(shadow) +
-           ", stamped = true, remade = i.remade OR i.state IN ('absent', 'gone'), "
+           ", stamped = true, doubtful = false, "
+           "remade = i.remade OR i.state IN ('absent', 'gone'), "
            "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END";
 }
 

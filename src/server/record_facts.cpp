@@ -157,7 +157,7 @@ void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::Intege
 void FactReader::read_items() {
     const pg::Rows rows = pg::query(
         "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, ''), "
-        "i.shadow, i.origin, i.state, i.confirmed, i.stamped, i.renew FROM " +
+        "i.shadow, i.origin, i.state, i.confirmed, i.stamped, i.renew, i.doubtful FROM " +
             for_each_record("crmsync.item"),
         link_.id, &keys_);
     pg::IntegerArray unknown;
@@ -187,6 +187,7 @@ void FactReader::read_items() {
         item.absent = item.removed || rows.text(row, 6) == "absent";
         item.unlinked = rows.text(row, 6) == "unlinked";
         item.stamped = rows.boolean(row, 8);
+        item.doubtful = rows.boolean(row, 10);
         CopyFacts& copy = facts_.records.at(rows.string(row, 0)).copies[mailbox];
         copy.in_audience |= link_.audience_query.empty();  // where it is it belongs
         copy.item = std::move(item);

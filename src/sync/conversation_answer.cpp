@@ -371,7 +371,8 @@ void Conversation::gone(Task task) {
                 .code = "GONE",
                 .message = "the item is not there any more"});
     } else {
-        task.sought = mailbox_.policy.on_target_delete == OnTargetDelete::unlink;
+        task.sought =
+            mailbox_.policy.on_target_delete == OnTargetDelete::unlink && !task.doubtful;
         recreate(std::move(task));
     }
 }

@@ -119,7 +119,8 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
         !item->shadow || record::strays(rules.layout, rules.fields, *wish.values, shadow);
     decision.fields =
         record::fields_to_update(rules.object, rules.layout, rules.fields, *wish.values, shadow);
-    if (!decision.fields.empty() || !item->stamped) {
+    const bool doubtful = item->doubtful && !item->renew;
+    if (!decision.fields.empty() || !item->stamped || doubtful) {
         decision.verdict = Verdict::update;
         decision.before = values_before(rules, decision.fields, shadow);
         decision.agreed = agreed_values(rules, decision.fields, *wish.values, shadow);

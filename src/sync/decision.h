@@ -28,6 +28,7 @@ struct KnownItem {
     bool removed = false;    // and the record is to be removed from the CRM
     bool unlinked = false;   // left to its user, and ours again when the CRM wants it there
     bool stamped = true;     // false: its user made it, and our stamp has yet to be written
+    bool doubtful = false;   // the server was asked to delete it, and may have done so
 };
 
 // What the CRM says about a record and a mailbox.
@@ -40,7 +41,7 @@ struct Wish {
 enum class Verdict {
     nothing,
     create,  // not where nothing is written
-    update,  // also when there is only the stamp to write
+    update,  // also when there is only the stamp to write, which shows whether the item is there
     stay,    // was to be deleted and is wanted again, with the same values
     leave,   // to be deleted, once the guard lets it
     unlink,  // the item stays, our stamp goes

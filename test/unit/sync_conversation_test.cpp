@@ -252,6 +252,19 @@ TEST_F(OneMailbox, AnItemThatIsGoneIsCreatedAgainOrNeverAsThePolicySays) {
     }
 }
 
+TEST_F(OneMailbox, WhatWeMayHaveDeletedOurselvesIsCreatedAgainWhateverThePolicySays) {
+    MailboxDescription changed = description();
+    changed.policy.on_target_delete = OnTargetDelete::unlink;
+    conversation.redescribe(changed);
+    Task task = update_task(prefix, "a", {"nowhere", "v1"});
+    task.stamp = true;
+    task.doubtful = true;
+    conversation.add(std::move(task));
+    run();
+    EXPECT_EQ(outcomes().at(0).action, Action::create);
+    EXPECT_EQ(folder().items.size(), 1u);
+}
+
 TEST_F(OneMailbox, AnItemThatOnlyMovedIsNeitherCreatedASecondTimeNorTakenForDeleted) {
     for (const auto policy : {OnTargetDelete::ignore, OnTargetDelete::unlink}) {
         MailboxDescription changed = description();

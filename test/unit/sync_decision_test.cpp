@@ -199,6 +199,17 @@ TEST_F(Decide, WhatAUserMadeGetsOurStampAlsoWhereNothingElseIsToBeWritten) {
     EXPECT_EQ(verdict(), Verdict::unlink);
 }
 
+TEST_F(Decide, WhatMayHaveBeenDeletedIsWrittenWhenItIsWantedAgain) {
+    item.leaving = true;
+    EXPECT_EQ(verdict(), Verdict::stay);
+    item.doubtful = true;
+    const Decision decision = decide(rules, wish, &item);
+    EXPECT_EQ(decision.verdict, Verdict::update) << "the stamp alone shows whether it is there";
+    EXPECT_TRUE(decision.fields.empty());
+    item.renew = true;
+    EXPECT_EQ(verdict(), Verdict::nothing) << "it is made anew in any case";
+}
+
 TEST_F(Decide, WhatWasLeftToItsUserIsOursAgainOnlyWhenTheCrmWantsItThere) {
     item.unlinked = true;
     item.stamped = false;

@@ -16,7 +16,6 @@
 #   away     what its user has moved out of the folder
 #
 # Unless it is strict it also allows what crmsync is known not to do as it should:
-# - An item that we deleted, which we were made to forget, stays away when the record belongs there again meanwhile.
 # - An item of a user that was away when its record left the audience is taken for one of ours when it comes back.
 # And where forgetful it allows, strict or not, that what we wrote and were made to forget is taken for the user's.
 package CrmSync::Model;
@@ -188,7 +187,6 @@ sub keeps
 	my $agrees = $box->{shadow} && same($state->{row}, $box->{shadow});
 	my $again = !$agrees || $self->{on_target_delete} eq 'recreate';
 	return if $self->{match_on} && $known eq 'none' && @{ $box->{left} };
-	return $self->creates($state, $i, $forgetful), with($state, $i, known => 'linked') if $known eq 'leaving' && !$self->{strict};
 	return $self->creates($state, $i, $forgetful) if $known eq 'none' || $known eq 'leaving' || ($known eq 'absent' && $again);
 	return if $known eq 'absent' || $known eq 'gone' || ($agrees && (!$item || $item->{stamped}) && $known ne 'unlinked');
 	if (!$item)
