@@ -170,6 +170,32 @@ const std::string of_pairs =
     "mailbox) "
     "JOIN crmsync.mailbox m ON m.id = p.mailbox OFFSET 0) AS u ";
 
+// Where an item that a user made was to lose its stamp, and is away, he may bring it back: whose it
+// is stays known as long as its record does.
+void note_missing(const std::vector<const Outcome*>& removed) {
+    Pairs pairs;
+    for (const Outcome* outcome : removed) {
+        if (outcome->action == sync::Action::unlink) {
+            pairs.add(*outcome);
+        }
+    }
+    if (pairs.empty()) {
+        return;
+    }
+    pg::query(
+        "WITH missing AS (UPDATE crmsync.item i SET since = pg_catalog.now(), "
+        "state = CASE l.on_target_delete WHEN 'unlink' THEN 'gone' ELSE 'absent' END FROM " +
+            of_pairs +
+            "JOIN crmsync.link l ON l.id = u.link "
+            "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
+            "AND i.state IN ('linked', 'leaving') AND i.origin <> 'crm' "
+            "RETURNING i.link, i.record) "
+            "INSERT INTO crmsync.pending AS p (link, tier, record) "
+            "SELECT DISTINCT link, 1, record FROM missing "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        &pairs.records, &pairs.mailboxes);
+}
+
 void remove_items(const std::vector<const Outcome*>& removed) {
     if (removed.empty()) {
         return;
@@ -184,7 +210,8 @@ void remove_items(const std::vector<const Outcome*>& removed) {
         "USING " +
             of_pairs +
             "WHERE i.link = u.link AND i.record = u.record "
-            "AND i.mailbox = u.mailbox RETURNING i.link, i.mailbox, i.record, i.renew, "
+            "AND i.mailbox = u.mailbox AND i.state NOT IN ('absent', 'gone') "
+            "RETURNING i.link, i.mailbox, i.record, i.renew, "
             "i.state = 'leaving' AND NOT i.confirmed AS counts), "
             "made_anew AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
             "SELECT DISTINCT link, 1, record FROM removed WHERE renew "
@@ -345,9 +372,12 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
             case Result::found:
                 write_found(list);
                 break;
-            case Result::removed:
-                remove_items(take_copies(list));
+            case Result::removed: {
+                const auto items = take_copies(list);
+                note_missing(items);
+                remove_items(items);
                 break;
+            }
             case Result::unlinked:
                 unlink_items(take_copies(list));
                 break;

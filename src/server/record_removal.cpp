@@ -42,6 +42,7 @@ class Removal {
     void judge(const Pair& pair, const RecordFacts& record);
     void delete_records();
     void write_removed();
+    void write_undecided() const;
     void write_conflicts() const;
     void look_again() const;
 
@@ -52,7 +53,7 @@ class Removal {
     std::vector<Pair> shared_;
     std::vector<Outcome> history_;
     std::vector<Outcome> failed_;
-    pg::TextArray pending_;
+    std::vector<Pair> undecided_;
     std::set<std::string> chosen_;  // to be deleted whoever has it
 };
 
@@ -113,10 +114,11 @@ bool Removal::remove(const std::vector<LeavingItem>& items) {
     }
     delete_records();
     write_removed();
+    write_undecided();
     write_conflicts();
     write_history(history_);
     look_again();
-    return !(removed_.empty() && shared_.empty() && pending_.empty() && failed_.empty());
+    return !(removed_.empty() && shared_.empty() && undecided_.empty() && failed_.empty());
 }
 
 void Removal::judge(const Pair& pair, const RecordFacts& record) {
@@ -132,7 +134,7 @@ void Removal::judge(const Pair& pair, const RecordFacts& record) {
                    {.exists = true, .in_audience = true, .values = &record.desired->values},
                    &*copy->second.item)
                        .verdict != sync::Verdict::nothing) {
-        pending_.push_back(pair.record);  // it is decided as any other
+        undecided_.push_back(pair);
     } else if (!chosen_.contains(pair.record) &&
                std::count_if(record.copies.begin(), record.copies.end(),
                              [](const auto& one) { return one.second.in_audience; }) > 1) {
@@ -189,6 +191,16 @@ void Removal::write_removed() {
         link_.id, &pairs.records, &pairs.mailboxes);
 }
 
+// They are decided as any other that its user has deleted.
+void Removal::write_undecided() const {
+    const Columns pairs(undecided_);
+    pg::query(
+        "UPDATE crmsync.item i SET state = 'absent', confirmed = false "
+        "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+        "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox",
+        link_.id, &pairs.records, &pairs.mailboxes);
+}
+
 // In that mailbox it stays away, whatever is decided.
 void Removal::write_conflicts() const {
     const Columns pairs(shared_);
@@ -206,8 +218,8 @@ void Removal::write_conflicts() const {
 
 // What was deleted concerns other mailboxes, too, if only what was left there.
 void Removal::look_again() const {
-    pg::TextArray records = pending_;
-    for (const std::vector<Pair>* pairs : {&removed_, &shared_}) {
+    pg::TextArray records;
+    for (const std::vector<Pair>* pairs : {&removed_, &shared_, &undecided_}) {
         for (const Pair& pair : *pairs) {
             records.push_back(pair.record);
         }

@@ -11,7 +11,9 @@ Verdict farewell(const Rules& rules, const Wish& wish, const KnownItem& item) {
         return wish.exists ? Verdict::nothing : Verdict::forget;
     }
     if (item.absent) {
-        return Verdict::forget;
+        // What a user made is still his should he take it out of the deleted items.
+        const bool remembered = item.origin != Origin::crm && wish.exists;
+        return remembered ? Verdict::nothing : Verdict::forget;
     }
     if (item.unlinked) {
         return Verdict::nothing;

@@ -5,7 +5,6 @@
 #   CRMSYNC_WORLDS=n      worlds (30); after ten rounds there are new ones
 #   CRMSYNC_HISTORY=FILE  only the history in FILE, as it is printed when one fails, in as many worlds at once
 #   CRMSYNC_SHRINK=n      seconds for making the first history that fails shorter (60)
-#   CRMSYNC_STRICT=1      also fails for what is known not to be as it should (see CrmSync::Model)
 use strict;
 use warnings;
 use FindBin;

@@ -220,6 +220,16 @@ TEST_F(Decide, WhatWasLeftToItsUserIsOursAgainOnlyWhenTheCrmWantsItThere) {
     EXPECT_EQ(verdict(), Verdict::nothing);
 }
 
+TEST_F(Decide, WhoseAnAbsentItemIsStaysKnownWhereAUserMadeIt) {
+    item.absent = true;
+    wish.in_audience = false;
+    EXPECT_EQ(verdict(), Verdict::forget);
+    item.origin = Origin::mailbox;
+    EXPECT_EQ(verdict(), Verdict::nothing) << "he may take it out of the deleted items again";
+    wish.exists = false;
+    EXPECT_EQ(verdict(), Verdict::forget);
+}
+
 TEST_F(Decide, WhatIsGoneNeverComesAgain) {
     item.gone = true;
     values[0] = "Other";

@@ -15,9 +15,7 @@
 #   left     items without a stamp of which nothing is known: fields
 #   away     what its user has moved out of the folder
 #
-# Unless it is strict it also allows what crmsync is known not to do as it should:
-# - An item of a user that was away when its record left the audience is taken for one of ours when it comes back.
-# And where forgetful it allows, strict or not, that what we wrote and were made to forget is taken for the user's.
+# Where forgetful it allows that what we wrote and were made to forget is taken for the user's.
 package CrmSync::Model;
 
 use strict;
@@ -232,7 +230,13 @@ sub parts
 	my %nothing = (known => 'none', shadow => undef, own => undef, item => undef);
 	return if $known eq 'none' || $known eq 'unlinked' || ($known eq 'gone' && $state->{row});
 	my $unlinks = $state->{row} ? $box->{own} || $self->{on_audience_loss} eq 'unlink' : $self->{on_crm_delete} eq 'keep';
-	return with($state, $i, %nothing) if $known ne 'linked' || !$item;
+	if ($known ne 'linked' || !$item)
+	{
+		# What a user made he may bring back: it stays known that it is his.
+		return with($state, $i, %nothing) if !$box->{own} || !$state->{row} || $known !~ /^(linked|absent|removed)$/;
+		return if $known eq 'absent';
+		return with($state, $i, known => $self->{on_target_delete} eq 'unlink' ? 'gone' : 'absent');
+	}
 	if ($unlinks)
 	{
 		return $item->{stamped} ? with($state, $i, item => { %$item, stamped => 0, touched => 1 }) : () if $forgetful;
@@ -264,8 +268,7 @@ sub reads
 			my $back = $others[$_];
 			my @rest = map { { %$_, fresh => 0 } } grep { $_ != $back } @others;
 			my $next = with($state, $i, known => 'linked', own => $back->{own}, item => { fields => $back->{fields}, stamped => 1, touched => 1 }, others => \@rest);
-			$next = $self->merges($next, $i) if $state->{row};
-			$back->{own} && $known eq 'none' && !$self->{strict} ? ($next, with($next, $i, own => undef)) : $next
+			$state->{row} ? $self->merges($next, $i) : $next
 		} @fresh;
 	}
 	if (@{ $box->{left} } && $known eq 'none')

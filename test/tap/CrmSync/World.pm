@@ -23,7 +23,7 @@ sub new
 {
 	my ($class, $stage, $number, %policy) = @_;
 	my $self = bless { stage => $stage, number => $number, policy => {%policy}, log => [], away => {} }, $class;
-	$self->{model} = CrmSync::Model->new(%policy, strict => $ENV{CRMSYNC_STRICT});
+	$self->{model} = CrmSync::Model->new(%policy);
 	$self->{boxes} = [ map { "w${number}m$_\@example.test" } 1 .. $policy{mailboxes} ];
 	$stage->exchange->post('mailboxes', address => $_) for @{ $self->{boxes} };
 	return $self;
