@@ -249,15 +249,19 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
               &pairs.records, &pairs.mailboxes);
 }
 
+// Only where nothing is created is it another policy than never again.
 void mark_gone(const std::vector<const Outcome*>& vanished) {
     Pairs pairs;
     for (const Outcome* outcome : vanished) {
         pairs.add(*outcome);
     }
-    pg::query("UPDATE crmsync.item i SET state = 'gone', since = pg_catalog.now() FROM " +
-                  of_pairs +
-                  "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
-              &pairs.records, &pairs.mailboxes);
+    pg::query(
+        "UPDATE crmsync.item i SET since = pg_catalog.now(), state = CASE l.on_target_delete "
+        "WHEN 'unlink' THEN 'gone' WHEN 'delete' THEN 'removed' ELSE 'absent' END FROM " +
+            of_pairs +
+            "JOIN crmsync.link l ON l.id = u.link "
+            "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
+        &pairs.records, &pairs.mailboxes);
 }
 
 void clear_failures(const std::vector<Outcome>& outcomes) {

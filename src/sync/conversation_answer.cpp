@@ -370,9 +370,10 @@ void Conversation::gone(Task task) {
                {.disposition = Disposition::item_failed,
                 .code = "GONE",
                 .message = "the item is not there any more"});
+    } else if (!task.desired->rules->outbound) {
+        finish(std::move(task), task.doubtful ? Result::removed : Result::vanished, {});
     } else {
-        task.sought =
-            mailbox_.policy.on_target_delete == OnTargetDelete::unlink && !task.doubtful;
+        task.sought = mailbox_.policy.on_target_delete == OnTargetDelete::unlink && !task.doubtful;
         recreate(std::move(task));
     }
 }

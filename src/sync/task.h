@@ -55,7 +55,8 @@ enum class Result {
     removed,    // no longer there
     unlinked,   // our stamp is removed, the item is the user's own
     found,      // a stamped item that nobody asked for, seen while listing
-    vanished,   // deleted on the other side, and the policy says never again
+    vanished,   // deleted on the other side, and not to be made again: the policy says never, or
+                // the link makes nothing
     fetched,    // read: see Outcome::held
     overtaken,  // somebody changed the item meanwhile, and what he did has to come in first:
                 // nothing was written, see Outcome::held

@@ -265,6 +265,21 @@ TEST_F(OneMailbox, WhatWeMayHaveDeletedOurselvesIsCreatedAgainWhateverThePolicyS
     EXPECT_EQ(folder().items.size(), 1u);
 }
 
+TEST_F(OneMailbox, WhoOnlyReadsMakesNothingAnew) {
+    Task task = update_task(prefix, "a", {"nowhere", "v1"});
+    auto desired = std::make_shared<Desired>(*task.desired);
+    auto rules = std::make_shared<Rules>(*desired->rules);
+    rules->outbound = false;
+    desired->rules = rules;
+    task.desired = desired;
+    task.fields.clear();
+    task.stamp = true;
+    conversation.add(std::move(task));
+    run();
+    EXPECT_EQ(outcomes().at(0).result, Result::vanished);
+    EXPECT_TRUE(folder().items.empty());
+}
+
 TEST_F(OneMailbox, AnItemThatOnlyMovedIsNeitherCreatedASecondTimeNorTakenForDeleted) {
     for (const auto policy : {OnTargetDelete::ignore, OnTargetDelete::unlink}) {
         MailboxDescription changed = description();
