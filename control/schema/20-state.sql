@@ -199,7 +199,7 @@ COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted
 COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving, removed: confirm_deletes has let it pass the guard; not of imports, see the table held';
 COMMENT ON COLUMN crmsync.item.stamped IS 'false: its user made it, and our stamp has yet to be written';
 COMMENT ON COLUMN crmsync.item.renew IS 'leaving: by resync, to be made anew when it is deleted';
-COMMENT ON COLUMN crmsync.item.remade IS 'an earlier item of the record was missed there, and this one made anew: the earlier one may come back';
+COMMENT ON COLUMN crmsync.item.remade IS 'when it was written the record had another item there before: that one may come back';
 COMMENT ON COLUMN crmsync.item.doubtful IS 'the server was asked to delete it, and may have done so: known again when it is written, or is not there';
 COMMENT ON COLUMN crmsync.item.since IS 'when it came to this state';
 

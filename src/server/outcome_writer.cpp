@@ -97,7 +97,7 @@ std::string update_known(const char* shadow) {
            "change_key = excluded.change_key, shadow = " +
            std::string(shadow) +
            ", stamped = true, doubtful = false, "
-           "remade = i.remade OR i.state IN ('absent', 'gone'), "
+           "remade = i.remade OR coalesce(i.remote_id <> excluded.remote_id, false), "
            "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END";
 }
 
