@@ -51,6 +51,9 @@ class Incoming {
 
     void take(const std::vector<Outcome>& outcomes);
 
+    // Some are known from now on, and get our stamp.
+    bool has_new() const { return has_new_; }
+
   private:
     void find_records(std::vector<const Outcome*> fetched);
     void find_moved(const std::vector<const Outcome*>& unknown);
@@ -84,6 +87,7 @@ class Incoming {
     std::vector<WaitingArrival> waiting_;
     std::vector<Outcome> history_;
     Conflicts conflicts_;
+    bool has_new_ = false;
 };
 
 void Incoming::take(const std::vector<Outcome>& outcomes) {
@@ -175,6 +179,7 @@ void Incoming::take_new(const std::vector<const Outcome*>& unknown) {
     std::copy_if(unknown.begin(), unknown.end(), std::back_inserter(made_by_users),
                  [](const Outcome* outcome) { return outcome->held.stamp.empty(); });
     NewItems items = bring_in_new(configuration_, link_, made_by_users);
+    has_new_ = !items.records.empty() || !items.adopted.empty();
     for (const auto& [record, outcome] : items.adopted) {
         by_record_.emplace(record, outcome);  // one at a time: another is fetched again
         adopted_.insert(outcome);
@@ -452,9 +457,15 @@ void bring_in(const Configuration& configuration, const LinkConfiguration& link,
               const std::vector<sync::Outcome>& outcomes) {
     pg::Transaction transaction("bringing in for link " + link.name,
                                 pg::Transaction::Isolation::read_committed);
-    Incoming(configuration, link).take(outcomes);
-    // What is lost in a crash has arrived still.
-    transaction.commit_lazily();
+    Incoming incoming(configuration, link);
+    incoming.take(outcomes);
+    if (incoming.has_new()) {
+        // With a stamp, and nothing known of it, a user's item would be taken for one of ours.
+        transaction.commit();
+    } else {
+        // What is lost in a crash has arrived still.
+        transaction.commit_lazily();
+    }
 }
 
 }  // namespace crmsync

@@ -9,7 +9,7 @@ use CrmSync::StandIn;
 use Test::More;
 use Time::HiRes qw(sleep);
 
-my $stage = CrmSync::EndToEnd->new('wanted_again');
+my $stage = CrmSync::EndToEnd->new('wanted_again', conf => 'wal_writer_delay = 10s');
 my $exchange = $stage->exchange;
 my ($one, $two) = ('user1@example.test', 'user2@example.test');
 
@@ -90,5 +90,15 @@ $stage->until_true(sub { state_of($own) eq 'unlinked' }, 'he brings it back, and
 my $back = item(7);
 ok($back && !defined CrmSync::StandIn::key_of($back), 'without our stamp');
 is($stage->sql("SELECT kind FROM crmsync.conflicts WHERE record = '$own'"), 'unlinked', 'and listed');
+
+# ---- the machine stops as soon as an item that a user has made bears our stamp
+$exchange->act($one, 'create', folder => 'contacts', set => { 'contacts:GivenName' => 'Stamped', 'contacts:EmailAddress/EmailAddress1' => 'person8@example.com' });
+for (1 .. 2000) { last if item(8) && defined CrmSync::StandIn::key_of(item(8)); sleep 0.01 }
+ok(defined CrmSync::StandIn::key_of(item(8)), 'another item gets our stamp');
+$stage->node->stop('immediate');
+$stage->node->start;
+is($stage->sql("SELECT count(*) FROM crm.person WHERE first_name = 'Stamped'"), '1', 'its record is as safe as the stamp');
+sleep 4;
+ok(item(8), 'and nobody takes the item for one whose record is gone');
 
 $stage->done;
