@@ -142,8 +142,11 @@ std::string act(Mailbox& mailbox, const json& action, const Found& found) {
         return {};
     }
     Folder& to = folder_by_name(mailbox, action.value("to", "deleteditems"));
-    Item& result = name == "move" ? mailbox.move(folder, found.number, to) : mailbox.add(to, item);
-    return format_item_id(mailbox.key(to, result));
+    if (name == "move")
+        return format_item_id(mailbox.key(to, mailbox.move(folder, found.number, to)));
+    Item copy = item;
+    apply_changes(copy.values, *copy.item_class, read_set(action), false);
+    return format_item_id(mailbox.key(to, mailbox.add(to, std::move(copy))));
 }
 
 }  // namespace

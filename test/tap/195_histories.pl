@@ -91,7 +91,7 @@ sub steps
 	}
 	for my $first (rand() < 0.5 ? (\@crm, \@user) : (\@user, \@crm))
 	{
-		$first == \@crm ? crm_steps(@crm) : (@user = grep { $_->[0]->user_step($_->[1]) } @user);
+		$first == \@crm ? (@crm = crm_steps(@crm)) : (@user = grep { $_->[0]->user_step($_->[1]) } @user);
 	}
 	push @{ $_->[0]{log} }, $_->[1] for grep { $_->[1] eq 'link' } @steps;
 	for my $step (@crm, @user)
@@ -104,7 +104,8 @@ sub steps
 
 sub crm_steps
 {
-	my @steps = map { [ $_->[0], $_->[0]->crm_step($_->[1]) ] } @_;
+	my @possible;
+	my @steps = map { my ($world, $line) = @$_; my @step = $world->crm_step($line); push @possible, $_ if @step; @step ? [ $world, @step ] : () } @_;
 	return if !@steps;
 	my $said = $stage->sql(join '', map { "$steps[$_][1] SELECT $_, count(*) FROM f;\n" } 0 .. $#steps);
 	for my $line (split /\n/, $said)
@@ -113,7 +114,7 @@ sub crm_steps
 		my ($world, undef, $tag, $told) = @{ $steps[$number] };
 		$world->model->does($tag, $told->($found));
 	}
-	return;
+	return @possible;
 }
 
 # ---- when it is quiet
@@ -122,12 +123,12 @@ sub is_quiet
 {
 	return $stage->sql(<<'SQL') eq 't';
 SELECT NOT EXISTS (SELECT FROM crmsync.status WHERE pending > 0 OR state NOT IN ('idle'))
-   AND NOT EXISTS (SELECT FROM crmsync.arrival WHERE code IS NULL OR next_attempt IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM crmsync.arrival WHERE code IS NULL OR next_attempt IS NOT NULL AND code <> 'AMBIGUOUS')
    AND NOT EXISTS (SELECT FROM crmsync.item WHERE state = 'linked' AND NOT stamped)
    AND NOT EXISTS (SELECT FROM crmsync.link_state WHERE comparison IS NOT NULL)
    AND NOT EXISTS (SELECT FROM crmsync.mailbox WHERE code IS NOT NULL OR listing IS NOT NULL)
    AND NOT EXISTS (SELECT FROM crmsync.request)
-   AND NOT EXISTS (SELECT FROM crmsync.failures WHERE NOT parked)
+   AND NOT EXISTS (SELECT FROM crmsync.failures WHERE NOT parked AND code <> 'AMBIGUOUS')
 SQL
 }
 
@@ -181,7 +182,7 @@ sub check
 		wait_for_quiet($wait);
 		my $rows = rows(@worlds);
 		%wrong = map { my @wrong = $_->check($rows->{ $_->{number} } // {}); @wrong ? ($_->{number} => \@wrong) : () } @worlds;
-		for my $line (split /\n/, $stage->sql("SELECT substr(link, 2), concat_ws(' ', 'failure:', record, mailbox, code, message) FROM crmsync.failures"))
+		for my $line (split /\n/, $stage->sql("SELECT substr(link, 2), concat_ws(' ', 'failure:', record, mailbox, code, message) FROM crmsync.failures WHERE code <> 'AMBIGUOUS'"))
 		{
 			my ($number, $failure) = split /\|/, $line, 2;
 			push @{ $wrong{$number} }, $failure if grep { $_->{number} eq $number } @worlds;
@@ -217,7 +218,11 @@ sub run_round
 		push @{ $_->{log} }, "wait $tick->{wait}" for @$worlds;
 	}
 	my $wrong = check(@$worlds);
-	push @{ $_->{log} }, 'quiet' for @$worlds;
+	for my $world (@$worlds)
+	{
+		push @{ $world->{log} }, 'quiet';
+		$world->rests;
+	}
 	return $wrong;
 }
 
@@ -317,7 +322,7 @@ sub finish
 if (my $file = $ENV{CRMSYNC_HISTORY})
 {
 	my ($title, @lines) = grep { $_ ne '' } map { s/^#?\s+|\s+$//gr } split /\n/, slurp_file($file);
-	my %policy = ((map { $_ => '' } qw(match_on folder)), $title =~ /(\w+)=(\S+)/g);
+	my %policy = ((map { $_ => '' } qw(conflict write_fields on_audience_loss match_on on_ambiguous folder)), $title =~ /(\w+)=(\S+)/g);
 	push @lines, 'quiet' if $lines[-1] ne 'quiet';
 	for my $time (1 .. $rounds)
 	{

@@ -10,15 +10,18 @@ sub often { my %weights = @_; return any(map { ($_) x $weights{$_} } sort keys %
 
 sub policies
 {
-	my $both = rand() < 0.65;
+	my $direction = often(both => 5, outbound => 3, inbound => 2);
+	my ($writes, $reads) = ($direction ne 'inbound', $direction ne 'outbound');
+	my $match_on = $reads && rand() < 0.3 ? '{nickname}' : '';
 	return (
-		direction => $both ? 'both' : 'outbound',
-		conflict => $both ? any('crm_wins', 'target_wins') : 'crm_wins',
-		write_fields => any('changed', 'all'),
+		direction => $direction,
+		conflict => !$writes ? '' : $reads ? any('crm_wins', 'target_wins', 'newest_wins') : 'crm_wins',
+		write_fields => $writes ? any('changed', 'all') : '',
 		on_crm_delete => often(delete => 2, keep => 1),
-		on_target_delete => often(ignore => 2, recreate => 1, unlink => 1),
-		on_audience_loss => any('delete', 'unlink'),
-		match_on => $both && rand() < 0.3 ? '{nickname}' : '',
+		on_target_delete => often(ignore => 2, unlink => 1, $writes ? (recreate => 1) : (), $reads ? (delete => 1) : ()),
+		on_audience_loss => $writes ? any('delete', 'unlink') : '',
+		match_on => $match_on,
+		on_ambiguous => $match_on ? any('park', 'oldest') : '',
 		folder => rand() < 0.4 ? 'Customers' : '',
 		mailboxes => often(1 => 4, 2 => 7, 3 => 1),
 	);
@@ -27,8 +30,8 @@ sub policies
 # new(policies of the world). Where a record may be at present is guessed, so that most steps are possible.
 sub new { my ($class, %world) = @_; return bless { %world, tags => [], where => {}, away => [], made => 0 }, $class }
 
-# What there is before the link, and the link. Where match_on is set users have some of it already; of those
-# only the values change until they have been recognised.
+# What there is before the link, and the link. Where match_on is set users have some of it already, now and then
+# twice; of those only the values change until they have been recognised.
 sub beginning
 {
 	my ($self) = @_;
@@ -41,7 +44,7 @@ sub beginning
 		my ($tag, $in) = $steps[$first] =~ /(c\d+) in (.*)/;
 		for my $box (grep { rand() < 0.7 } split / /, $in)
 		{
-			push @steps, "user $box makes $tag", $self->step($tag, 'user sets', $box);
+			push @steps, ("user $box makes $tag") x (rand() < 0.15 ? 2 : 1), $self->step($tag, 'user sets', $box);
 		}
 	}
 	push @steps, 'link', map { $self->step('', any('crm sets', 'user sets')) } 0 .. rand 4;
@@ -54,16 +57,16 @@ sub steps
 	my ($self) = @_;
 	my $favourite = rand() < 0.7 ? any(@{ $self->{tags} }) : undef;
 	my @steps = map { $self->step($favourite) } 0 .. 1 + rand rand($self->{mailboxes} > 2 ? 5 : 16);
-	return $self->{direction} eq 'both' ? without_doubles(@steps) : @steps;
+	return $self->{direction} eq 'outbound' ? @steps : without_doubles(@steps);
 }
 
-# What comes back when another item has taken its place is a copy, too: in that round nothing else happens that
-# could have one made.
+# What comes back when another item has taken its place is taken for a copy, if it is not known any more that there
+# was one: in that round nothing else happens by which that could be forgotten.
 sub without_doubles
 {
 	my (@steps) = @_;
-	my %back = map { /^(user \d) moves (\w+) back$/ ? ($2 => $1) : () } @steps;
-	return grep { my ($tag) = /\b([cu]\d+)\b/; !$tag || !$back{$tag} || /^$back{$tag} (?!moves \w+ out|makes)/ } @steps;
+	my %back = map { /^user \d moves (\w+) back$/ ? ($1 => 1) : () } @steps;
+	return grep { !/^(?:crm (?:gives|takes|deletes)|user \d moves) (\w+)(?! back)\b/ || !$back{$1} } @steps;
 }
 
 my %weights = (
@@ -79,8 +82,7 @@ sub step
 	my @in = grep { $self->{where}{$tag // ''}{$_} } @boxes;
 	my $is_there = $kind =~ /^user |takes/ && @in && rand() < 0.9;
 	$box //= any($is_there ? @in : @boxes);
-	# Where mailboxes are read a copy becomes a record of its own, which the model does not know.
-	$kind = 'user sets' if $self->{direction} eq 'both' && $kind eq 'user copies';
+	$kind = 'crm sets' if $self->{direction} eq 'inbound' && $kind =~ /gives|takes/;
 	if ($kind eq 'user moves back')
 	{
 		my $away = pop @{ $self->{away} };
@@ -89,6 +91,12 @@ sub step
 	push @{ $self->{away} }, [ $tag, $box ] if $kind eq 'user moves out';
 	my $value = rand() < 0.1 ? 'nothing' : 'v' . ++$self->{made};
 	my $field = any('last_name', 'job_title');
+	if ($kind eq 'user copies' && $self->{direction} ne 'outbound')
+	{
+		push @{ $self->{tags} }, my $copy = 'u' . ++$self->{made};
+		$self->{where}{$copy} = { $box => 1 };
+		return "user $box copies $tag as $copy";
+	}
 	if ($kind =~ /^(crm|user) makes$/)
 	{
 		push @{ $self->{tags} }, $tag = substr($kind, 0, 1) . ++$self->{made};

@@ -7,9 +7,12 @@
 #
 # A state: the row of the CRM (its fields; undef: none), who is in the audience, and of each mailbox
 #   known    none: nothing was agreed on; linked; leaving: deleted by us, which we may not know; absent: deleted by its
-#            user; gone: likewise, and never to come back; unlinked: left to its user
+#            user; gone: likewise, and never to come back; removed: likewise, and the record is to be deleted;
+#            unlinked: left to its user
 #   shadow   the fields as both sides last agreed on them
 #   own      true: its user made the item
+#   remade   true: the item was made anew, and the one before may come back. Somebody then has to decide
+#            whether that is a copy, and until then it stays as it is
 #   item     the item that is meant by known: its fields, whether it is stamped, whether its user has touched it
 #   others   further items with the record's stamp: copies, and what was away; fresh: not looked at yet
 #   left     items without a stamp of which nothing is known: fields
@@ -21,8 +24,11 @@ package CrmSync::Model;
 use strict;
 use warnings;
 
+# Who wins where newest_wins the model does not know: it may be either side.
 # new(mailboxes => number, direction => ..., conflict => ..., and so on as for create_link)
 sub new { my ($class, %world) = @_; return bless { %world, states => {}, asleep => 1 }, $class }
+
+sub reads_mailboxes { my ($self) = @_; return $self->{direction} ne 'outbound' }
 
 sub tags
 {
@@ -41,24 +47,42 @@ sub does
 		push @{ $self->{meanwhile}{$tag} }, \@doing;
 		return;
 	}
-	return $self->follows($tag, 0, @doing);
+	push @{ $self->{waited}{$tag}{doings} }, \@doing if $self->{waited}{$tag};
+	return if $doing[0] =~ /^user/ && $self->waited($tag);
+	return $self->now_is($tag, \@doing, $self->after($self->states_of($tag), 0, \@doing));
 }
 
-sub follows
+sub states_of
 {
-	my ($self, $tag, $asleep, $doing, @arguments) = @_;
-	my $states = $self->{states}{$tag} // [ { row => undef, audience => [], boxes => [ map { { known => 'none', others => [], left => [] } } 1 .. $self->{mailboxes} ] } ];
-	my @next = map { $self->$doing($_, @arguments) } $asleep ? @$states : $self->closure(@$states);
-	push @{ $self->{impossible} }, "$tag: $doing @{[ map { $_ // 'nothing' } @arguments ]} should not have been possible" if !@next;
-	$self->{states}{$tag} = [@next] if @next;
+	my ($self, $tag) = @_;
+	return $self->{states}{$tag} // [ { row => undef, audience => [], boxes => [ map { { known => 'none', others => [], left => [] } } 1 .. $self->{mailboxes} ] } ];
+}
+
+# The states after these doings; nothing: nothing happened in between.
+sub after
+{
+	my ($self, $states, $nothing, @doings) = @_;
+	my @now = @$states;
+	for (@doings)
+	{
+		my ($doing, @arguments) = @$_;
+		@now = map { $self->$doing($_, @arguments) } $nothing ? @now : $self->closure(@now);
+	}
+	return @now;
+}
+
+sub now_is
+{
+	my ($self, $tag, $doing, @states) = @_;
+	push @{ $self->{impossible} }, "$tag: @{[ map { $_ // 'nothing' } @$doing ]} should not have been possible" if !@states;
+	$self->{states}{$tag} = [@states] if @states;
 	return;
 }
 
 # The link can do nothing: it is not made yet, or the server stands still.
-sub sleeps { my ($self) = @_; $self->{asleep} = 1; return }
+sub sleeps { my ($self) = @_; $self->{asleep} = 1; delete $self->{waited}; return }
 
-# Nothing was done meanwhile, but that something had been decided and was waiting: that makes a difference where
-# it is forgotten, or where the item is left to its user afterwards.
+# Nothing was done meanwhile, but that something had been decided and was waiting: see waited.
 sub wakes
 {
 	my ($self, $slept_well) = @_;
@@ -67,11 +91,34 @@ sub wakes
 	for my $tag (sort keys %$meanwhile)
 	{
 		my @doings = @{ $meanwhile->{$tag} };
-		my $nothing = $slept_well || !($self->{forgetful} || grep { $_->[0] eq 'crm_deletes' || $_->[0] eq 'crm_shares' && !$_->[3] } @doings);
-		$self->follows($tag, $nothing, @$_) for @doings;
+		$self->{waited}{$tag} = { states => $self->states_of($tag), doings => \@doings } if !$slept_well;
+		next if !$slept_well && ($self->{forgetful} || grep { leaves(@$_) } @doings) && $self->waited($tag);
+		$self->now_is($tag, $doings[-1], $self->after($self->states_of($tag), 1, @doings));
 	}
 	return;
 }
+
+# What was waiting makes a difference where it is forgotten, where the item is left to its user afterwards, or where
+# he changes it as soon as it is written. What he had removed may have been made anew by it before the record left.
+sub waited
+{
+	my ($self, $tag) = @_;
+	my $waited = delete $self->{waited}{$tag} // return 0;
+	my @doings = @{ $waited->{doings} };
+	my @states = $self->after($waited->{states}, 0, @doings);
+	my @last = grep { leaves(@{ $doings[$_] }) } 0 .. $#doings;
+	if (@last)
+	{
+		my @before = @doings[ 0 .. $last[0] - 1 ];
+		my @rest = @doings[ $last[0] .. $#doings ];
+		my ($removals, $others) = map { my $which = $_; [ grep { ($_->[0] =~ /^user_(?:deletes|moves_out)/) == $which } @rest ] } 1, '';
+		push @states, $self->after($waited->{states}, 0, @before, @$removals, @$others) if @$removals;
+	}
+	$self->now_is($tag, $doings[-1], @states);
+	return 1;
+}
+
+sub leaves { my ($doing, @arguments) = @_; return $doing eq 'crm_deletes' || $doing eq 'crm_shares' && !$arguments[2] }
 
 sub crm_makes { my ($self, $state, $fields, @in) = @_; my @audience; @audience[@in] = (1) x @in; return { %$state, row => $fields, audience => \@audience } }
 
@@ -173,20 +220,27 @@ sub put
 sub writes
 {
 	my ($self, $state, $i, $forgetful) = @_;
-	return $state->{row} && $state->{audience}[$i] ? $self->keeps($state, $i, $forgetful) : $self->parts($state, $i, $forgetful);
+	return $self->belongs($state, $i) ? $self->keeps($state, $i, $forgetful) : $self->parts($state, $i, $forgetful);
 }
 
-# The record belongs there.
+# The record belongs there. Of a link that only reads: where there is an item of it.
+sub belongs
+{
+	my ($self, $state, $i) = @_;
+	return $state->{row} && ($self->{direction} eq 'inbound' ? $state->{boxes}[$i]{known} ne 'none' : $state->{audience}[$i]);
+}
+
 sub keeps
 {
 	my ($self, $state, $i, $forgetful) = @_;
 	my $box = $state->{boxes}[$i];
 	my ($known, $item) = @$box{qw(known item)};
+	return $self->stamps($state, $i) if $self->{direction} eq 'inbound';
 	my $agrees = $box->{shadow} && same($state->{row}, $box->{shadow});
 	my $again = !$agrees || $self->{on_target_delete} eq 'recreate';
 	return if $self->{match_on} && $known eq 'none' && @{ $box->{left} };
 	return $self->creates($state, $i, $forgetful) if $known eq 'none' || $known eq 'leaving' || ($known eq 'absent' && $again);
-	return if $known eq 'absent' || $known eq 'gone' || ($agrees && (!$item || $item->{stamped}) && $known ne 'unlinked');
+	return if $known =~ /^(absent|gone|removed)$/ || ($agrees && (!$item || $item->{stamped}) && $known ne 'unlinked');
 	if (!$item)
 	{
 		return with($state, $i, known => 'gone') if $self->{on_target_delete} eq 'unlink' && !@{ $box->{others} };
@@ -199,6 +253,14 @@ sub keeps
 	return with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1 });
 }
 
+sub stamps
+{
+	my ($self, $state, $i) = @_;
+	my $item = $state->{boxes}[$i]{item};
+	return if !$item || $item->{stamped};
+	return with($state, $i, item => { %$item, stamped => 1 });
+}
+
 # What bears the stamp already is taken, and brought up to date.
 sub creates
 {
@@ -208,15 +270,15 @@ sub creates
 	my @others = @{ $box->{others} };
 	my @next;
 	# A copy that its user has made since the folder was listed is not known; what we made ourselves has to be.
-	my $anew = !@others || ($box->{known} eq 'none' && !grep { $_->{ours} } @others);
+	my $anew = !@others || (($box->{known} eq 'none' || $self->reads_mailboxes && grep { $_->{fresh} } @others) && !grep { $_->{ours} } @others);
 	for my $taken ($anew ? -1 : (), 0 .. $#others)
 	{
 		my @rest = @others;
 		splice @rest, $taken, 1 if $taken >= 0;
-		my $made = { fields => $state->{row}, own => $taken >= 0 ? $others[$taken]{own} : $own, fresh => $self->{direction} eq 'both', ours => 1 };
+		my $made = { fields => $state->{row}, own => $taken >= 0 ? $others[$taken]{own} : $own, fresh => $self->reads_mailboxes, ours => 1 };
 		push @next, $forgetful
 		  ? with($state, $i, item => undef, others => [ @rest, $made ])
-		  : with($state, $i, known => 'linked', shadow => $state->{row}, own => $made->{own}, item => { fields => $state->{row}, stamped => 1 }, others => \@rest);
+		  : with($state, $i, known => 'linked', remade => $box->{remade} || $box->{known} !~ /^(none|leaving)$/, shadow => $state->{row}, own => $made->{own}, item => { fields => $state->{row}, stamped => 1 }, others => \@rest);
 	}
 	return @next;
 }
@@ -227,13 +289,13 @@ sub parts
 	my ($self, $state, $i, $forgetful) = @_;
 	my $box = $state->{boxes}[$i];
 	my ($known, $item) = @$box{qw(known item)};
-	my %nothing = (known => 'none', shadow => undef, own => undef, item => undef);
-	return if $known eq 'none' || $known eq 'unlinked' || ($known eq 'gone' && $state->{row});
+	my %nothing = (known => 'none', remade => undef, shadow => undef, own => undef, item => undef);
+	return if $known eq 'none' || $known eq 'unlinked' || ($known =~ /^(gone|removed)$/ && $state->{row});
 	my $unlinks = $state->{row} ? $box->{own} || $self->{on_audience_loss} eq 'unlink' : $self->{on_crm_delete} eq 'keep';
 	if ($known ne 'linked' || !$item)
 	{
 		# What a user made he may bring back: it stays known that it is his.
-		return with($state, $i, %nothing) if !$box->{own} || !$state->{row} || $known !~ /^(linked|absent|removed)$/;
+		return with($state, $i, %nothing) if !$box->{own} || !$state->{row} || $known !~ /^(linked|absent)$/;
 		return if $known eq 'absent';
 		return with($state, $i, known => $self->{on_target_delete} eq 'unlink' ? 'gone' : 'absent');
 	}
@@ -256,14 +318,15 @@ sub reads
 	return if $writes_only && $self->{on_target_delete} ne 'recreate';
 	if (!$item && $known =~ /^(linked|leaving|unlinked)$/)
 	{
-		return with($state, $i, known => 'none', shadow => undef, own => undef) if $known ne 'linked';
-		return with($state, $i, known => $self->{on_target_delete} eq 'unlink' ? 'gone' : 'absent');
+		return with($state, $i, known => 'none', remade => undef, shadow => undef, own => undef) if $known ne 'linked';
+		return with($state, $i, known => { unlink => 'gone', delete => 'removed' }->{ $self->{on_target_delete} } // 'absent');
 	}
 	return if $writes_only;
+	my $missing = $known =~ /^(none|absent|gone|removed)$/;
 	my @others = @{ $box->{others} };
 	if (my @fresh = grep { $others[$_]{fresh} } 0 .. $#others)
 	{
-		return with($state, $i, others => [ map { { %$_, fresh => 0 } } @others ]) if $known !~ /^(none|absent|gone)$/;
+		return with($state, $i, others => [ map { { %$_, fresh => 0 } } @others ]) if !$missing;
 		return map {
 			my $back = $others[$_];
 			my @rest = map { { %$_, fresh => 0 } } grep { $_ != $back } @others;
@@ -271,57 +334,81 @@ sub reads
 			$state->{row} ? $self->merges($next, $i) : $next
 		} @fresh;
 	}
-	if (@{ $box->{left} } && $known eq 'none')
+	if (@{ $box->{left} } && $missing)
 	{
 		return $self->takes_new($state, $i) if !$state->{row};
-		return $self->recognises($state, $i) if $self->{match_on} && $state->{audience}[$i];
+		my @may_be = !$self->{match_on} || !$state->{audience}[$i] && $self->{direction} ne 'inbound' ? ()
+		  : $self->{on_ambiguous} eq 'oldest' || @{ $box->{left} } == 1 ? 0 .. $#{ $box->{left} } : ();
+		return map { $self->recognises($state, $i, $_) } @may_be if @may_be;
 	}
+	return $self->removes($state, $i) if $known eq 'removed' && $state->{row};
 	return $self->merges($state, $i) if $known eq 'linked' && $item->{touched} && $state->{row};
 	return;
+}
+
+# The record of what its user has deleted goes, too, unless others have it or the CRM has changed it since.
+sub removes
+{
+	my ($self, $state, $i) = @_;
+	my $box = $state->{boxes}[$i];
+	my @having = grep { $self->{direction} eq 'inbound' ? $state->{boxes}[$_]{known} ne 'none' : $state->{audience}[$_] } 0 .. $self->{mailboxes} - 1;
+	my $agrees = $self->{direction} eq 'inbound' || same($state->{row}, $box->{shadow});
+	return with($state, $i, known => 'absent') if !$self->belongs($state, $i) || !$agrees || @having > 1;
+	return { %{ with($state, $i, known => 'none', remade => undef, shadow => undef, own => undef) }, row => undef, audience => [] };
 }
 
 sub takes_new
 {
 	my ($self, $state, $i) = @_;
-	my ($fields) = @{ $state->{boxes}[$i]{left} };
+	my ($fields, @left) = @{ $state->{boxes}[$i]{left} };
 	my @audience;
 	$audience[$i] = 1;
-	return { %{ with($state, $i, known => 'linked', own => 1, shadow => $fields, left => [], item => { fields => $fields }) }, row => $fields, audience => \@audience };
+	return { %{ with($state, $i, known => 'linked', own => 1, shadow => $fields, left => \@left, item => { fields => $fields }) }, row => $fields, audience => \@audience };
 }
 
 sub recognises
 {
-	my ($self, $state, $i) = @_;
-	my ($fields) = @{ $state->{boxes}[$i]{left} };
-	return $self->merges(with($state, $i, known => 'linked', own => 1, left => [], item => { fields => $fields }), $i);
+	my ($self, $state, $i, $place) = @_;
+	my @left = @{ $state->{boxes}[$i]{left} };
+	my $fields = splice @left, $place, 1;
+	return $self->merges(with($state, $i, known => 'linked', own => 1, shadow => undef, left => \@left, item => { fields => $fields }), $i);
 }
 
-# Three ways: what only the user changed, or both and he wins, comes into the CRM. The rest is written afterwards.
+# Three ways: what only the user changed, or both and he wins, comes into the CRM. The rest is written afterwards. A
+# link that only reads takes all that there is.
 sub merges
 {
 	my ($self, $state, $i) = @_;
 	my $box = $state->{boxes}[$i];
 	my $held = $box->{item}{fields};
 	my $shadow = $box->{shadow} // [];
-	my @row = @{ $state->{row} };
-	for my $field (0 .. $#row)
+	my $reads_only = $self->{direction} eq 'inbound';
+	my @next;
+	for my $he_wins ($reads_only || $self->{conflict} eq 'target_wins' ? 1 : $self->{conflict} eq 'newest_wins' ? (0, 1) : 0)
 	{
-		my ($crm_moved, $user_moved) = (differ($row[$field], $shadow->[$field]), differ($held->[$field], $shadow->[$field]));
-		$row[$field] = $held->[$field] if $user_moved && (!$crm_moved || $self->{conflict} eq 'target_wins');
+		my @row = @{ $state->{row} };
+		for my $field (0 .. $#row)
+		{
+			my ($crm_moved, $user_moved) = (differ($row[$field], $shadow->[$field]), differ($held->[$field], $shadow->[$field]));
+			$row[$field] = $held->[$field] if $user_moved ? !$crm_moved || $he_wins : $reads_only && defined $held->[$field];
+		}
+		push @next, { %{ with($state, $i, shadow => $held, item => { %{ $box->{item} }, touched => 0 }) }, row => \@row };
 	}
-	return { %{ with($state, $i, shadow => $held, item => { %{ $box->{item} }, touched => 0 }) }, row => \@row };
+	return @next;
 }
 
-# A link that has forgotten something may meet what bears its stamp at any time.
+# A link that has forgotten something may meet what bears its stamp at any time, and one that only reads what the
+# CRM has changed.
 sub meets
 {
 	my ($self, $state, $i) = @_;
 	my $box = $state->{boxes}[$i];
+	return $self->merges($state, $i) if $self->{direction} eq 'inbound' && $state->{row} && $box->{known} eq 'linked' && $box->{item} && !same($state->{row}, $box->{item}{fields});
 	return if $box->{known} ne 'none';
 	return map {
 		my $met = $_;
 		my @rest = grep { $_ != $met } @{ $box->{others} };
-		map { with($state, $i, known => 'linked', own => $met->{own}, item => { fields => $met->{fields}, stamped => 1, touched => $_ }, others => \@rest) } $self->{direction} eq 'both' ? (0, 1) : 0
+		map { with($state, $i, known => 'linked', own => $met->{own}, item => { fields => $met->{fields}, stamped => 1, touched => $_ }, others => \@rest) } $self->reads_mailboxes ? (0, 1) : 0
 	} @{ $box->{others} };
 }
 
@@ -345,6 +432,32 @@ sub closure
 	return @all;
 }
 
+# ---- what is certain at present
+
+sub is_certain
+{
+	my ($self, $tag, $condition) = @_;
+	return !$self->{meanwhile}{$tag} && !$self->{waited}{$tag} && !grep { !$condition->($_) } $self->closure(@{ $self->{states}{$tag} // return 0 });
+}
+
+# The item stands in the place of another one that its user had removed.
+sub is_remade
+{
+	my ($self, $tag, $i) = @_;
+	return $self->is_certain($tag, sub { my ($state) = @_; my $box = $state->{boxes}[$i]; return $self->belongs($state, $i) && $box->{known} eq 'linked' && $box->{item} && $box->{remade} });
+}
+
+# The item is the only one of its record there ever was.
+sub is_at_home
+{
+	my ($self, $tag, $i) = @_;
+	return $self->is_certain($tag, sub {
+		my ($state) = @_;
+		my $box = $state->{boxes}[$i];
+		return $self->belongs($state, $i) && $box->{known} eq 'linked' && $box->{item} && $box->{item}{stamped} && !$box->{remade} && !$box->{away} && !@{ $box->{others} } && !@{ $box->{left} };
+	});
+}
+
 # ---- what is seen when all is quiet
 
 # What was done though no state allows it, as what concerns a row that should not be there.
@@ -361,6 +474,7 @@ sub disagrees
 	push @{ $allowed{ look_of($_) } }, $_ for @quiet;
 	return "$looks, but may be:", sort keys %allowed if !$allowed{$looks};
 	$self->{states}{$tag} = $allowed{$looks};
+	delete $self->{waited}{$tag};
 	return;
 }
 
@@ -411,7 +525,7 @@ sub key_of_box
 {
 	my ($box) = @_;
 	my $flags = sub { my ($of, @names) = @_; return join '', map { $_ ? 1 : 0 } @$of{@names} };
-	return join '/', $box->{known}, $flags->($box, 'own'), text($box->{shadow}), $box->{item} ? text($box->{item}{fields}) . $flags->($box->{item}, qw(stamped touched)) : '',
+	return join '/', $box->{known}, $flags->($box, qw(own remade)), text($box->{shadow}), $box->{item} ? text($box->{item}{fields}) . $flags->($box->{item}, qw(stamped touched)) : '',
 	  join('&', sort map { text($_->{fields}) . $flags->($_, qw(own fresh ours)) } @{ $box->{others} }), join('&', sort map { text($_) } @{ $box->{left} }),
 	  $box->{away} ? text($box->{away}{fields}) . $flags->($box->{away}, 'own') : '';
 }
