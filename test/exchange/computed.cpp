@@ -4,6 +4,7 @@
 #include "shape.hpp"
 #include "soap.hpp"
 
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 
@@ -99,12 +100,35 @@ void status_description(const Source& s) {
     s.text("t:StatusDescription", shown);
 }
 
+void attachments(const Source& s) {
+    if (s.item.attachments.empty())
+        return;
+    pugi::xml_node list = s.to.append_child("t:Attachments");
+    for (const Attachment& attachment : s.item.attachments)
+        write_attachment(list, s.mailbox, s.folder, s.item, attachment);
+}
+
+bool has_picture(const Item& item) {
+    return std::any_of(item.attachments.begin(), item.attachments.end(),
+                       [](const Attachment& one) { return one.is_contact_photo; });
+}
+
 using Write = void (*)(const Source&);
 
 const std::unordered_map<std::string_view, Write>& writers() {
     static const std::unordered_map<std::string_view, Write> all{
         {"ItemId", item_id},
         {"ParentFolderId", parent_folder_id},
+        {"Attachments", attachments},
+        {"HasAttachments",
+         [](const Source& s) {
+             s.text("t:HasAttachments", s.item.attachments.empty() ? "false" : "true");
+         }},
+        {"HasPicture",
+         [](const Source& s) {
+             if (has_picture(s.item))  // the recorded answers name it nowhere else
+                 s.text("t:HasPicture", "true");
+         }},
         {"DateTimeReceived",
          [](const Source& s) { s.text("t:DateTimeReceived", format_date_time(s.item.created)); }},
         {"DateTimeSent",

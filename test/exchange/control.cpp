@@ -59,6 +59,7 @@ json change_mailbox(Service& service, const json& wanted) {
     {
         std::lock_guard lock(mailbox->mutex);
         mailbox->quota = wanted.value("quota", mailbox->quota);
+        mailbox->item_limit = wanted.value("item_limit", mailbox->item_limit);
         mailbox->deny_impersonation =
             wanted.value("deny_impersonation", mailbox->deny_impersonation);
         if (wanted.value("invalidate_sync_states", false))

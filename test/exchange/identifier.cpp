@@ -76,22 +76,51 @@ std::string format_guid(const Guid& guid) {
     return text;
 }
 
-std::string format_item_id(const ItemKey& key) {
+namespace {
+
+// What follows an item's id in that of an attachment, before its number.
+constexpr std::string_view kAttached{"\x01\x12\x00\x10\x00", 5};
+constexpr std::size_t kItemSize = 114, kAttachmentAt = kItemSize + kAttached.size();
+
+std::string item_bytes(const ItemKey& key) {
     std::string id = begin_id(key.mailbox, 0x46);
     put(id, key.folder, 6);
     put(id, 0, 2);
     put(id, key.mailbox);
     put(id, key.number, 8);
     put(id, 0, 1);
-    return encode_base64(id);
+    return id;
+}
+
+ItemKey take_item(std::string_view id) {
+    return {take_guid(id, kGuidAt), static_cast<std::uint32_t>(take(id, kFolderAt, 6)),
+            take(id, kNumberAt, 8)};
+}
+
+}  // namespace
+
+std::string format_item_id(const ItemKey& key) {
+    return encode_base64(item_bytes(key));
 }
 
 std::optional<ItemKey> parse_item_id(std::string_view text) {
-    auto id = open_id(text, 114, 0x46);
+    auto id = open_id(text, kItemSize, 0x46);
+    return id ? std::optional(take_item(*id)) : std::nullopt;
+}
+
+std::string format_attachment_id(const AttachmentKey& key) {
+    std::string id = item_bytes(key.item);
+    id += kAttached;
+    put(id, 0, 8);
+    put(id, key.number, 8);
+    return encode_base64(id);
+}
+
+std::optional<AttachmentKey> parse_attachment_id(std::string_view text) {
+    auto id = open_id(text, kAttachmentAt + 16, 0x46);
     if (!id)
         return std::nullopt;
-    return ItemKey{take_guid(*id, kGuidAt), static_cast<std::uint32_t>(take(*id, kFolderAt, 6)),
-                   take(*id, kNumberAt, 8)};
+    return AttachmentKey{take_item(*id), take(*id, kAttachmentAt + 8, 8)};
 }
 
 std::string format_folder_id(const FolderKey& key) {

@@ -23,6 +23,12 @@ struct ItemKey {
     std::uint64_t number = 0;
 };
 
+/// A file attached to an item.
+struct AttachmentKey {
+    ItemKey item;
+    std::uint64_t number = 0;
+};
+
 struct FolderKey {
     Guid mailbox{};
     std::uint32_t folder = 0;
@@ -42,6 +48,9 @@ struct SyncPoint {
 
 std::string format_item_id(const ItemKey& key);
 std::optional<ItemKey> parse_item_id(std::string_view id);
+
+std::string format_attachment_id(const AttachmentKey& key);
+std::optional<AttachmentKey> parse_attachment_id(std::string_view id);
 
 std::string format_folder_id(const FolderKey& key);
 std::optional<FolderKey> parse_folder_id(std::string_view id);

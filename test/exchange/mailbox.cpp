@@ -107,10 +107,34 @@ void Mailbox::replace(Folder& folder, Item& item, PropertyBag values) {
     used -= item.bytes();
     item.values = std::move(values);
     used += item.bytes();
+    touch(folder, item);
+}
+
+void Mailbox::touch(Folder& folder, Item& item) {
     folder.changes.erase(item.change);
     item.change = next_change();
     item.modified = now();
     folder.changes.emplace(item.change, item.number);
+}
+
+std::uint64_t Mailbox::attach(Folder& folder, Item& item, Attachment attachment) {
+    if (item.bytes() + attachment.content.size() > item_limit)
+        throw ItemError{"ErrorMessageSizeExceeded",
+                        "The message exceeds the maximum supported size."};
+    check_quota(attachment.content.size());
+    attachment.number = next_attachment();
+    attachment.modified = now();
+    used += attachment.content.size();
+    item.attachments.push_back(std::move(attachment));
+    touch(folder, item);
+    return last_attachment_;
+}
+
+void Mailbox::detach(Folder& folder, Item& item, std::uint64_t number) {
+    used -= item.bytes();
+    std::erase_if(item.attachments, [&](const Attachment& one) { return one.number == number; });
+    used += item.bytes();
+    touch(folder, item);
 }
 
 void Mailbox::remove(Folder& folder, std::uint64_t number) {

@@ -19,8 +19,17 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace stand_in {
+
+/// A file attached to an item.
+struct Attachment {
+    std::uint64_t number = 0;  ///< part of the id
+    std::string name, content_type, content;
+    bool is_contact_photo = false;
+    Instant modified{};
+};
 
 struct Item {
     std::uint64_t number = 0;  ///< part of the id; rises with every arrival, also by a move
@@ -29,7 +38,14 @@ struct Item {
     std::uint64_t change = 0;  ///< the change key
     Instant created{}, modified{};
 
-    std::size_t bytes() const { return 200 + values.bytes(); }
+    std::vector<Attachment> attachments;
+
+    std::size_t bytes() const {
+        std::size_t sum = 200 + values.bytes();
+        for (const Attachment& attachment : attachments)
+            sum += attachment.content.size();
+        return sum;
+    }
 };
 
 struct Folder {
@@ -54,6 +70,7 @@ class Mailbox {
     std::string address;
     std::uint64_t quota = std::numeric_limits<std::uint64_t>::max();  ///< bytes
     std::uint64_t used = 0;                                           ///< bytes
+    std::uint64_t item_limit = 36u << 20;  ///< bytes of an item with its attachments
     std::uint64_t epoch = 1;  ///< of sync states; raising it makes all older ones invalid
     bool deny_impersonation = false;
     std::atomic<int> in_flight{0}, most_in_flight{0};  ///< requests at the same time
@@ -74,11 +91,16 @@ class Mailbox {
     Item& add(Folder& folder, Item item);
     /// Records that an item's values were replaced. Throws ItemError (ErrorQuotaExceeded).
     void replace(Folder& folder, Item& item, PropertyBag values);
+    /// Attaches a file; returns its number. Throws ItemError (ErrorMessageSizeExceeded,
+    /// ErrorQuotaExceeded).
+    std::uint64_t attach(Folder& folder, Item& item, Attachment attachment);
+    void detach(Folder& folder, Item& item, std::uint64_t number);
     void remove(Folder& folder, std::uint64_t number);
     /// Moves an item; it gets another number, so another id.
     Item& move(Folder& from, std::uint64_t number, Folder& to);
 
     std::uint64_t next_change() { return ++change_; }
+    std::uint64_t next_attachment() { return ++last_attachment_; }
     std::uint64_t last_change() const { return change_; }
     std::uint64_t last_number() const { return last_number_; }
     ItemKey key(const Folder& folder, const Item& item) const;
@@ -86,8 +108,9 @@ class Mailbox {
 
   private:
     void check_quota(std::uint64_t added) const;
+    void touch(Folder& folder, Item& item);
 
-    std::uint64_t change_ = 0, last_number_ = 0;
+    std::uint64_t change_ = 0, last_number_ = 0, last_attachment_ = 0;
     std::uint32_t last_folder_ = 0;
 };
 

@@ -1,5 +1,6 @@
 #include "operation.hpp"
 
+#include "attachment_operations.hpp"
 #include "folder_operations.hpp"
 #include "item_operations.hpp"
 #include "other_operations.hpp"
@@ -35,6 +36,9 @@ Operation find_operation(std::string_view name) {
         {"GetItem", get_item},
         {"MoveItem", move_item},
         {"CopyItem", copy_item},
+        {"CreateAttachment", create_attachment},
+        {"GetAttachment", get_attachment},
+        {"DeleteAttachment", delete_attachment},
         {"FindItem", find_item},
         {"SyncFolderItems", sync_folder_items},
         {"SyncFolderHierarchy", sync_folder_hierarchy},
@@ -88,10 +92,14 @@ LockedItem lock_item(const Context& context, pugi::xml_node id) {
     auto key = parse_item_id(id.attribute("Id").value());
     if (local_name(id) != "ItemId" || !key)
         throw ItemError{"ErrorInvalidIdMalformed", "Id is malformed."};
-    MailboxPtr mailbox = mailbox_of(context, key->mailbox, "ErrorItemNotFound");
+    return lock_item(context, *key);
+}
+
+LockedItem lock_item(const Context& context, const ItemKey& key) {
+    MailboxPtr mailbox = mailbox_of(context, key.mailbox, "ErrorItemNotFound");
     LockedItem locked{mailbox, std::unique_lock(mailbox->mutex), nullptr, nullptr};
-    locked.folder = mailbox->folder(key->folder);
-    locked.item = mailbox->item(*key);
+    locked.folder = mailbox->folder(key.folder);
+    locked.item = mailbox->item(key);
     if (!locked.item)
         throw ItemError{"ErrorItemNotFound", "The specified object was not found in the store."};
     return locked;

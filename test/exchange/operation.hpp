@@ -50,6 +50,7 @@ struct LockedItem {
 
 /// Resolves t:ItemId. Throws ItemError (ErrorItemNotFound, ErrorInvalidIdMalformed ...).
 LockedItem lock_item(const Context& context, pugi::xml_node id);
+LockedItem lock_item(const Context& context, const ItemKey& key);
 
 /// Carries out one response message for each element of a batch; an ItemError becomes its answer.
 template <class Each>

@@ -55,6 +55,22 @@ void write_item_id(pugi::xml_node parent, const Mailbox& mailbox, const Folder& 
         format_change_key(mailbox.guid, item.change, calendar).c_str();
 }
 
+pugi::xml_node write_attachment(pugi::xml_node parent, const Mailbox& mailbox, const Folder& folder,
+                                const Item& item, const Attachment& attachment) {
+    pugi::xml_node file = parent.append_child("t:FileAttachment");
+    file.append_child("t:AttachmentId").append_attribute("Id") =
+        format_attachment_id({mailbox.key(folder, item), attachment.number}).c_str();
+    add_text(file, "t:Name", attachment.name);
+    if (!attachment.content_type.empty())
+        add_text(file, "t:ContentType", attachment.content_type);
+    // A real server counts the properties of the attachment, too.
+    add_text(file, "t:Size", std::to_string(attachment.content.size() + 300));
+    add_text(file, "t:LastModifiedTime", format_date_time(attachment.modified));
+    add_text(file, "t:IsInline", "false");
+    add_text(file, "t:IsContactPhoto", attachment.is_contact_photo ? "true" : "false");
+    return file;
+}
+
 Shape::Shape(pugi::xml_node item_shape, Use use, bool as_guid) : use_(use), as_guid_(as_guid) {
     std::string_view base = child(item_shape, "BaseShape").child_value();
     if (base == "IdOnly")
@@ -71,7 +87,7 @@ Shape::Shape(pugi::xml_node item_shape, Use use, bool as_guid) : use_(use), as_g
             members_.insert(slot_of(uri, path.attribute("FieldIndex").value()));
         } else {
             bool refused = uri == "contacts:PhysicalAddresses" || uri == "contacts:PhoneNumbers" ||
-                           (use == Use::find && uri == "item:Body");
+                           (use == Use::find && (uri == "item:Body" || uri == "item:Attachments"));
             if (refused)
                 throw ItemError{"ErrorInvalidPropertyRequest",
                                 "Property is not valid for this operation.",
@@ -85,7 +101,7 @@ bool Shape::wants(const Row& row) const {
     if (row.element == "ItemId" || uris_.contains(row.uri))
         return true;
     if (base_ == Base::all)
-        return (use_ == Use::get || row.kind != Kind::body);
+        return use_ == Use::get || (row.kind != Kind::body && row.element != "Attachments");
     return base_ == Base::normal && default_uris().contains(row.uri) &&
            (use_ == Use::get || row.kind != Kind::body);
 }

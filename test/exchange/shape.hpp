@@ -51,4 +51,8 @@ class Shape {
 void write_item_id(pugi::xml_node parent, const Mailbox& mailbox, const Folder& folder,
                    const Item& item);
 
+/// Appends t:FileAttachment without its content.
+pugi::xml_node write_attachment(pugi::xml_node parent, const Mailbox& mailbox, const Folder& folder,
+                                const Item& item, const Attachment& attachment);
+
 }  // namespace stand_in

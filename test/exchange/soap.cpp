@@ -49,6 +49,8 @@ const char* mandatory_content(std::string_view operation) {
         return "m:TimeZoneDefinitions";
     bool items = operation == "GetItem" || operation == "CreateItem" || operation == "UpdateItem" ||
                  operation == "MoveItem" || operation == "CopyItem";
+    if (operation == "CreateAttachment" || operation == "GetAttachment")
+        return "m:Attachments";
     return items ? "m:Items" : nullptr;
 }
 

@@ -86,6 +86,20 @@ def delete(*pairs, kind="HardDelete", attributes=""):
     )
 
 
+def attach(pair, content, photo=True, name="ContactPicture.jpg", kind="image/jpeg"):
+    text = base64.b64encode(content).decode()
+    return (
+        f'<m:CreateAttachment><m:ParentItemId Id="{pair[0]}"/><m:Attachments><t:FileAttachment><t:Name>{name}</t:Name>'
+        f"<t:ContentType>{kind}</t:ContentType><t:IsContactPhoto>{str(photo).lower()}</t:IsContactPhoto>"
+        f"<t:Content>{text}</t:Content></t:FileAttachment></m:Attachments></m:CreateAttachment>"
+    )
+
+
+def attachments(operation, *ids):
+    listed = "".join(f'<t:AttachmentId Id="{i}"/>' for i in ids)
+    return f"<m:{operation}><m:AttachmentIds>{listed}</m:AttachmentIds></m:{operation}>"
+
+
 def find(restriction="", view="", folder="contacts", shape="IdOnly", sort="", extra=""):
     more = f"<t:AdditionalProperties>{extra}</t:AdditionalProperties>" if extra else ""
     return (
@@ -133,6 +147,10 @@ class Answer:
     @property
     def ids(self):
         return [(e.get("Id"), e.get("ChangeKey")) for e in self.xml.iter(f"{T}ItemId")]
+
+    @property
+    def attachments(self):
+        return [e.get("Id") for e in self.xml.iter(f"{T}AttachmentId")]
 
     def text(self, element):
         found = self.xml.find(f".//{T}{element}")

@@ -1,5 +1,6 @@
 """What the stand-in enforces, asked in raw EWS."""
 
+import base64
 import unittest
 
 from stand_in import *
@@ -260,6 +261,81 @@ class Rules(unittest.TestCase):
         value = contact(f"<t:ExtendedProperty>{gender}<t:Value>female</t:Value></t:ExtendedProperty>")
         self.ask(create(value), "ErrorInvalidExtendedPropertyValue")
         self.ask(create(contact(f"<t:ExtendedProperty>{gender}<t:Value>1</t:Value></t:ExtendedProperty>")))
+
+    # Attachments
+
+    SHOWN = '<t:FieldURI FieldURI="item:Attachments"/><t:FieldURI FieldURI="item:HasAttachments"/>' \
+        '<t:FieldURI FieldURI="contacts:HasPicture"/>'
+
+    def look(self, pair):
+        return self.ask(get(pair, shape="IdOnly", extra=self.SHOWN))
+
+    def test_a_photo_is_an_attachment(self):
+        pair = self.made(ADA)[0]
+        self.assertEqual(self.look(pair).text("HasAttachments"), "false")
+        answer = self.ask(attach(pair, b"\xff\xd8\xff picture"))
+        made = answer.xml.find(f".//{T}AttachmentId")
+        self.assertEqual(made.get("RootItemId"), pair[0])
+        seen = self.look(pair)
+        self.assertEqual(seen.ids[0], (pair[0], made.get("RootItemChangeKey")))
+        self.assertNotEqual(seen.ids[0][1], pair[1])
+        self.assertEqual([seen.text(e) for e in ("IsContactPhoto", "HasAttachments", "HasPicture")], ["true"] * 3)
+        self.assertEqual((seen.text("Name"), seen.text("ContentType")), ("ContactPicture.jpg", "image/jpeg"))
+        self.assertIsNone(seen.text("Content"))
+        self.assertEqual(seen.attachments, [made.get("Id")])
+        content = self.ask(attachments("GetAttachment", made.get("Id"))).text("Content")
+        self.assertEqual(base64.b64decode(content), b"\xff\xd8\xff picture")
+        gone = self.ask(attachments("DeleteAttachment", made.get("Id"))).xml.find(f".//{M}RootItemId")
+        after = self.look(pair)
+        self.assertEqual(after.ids[0], (gone.get("RootItemId"), gone.get("RootItemChangeKey")))
+        self.assertEqual(after.attachments, [])
+
+    def test_attachments_that_are_not_there(self):
+        pair = self.made(ADA)[0]
+        made = self.ask(attach(pair, b"x")).attachments[0]
+        self.ask(attachments("DeleteAttachment", made))
+        self.ask(attachments("GetAttachment", made, "AAAA"), "ErrorItemNotFound", "ErrorInvalidIdMalformed")
+        self.ask(attachments("DeleteAttachment", made), "ErrorItemNotFound")
+        self.ask(delete(pair))
+        self.ask(attach(pair, b"x"), "ErrorItemNotFound")
+
+    def test_an_attachment_is_a_change(self):
+        pair = self.made(ADA)[0]
+        state = self.changes()[0]
+        self.ask(attach(pair, b"x"))
+        self.assertEqual(self.changes(state)[1], [("Update", pair[0])])
+        self.ask(update(pair, set_field("contacts:JobTitle", "JobTitle", "a")), "ErrorIrresolvableConflict")
+
+    def test_attachments_have_limits(self):
+        pair = self.made(ADA)[0]
+        used = self.server.control("GET", "mailbox?address=user1@example.test")["used"]
+        self.server.control("POST", "mailbox", address="user1@example.test", item_limit=10000)
+        self.ask(attach(pair, b"x" * 10001), "ErrorMessageSizeExceeded")
+        self.ask(attach(pair, b"x" * 5000))
+        self.assertEqual(self.server.control("GET", "mailbox?address=user1@example.test")["used"], used + 5000)
+        self.server.control("POST", "mailbox", address="user1@example.test", quota=used + 6000)
+        self.ask(attach(pair, b"x" * 2000), "ErrorQuotaExceeded")
+
+    def test_the_user_has_photos(self):
+        pair = self.made(ADA)[0]
+        for content in (b"one", b"two"):
+            text = base64.b64encode(content).decode()
+            self.server.control(
+                "POST", "items", mailbox="user1@example.test", action="update", id=pair[0], photo=text
+            )
+            listed = self.look(pair).attachments
+            self.assertEqual(len(listed), 1)
+            self.assertEqual(self.ask(attachments("GetAttachment", *listed)).text("Content"), text)
+        self.server.control("POST", "items", mailbox="user1@example.test", action="update", id=pair[0], photo=None)
+        self.assertEqual(self.look(pair).attachments, [])
+
+    def test_attachments_follow_the_schema(self):
+        pair = self.made(ADA)[0]
+        good = attach(pair, b"x")
+        kind = "<t:ContentType>image/jpeg</t:ContentType>"
+        self.refuse(good.replace(kind, "").replace("</t:Content>", "</t:Content>" + kind), "ErrorSchemaValidation")
+        self.refuse(attachments("GetAttachment", "x").replace(' Id="x"', ""), "ErrorSchemaValidation")
+        self.ask(find(extra='<t:FieldURI FieldURI="item:Attachments"/>'), "ErrorInvalidPropertyRequest")
 
     # Reading
 
