@@ -91,7 +91,7 @@ WARNINGS    = $(if $(SANITIZE),-w,-Wall -Wextra -Werror)
 COMPILE = $(CXX) -std=c++20 $(CODE) -fstack-protector-strong -fPIC -fvisibility=hidden \
           $(WARNINGS) -D_GNU_SOURCE -Isrc -MMD -MP $(COPT) $(EXTRA_FLAGS) $(INCLUDED)
 POSTGRES_FLAGS := -fno-strict-aliasing -fwrapv -isystem $(includedir_server)
-ENGINE_LIBS    = -lcurl -lldap -llber -lpugixml
+ENGINE_LIBS    = -lcurl -lldap -llber -lpugixml -lcrypto
 
 $(PRELOAD_OBJECTS): EXTRA_FLAGS := $(POSTGRES_FLAGS) -fno-exceptions -fno-rtti -fno-threadsafe-statics
 $(SERVER_OBJECTS): EXTRA_FLAGS := $(POSTGRES_FLAGS)

@@ -116,6 +116,9 @@ enum class Side : std::uint8_t { neither, crm, target, both_alike, conflict };
 Side moved(const Property& property, const Value& shadow, const Value& crm, const Value& target) {
     const bool crm_moved = !same_value(property, crm, shadow);
     const bool target_moved = property.compared && !same_value(property, target, shadow);
+    if (travels_apart(property) && crm_moved && crm && !target) {
+        return Side::crm;
+    }
     if (crm_moved && target_moved) {
         return same_value(property, crm, target) ? Side::both_alike : Side::conflict;
     }

@@ -8,6 +8,8 @@
 //     they depend on is written in the same request; what the mailbox holds of them counts nothing
 //   - a field that only comes in is as the target has it, whatever the CRM makes of it; where the
 //     target has nothing the CRM's value stays
+//   - what travels apart and is not there is sent again once the CRM has changed it, whoever wins:
+//     it may be we who had just taken the old one away
 //   - a file_as that is not mapped is made from the names
 #pragma once
 

@@ -23,7 +23,7 @@ enum class Object : std::uint8_t { contact = 1, event = 2, task = 4 };
 //   integer      decimal
 //   choice       one of Property::choices
 //   text_list    a JSON array of strings, sorted, none twice
-//   binary       base64
+//   binary       a description of bytes, which travel apart: see content.h
 enum class Type : std::uint8_t {
     text,
     email,
@@ -71,7 +71,8 @@ struct Property {
     std::string_view name;  // as in SQL
     std::uint8_t objects;   // Object values, combined
     Type type;
-    std::uint32_t max_length;  // characters Exchange accepts; 0 = no limit known
+    std::uint32_t max_length;  // characters Exchange accepts, 0 = no limit known; binary: bytes,
+                               // and more are not taken
     Access access;
     bool compared;             // false: written along, never compared, never read back
     std::string_view choices;  // for Type::choice: crmsync values, comma separated
@@ -94,6 +95,11 @@ const Property* find_property(std::string_view name, Object object);
 
 // Where named properties (x:NAME) stand among the rows: with the other extended properties.
 std::uint16_t named_property_position();
+
+// True when a value only describes what has to be written apart, after the rest of the item.
+constexpr bool travels_apart(const Property& property) {
+    return property.type == Type::binary;
+}
 
 // True when the property belongs to the object.
 constexpr bool belongs_to(const Property& property, Object object) {

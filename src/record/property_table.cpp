@@ -100,7 +100,7 @@ constexpr std::array table{
     row("sensitivity", any, Type::choice, choice("Sensitivity", "item:Sensitivity", "Normal,Personal,Private,Confidential"), "sensitivity", "who may see the item", {.choices = "normal,personal,private,confidential", .absent = "normal"}),
     row("notes", contact, Type::text, body(), "personalNotes", "notes, as plain text"),
     row("body", event | task, Type::text, body(), "body/content", "description, as plain text"),
-    row("photo", contact, Type::binary, {.form = EwsForm::photo}, "photo/$value", "picture"),
+    row("photo", contact, Type::binary, {.form = EwsForm::photo, .field_uri = "item:Attachments"}, "photo/$value", "picture", {.max_length = 1U << 20U}),
     row("categories", any, Type::text_list, {.form = EwsForm::string_list, .element = "Categories", .field_uri = "item:Categories"}, "categories", "categories"),
     row("importance", any, Type::choice, choice("Importance", "item:Importance", "Low,Normal,High"), "importance", "importance", {.choices = "low,normal,high", .absent = "normal"}),
     row("reminder_at", task, Type::timestamp, element("ReminderDueBy", "item:ReminderDueBy"), "reminderDateTime", "when to remind"),

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "record/content.h"
 #include "record/date.h"
 #include "record/text.h"
 
@@ -173,21 +174,21 @@ Canonical canonical_list(const Property& property, std::string_view text) {
 }
 
 Canonical canonical_binary(const Property& property, std::string_view text) {
-    std::string kept;
-    kept.reserve(text.size());
-    for (const char c : text) {
-        if (c != '\n' && c != '\r' && c != ' ' && c != '\t') {
-            kept += c;
-        }
+    const auto description = read_description(text);
+    if (!description) {
+        return not_a(property, text, "a description of bytes");
     }
-    const auto letters = std::find_if_not(kept.begin(), kept.end(), [](char c) {
-        return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-               c == '+' || c == '/';
-    });
-    const bool padded = std::all_of(letters, kept.end(), [](char c) { return c == '='; }) &&
-                        kept.end() - letters <= 2 && kept.size() % 4 == 0;
-    return padded ? value(std::move(kept))
-                  : not_a(property, text, "base64 (for bytea: encode(column, 'base64'))");
+    if (property.max_length > 0 && description->size > property.max_length) {
+        return problem(property, "has " + std::to_string(description->size) + " bytes, and " +
+                                     std::to_string(property.max_length) + " are the most");
+    }
+    if (description->kind == unknown_kind) {
+        return problem(property, "is no JPEG, PNG, GIF or BMP");
+    }
+    if (description->digest.empty()) {
+        return problem(property, "was not read");
+    }
+    return value(write_description(*description));
 }
 
 }  // namespace

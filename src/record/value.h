@@ -29,7 +29,7 @@ struct Canonical {
 //   integer       decimal, 64 bits
 //   choice        one of the property's choices, upper or lower case
 //   text_list     a JSON array of strings, an array in PostgreSQL's output form, or one text
-//   binary        base64
+//   binary        a description (see content.h) of a JPEG, PNG, GIF or BMP of bearable size
 Canonical canonical(const Property& property, std::string_view text);
 
 // True when both mean the same to Exchange: no value is the same as Property::absent.

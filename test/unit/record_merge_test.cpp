@@ -173,6 +173,20 @@ TEST(Merge, BothWaysCarriesEachSideOver) {
     EXPECT_EQ(merge.shadow, (Values{"b", "2"}));
 }
 
+// Between taking an old photo away and sending the new one a crash leaves none.
+TEST(Merge, WhatTravelsApartIsSentAgainWhereItIsNotThere) {
+    Link link{"photo"};
+    link.policies[0].conflict = Conflict::target_wins;
+    const Merge again = link.merge({"old"}, {"new"}, {{}}, both_ways);
+    EXPECT_EQ(written(again.to_target), (Written{{"photo", "new"}}));
+    EXPECT_TRUE(again.to_crm.empty());
+    EXPECT_TRUE(again.conflicts.empty());
+    const Merge removed = link.merge({"old"}, {"old"}, {{}}, both_ways);
+    EXPECT_EQ(written(removed.to_crm), (Written{{"photo", "(none)"}}));
+    const Merge other = link.merge({"old"}, {"new"}, {"theirs"}, both_ways);
+    EXPECT_EQ(written(other.to_crm), (Written{{"photo", "theirs"}}));
+}
+
 TEST(Merge, TheSameChangeOnBothSidesIsAgreement) {
     const Link link{"given_name"};
     const Merge merge = link.merge({"a"}, {"b"}, {"b"}, both_ways);

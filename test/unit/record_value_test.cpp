@@ -1,6 +1,7 @@
 // Canonical values: what PostgreSQL prints becomes what Exchange would give back.
 #include <gtest/gtest.h>
 
+#include "record/content.h"
 #include "record/date.h"
 #include "record/text.h"
 #include "record/value.h"
@@ -162,13 +163,42 @@ TEST(TextList, HasOneSpelling) {
     EXPECT_TRUE(read_text_list("nonsense").empty());
 }
 
-TEST(Binary, IsBase64) {
+TEST(Binary, IsADescriptionOfAPicture) {
     const Property& photo = property("photo");
-    EXPECT_EQ(accepted(photo, "QUJD\nREVG"), "QUJDREVG");
-    EXPECT_EQ(accepted(photo, "QUI="), "QUI=");
-    for (const char* text : {"\\x414243", "QUI", "Q===", "=QUI", "QU=I"}) {
+    const std::string digest(64, 'a');
+    const auto described = [&](const std::string& first, const std::string& size = "10") {
+        return first + ", " + size + " bytes, sha256 " + digest;
+    };
+    EXPECT_EQ(accepted(photo, described("ffd8ffe000104a46")), described("image/jpeg"));
+    EXPECT_EQ(accepted(photo, described("89504e470d0a1a0a")), described("image/png"));
+    EXPECT_EQ(accepted(photo, described("4749463839610100")), described("image/gif"));
+    EXPECT_EQ(accepted(photo, described("424d3600")), described("image/bmp"));
+    EXPECT_EQ(accepted(photo, described("image/png", "1048576")),
+              described("image/png", "1048576"));
+    for (const std::string& text :
+         {described("ffd8"), described("unknown"), described("image/png", "1048577"),
+          described("image/png", "x"), std::string("image/png, 10 bytes"), std::string("QUJD"),
+          described("image/png") + "0", described("image/png").substr(0, 90)}) {
         refused(photo, text);
     }
+    EXPECT_EQ(canonical(photo, "ffd8ff, 1048577 bytes").problem,
+              "photo: has 1048577 bytes, and 1048576 are the most");
+    EXPECT_EQ(canonical(photo, described("25504446")).problem,
+              "photo: is no JPEG, PNG, GIF or BMP");
+}
+
+TEST(Content, IsDescribedByItsBytes) {
+    // printf '\xff\xd8\xff\xe0picture' | sha256sum
+    const std::string jpeg =
+        "image/jpeg, 11 bytes, sha256 "
+        "c12470f1946c8ab60eef41870d5a4bb5678228ebc8eb9d58de06b2c3536af40f";
+    EXPECT_EQ(describe("/9j/4HBpY3R1cmU="), jpeg);
+    EXPECT_EQ(describe("/9j/\r\n 4HBpY3R1cmU=\n"), jpeg);
+    EXPECT_EQ(canonical(property("photo"), jpeg).value, jpeg);
+    EXPECT_EQ(describe("QUI=")->substr(0, 16), "unknown, 2 bytes");
+    EXPECT_FALSE(describe("QUI"));
+    EXPECT_FALSE(describe("Q!=="));
+    EXPECT_EQ(describe("")->substr(0, 16), "unknown, 0 bytes");
 }
 
 TEST(Value, NoneIsWhatExchangeHoldsThen) {
@@ -181,7 +211,10 @@ TEST(Value, NoneIsWhatExchangeHoldsThen) {
 
 TEST(Value, CanonicalIsStable) {
     for (const Property& row : properties()) {
-        for (const char* text : {"a  b", "2001-02-03", "true", "12", "normal", "[\"x\"]", "QUJD"}) {
+        for (const char* text :
+             {"a  b", "2001-02-03", "true", "12", "normal", "[\"x\"]",
+              "ffd8ff, 10 bytes, sha256 "
+              "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}) {
             const Canonical once = canonical(row, text);
             if (once.ok() && once.value) {
                 EXPECT_EQ(canonical(row, *once.value).value, once.value) << row.name;
