@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "exchange/failure.h"
+#include "record/content.h"
 #include "record/record.h"
 
 namespace crmsync::exchange {
@@ -95,14 +96,37 @@ struct GetItems {
     std::string key_property{};  // and the user-defined field with a key; empty: none
 };
 
+// A file that is attached to an item: what properties that travel apart are.
+struct Attachment {
+    std::string id;
+    std::size_t size = 0;  // as the server says, which counts a little more than the content
+};
+
+// The contents of files.
+struct GetAttachments {
+    std::vector<Attachment> attachments;
+};
+
+// As the item's photo. The item's change key is another one afterwards.
+struct CreateAttachment {
+    ItemReference item;
+    std::string content_type;
+    record::Content content;
+};
+
+// The change key of its item is another one afterwards.
+struct DeleteAttachment {
+    Attachment attachment;
+};
+
 // Removes our stamp, so that the item is the user's own from now on.
 struct RemoveStamps {
     std::vector<ItemReference> items;
 };
 
-using Operation =
-    std::variant<FindFolder, CreateFolder, DeleteFolder, ListStamps, ListChanges, FindStamps,
-                 CreateItems, UpdateItems, DeleteItems, GetItems, RemoveStamps>;
+using Operation = std::variant<FindFolder, CreateFolder, DeleteFolder, ListStamps, ListChanges,
+                               FindStamps, CreateItems, UpdateItems, DeleteItems, GetItems,
+                               RemoveStamps, GetAttachments, CreateAttachment, DeleteAttachment>;
 
 // Whether the operation changes nothing at the target, so that it does no harm twice.
 inline bool only_reads(const Operation& operation) {
@@ -110,7 +134,8 @@ inline bool only_reads(const Operation& operation) {
            std::holds_alternative<ListStamps>(operation) ||
            std::holds_alternative<ListChanges>(operation) ||
            std::holds_alternative<FindStamps>(operation) ||
-           std::holds_alternative<GetItems>(operation);
+           std::holds_alternative<GetItems>(operation) ||
+           std::holds_alternative<GetAttachments>(operation);
 }
 
 // What came of one item of an operation, in the order in which the operation named them.
@@ -118,13 +143,16 @@ struct ItemAnswer {
     ItemReference item;
     std::optional<Failure> failure;
     std::string stamp;                  // ListStamps (cut at 255 characters), FindStamps, GetItems
-    std::vector<record::Value> values;  // GetItems: parallel to its layout
+    std::vector<record::Value> values;  // GetItems: parallel to its layout. GetAttachments: one,
+                                        // the description
     std::optional<std::chrono::sys_seconds> modified{};  // GetItems: when, by our own clock
     std::vector<std::string> categories{};               // GetItems
     bool is_private = false;                             // GetItems: its user shows it to nobody
-    bool is_other_kind = false;  // GetItems: a distribution list among contacts, say
-    std::string created{};       // GetItems: when its user made it; empty: unknown
-    std::string key{};           // GetItems: what its key_property holds; empty: nothing
+    bool is_other_kind = false;        // GetItems: a distribution list among contacts, say
+    std::string created{};             // GetItems: when its user made it; empty: unknown
+    std::string key{};                 // GetItems: what its key_property holds; empty: nothing
+    std::vector<Attachment> photos{};  // GetItems: where the layout has the photo; the first counts
+    record::Content content{};         // GetAttachments
 };
 
 // One item that was created or changed in a folder, or is there no longer. The same item may be

@@ -25,8 +25,8 @@ record::Layout every_contact_property() {
     return layout;
 }
 
-const std::array<Operation, 10>& operations() {
-    static const std::array<Operation, 10> all{
+const std::array<Operation, 13>& operations() {
+    static const std::array<Operation, 13> all{
         FindFolder{Object::contact, ""},
         FindFolder{Object::contact, "CRM"},
         CreateFolder{Object::contact, "CRM"},
@@ -36,7 +36,10 @@ const std::array<Operation, 10>& operations() {
         CreateItems{Object::contact, "F", {{"i/l/1", {}}, {"i/l/2", {}}}},
         UpdateItems{Object::contact, {{{"A", "C"}, {}}, {{"B", "C"}, {}}}},
         DeleteItems{{{"A", ""}, {"B", ""}}, false},
-        GetItems{Object::contact, {"A", "B"}, every_contact_property()}};
+        GetItems{Object::contact, {"A", "B"}, every_contact_property()},
+        GetAttachments{{{"A", 1}, {"B", 1}}},
+        CreateAttachment{{"A", "C"}, "image/png", {}},
+        DeleteAttachment{{"A", 1}}};
     return all;
 }
 
@@ -69,7 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         check(*answer.failure);
         require(answer.items.empty() && answer.folder_id.empty());
     } else if (chosen >= 6) {
-        require(answer.items.size() == 2);
+        require(answer.items.size() == (chosen > 10 ? 1 : 2));
     }
     require(answer.folder_id.size() <= 512);
     for (const ItemAnswer& item : answer.items) {
@@ -77,7 +80,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             check(*item.failure);
             continue;
         }
-        require(!item.item.id.empty() && item.item.id.size() <= 512);
+        const bool has_id = chosen != 10;  // a content has none
+        require(item.item.id.empty() != has_id && item.item.id.size() <= 512);
+        require((item.content != nullptr) != has_id);
         require(item.item.change_key.size() <= 512 && !record::text_problem(item.stamp));
         for (const record::Value& value : item.values) {
             require(!value || (!value->empty() && !record::text_problem(*value)));

@@ -187,6 +187,64 @@ exchange::ItemAnswer got_item(const std::string& element, const std::string& xml
     return read.items.at(0);
 }
 
+std::string attached(const std::string& inside) {
+    return "<m:Attachments>" + inside + "</m:Attachments>";
+}
+
+TEST(GetAnswer, NamesThePhotos) {
+    const auto file = [](const std::string& id, const std::string& photo) {
+        return "<t:FileAttachment><t:AttachmentId Id=\"" + id +
+               "\"/><t:Name>n</t:Name><t:Size>400</t:Size>" + photo + "</t:FileAttachment>";
+    };
+    const std::string yes = "<t:IsContactPhoto>true</t:IsContactPhoto>";
+    const std::string item = "<m:Items><t:Contact><t:ItemId Id=\"A\" ChangeKey=\"C\"/>";
+    const Answer read =
+        answer(GetItems{Object::contact, {"A", "B"}, {contact("photo")}}, "GetItem",
+               {success(item + "<t:Attachments>" + file("F1", "") + file("F2", yes) +
+                        "<t:ItemAttachment/>" + file("", yes) + file("F3", yes) +
+                        "</t:Attachments></t:Contact></m:Items>"),
+                success("<m:Items><t:Contact><t:ItemId Id=\"B\"/></t:Contact></m:Items>")});
+    ASSERT_EQ(read.items.size(), 2u);
+    ASSERT_EQ(read.items[0].photos.size(), 2u);
+    EXPECT_EQ(read.items[0].photos[0].id, "F2");
+    EXPECT_EQ(read.items[0].photos[0].size, 400u);
+    EXPECT_EQ(read.items[0].values[0], "unknown, 400 bytes");
+    EXPECT_TRUE(read.items[1].photos.empty());
+    EXPECT_FALSE(read.items[1].values[0]);
+}
+
+TEST(AttachmentAnswer, HasTheContent) {
+    const std::string file = "<t:FileAttachment><t:AttachmentId Id=\"F\"/><t:Content>";
+    const Answer read = answer(
+        GetAttachments{{{"F", 1}, {"G", 1}, {"H", 1}}}, "GetAttachment",
+        {success(attached(file + "/9j/\n4HBpY3R1cmU=</t:Content></t:FileAttachment>")),
+         error("ErrorItemNotFound"), success(attached(file + "!</t:Content></t:FileAttachment>"))});
+    ASSERT_EQ(read.items.size(), 3u);
+    ASSERT_FALSE(read.items[0].failure);
+    EXPECT_TRUE(read.items[0].values.at(0)->starts_with("image/jpeg, 11 bytes, sha256 "));
+    EXPECT_EQ(*read.items[0].content, "/9j/\n4HBpY3R1cmU=");
+    EXPECT_EQ(read.items[1].failure->disposition, Disposition::item_gone);
+    EXPECT_EQ(read.items[2].failure->code, "NO-CONTENT");
+}
+
+TEST(AttachmentAnswer, SaysHowTheItemIsCalledNow) {
+    const std::string root = "RootItemId=\"A\" RootItemChangeKey=\"C2\"";
+    const CreateAttachment create{{"A", "C1"}, "image/png", nullptr};
+    const Answer made = answer(create, "CreateAttachment",
+                               {success(attached("<t:FileAttachment><t:AttachmentId Id=\"F\" " +
+                                                 root + "/></t:FileAttachment>"))});
+    EXPECT_EQ(made.items.at(0).item.change_key, "C2");
+    const Answer gone = answer(DeleteAttachment{{"F", 1}}, "DeleteAttachment",
+                               {success("<m:RootItemId " + root + "/>")});
+    EXPECT_EQ(gone.items.at(0).item.change_key, "C2");
+    const Answer refused =
+        answer(create, "CreateAttachment", {error("ErrorMessageSizeExceeded", "too large")});
+    EXPECT_EQ(refused.items.at(0).failure->disposition, Disposition::item_failed);
+    EXPECT_EQ(refused.items.at(0).failure->message, "too large");
+    const Answer nameless = answer(create, "CreateAttachment", {success(attached(""))});
+    EXPECT_TRUE(nameless.items.at(0).failure->may_have_happened);
+}
+
 TEST(GetAnswer, KnowsWhatItsUserShowsToNobodyAndWhatIsOfAnotherKind) {
     EXPECT_FALSE(got_item("Contact", "").is_private);
     EXPECT_FALSE(got_item("Contact", "<t:Sensitivity>Personal</t:Sensitivity>").is_private);

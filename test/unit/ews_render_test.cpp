@@ -290,6 +290,34 @@ TEST(Get, AsksForEveryPropertyOnItsOwn) {
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='contacts:PhysicalAddresses']"), 0u);
 }
 
+TEST(Photo, TravelsApart) {
+    CreateItems creates = create(1);
+    creates.items[0].fields =
+        record::Fields{{contact("surname"), "Lee"}, {contact("photo"), "image/png, 1 bytes"}};
+    EXPECT_EQ(Sent(creates).names("//t:Contact"), "ExtendedProperty Surname");
+    const Sent updated(update({{contact("surname"), "Lee"}, {contact("photo"), {}}}));
+    EXPECT_EQ(updated.count("//t:Updates/*"), 1u);
+    const Sent read(GetItems{Object::contact, {"SUQ="}, {contact("photo")}});
+    EXPECT_EQ(read.count("//t:FieldURI[@FieldURI='item:Attachments']"), 1u);
+}
+
+TEST(Photo, IsAnAttachmentAsOutlookHasIt) {
+    const Sent made(CreateAttachment{
+        {"SUQ=", "Q0s="}, "image/png", std::make_shared<const std::string>("QUJD")});
+    EXPECT_EQ(made.at("//m:CreateAttachment/m:ParentItemId/@Id"), "SUQ=");
+    EXPECT_EQ(made.names("//t:FileAttachment"), "Name ContentType IsContactPhoto Content");
+    EXPECT_EQ(made.at("//t:Name"), "ContactPicture.jpg");
+    EXPECT_EQ(made.at("//t:ContentType"), "image/png");
+    EXPECT_EQ(made.at("//t:IsContactPhoto"), "true");
+    EXPECT_EQ(made.at("//t:Content"), "QUJD");
+    const Sent read(GetAttachments{{{"QQ==", 3U << 20U}, {"Qg==", 1}}});
+    EXPECT_EQ(read.count("//m:GetAttachment/m:AttachmentIds/t:AttachmentId"), 2u);
+    EXPECT_GT(read.request().answer_limit, (3U << 20U) * 4 / 3);
+    EXPECT_LT(read.request().answer_limit, 6U << 20U);
+    const Sent removed(DeleteAttachment{{"QQ==", 0}});
+    EXPECT_EQ(removed.at("//m:DeleteAttachment/m:AttachmentIds/t:AttachmentId/@Id"), "QQ==");
+}
+
 TEST(Render, RefusesWhatItCannotSend) {
     const auto refused = [](const Operation& operation) {
         EXPECT_THROW(render(operation, account()), std::invalid_argument);
@@ -299,7 +327,9 @@ TEST(Render, RefusesWhatItCannotSend) {
     refused(update({}));
     refused(DeleteItems{});
     refused(FindStamps{"Rg==", {}});
-    refused(update({{contact("photo"), "QUI="}}));
+    refused(update({{contact("photo"), "image/png, 1 bytes"}}));
+    refused(GetAttachments{});
+    refused(CreateAttachment{{"SUQ=", ""}, "image/png", nullptr});
     refused(update({{contact("@mailbox"), "a@b"}}));
     refused(update({{record::find_property("subject", Object::task), "a"}}));
     CreateItems tasks = create(1);

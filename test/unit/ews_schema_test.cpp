@@ -41,7 +41,12 @@ std::vector<Operation> every_operation() {
         DeleteItems{{{"SUQ=", ""}}, true},
         GetItems{Object::contact, {"SUQ="}, layout_of(full)},
         GetItems{Object::contact, {"SUQ=", "SUQy"}, {}},
-        RemoveStamps{{{"SUQ=", "Q0s="}}}};
+        RemoveStamps{{{"SUQ=", "Q0s="}}},
+        GetItems{Object::contact, {"SUQ="}, {contact("photo")}},
+        GetAttachments{{{"QQ==", 1}, {"Qg==", 2}}},
+        CreateAttachment{
+            {"SUQ=", "Q0s="}, "image/jpeg", std::make_shared<const std::string>("QUJD")},
+        DeleteAttachment{{"QQ==", 1}}};
     for (const record::Field& field : full) {  // and each property alone
         operations.push_back(UpdateItems{Object::contact, {{{"SUQ=", "Q0s="}, {field}}}});
         operations.push_back(

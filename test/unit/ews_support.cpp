@@ -42,7 +42,7 @@ record::Fields full_contact() {
     record::Fields fields;
     for (const record::Property& property : record::properties()) {
         if (record::belongs_to(property, Object::contact) && exchange::ews::carried(property) &&
-            property.access != record::Access::inbound) {
+            property.access != record::Access::inbound && !record::travels_apart(property)) {
             fields.push_back({&property, sample(property)});
         }
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "record/content.h"
 #include "sync/stamp.h"
 
 namespace crmsync::test {
@@ -248,6 +249,14 @@ struct Executor {
                     item.values.push_back(value == stored->values.end()
                                               ? record::Value()
                                               : record::Value(value->second));
+                    if (record::travels_apart(*property) && !stored->photos.empty()) {
+                        const std::size_t size = stored->photos.front().content.size();
+                        item.values.back() = record::write_description(
+                            {.kind = record::unknown_kind, .size = size, .digest = {}});
+                        for (const StoredPhoto& photo : stored->photos) {
+                            item.photos.push_back({photo.id, photo.content.size()});
+                        }
+                    }
                 }
             } else {
                 item.failure = not_found();
@@ -270,8 +279,65 @@ struct Executor {
         return answer;
     }
 
+    // The item that has this attachment, and which of its photos that is.
+    std::pair<StoredItem*, std::size_t> photo_by_id(const std::string& id) {
+        for (auto& [name, folder] : server.mailbox(address).folders) {
+            for (StoredItem& item : folder.items) {
+                for (std::size_t i = 0; i < item.photos.size(); ++i) {
+                    if (item.photos[i].id == id) {
+                        return {&item, i};
+                    }
+                }
+            }
+        }
+        return {nullptr, 0};
+    }
+    Answer operator()(const exchange::GetAttachments& get) {
+        Answer answer;
+        for (const exchange::Attachment& attachment : get.attachments) {
+            ItemAnswer& item = answer.items.emplace_back();
+            const auto [stored, place] = photo_by_id(attachment.id);
+            if (stored == nullptr) {
+                item.failure = not_found();
+                continue;
+            }
+            const std::string& content = stored->photos[place].content;
+            item.values = {record::describe(content)};
+            item.content = std::make_shared<const std::string>(content);
+        }
+        return answer;
+    }
+    Answer operator()(const exchange::CreateAttachment& create) {
+        Answer answer;
+        ItemAnswer& item = answer.items.emplace_back();
+        if (StoredItem* stored = server.item_by_id(address, create.item.id)) {
+            stored->photos.push_back({server.new_id("photo"), *create.content});
+            ++stored->version;
+            item.item = {stored->id, stored->change_key()};
+        } else {
+            item.failure = not_found();
+        }
+        return answer;
+    }
+    Answer operator()(const exchange::DeleteAttachment& remove) {
+        Answer answer;
+        ItemAnswer& item = answer.items.emplace_back();
+        const auto [stored, place] = photo_by_id(remove.attachment.id);
+        if (stored == nullptr) {
+            item.failure = not_found();
+            return answer;
+        }
+        stored->photos.erase(stored->photos.begin() + static_cast<std::ptrdiff_t>(place));
+        ++stored->version;
+        item.item = {stored->id, stored->change_key()};
+        return answer;
+    }
+
     static void write(StoredItem& stored, const record::Fields& fields) {
         for (const record::Field& field : fields) {
+            if (record::travels_apart(*field.property)) {
+                continue;
+            }
             if (field.value) {
                 stored.values[std::string(field.property->name)] = *field.value;
             } else {

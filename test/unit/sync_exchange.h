@@ -11,11 +11,17 @@
 
 namespace crmsync::test {
 
+struct StoredPhoto {
+    std::string id;
+    std::string content;  // base64
+};
+
 struct StoredItem {
     std::string id;
     int version = 1;
     std::string stamp;
     std::map<std::string, std::string> values;  // by property
+    std::vector<StoredPhoto> photos{};
 
     std::string change_key() const { return "v" + std::to_string(version); }
 };

@@ -156,10 +156,7 @@ Failure redirect_failure(const net::Response& response, bool write) {
 }  // namespace
 
 bool writes(const Operation& operation) {
-    return !std::holds_alternative<FindFolder>(operation) &&
-           !std::holds_alternative<ListStamps>(operation) &&
-           !std::holds_alternative<FindStamps>(operation) &&
-           !std::holds_alternative<GetItems>(operation);
+    return !only_reads(operation);
 }
 
 Failure transport_failure(const net::Response& response, bool write) {

@@ -85,7 +85,6 @@ void add_named_uri(pugi::xml_node parent, const char* name, const char* type) {
 bool carried(const record::Property& property) {
     switch (property.ews.form) {
         case EwsForm::none:
-        case EwsForm::photo:
         case EwsForm::structure:
             return false;
         default:

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "exchange/ews/answer_parts.h"
 #include "exchange/ews/field_uri.h"
 #include "exchange/ews/request.h"
 #include "exchange/ews/wire_value.h"
@@ -70,7 +71,9 @@ std::vector<const Field*> in_schema_order(const Fields& fields, Object object) {
     ordered.reserve(fields.size());
     for (const Field& field : fields) {
         check_writable(*field.property, object);
-        ordered.push_back(&field);
+        if (!record::travels_apart(*field.property)) {
+            ordered.push_back(&field);
+        }
     }
     std::stable_sort(ordered.begin(), ordered.end(), [](const Field* a, const Field* b) {
         return a->property->position < b->property->position;
@@ -212,12 +215,23 @@ pugi::xml_node find_entry(pugi::xml_node item, const Property& property) {
     return {};
 }
 
+// As far as it is known before its content is read.
+Value read_photo(pugi::xml_node item) {
+    const std::vector<Attachment> photos = read_photos(item);
+    if (photos.empty()) {
+        return {};
+    }
+    return record::write_description(
+        {.kind = record::unknown_kind, .size = photos.front().size, .digest = {}});
+}
+
 Value read_value(pugi::xml_node item, const Property& property) {
     switch (property.ews.form) {
         case EwsForm::none:
-        case EwsForm::photo:
         case EwsForm::structure:
             return {};
+        case EwsForm::photo:
+            return read_photo(item);
         case EwsForm::extended_tag:
         case EwsForm::extended_set:
         case EwsForm::named:
@@ -318,6 +332,17 @@ std::vector<Value> read_values(pugi::xml_node item, const record::Layout& layout
         values.push_back(read_value(item, *property));
     }
     return values;
+}
+
+std::vector<Attachment> read_photos(pugi::xml_node item) {
+    std::vector<Attachment> photos;
+    for (pugi::xml_node file : children(child(item, "Attachments"), "FileAttachment")) {
+        std::string id = child(file, "AttachmentId").attribute("Id").value();
+        if (text_of(child(file, "IsContactPhoto")) == "true" && usable_id(id)) {
+            photos.push_back({std::move(id), child(file, "Size").text().as_uint()});
+        }
+    }
+    return photos;
 }
 
 std::string_view item_element(Object object) {

@@ -25,6 +25,9 @@ void add_shape(pugi::xml_node operation, const record::Layout& layout,
 // property's type is taken as absent.
 std::vector<record::Value> read_values(pugi::xml_node item, const record::Layout& layout);
 
+// The attachments that are the contact's photo; more than one where something went wrong.
+std::vector<Attachment> read_photos(pugi::xml_node item);
+
 // The local name of the element that an item of this kind is.
 std::string_view item_element(record::Object object);
 

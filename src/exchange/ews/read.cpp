@@ -135,6 +135,7 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
             if (auto reference = read_reference(item)) {
                 answer.item = std::move(*reference);
                 answer.values = read_values(item, get.layout);
+                answer.photos = read_photos(item);
                 answer.stamp = read_stamp_of(item);
                 answer.created = read_created(item);
                 if (!get.key_property.empty()) {
@@ -151,6 +152,56 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
         items.push_back(std::move(answer));
     }
     return checked(std::move(items), {get.ids.begin(), get.ids.end()}, false);
+}
+
+Answer read_messages(const GetAttachments&, const Messages& messages) {
+    Answer answer;
+    for (pugi::xml_node message : messages) {
+        ItemAnswer item;
+        item.failure = message_failure(message, false);
+        if (!item.failure) {
+            std::string content =
+                text_of(child(child(child(message, "Attachments"), "FileAttachment"), "Content"));
+            if (auto description = record::describe(content)) {
+                item.values.emplace_back(std::move(*description));
+                item.content = std::make_shared<const std::string>(std::move(content));
+            } else {
+                item.failure = {.disposition = Disposition::item_failed,
+                                .code = "NO-CONTENT",
+                                .message = "the content of an attachment is no base64"};
+            }
+        }
+        answer.items.push_back(std::move(item));
+    }
+    return answer;
+}
+
+// The item that an attachment was added to or taken from, as it is called now.
+ItemAnswer changed_root(pugi::xml_node message, pugi::xml_node root) {
+    ItemAnswer answer;
+    answer.failure = message_failure(message, true);
+    if (!answer.failure) {
+        answer.item = {root.attribute("RootItemId").value(),
+                       root.attribute("RootItemChangeKey").value()};
+        if (!usable_id(answer.item.id)) {
+            answer.failure = no_usable_id(true);
+        }
+    }
+    return answer;
+}
+
+Answer read_messages(const CreateAttachment&, const Messages& messages) {
+    const pugi::xml_node message = messages.front();
+    const pugi::xml_node file = child(child(message, "Attachments"), "FileAttachment");
+    Answer answer;
+    answer.items.push_back(changed_root(message, child(file, "AttachmentId")));
+    return answer;
+}
+
+Answer read_messages(const DeleteAttachment&, const Messages& messages) {
+    Answer answer;
+    answer.items.push_back(changed_root(messages.front(), child(messages.front(), "RootItemId")));
+    return answer;
 }
 
 std::optional<std::string> read_folder_id(pugi::xml_node folder) {
@@ -242,6 +293,11 @@ struct Expectation {
         return {"DeleteItemResponse", one.items.size()};
     }
     Expected operator()(const GetItems& one) const { return {"GetItemResponse", one.ids.size()}; }
+    Expected operator()(const GetAttachments& one) const {
+        return {"GetAttachmentResponse", one.attachments.size()};
+    }
+    Expected operator()(const CreateAttachment&) const { return {"CreateAttachmentResponse", 1}; }
+    Expected operator()(const DeleteAttachment&) const { return {"DeleteAttachmentResponse", 1}; }
     Expected operator()(const RemoveStamps& one) const {
         return {"UpdateItemResponse", one.items.size()};
     }

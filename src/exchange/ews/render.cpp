@@ -1,5 +1,6 @@
 // One function per operation. Nobody is ever mailed: every write says SendToNone and SaveOnly,
 // which calendar items demand and the others ignore.
+#include <algorithm>
 #include <pugixml.hpp>
 #include <stdexcept>
 
@@ -21,6 +22,15 @@ constexpr const char* changes_per_page = "512";  // the most that Exchange allow
 
 std::size_t answer_limit(std::size_t items) {
     return small_answer + items * answer_per_item;
+}
+
+// Base64 is a third longer than the content, and there may be line ends in it.
+std::size_t answer_limit(const std::vector<Attachment>& attachments) {
+    std::size_t limit = small_answer;
+    for (const Attachment& attachment : attachments) {
+        limit += answer_per_item + attachment.size * 3 / 2;
+    }
+    return limit;
 }
 
 void require_items(bool empty) {
@@ -169,7 +179,10 @@ net::Request render_operation(const UpdateItems& update, const Account& account)
     Request request(account, "m:UpdateItem");
     pugi::xml_node changes = add_update(request, "NeverOverwrite");
     for (const ItemChange& item : update.items) {
-        require_items(item.fields.empty() && item.stamp.empty());
+        const bool nothing = std::all_of(
+            item.fields.begin(), item.fields.end(),
+            [](const record::Field& field) { return record::travels_apart(*field.property); });
+        require_items(nothing && item.stamp.empty());
         add_updates(add_change(changes, item.item), update.object, item);
     }
     return request.finish(answer_limit(update.items.size()));
@@ -209,6 +222,39 @@ net::Request render_operation(const GetItems& get, const Account& account) {
         add_item_id(ids, {.id = id, .change_key = {}}, false);
     }
     return request.finish(large_answer);
+}
+
+void add_attachment_ids(pugi::xml_node operation, const std::vector<Attachment>& attachments) {
+    require_items(attachments.empty());
+    pugi::xml_node ids = add(operation, "m:AttachmentIds");
+    for (const Attachment& attachment : attachments) {
+        set(add(ids, "t:AttachmentId"), "Id", attachment.id.c_str());
+    }
+}
+
+net::Request render_operation(const GetAttachments& get, const Account& account) {
+    Request request(account, "m:GetAttachment");
+    add_attachment_ids(request.operation(), get.attachments);
+    return request.finish(answer_limit(get.attachments));
+}
+
+// Without a change key: what it is attached to was looked at just now.
+net::Request render_operation(const CreateAttachment& create, const Account& account) {
+    require_items(!create.content || create.content->empty());
+    Request request(account, "m:CreateAttachment");
+    set(add(request.operation(), "m:ParentItemId"), "Id", create.item.id.c_str());
+    pugi::xml_node file = add(add(request.operation(), "m:Attachments"), "t:FileAttachment");
+    add_text(file, "t:Name", "ContactPicture.jpg");  // what Outlook looks for, whatever it is
+    add_text(file, "t:ContentType", create.content_type);
+    add_text(file, "t:IsContactPhoto", "true");
+    add_text(file, "t:Content", *create.content);
+    return request.finish(small_answer);
+}
+
+net::Request render_operation(const DeleteAttachment& remove, const Account& account) {
+    Request request(account, "m:DeleteAttachment");
+    add_attachment_ids(request.operation(), {remove.attachment});
+    return request.finish(small_answer);
 }
 
 }  // namespace
