@@ -125,8 +125,12 @@ void write_history(const std::vector<Outcome>& outcomes) {
     pg::JsonbArray now;
     for (const Outcome& outcome : outcomes) {
         if (!carried_out(outcome.result) && outcome.result != Result::fetched &&
-            outcome.result != Result::failed) {
+            outcome.result != Result::failed && outcome.result != Result::partly) {
             continue;
+        }
+        if (outcome.result == Result::partly && outcome.action == Action::update &&
+            outcome.fields.empty()) {
+            continue;  // the photo is what there was to write
         }
         if (outcome.undo && (outcome.result == Result::unlinked ||
                              (outcome.action == Action::update && outcome.fields.empty() &&

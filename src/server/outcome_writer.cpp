@@ -283,7 +283,8 @@ void clear_failures(const std::vector<Outcome>& outcomes) {
 void write_conflicts(const std::vector<Outcome>& outcomes) {
     Conflicts conflicts;
     for (const Outcome& outcome : outcomes) {
-        if (outcome.result == Result::written) {  // else nothing was decided yet
+        if (outcome.result == Result::written ||
+            outcome.result == Result::partly) {  // else nothing was decided yet
             note_conflicts(outcome.mailbox, outcome.record, outcome.conflicts, conflicts);
         }
     }
@@ -371,6 +372,7 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
     for (const auto& [result, list] : by_result) {
         switch (result) {
             case Result::written:
+            case Result::partly:
                 write_by_action(list, link_of);
                 break;
             case Result::found:

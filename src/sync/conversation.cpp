@@ -1,4 +1,5 @@
 #include "sync/conversation.h"
+#include "sync/photo.h"
 
 #include <algorithm>
 #include <utility>
@@ -53,7 +54,8 @@ TaskQueue& Conversation::queue_of(Action action) {
 }
 
 TaskQueue& Conversation::origin_of(const Task& sent) {
-    return std::holds_alternative<exchange::GetItems>(operation_)     ? rereads_
+    return std::holds_alternative<exchange::GetItems>(operation_) || is_of_photo(operation_)
+               ? rereads_
            : std::holds_alternative<exchange::FindStamps>(operation_) ? lookups_
                                                                       : queue_of(sent.action);
 }
@@ -64,18 +66,21 @@ void Conversation::add(Task task) {
         finish(std::move(task), Result::written, std::move(item));
         return;
     }
-    TaskQueue& queue = queue_of(task.action);
+    TaskQueue& queue = photo_of(task) != nullptr && task.action == Action::update
+                           ? rereads_
+                           : queue_of(task.action);
     queue.push_back(std::move(task));
 }
 
 std::size_t Conversation::queued() const {
     return lookups_.size() + creates_.size() + updates_.size() + rereads_.size() + unlinks_.size() +
-           removes_.size();
+           removes_.size() + photos_read_.size() + photos_.size() + waiting();
 }
 
 bool Conversation::has_fresh_work() const {
     return lookups_.has_fresh() || creates_.has_fresh() || updates_.has_fresh() ||
-           rereads_.has_fresh() || unlinks_.has_fresh() || removes_.has_fresh();
+           rereads_.has_fresh() || unlinks_.has_fresh() || removes_.has_fresh() ||
+           photos_read_.has_fresh() || photos_.has_fresh();
 }
 
 void Conversation::requeue_sent() {
@@ -87,6 +92,9 @@ void Conversation::requeue_sent() {
 }
 
 void Conversation::finish(Task task, Result result, exchange::ItemReference item, Failure failure) {
+    if (result == Result::failed || result == Result::postponed || result == Result::released) {
+        finish_partly(task);
+    }
     if (task.was_there && result != Result::written) {
         // Nobody but us knows of that item: it has to be met again.
         stamps_.doubt();
@@ -119,7 +127,13 @@ void Conversation::list_from_start() {
 }
 
 void Conversation::drop(Result result, const Failure& failure) {
-    for (TaskQueue* queue : {&lookups_, &creates_, &updates_, &rereads_, &unlinks_, &removes_}) {
+    if (asked_) {
+        waiting_.push_front(std::move(*asked_));
+        asked_.reset();
+    }
+    wanted_.clear();
+    for (TaskQueue* queue : {&lookups_, &creates_, &updates_, &rereads_, &unlinks_, &removes_,
+                             &photos_read_, &photos_, &waiting_}) {
         for (Task& task : queue->take(queue->size())) {
             finish(std::move(task), result, {}, failure);
         }
@@ -152,6 +166,10 @@ Operation Conversation::next(std::size_t limit) {
     } else if (inventory_ && (inventory_begun_ || !fresh)) {
         // Nothing in between: what is created or deleted meanwhile moves the rest.
         operation_ = list_inventory();
+    } else if (due(photos_read_)) {
+        operation_ = read_photos(limit);
+    } else if (due(photos_)) {
+        operation_ = write_photo();
     } else if (due(lookups_) || due(creates_)) {
         operation_ = create_or_prepare(limit);
     } else if (due(rereads_)) {
@@ -222,7 +240,7 @@ namespace {
 // What has to be known of an item to decide anew what to write to it.
 const record::Layout& layout_of(const Task& task) {
     static const record::Layout none;
-    return task.action == Action::update  ? task.desired->rules->layout
+    return task.desired != nullptr        ? task.desired->rules->layout
            : task.action == Action::fetch ? task.rules->layout
                                           : none;
 }

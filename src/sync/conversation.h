@@ -6,6 +6,10 @@
 // is fresh before the rest. A create whose answer was lost makes the list doubtful: the stamps are
 // listed again before the next create.
 //
+// A photo goes after the rest of its item, an attachment a request: what is there is read and, if
+// it is another one, deleted before the new one is made. Its content is asked of the owner when its
+// turn has come. A lost answer, or a change by somebody else, leads back to reading the item.
+//
 // Trouble: what the server says of an item ends that item's task alone. A batch that fails as a
 // whole, and may do so because of what is in it, is divided until the culprits stand alone.
 // Anything else makes the mailbox pause, longer with each failure in a row; a long pause hands all
@@ -44,7 +48,7 @@ class Conversation {
     // skipped.
     void take_inventory() { inventory_.emplace(); }
 
-    bool has_work() const { return queued() > 0 || listing_ || inventory_; }
+    bool has_work() const { return queued() > waiting() || listing_ || inventory_; }
     bool has_fresh_work() const;
 
     // Tasks that have no outcome yet.
@@ -71,6 +75,12 @@ class Conversation {
     // True once after a batch was too much for the server that others of its size may be, too.
     bool take_shrink() { return ::std::exchange(shrink_, false); }
 
+    // The content that was asked for by wanted(). None: the record has another one by now, or a
+    // failure says why it cannot be had.
+    void supply(const WantedContent& wanted, record::Content content,
+                const std::optional<exchange::Failure>& failure);
+
+    std::vector<WantedContent>& wanted() { return wanted_; }
     std::vector<Outcome>& outcomes() { return outcomes_; }
     std::vector<MailboxChange>& changes() { return changes_; }
     std::vector<FolderPage>& pages() { return pages_; }
@@ -96,6 +106,8 @@ class Conversation {
     exchange::Operation reread_items(std::size_t limit);
     exchange::Operation unlink_items(std::size_t limit);
     exchange::Operation remove_items(std::size_t limit);
+    exchange::Operation read_photos(std::size_t limit);
+    exchange::Operation write_photo();
 
     Trouble folder_answer(const exchange::Answer& answer, Clock::time_point now);
     void changes_answer(exchange::Answer answer);
@@ -110,7 +122,14 @@ class Conversation {
     void there_already(Task task, exchange::ItemReference item);
     void not_there(Task task);
     void item_succeeded(Task task, const exchange::ItemAnswer& answer);
+    void item_found(Task task, const exchange::ItemAnswer& answer);
     void item_read(Task task, const exchange::ItemAnswer& answer);
+    void proceed(Task task);
+    void photo_written(Task task, const exchange::ItemAnswer& answer);
+    void photo_failed(Task task, const exchange::Failure& failure);
+    void finish_partly(Task& task);
+    void ask_for_content();
+    std::size_t waiting() const { return waiting_.size() + (asked_ ? 1 : 0); }
     void item_failed(Task task, const exchange::Failure& failure);
     void gone(Task task);
     void recreate(Task task);
@@ -136,7 +155,11 @@ class Conversation {
     TaskQueue lookups_;  // creates whose stamp is too long to be told by the list
     TaskQueue creates_;
     TaskQueue updates_;
-    TaskQueue rereads_;  // what is fetched, and what was changed since we knew it
+    TaskQueue rereads_;      // what is fetched, and what was changed since we knew it
+    TaskQueue photos_read_;  // whose photo is to be read
+    TaskQueue photos_;       // and to be written
+    TaskQueue waiting_;      // for content
+    std::optional<Task> asked_;
     TaskQueue unlinks_;
     TaskQueue removes_;
     Tasks sent_;
@@ -153,6 +176,7 @@ class Conversation {
     bool shrink_ = false;
     Clock::time_point not_before_{};
     std::vector<Outcome> outcomes_;
+    std::vector<WantedContent> wanted_;
     std::vector<MailboxChange> changes_;
     std::optional<std::string> listing_;  // the state to list the folder's changes from
     std::vector<FolderPage> pages_;

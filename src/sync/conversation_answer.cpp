@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sync/conversation.h"
+#include "sync/photo.h"
 #include "sync/stamp.h"
 
 namespace crmsync::sync {
@@ -202,6 +203,7 @@ void Conversation::there_already(Task task, exchange::ItemReference item) {
     // What it holds is not known, so everything is written.
     task.action = Action::update;
     task.was_there = true;
+    task.photo = {};
     task.item = std::move(item);
     task.fields = task.desired->all;
     task.fields.insert(task.fields.end(), task.desired->absent.begin(), task.desired->absent.end());
@@ -237,6 +239,8 @@ void Conversation::not_there(Task task) {
 
 std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::time_point now) {
     const bool creating = std::holds_alternative<exchange::CreateItems>(operation_);
+    // Where there is no room for a photo there may be some for the contacts.
+    const bool attaching = std::holds_alternative<exchange::CreateAttachment>(operation_);
     Tasks sent = ::std::exchange(sent_, {});
     std::optional<Failure> common;
     for (std::size_t i = 0; i < sent.size(); ++i) {
@@ -246,7 +250,8 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
         }
         if (!item.failure) {
             item_succeeded(std::move(sent[i]), item);
-        } else if (concerns_one_item(item.failure->disposition)) {
+        } else if (concerns_one_item(item.failure->disposition) ||
+                   (attaching && item.failure->disposition == Disposition::mailbox_full)) {
             item_failed(std::move(sent[i]), *item.failure);
         } else {
             // The item met what the whole mailbox may meet.
@@ -278,8 +283,12 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
 
 // Somebody has changed it since we last knew it: what that means for what we are about to write.
 void Conversation::item_read(Task task, const exchange::ItemAnswer& answer) {
+    // What was read only for its photo, before it is written, is as it was agreed on.
+    const bool is_known = photo_of(task) != nullptr && !answer.item.change_key.empty() &&
+                          answer.item.change_key == task.item.change_key;
     task.item = answer.item;
-    if (task.action == Action::fetch || (task.action == Action::update && mailbox_.inbound)) {
+    if (task.action == Action::fetch ||
+        (task.action == Action::update && mailbox_.inbound && !is_known)) {
         const bool asked = task.action == Action::fetch;
         if (!asked && !task.rules) {
             task.rules = task.desired->rules;
@@ -288,20 +297,42 @@ void Conversation::item_read(Task task, const exchange::ItemAnswer& answer) {
         outcomes_.back().held = answer;
         return;
     }
-    if (knows_before(task)) {
+    if (knows_before(task) && !is_known) {
         merge_with(task, answer.values);
         if (task.fields.empty() && !task.stamp) {
             finish(std::move(task), Result::written, answer.item);
             return;
         }
+        task.photo.rest_written = false;
     }
-    TaskQueue& queue = queue_of(task.action);
-    queue.push_front(std::move(task));
+    note_photo(task, answer);
+    proceed(std::move(task));
+}
+
+// Writes what is left of it.
+void Conversation::proceed(Task task) {
+    const bool done = task.photo.rest_written || (!has_rest(task) && photo_of(task) != nullptr);
+    if (!done) {
+        TaskQueue& queue = queue_of(task.action);
+        queue.push_front(std::move(task));
+    } else if (photo_of(task) == nullptr || task.photo.settled) {
+        exchange::ItemReference item = task.item;
+        finish(std::move(task), Result::written, std::move(item));
+    } else if (photo_of(task)->value && !task.photo.content) {
+        waiting_.push_back(std::move(task));
+        ask_for_content();
+    } else {
+        photos_.push_front(std::move(task));
+    }
 }
 
 void Conversation::item_succeeded(Task task, const exchange::ItemAnswer& answer) {
     if (std::holds_alternative<exchange::GetItems>(operation_)) {
-        item_read(std::move(task), answer);
+        item_found(std::move(task), answer);
+        return;
+    }
+    if (is_of_photo(operation_)) {
+        photo_written(std::move(task), answer);
         return;
     }
     exchange::ItemReference item = answer.item;
@@ -312,7 +343,9 @@ void Conversation::item_succeeded(Task task, const exchange::ItemAnswer& answer)
     switch (task.action) {
         case Action::create:
         case Action::update:
-            finish(std::move(task), Result::written, std::move(item));
+            task.item = std::move(item);
+            task.photo.rest_written = true;
+            proceed(std::move(task));
             break;
         case Action::remove:
             item = task.item;
@@ -330,7 +363,9 @@ void Conversation::item_succeeded(Task task, const exchange::ItemAnswer& answer)
 }
 
 void Conversation::item_failed(Task task, const Failure& failure) {
-    if (failure.disposition == Disposition::item_gone) {
+    if (is_of_photo(operation_)) {
+        photo_failed(std::move(task), failure);
+    } else if (failure.disposition == Disposition::item_gone) {
         gone(std::move(task));
     } else if (failure.disposition == Disposition::reread && task.action != Action::create &&
                ++task.attempts <= most_attempts) {
@@ -357,8 +392,9 @@ void Conversation::gone(Task task) {
             finish(std::move(task), Result::removed, std::move(item));
             return;
         case Action::create:
-            // The folder went while we wrote into it.
-            forget_folder();
+            if (task.item.id.empty()) {  // the folder went while we wrote into it
+                forget_folder();
+            }
             recreate(std::move(task));
             return;
         case Action::update:
@@ -388,6 +424,7 @@ void Conversation::recreate(Task task) {
     }
     task.action = Action::create;
     task.was_there = false;
+    task.photo = {};
     task.item = {};
     task.fields = task.desired->all;
     task.before.clear();

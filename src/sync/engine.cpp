@@ -138,7 +138,9 @@ std::optional<Sending> Engine::next(Clock::time_point now) {
         target.busy_addresses.insert(account.mailbox);
         ++target.in_flight;
         in_flight_.emplace(++last_id_, InFlight{*mailbox, name, account.mailbox, target.releases});
-        return Sending{last_id_, name, account, conversation.next(target.batch)};
+        Sending sending{last_id_, name, account, conversation.next(target.batch)};
+        collect(conversation);
+        return sending;
     }
     return std::nullopt;
 }
@@ -402,7 +404,7 @@ void Engine::drop(Conversation& conversation, const Failure& failure) {
 void Engine::collect(Conversation& conversation) {
     Target& target = targets_.at(conversation.mailbox().target);
     for (Outcome& outcome : conversation.outcomes()) {
-        if (outcome.result != Result::found) {
+        if (!comes_unasked(outcome.result)) {
             --target.tasks;
         }
         outcomes_.push_back(std::move(outcome));
@@ -416,6 +418,23 @@ void Engine::collect(Conversation& conversation) {
     std::move(conversation.stamp_pages().begin(), conversation.stamp_pages().end(),
               std::back_inserter(stamp_pages_));
     conversation.stamp_pages().clear();
+    std::move(conversation.wanted().begin(), conversation.wanted().end(),
+              std::back_inserter(wanted_));
+    conversation.wanted().clear();
+}
+
+std::vector<WantedContent> Engine::take_wanted() {
+    return ::std::exchange(wanted_, {});
+}
+
+void Engine::supply(const WantedContent& wanted, record::Content content,
+                    const std::optional<Failure>& failure) {
+    const auto known = conversations_.find(wanted.mailbox);
+    if (known != conversations_.end()) {
+        known->second.supply(wanted, std::move(content), failure);
+        collect(known->second);
+        make_ready(known->second);
+    }
 }
 
 std::vector<Outcome> Engine::take_outcomes() {

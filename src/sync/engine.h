@@ -97,6 +97,12 @@ class Engine {
     std::vector<FolderPage> take_pages();
     std::vector<StampPage> take_stamp_pages();
 
+    // What tasks wait for, and what came of it (see Conversation::supply). Whoever takes it
+    // answers.
+    std::vector<WantedContent> take_wanted();
+    void supply(const WantedContent& wanted, record::Content content,
+                const std::optional<exchange::Failure>& failure = std::nullopt);
+
     std::size_t in_flight() const { return in_flight_.size(); }
 
     // Tasks that have no outcome yet.
@@ -173,6 +179,7 @@ class Engine {
     std::vector<TargetChange> target_changes_;
     std::vector<FolderPage> pages_;
     std::vector<StampPage> stamp_pages_;
+    std::vector<WantedContent> wanted_;
 };
 
 }  // namespace crmsync::sync

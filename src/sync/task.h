@@ -30,6 +30,17 @@ struct Desired {
 // fetch: nothing is written; what the item holds comes back.
 enum class Action { create, update, remove, unlink, fetch };
 
+// How far a task is with the photo, which is written after the rest of its item.
+struct PhotoProgress {
+    bool looked = false;        // `there` is what the item has
+    bool settled = false;       // nothing is left to do
+    bool rest_written = false;  // all but the photo
+    bool removed = false;       // what was there before
+    record::Value held{};       // described
+    std::vector<exchange::Attachment> there{};
+    record::Content content{};  // to be attached, once it was asked for
+};
+
 struct Task {
     Action action;
     std::string record;
@@ -48,12 +59,16 @@ struct Task {
     bool sought = false;     // its item is gone, and not made again unless it has only moved
     bool doubtful = false;   // if its item is gone it was us who deleted it
     int attempts = 0;        // that failed because of this item
+    PhotoProgress photo{};
+    std::shared_ptr<exchange::ItemAnswer> read{};  // whose photo is being read
 };
 
 enum class Result {
     written,    // created or updated; the shadow is what was agreed, or else desired
     removed,    // no longer there
     unlinked,   // our stamp is removed, the item is the user's own
+    partly,     // all but the photo is written, and agreed says what is there; unasked, since what
+                // came of the whole follows
     found,      // a stamped item that nobody asked for, seen while listing
     vanished,   // deleted on the other side, and not to be made again: the policy says never, or
                 // the link makes nothing
@@ -71,6 +86,11 @@ inline bool carried_out(Result result) {
            result == Result::vanished;
 }
 
+// Comes beside the one outcome that every task has.
+inline bool comes_unasked(Result result) {
+    return result == Result::partly || result == Result::found;
+}
+
 struct Outcome {
     int mailbox;
     Result result;
@@ -86,6 +106,13 @@ struct Outcome {
     std::shared_ptr<const Rules> rules{};  // fetched, overtaken: what `held` is parallel to
     exchange::ItemAnswer held{};           // fetched, overtaken: what the item holds
     bool undo = false;                     // it brought old values back
+};
+
+// A photo that is to be attached next.
+struct WantedContent {
+    int mailbox;
+    std::string record;
+    std::string description;
 };
 
 // A page of what changed in the folder of an inbound mailbox, as it was asked for.
