@@ -81,6 +81,27 @@ RETURN CASE
     ELSE format('jsonb_build_array(%s.%I) ->> 0', row_name, crm) END;
 COMMENT ON FUNCTION crmsync.value_expression(oid, text, text) IS 'expression for the canonical text of a mapped column of a row, or of a mapped expression';
 
+CREATE FUNCTION crmsync.binary_limit(property text) RETURNS integer
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT p.max_length FROM crmsync.property_list() p WHERE p.name = binary_limit.property AND p.type = 'binary';
+END;
+COMMENT ON FUNCTION crmsync.binary_limit(text) IS 'bytes that a property may have whose values only describe them; NULL: its values are the values';
+
+CREATE FUNCTION crmsync.bytes_expression(crm text, row_name text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN crm LIKE '(%' THEN crm || E'\n' ELSE format('%s.%I', row_name, crm) END;
+COMMENT ON FUNCTION crmsync.bytes_expression(text, text) IS 'a mapped column of a row, or a mapped expression, as it is';
+
+-- What is too large need not be read whole to be refused.
+CREATE FUNCTION crmsync.description_expression(crm text, row_name text, most integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN most IS NOT NULL THEN
+    format('(SELECT concat(encode(substring(d.x, 1, 8), ''hex''), '', '', octet_length(d.x), '' bytes'', '
+           'CASE WHEN octet_length(d.x) <= %s THEN '', sha256 '' || encode(sha256(d.x), ''hex'') END) '
+           'FROM (SELECT %s AS x OFFSET 0) d WHERE octet_length(d.x) > 0)', most, crmsync.bytes_expression(crm, row_name)) END;
+COMMENT ON FUNCTION crmsync.description_expression(text, text, integer) IS 'expression for the description of the bytes of a mapped column or expression, which may be so many at most; NULL: there is no most';
+
 CREATE FUNCTION crmsync.children(link integer) RETURNS TABLE (child jsonb, number integer, columns text[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -141,28 +162,50 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.child_keys(integer) IS 'columns of the primary keys of child rows, with their types';
 
-CREATE FUNCTION crmsync.build_source_query(link integer, records text) RETURNS text
+CREATE FUNCTION crmsync.build_row_query(link integer, expressions text, records text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('SELECT r.%I::text AS key%s FROM %s r%s', l.key,
-                  (SELECT string_agg(format(', %s AS v%s', crmsync.value_expression(
-                                                CASE WHEN c.child IS NULL THEN to_regclass(l.source) ELSE crmsync.child_relation(c.child) END,
-                                                m.crm, coalesce('c' || c.number, 'r')), m.n),
-                                     '' ORDER BY m.n)
-                   FROM (SELECT m.crm, m.child, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C") AS n
-                         FROM crmsync.mapping_in_force(l.id) m
-                         WHERE m.property NOT IN ('@none', '@mailbox')) m
-                   LEFT JOIN crmsync.children(l.id) c ON c.child = m.child),
-                  l.source,
+    SELECT format('SELECT r.%I::text AS key%s FROM %s r%s', l.key, expressions, l.source,
                   (SELECT string_agg(format(' LEFT JOIN LATERAL (%s) c%s ON true',
                                             crmsync.child_query(c.child, c.columns, format('r.%I', l.key)), c.number),
                                      '' ORDER BY c.number)
                    FROM crmsync.children(l.id) c))
         || CASE WHEN records IS NULL THEN '' ELSE format(' WHERE r.%I = ANY (%s::%s[])', l.key, records, crmsync.key_type(l.id)) END
     FROM crmsync.link l
-    WHERE l.id = build_source_query.link AND to_regclass(l.source) IS NOT NULL AND crmsync.children_are_there(l.id);
+    WHERE l.id = build_row_query.link AND to_regclass(l.source) IS NOT NULL AND crmsync.children_are_there(l.id);
+END;
+COMMENT ON FUNCTION crmsync.build_row_query(integer, text, text) IS 'query for keys and expressions, a comma before each, of the records that an expression of type text[] names; NULL: all records';
+
+CREATE FUNCTION crmsync.build_source_query(link integer, records text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT crmsync.build_row_query(
+        l.id,
+        (SELECT string_agg(format(', %s AS v%s', coalesce(
+                    crmsync.description_expression(m.crm, coalesce('c' || c.number, 'r'), crmsync.binary_limit(m.property)),
+                    crmsync.value_expression(CASE WHEN c.child IS NULL THEN to_regclass(l.source) ELSE crmsync.child_relation(c.child) END,
+                                             m.crm, coalesce('c' || c.number, 'r'))), m.n),
+                           '' ORDER BY m.n)
+         FROM (SELECT m.crm, m.child, m.property, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C") AS n
+               FROM crmsync.mapping_in_force(l.id) m
+               WHERE m.property NOT IN ('@none', '@mailbox')) m
+         LEFT JOIN crmsync.children(l.id) c ON c.child = m.child),
+        records)
+    FROM crmsync.link l
+    WHERE l.id = build_source_query.link;
 END;
 COMMENT ON FUNCTION crmsync.build_source_query(integer, text) IS 'query for keys and values of the records that an expression of type text[] names; NULL: all records';
+
+CREATE FUNCTION crmsync.content_query(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT crmsync.build_row_query(content_query.link, format(', translate(encode(%s, ''base64''), E''\n'', '''') AS content',
+                                   crmsync.bytes_expression(m.crm, coalesce('c' || c.number, 'r'))), '$1::text[]')
+    FROM crmsync.mapping_in_force(content_query.link) m
+    LEFT JOIN crmsync.children(content_query.link) c ON c.child = m.child
+    WHERE crmsync.binary_limit(m.property) IS NOT NULL;
+END;
+COMMENT ON FUNCTION crmsync.content_query(integer) IS 'query for the key and, in base64, the bytes that a value only describes, of the records $1 (text[]); NULL: there are no such values';
 
 CREATE FUNCTION crmsync.source_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -7,7 +7,7 @@ COMMENT ON VIEW crmsync.properties IS 'properties of Exchange objects; beside th
 COMMENT ON COLUMN crmsync.properties.name IS 'what map calls it';
 COMMENT ON COLUMN crmsync.properties.objects IS 'objects that have it';
 COMMENT ON COLUMN crmsync.properties.type IS 'form of its values';
-COMMENT ON COLUMN crmsync.properties.max_length IS 'characters that Exchange accepts; 0: no limit known';
+COMMENT ON COLUMN crmsync.properties.max_length IS 'characters that Exchange accepts; of type binary: bytes, and more are not taken; NULL: no limit known';
 COMMENT ON COLUMN crmsync.properties.access IS 'outbound, inbound or both';
 COMMENT ON COLUMN crmsync.properties.choices IS 'its values, where they are fixed';
 COMMENT ON COLUMN crmsync.properties.ews IS 'how EWS calls it';
@@ -271,6 +271,20 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_exchange_inbound(crmsync.link, text, text, text, text, text) IS 'refuses what a mapping of an Exchange link cannot do inbound';
 
+CREATE FUNCTION crmsync.check_binary(relation oid, crm text, property text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF crmsync.binary_limit(property) IS NOT NULL AND crm NOT LIKE '(%'
+       AND crmsync.base_type(crmsync.column_type(relation, crm)) <> 'bytea'::regtype THEN
+        RAISE EXCEPTION 'property % needs bytes, and column "%" has type %', property, crm,
+                        format_type(crmsync.column_type(relation, crm), NULL)
+            USING ERRCODE = 'datatype_mismatch', HINT = 'Name a column of type bytea, or an expression in parentheses that makes one.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_binary(oid, text, text) IS 'refuses a column that has no bytes for a property that needs them';
+
 CREATE FUNCTION crmsync.check_unmapped(this crmsync.link, property text, crm text, child jsonb) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -338,6 +352,11 @@ BEGIN
         PERFORM crmsync.check_exchange_property(this, property, coalesce(direction, nullif(this.direction, 'both'), 'outbound'));
         PERFORM crmsync.check_choices(this.object, property, value_map);
         PERFORM crmsync.check_exchange_inbound(this, crm, property, works, fallback, inbound);
+        PERFORM crmsync.check_binary(to_regclass(this.source), crm, property);
+        IF crmsync.binary_limit(property) IS NOT NULL AND (value_map IS NOT NULL OR fallback IS NOT NULL OR inbound IS NOT NULL) THEN
+            RAISE EXCEPTION 'property % has no value_map, fallback or inbound', property
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Its bytes travel as they are.';
+        END IF;
         PERFORM crmsync.check_unmapped(this, property, crm, NULL);
         PERFORM crmsync.check_field_conflict(this, works, options ->> 'conflict');
     END IF;

@@ -84,6 +84,7 @@ BEGIN
         RAISE EXCEPTION 'property % is not for child rows', property USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM crmsync.check_exchange_property(this, property, 'outbound');
+    PERFORM crmsync.check_binary(crmsync.child_relation(child), crm, property);
     PERFORM crmsync.check_unmapped(this, property, crm, child);
 END;
 $$;

@@ -75,7 +75,8 @@ void apply_update(const LinkConfiguration& link, const RowChange& change) {
     }
     Call update{"update", change.record, change.mailbox, change.before, change.before, {}};
     for (const record::Field& field : change.fields) {
-        update.after[record::place_of(link.rules.layout, field.property).value()] = field.value;
+        update.after[record::place_of(link.rules.layout, field.property).value()] =
+            written_value(*field.property, field.value, change.content);
         update.changed.emplace_back(field.property->name);
     }
     const std::string key = call(link, update);
@@ -88,6 +89,8 @@ void apply_update(const LinkConfiguration& link, const RowChange& change) {
 std::string apply_insert(const LinkConfiguration& link, const NewRow& row) {
     Call insert{"insert", std::nullopt, row.mailbox, {}, row.values, {}};
     for (std::size_t place = 0; place < row.values.size(); ++place) {
+        insert.after[place] =
+            written_value(*link.rules.layout[place], row.values[place], row.content);
         if (row.values[place]) {
             insert.changed.emplace_back(link.rules.layout[place]->name);
         }

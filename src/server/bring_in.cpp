@@ -282,8 +282,8 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     for (const record::Field& field : merged.merge.to_crm) {
         merged.before.push_back(sides.crm[record::place_of(layout, field.property).value()]);
     }
-    merged.change = {
-        key, merged.merge.to_crm, std::move(sides.child_rows), {}, std::move(sides.crm)};
+    merged.change = {key, merged.merge.to_crm,  std::move(sides.child_rows),
+                     {},  std::move(sides.crm), outcome.held.content};
     if (!merged.merge.to_target.empty() || !sides.same) {
         pending_.push_back(key);
     }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "record/value.h"
+#include "server/held_values.h"
 
 namespace crmsync {
 
@@ -48,7 +49,8 @@ std::vector<RowToWrite> rows_of(const LinkConfiguration& link,
                 rows.back().values.resize(places.size());
             }
             const auto column = std::find(places.begin(), places.end(), place) - places.begin();
-            rows[at->second].values[static_cast<std::size_t>(column)] = field.value;
+            rows[at->second].values[static_cast<std::size_t>(column)] =
+                written_value(*field.property, field.value, change->content);
         }
     }
     return rows;

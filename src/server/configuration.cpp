@@ -196,12 +196,14 @@ void read_queries(LinkConfiguration& link) {
     const pg::Rows rows = pg::query(
         "SELECT crmsync.source_query($1), crmsync.audience_query($1), "
         "crmsync.audience_all_query($1), coalesce(crmsync.mailboxes_query($1), ''), "
-        "l.mailboxes IS NOT NULL, l.audience IS NOT NULL FROM crmsync.link l WHERE l.id = $1",
+        "l.mailboxes IS NOT NULL, l.audience IS NOT NULL, coalesce(crmsync.content_query($1), '') "
+        "FROM crmsync.link l WHERE l.id = $1",
         link.id);
     link.source_query = rows.string(0, 0);
     link.audience_query = rows.string(0, 1);
     link.audience_all_query = rows.string(0, 2);
     link.mailboxes_query = rows.string(0, 3);
+    link.content_query = rows.string(0, 6);
     for (int query = 0; query < 3; ++query) {
         if (rows.is_null(0, query) && (query == 0 || rows.boolean(0, 5))) {
             link.problem =

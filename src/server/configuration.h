@@ -98,6 +98,7 @@ struct LinkConfiguration {
     bool brings_private = false;        // items that their users show to nobody come in, too
     std::vector<std::optional<ValueMap>> value_maps;  // parallel to rules.layout
     std::string source_query;
+    std::string content_query;   // for what travels apart; empty: nothing does
     std::string key_query;       // all records; of a link that reads
     std::string audience_query;  // empty: there is no audience, and nothing is created
     std::string audience_all_query;

@@ -67,6 +67,10 @@ void write(const Configuration& configuration, const LinkConfiguration& link, co
         settle(choice, "property \"" + choice.property + "\" does not come in any more");
         return;
     }
+    if (record::travels_apart(*property) && choice.value) {
+        settle(choice, "only a description of property \"" + choice.property + "\" is kept");
+        return;
+    }
     sync::Outcome done{};
     done.mailbox = choice.mailbox;
     done.result = sync::Result::fetched;

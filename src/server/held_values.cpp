@@ -1,5 +1,7 @@
 #include "server/held_values.h"
 
+#include "record/value.h"
+
 namespace crmsync {
 
 namespace {
@@ -34,6 +36,12 @@ HeldValues held_values(const LinkConfiguration& link, const record::Values& held
             continue;
         }
         record::Value value = with_fallback(field, i, held);
+        if (value && record::travels_apart(*link.rules.layout[i])) {
+            result.problem = record::canonical(*link.rules.layout[i], *value).problem;
+            if (!result.problem.empty()) {
+                return result;
+            }
+        }
         if (value && field.crm_values) {
             const std::string* crm = mapped_back(field, *value);
             if (crm == nullptr) {
@@ -47,6 +55,11 @@ HeldValues held_values(const LinkConfiguration& link, const record::Values& held
         result.values[i] = std::move(value);
     }
     return result;
+}
+
+record::Value written_value(const record::Property& property, const record::Value& value,
+                            const record::Content& content) {
+    return value && content && record::travels_apart(property) ? record::Value(*content) : value;
 }
 
 record::Value crm_value(const LinkConfiguration& link, std::size_t place,

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "record/content.h"
 #include "record/merge.h"
 #include "server/configuration.h"
 
@@ -17,6 +18,10 @@ struct HeldValues {
 };
 
 HeldValues held_values(const LinkConfiguration& link, const record::Values& held);
+
+// What is written where a value may only describe it.
+record::Value written_value(const record::Property& property, const record::Value& value,
+                            const record::Content& content);
 
 // What the CRM's column gets for a value of held_values().
 record::Value crm_value(const LinkConfiguration& link, std::size_t place,

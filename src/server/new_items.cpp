@@ -55,7 +55,7 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
             continue;
         }
         candidates.outcomes.push_back(outcome);
-        candidates.rows.push_back({address->second, std::move(held.values)});
+        candidates.rows.push_back({address->second, std::move(held.values), outcome->held.content});
     }
     return candidates;
 }

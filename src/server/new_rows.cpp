@@ -44,7 +44,9 @@ Insert insert_of(const LinkConfiguration& link, const NewRow& row) {
         const InboundField& field = link.fields_in[place];
         record::Value value = field.column.empty() || field.child
                                   ? record::Value()
-                                  : crm_value(link, place, row.values[place]);
+                                  : crm_value(link, place,
+                                              written_value(*link.rules.layout[place],
+                                                            row.values[place], row.content));
         if (!value) {
             continue;
         }
@@ -76,7 +78,7 @@ void make_children(const LinkConfiguration& link, const NewRow* rows, const pg::
     std::vector<const RowChange*> all;
     changes.reserve(keys.size());
     for (std::size_t i = 0; i < keys.size(); ++i) {
-        changes.push_back({keys[i], children_of(link, rows[i]), {}, {}, {}});
+        changes.push_back({keys[i], children_of(link, rows[i]), {}, {}, {}, rows[i].content});
         all.push_back(&changes.back());
     }
     write_children(link, all);

@@ -6,14 +6,16 @@
 #include <string>
 #include <vector>
 
+#include "record/content.h"
 #include "server/configuration.h"
 #include "server/query.h"
 
 namespace crmsync {
 
 struct NewRow {
-    std::string mailbox;    // address
-    record::Values values;  // parallel to the link's layout, as held_values() gives them
+    std::string mailbox;        // address
+    record::Values values;      // parallel to the link's layout, as held_values() gives them
+    record::Content content{};  // of the photo among them
 };
 
 struct MadeRow {

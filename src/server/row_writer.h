@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "record/content.h"
 #include "server/configuration.h"
 #include "server/query.h"
 
@@ -22,6 +23,7 @@ struct RowChange {
     // layout.
     std::string mailbox;
     record::Values before;
+    record::Content content{};  // of the photo among the fields
 };
 
 // Takes the rows of these records, and their child rows, for this transaction; those that somebody

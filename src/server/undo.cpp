@@ -91,9 +91,16 @@ std::optional<sync::Task> Undoer::task(const pg::Rows& rows, std::uint64_t row) 
         return nothing(rows, row, task);  // it is there again
     }
     task.action = sync::Action::create;
+    record::Values values = read_values(rows.jsonb(row, 3), link_.rules.layout);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        const record::Property& property = *link_.rules.layout[i];
+        if (record::travels_apart(property) && std::exchange(values[i], std::nullopt)) {
+            history_.push_back(not_kept(static_cast<int>(rows.integer(row, 1)), task.record,
+                                        sync::Action::create, std::string(property.name)));
+        }
+    }
     task.desired =
-        desired_of(configuration_, link_, task.record,
-                   read_values(rows.jsonb(row, 3), link_.rules.layout), link_.kept_rules);
+        desired_of(configuration_, link_, task.record, std::move(values), link_.kept_rules);
     return task;
 }
 
@@ -114,6 +121,9 @@ std::optional<sync::Task> Undoer::restore(const pg::Rows& rows, std::uint64_t ro
         record::fields_to_update(rules_->object, layout, rules_->fields, judged.restored, shadow);
     if (!judged.left.empty()) {
         history_.push_back(changed_since(mailbox, task.record, sync::Action::update, judged.left));
+    }
+    if (!judged.lost.empty()) {
+        history_.push_back(not_kept(mailbox, task.record, sync::Action::update, judged.lost));
     }
     if (task.fields.empty()) {
         return nothing(rows, row, task);

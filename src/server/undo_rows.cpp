@@ -98,6 +98,9 @@ void RowUndoer::judge_row(const pg::Rows& rows, std::uint64_t row_number, const 
     if (!judged.left.empty()) {
         history_.push_back(changed_since(mailbox, key, sync::Action::fetch, judged.left));
     }
+    if (!judged.lost.empty()) {
+        history_.push_back(not_kept(mailbox, key, sync::Action::fetch, judged.lost));
+    }
     Outcome change{};
     change.mailbox = mailbox;
     change.result = Result::fetched;

@@ -25,7 +25,7 @@ void UndoneRows::remove() const {
 
 Judged judge(const record::Layout& layout, const record::Values& now, const record::Values& old,
              const record::Values& written) {
-    Judged judged{now, {}};
+    Judged judged{now, {}, {}};
     for (std::size_t i = 0; i < layout.size(); ++i) {
         const record::Property& property = *layout[i];
         // What is alike in both is not concerned, and what is not compared follows from the rest.
@@ -33,7 +33,9 @@ Judged judge(const record::Layout& layout, const record::Values& now, const reco
             record::same_value(property, now[i], old[i])) {
             continue;
         }
-        if (record::same_value(property, now[i], written[i])) {
+        if (record::travels_apart(property) && old[i]) {
+            judged.lost += (judged.lost.empty() ? "" : ", ") + std::string(layout[i]->name);
+        } else if (record::same_value(property, now[i], written[i])) {
             judged.restored[i] = old[i];
         } else {
             judged.left += (judged.left.empty() ? "" : ", ") + std::string(layout[i]->name);
@@ -52,6 +54,12 @@ sync::Outcome left_alone(int mailbox, const std::string& record, sync::Action ac
     outcome.failure = {exchange::Disposition::item_failed, code, std::move(message)};
     outcome.undo = true;
     return outcome;
+}
+
+sync::Outcome not_kept(int mailbox, const std::string& record, sync::Action action,
+                       const std::string& properties) {
+    return left_alone(mailbox, record, action, "NOT-KEPT",
+                      "what was there before is not kept: " + properties);
 }
 
 sync::Outcome changed_since(int mailbox, const std::string& record, sync::Action action,

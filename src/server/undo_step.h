@@ -29,6 +29,7 @@ class UndoneRows {
 struct Judged {
     record::Values restored;
     std::string left;  // names of properties that somebody has changed since
+    std::string lost;  // and of those whose old value is not kept
 };
 
 Judged judge(const record::Layout& layout, const record::Values& now, const record::Values& old,
@@ -37,6 +38,8 @@ Judged judge(const record::Layout& layout, const record::Values& now, const reco
 // For the history: what was not brought back, and why.
 sync::Outcome left_alone(int mailbox, const std::string& record, sync::Action action,
                          const char* code, std::string message);
+sync::Outcome not_kept(int mailbox, const std::string& record, sync::Action action,
+                       const std::string& properties);
 sync::Outcome changed_since(int mailbox, const std::string& record, sync::Action action,
                             const std::string& properties);
 

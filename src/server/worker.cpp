@@ -20,6 +20,7 @@ constexpr auto poll_interval = 5s;
 // Results that are recorded together, if they come within this time.
 constexpr std::size_t results_at_once = 500;
 constexpr auto longest_wait_for_results = 20ms;
+constexpr std::size_t most_content_in_results = 8U << 20U;  // bytes
 
 // Requests handed out before there is a connection for them, for each connection.
 constexpr int requests_ahead = 4;
@@ -59,6 +60,7 @@ void Worker::run() {
         receive();
         send();
         take_results();
+        supply_contents();
         const auto now = Clock::now();
         const bool poll = now >= next_poll;
         if (poll) {
@@ -147,7 +149,7 @@ void Worker::send() {
 }
 
 void Worker::count(const sync::Outcome& outcome) {
-    if (outcome.result == sync::Result::found) {
+    if (sync::comes_unasked(outcome.result)) {
         return;
     }
     const auto link = link_of_mailbox_.find(outcome.mailbox);
@@ -171,7 +173,8 @@ void Worker::count(const sync::Outcome& outcome) {
 bool Worker::results_may_wait() const {
     return results_.empty() ||
            (!something_found_ && results_.outcomes.size() < results_at_once &&
-            courier_.under_way() > 0 && Clock::now() - results_since_ < longest_wait_for_results);
+            content_in_results_ < most_content_in_results && courier_.under_way() > 0 &&
+            Clock::now() - results_since_ < longest_wait_for_results);
 }
 
 void Worker::take_results() {
@@ -180,6 +183,7 @@ void Worker::take_results() {
     }
     for (sync::Outcome& outcome : engine_.take_outcomes()) {
         something_found_ |= outcome.result == sync::Result::found;
+        content_in_results_ += outcome.held.content ? outcome.held.content->size() : 0;
         results_.outcomes.push_back(std::move(outcome));
     }
     auto mailboxes = engine_.take_mailbox_changes();
@@ -223,6 +227,7 @@ void Worker::record_results() {
     }
     results_ = Results{};
     something_found_ = false;
+    content_in_results_ = 0;
     for (const sync::FolderPage& page : pages) {
         if (page.complete) {
             awaited_.erase(page.mailbox);
@@ -334,6 +339,7 @@ void Worker::start_afresh() {
     awaited_.clear();
     fetching_.clear();
     listing_.clear();
+    contents_ = ContentSupply();
     repairing_.clear();
     link_of_mailbox_.clear();
     runtimes_.clear();

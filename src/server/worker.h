@@ -17,6 +17,7 @@
 #include "server/arrivals.h"
 #include "server/change_log.h"
 #include "server/configuration.h"
+#include "server/content_supply.h"
 #include "server/event_loop.h"
 #include "server/link_work.h"
 #include "server/outcome_writer.h"
@@ -62,6 +63,7 @@ class Worker {
     void receive();
     bool may_send() const;
     void send();
+    void supply_contents();
     void take_results();
     bool results_may_wait() const;
     void record_results();
@@ -127,7 +129,9 @@ class Worker {
     std::set<int> listing_;  // mailboxes under repair whose items are being listed
     std::set<ItemName> repairing_;
     bool repairs_go_on_ = false;
-    Results results_;  // that are not recorded yet
+    Results results_;                     // that are not recorded yet
+    std::size_t content_in_results_ = 0;  // bytes
+    ContentSupply contents_;
     Clock::time_point results_since_{};
     Clock::time_point next_statistics_{};
     Clock::time_point held_until_ = Clock::time_point::max();  // changes that wait for an interval
