@@ -407,7 +407,8 @@ void Conversation::gone(Task task) {
                 .code = "GONE",
                 .message = "the item is not there any more"});
     } else if (!task.desired->rules->outbound) {
-        finish(std::move(task), task.doubtful ? Result::removed : Result::vanished, {});
+        const Result result = task.doubtful ? Result::removed : Result::vanished;
+        finish(std::move(task), result, {});
     } else {
         task.sought = mailbox_.policy.on_target_delete == OnTargetDelete::unlink && !task.doubtful;
         recreate(std::move(task));
