@@ -2,7 +2,7 @@
 # be in a state that the model (CrmSync::Model) allows.
 #   CRMSYNC_SEED=n        the same histories again
 #   CRMSYNC_ROUNDS=n      so many rounds, one round being one history in every world; else what there is time for
-#   CRMSYNC_WORLDS=n      worlds (30); after ten rounds there are new ones
+#   CRMSYNC_WORLDS=n      worlds (40); after ten rounds there are new ones
 #   CRMSYNC_HISTORY=FILE  only the history in FILE, as it is printed when one fails, in as many worlds at once
 #   CRMSYNC_SHRINK=n      seconds for making the first history that fails shorter (60)
 use strict;
@@ -20,7 +20,7 @@ use Time::HiRes qw(sleep time);
 my $seed = $ENV{CRMSYNC_SEED} // time % 1_000_000;
 my $rounds = $ENV{CRMSYNC_ROUNDS} // 10;
 my $until = time + ($ENV{CRMSYNC_ROUNDS} ? 1e9 : 65);
-my $worlds = $ENV{CRMSYNC_WORLDS} // 30;
+my $worlds = $ENV{CRMSYNC_WORLDS} // 40;
 my $shrinking = $ENV{CRMSYNC_SHRINK} // 60;
 my $rounds_in_a_world = 10;
 my $ticks = 10;

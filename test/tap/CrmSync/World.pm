@@ -19,7 +19,8 @@ my @properties = qw(contacts:Surname contacts:JobTitle);
 my $tag_property = 'contacts:Nickname';
 
 # settled: tags of which there are two items in a mailbox, or may be: were it forgotten that the record has had another
-# item there, the one left over would be taken for a copy. copied: those that have been copied since all was quiet.
+# item there, the one left over would be taken for a copy. copied: those that have been copied since all was quiet, and
+# the copies.
 
 # new($stage, number, policies as of create_link, mailboxes => number, folder => name or undef)
 sub new
@@ -211,6 +212,7 @@ sub copies_as
 	my $copy = $exchange->act($address, 'copy', id => $item->{id}, to => $self->folder, set => { $tag_property => $as });
 	return 0 if !$copy->{count};
 	@{$self}{qw(settled copied)} = map { { %{ $_ // {} }, $tag => 1 } } @{$self}{qw(settled copied)};
+	$self->{copied}{$as} = 1;    # it still bears the other's stamp
 	my ($made) = $self->items_of($address, $as);
 	$self->{model}->does($as, 'user_makes', $box, [ map { $made->{properties}{$_} } @properties ]);
 	return 1;
