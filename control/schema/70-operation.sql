@@ -203,8 +203,8 @@ BEGIN
         INSERT INTO crmsync.request (action, link, address) VALUES ('start', this.id, start_mailbox.address);
     ELSIF NOT EXISTS (SELECT FROM crmsync.request r WHERE r.action = 'start' AND r.link = this.id AND r.address = start_mailbox.address)
           AND NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = start_mailbox.address AND m.started IS NOT NULL) THEN
-        RAISE EXCEPTION 'mailbox "%" is not automatic', address
-            USING ERRCODE = 'object_not_in_prerequisite_state',
+        RAISE NOTICE 'nothing goes on in mailbox "%"', address
+            USING DETAIL = 'It is not automatic, and nobody has started it, or all is done there.',
                   HINT = format('SELECT * FROM crmsync.sync(%L, mailbox => %L) starts it; wait in a transaction after that.', this.name, address);
     END IF;
 END;

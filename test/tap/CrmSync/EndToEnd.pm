@@ -231,7 +231,12 @@ sub until_true
 	my $started = time;
 	$limit //= 20;
 	my $holds;
-	sleep 0.05 while !($holds = $condition->()) && time - $started < $limit;
+	my $pause = 0.05;
+	while (!($holds = $condition->()) && time - $started < $limit)
+	{
+		sleep $pause;
+		$pause *= 1.2 if $pause < 0.3;    # to ask is what costs most: each time a psql and a session begin
+	}
 	return ok($holds, sprintf('%s (%.2f s)', $name, time - $started));
 }
 
