@@ -51,7 +51,7 @@ sub new_worker_fails_at
 {
 	my ($n, $more) = @_;
 	ask(($more // '') . "ALTER DATABASE postgres SET crmsync.fail_guarded_call = $n; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'crmsync worker'");
-	my $limit = time + 20;
+	my $limit = time + 60;
 	until (ask('SELECT crmsync.worker_state()') eq 'waiting after a failure')
 	{
 		die 'the worker does not end' if time > $limit;
@@ -80,7 +80,7 @@ sub fails_at
 	my ($n) = @_;
 	my $done = "SELECT NOT EXISTS (SELECT FROM crmsync.pending) AND NOT EXISTS (SELECT FROM crmsync.item WHERE state = 'leaving') "
 	  . "AND crmsync.is_consumed(pg_current_snapshot()) AND (SELECT comparison IS NULL FROM crmsync.link_state) AND crmsync.worker_state() = 'running'";
-	for my $look (1 .. 3000)
+	for my $look (1 .. 6000)
 	{
 		return 1 if new_lines() =~ /guarded call $n fails/;
 		return 0 if $look % 50 == 0 && ask($done) eq 't';
