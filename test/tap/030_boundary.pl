@@ -80,7 +80,7 @@ sub fails_at
 	my ($n) = @_;
 	my $done = "SELECT NOT EXISTS (SELECT FROM crmsync.pending) AND NOT EXISTS (SELECT FROM crmsync.item WHERE state = 'leaving') "
 	  . "AND crmsync.is_consumed(pg_current_snapshot()) AND (SELECT comparison IS NULL FROM crmsync.link_state) AND crmsync.worker_state() = 'running'";
-	for my $look (1 .. 6000)
+	for my $look (1 .. 12000)
 	{
 		return 1 if new_lines() =~ /guarded call $n fails/;
 		return 0 if $look % 50 == 0 && ask($done) eq 't';

@@ -11,6 +11,7 @@ use IO::Select;
 use IO::Socket::INET;
 use IPC::Run ();
 use POSIX ();
+use CrmSync::Session;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils ();
 use Test::More;
@@ -43,6 +44,7 @@ sub new
 	if ($given{node})
 	{
 		$self->{node} = $given{node};
+		$self->{session} = CrmSync::Session->new($given{node});
 		return $self;
 	}
 	my $node = PostgreSQL::Test::Cluster->new($name);
@@ -55,6 +57,7 @@ max_worker_processes = 16
 CONF
 	$node->start;
 	$self->{node} = $node;
+	$self->{session} = CrmSync::Session->new($node);
 	$self->sql('CREATE EXTENSION crmsync');
 	return $self;
 }
@@ -66,7 +69,7 @@ sub dn { my ($self, $number) = @_; return sprintf('uid=user%07d,%s', $number, $s
 
 # ---- SQL
 
-sub sql { my ($self, $statements) = @_; return $self->{node}->safe_psql('postgres', $statements) }
+sub sql { my ($self, $statements) = @_; return $self->{session}->sql($statements) }
 
 # What a statement says beside its result: warnings, and the error if it fails.
 sub said

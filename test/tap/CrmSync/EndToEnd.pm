@@ -7,6 +7,7 @@ use warnings;
 
 use Cwd qw(abs_path);
 
+use CrmSync::Session;
 use CrmSync::StandIn;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils ();
@@ -37,7 +38,7 @@ CONF
 		$node->start;
 	}
 	my $exchange = CrmSync::StandIn->new($node->basedir . '/exchange', @{ $given{exchange} // [ '--mailboxes', 4 ] });
-	my $self = bless { node => $node, exchange => $exchange, secrets => $secrets }, $class;
+	my $self = bless { node => $node, session => CrmSync::Session->new($node), exchange => $exchange, secrets => $secrets }, $class;
 	$self->secret('exchange', 'secret');
 	$self->sql('CREATE EXTENSION crmsync');
 	return $self;
@@ -56,11 +57,7 @@ sub secret
 
 # ---- SQL
 
-sub sql
-{
-	my ($self, $statements) = @_;
-	return $self->{node}->safe_psql('postgres', $statements);
-}
+sub sql { my ($self, $statements) = @_; return $self->{session}->sql($statements) }
 
 # What a statement that must fail says, with detail and hint.
 sub error
@@ -235,7 +232,7 @@ sub until_true
 	while (!($holds = $condition->()) && time - $started < $limit)
 	{
 		sleep $pause;
-		$pause *= 1.2 if $pause < 0.3;    # to ask is what costs most: each time a psql and a session begin
+		$pause *= 1.2 if $pause < 0.3;
 	}
 	return ok($holds, sprintf('%s (%.2f s)', $name, time - $started));
 }

@@ -17,7 +17,8 @@ my $no_swift = 'char *swift_demangle(void); char *swift_demangle(void) { return 
 sub build
 {
 	my $build = $ENV{CRMSYNC_BUILD} // return;
-	return -r "$build-sanitize/crmsync_engine.so" ? "$build-sanitize" : undef;
+	(my $sanitized = $build) =~ s/-[^-\/]*$/-sanitize/;
+	return -r "$sanitized/crmsync_engine.so" ? $sanitized : undef;
 }
 
 sub output_of { IPC::Run::run([@_], '>', \my $said) or die "@_ failed\n"; chomp $said; return $said }
@@ -48,7 +49,7 @@ sub cluster { my ($self) = @_; return { install_path => $self->{prefix} } }
 sub environment
 {
 	my ($self, %given) = @_;
-	my $runtime = output_of('cc', '-print-file-name=libasan.so');
+	my $runtime = output_of('clang++', '-print-file-name=libclang_rt.asan-' . output_of('uname', '-m') . '.so');
 	return {
 		LD_PRELOAD => "$runtime $self->{directory}/no_swift.so",
 		ASAN_OPTIONS => "verify_asan_link_order=0:abort_on_error=1:detect_leaks=$given{leaks}:log_path=$self->{reports}",
