@@ -119,8 +119,7 @@ COMMENT ON FUNCTION crmsync.is_settled(integer, timestamptz, text, text[]) IS 'w
 CREATE FUNCTION crmsync.is_imported(link integer, since timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT coalesce(s.last_error_at >= since
-                    OR (s.last_started >= since AND s.last_success >= s.last_started), false)
+    SELECT coalesce(s.last_started >= since AND greatest(s.last_success, s.last_error_at) >= s.last_started, false)
     FROM crmsync.link_state s WHERE s.link = is_imported.link;
 END;
 COMMENT ON FUNCTION crmsync.is_imported(integer, timestamptz) IS 'whether an import that began since then has ended, well or not';

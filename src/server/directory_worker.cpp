@@ -307,9 +307,12 @@ class DirectoryRun {
             "pg_catalog.clock_timestamp(), $2, $4, pg_catalog.clock_timestamp(), "
             "CASE WHEN $3 THEN $2 END, 1, pg_catalog.clock_timestamp() + interval '30 s' "
             "FROM crmsync.link WHERE id = $1 ON CONFLICT (link) DO UPDATE "
-            "SET last_started = excluded.last_started, last_error = excluded.last_error, "
-            "code = excluded.code, last_error_at = excluded.last_error_at, "
-            "broken = excluded.broken, attempts = s.attempts + 1, "
+            // Of this run, however early it failed: sync tells by it whose failure this is.
+            "SET last_started = greatest(s.last_started, (SELECT a.backend_start FROM "
+            "pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a)), "
+            "last_error = excluded.last_error, code = excluded.code, "
+            "last_error_at = excluded.last_error_at, broken = excluded.broken, "
+            "attempts = s.attempts + 1, "
             "next_attempt = pg_catalog.clock_timestamp() + least(interval '30 s' * "
             "pg_catalog.power(2, least(s.attempts, 10)), interval '1 hour')",
             id_, std::string_view(text), trouble.is_broken, std::string_view(trouble.code));

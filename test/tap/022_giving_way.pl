@@ -42,6 +42,7 @@ sub quick
 {
 	my ($statement, $database, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$stage->leave;
 	my $started = time;
 	my ($status, undef, $error) = $node->psql($database, $statement);
 	my $took = time - $started;

@@ -22,7 +22,7 @@ sub leaves { my ($mailbox) = @_; $stage->sql("UPDATE crm.participant SET enabled
 sub comes_back { my ($mailbox) = @_; $stage->sql("UPDATE crm.participant SET enabled = true WHERE mailbox = '$mailbox'"); return }
 sub withdraw { my ($mailbox) = @_; return $stage->sql("SELECT crmsync.withdraw('people'" . (defined $mailbox ? ", '$mailbox'" : '') . ')') }
 sub count_of { my ($mailbox) = @_; return scalar keys %{ $exchange->records($mailbox) } }
-sub under_way { return $stage->sql('SELECT count(*) FROM crmsync.repair') }
+sub under_way { return $stage->sql('SELECT (SELECT count(*) FROM crmsync.request) + (SELECT count(*) FROM crmsync.repair)') }
 
 # Until nothing is left to be withdrawn.
 sub is_withdrawn

@@ -32,7 +32,7 @@ sub is_mended
 {
 	my ($name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.repair') eq '0' }, "$name: the mailboxes are read", 40);
+	$stage->until_true(sub { $stage->nothing_to_repair }, "$name: the mailboxes are read", 40);
 	$stage->settles($name);
 	is($stage->sql("SELECT count(*) FROM crmsync.sighting"), '0', "$name: nothing is left to be looked at");
 	return;

@@ -59,6 +59,9 @@ sub secret
 
 sub sql { my ($self, $statements) = @_; return $self->{session}->sql($statements) }
 
+# For what must be alone with the database.
+sub leave { my ($self) = @_; return $self->{session}->leave }
+
 # What a statement that must fail says, with detail and hint.
 sub error
 {
@@ -263,6 +266,8 @@ sub status { my ($self, $column, $link) = @_; $link //= 'people'; return $self->
 sub target { my ($self, $column) = @_; return $self->sql("SELECT $column FROM crmsync.targets WHERE name = 'exchange'") }
 sub failures { my ($self) = @_; return $self->sql("SELECT coalesce(string_agg(record || ' ' || code, ', ' ORDER BY record::integer), 'none') FROM crmsync.failures") }
 
+# Resync and withdraw have done what they were asked for.
+sub nothing_to_repair { my ($self) = @_; return $self->sql('SELECT NOT EXISTS (SELECT FROM crmsync.request) AND NOT EXISTS (SELECT FROM crmsync.repair)') eq 't' }
 sub worker_pid { my ($self) = @_; return $self->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'crmsync worker'") }
 
 # ---- what must hold after every test
