@@ -38,7 +38,7 @@ CONF
 		$node->start;
 	}
 	my $exchange = CrmSync::StandIn->new($node->basedir . '/exchange', @{ $given{exchange} // [ '--mailboxes', 4 ] });
-	my $self = bless { node => $node, session => CrmSync::Session->new($node), exchange => $exchange, secrets => $secrets }, $class;
+	my $self = bless { node => $node, exchange => $exchange, secrets => $secrets }, $class;
 	$self->secret('exchange', 'secret');
 	$self->sql('CREATE EXTENSION crmsync');
 	return $self;
@@ -57,10 +57,15 @@ sub secret
 
 # ---- SQL
 
-sub sql { my ($self, $statements) = @_; return $self->{session}->sql($statements) }
+sub sql
+{
+	my ($self, $statements) = @_;
+	my $session = $self->{sessions}{ $self->{node}->name } //= CrmSync::Session->new($self->{node});
+	return $session->sql($statements);
+}
 
 # For what must be alone with the database.
-sub leave { my ($self) = @_; return $self->{session}->leave }
+sub leave { my ($self) = @_; $_->leave for values %{ $self->{sessions} }; return }
 
 # What a statement that must fail says, with detail and hint.
 sub error
