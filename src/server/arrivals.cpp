@@ -1,5 +1,6 @@
 #include "server/arrivals.h"
 
+#include "server/array_rows.h"
 #include "server/query.h"
 
 namespace crmsync {
@@ -116,12 +117,12 @@ void settle_arrivals(const std::vector<ItemName>& items) {
         return;
     }
     const Names names(items);
-    pg::query(
-        "WITH settled AS (DELETE FROM crmsync.arrival a USING unnest($1::integer[], $2::text[]) "
-        "AS u(mailbox, id) WHERE a.mailbox = u.mailbox AND a.remote_id = u.id "
-        "RETURNING a.mailbox, a.remote_id, a.records)" +
-            then_look_again("settled"),
-        &names.mailboxes, &names.ids);
+    pg::query("WITH settled AS (DELETE FROM crmsync.arrival a USING " +
+                  array_rows({{"mailbox", "integer"}, {"id", "text"}}) +
+                  "WHERE a.mailbox = u.mailbox AND a.remote_id = u.id "
+                  "RETURNING a.mailbox, a.remote_id, a.records)" +
+                  then_look_again("settled"),
+              &names.mailboxes, &names.ids);
 }
 
 void postpone_arrivals(const std::vector<ItemName>& items) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "server/array_rows.h"
 #include "server/arrivals.h"
 #include "server/child_order.h"
 #include "server/conflicts.h"
@@ -445,9 +446,12 @@ void Incoming::write_items() {
     pg::query(
         "UPDATE crmsync.item i SET change_key = u.change_key, "
         "shadow = pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || u.shadow) "
-        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::jsonb[]) "
-        "AS u(record, mailbox, change_key, shadow) "
-        "WHERE i.link = $5 AND i.record = u.record AND i.mailbox = u.mailbox",
+        "FROM " +
+            array_rows({{"record", "text"},
+                        {"mailbox", "integer"},
+                        {"change_key", "text"},
+                        {"shadow", "jsonb"}}) +
+            "WHERE i.link = $5 AND i.record = u.record AND i.mailbox = u.mailbox",
         &records, &mailboxes, &change_keys, &shadows, link_.id);
 }
 

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "server/array_rows.h"
 #include "server/query.h"
 
 namespace crmsync {
@@ -39,21 +40,26 @@ void note_arrivals(const Pages& pages) {
     }
     pg::query(
         "INSERT INTO crmsync.arrival AS a (mailbox, remote_id) SELECT m.id, u.id "
-        "FROM unnest($1::integer[], $2::text[], $3::text[], $4::integer[]) "
-        "AS u(mailbox, id, change_key, gone) JOIN crmsync.mailbox m ON m.id = u.mailbox "
-        "JOIN crmsync.link l ON l.id = m.link "
-        "LEFT JOIN LATERAL (SELECT t.mailbox, t.state, t.change_key FROM crmsync.item t "
-        "WHERE t.mailbox = u.mailbox AND t.remote_id = u.id "
-        "AND pg_catalog.hashtext(t.remote_id) = pg_catalog.hashtext(u.id) OFFSET 0) AS i ON true "
-        "WHERE CASE WHEN u.gone = 1 THEN i.state IN ('linked', 'leaving', 'unlinked') "
-        "OR EXISTS (SELECT FROM crmsync.arrival o "
-        "WHERE o.mailbox = u.mailbox AND o.remote_id = u.id) "
-        "OR EXISTS (SELECT FROM crmsync.conflict c WHERE c.mailbox = u.mailbox "
-        "AND c.item = u.id AND c.kind = 'ambiguous') "
-        "WHEN l.direction = 'outbound' THEN i.mailbox IS NULL AND l.match_on <> '{}' "
-        "ELSE i.change_key IS DISTINCT FROM u.change_key END FOR KEY SHARE OF m "
-        "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
-        "attempts = 0, next_attempt = NULL, created = NULL, copy = false",
+        "FROM " +
+            array_rows({{"mailbox", "integer"},
+                        {"id", "text"},
+                        {"change_key", "text"},
+                        {"gone", "integer"}}) +
+            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            "JOIN crmsync.link l ON l.id = m.link "
+            "LEFT JOIN LATERAL (SELECT t.mailbox, t.state, t.change_key FROM crmsync.item t "
+            "WHERE t.mailbox = u.mailbox AND t.remote_id = u.id "
+            "AND pg_catalog.hashtext(t.remote_id) = pg_catalog.hashtext(u.id) OFFSET 0) AS i ON "
+            "true "
+            "WHERE CASE WHEN u.gone = 1 THEN i.state IN ('linked', 'leaving', 'unlinked') "
+            "OR EXISTS (SELECT FROM crmsync.arrival o "
+            "WHERE o.mailbox = u.mailbox AND o.remote_id = u.id) "
+            "OR EXISTS (SELECT FROM crmsync.conflict c WHERE c.mailbox = u.mailbox "
+            "AND c.item = u.id AND c.kind = 'ambiguous') "
+            "WHEN l.direction = 'outbound' THEN i.mailbox IS NULL AND l.match_on <> '{}' "
+            "ELSE i.change_key IS DISTINCT FROM u.change_key END FOR KEY SHARE OF m "
+            "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
+            "attempts = 0, next_attempt = NULL, created = NULL, copy = false",
         &changes.mailboxes, &changes.ids, &changes.change_keys, &changes.gone);
 }
 

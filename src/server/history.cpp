@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "server/array_rows.h"
 #include "server/jsonb_fields.h"
 #include "server/loops.h"
 #include "server/preload.h"
@@ -96,9 +97,15 @@ std::string insert_statement(int table) {
            "CASE WHEN u.action = 'delete' AND u.result = 'done' THEN (SELECT i.shadow "
            "FROM crmsync.item i WHERE i.link = m.link AND i.record = u.record "
            "AND i.mailbox = u.mailbox) ELSE u.old END, u.new "
-           "FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::text[], "
-           "$6::text[], $7::jsonb[], $8::jsonb[]) "
-           "AS u(mailbox, record, action, result, code, message, old, new) "
+           "FROM " +
+           array_rows({{"mailbox", "integer"},
+                       {"record", "text"},
+                       {"action", "text"},
+                       {"result", "text"},
+                       {"code", "text"},
+                       {"message", "text"},
+                       {"old", "jsonb"},
+                       {"new", "jsonb"}}) +
            "JOIN crmsync.mailbox m ON m.id = u.mailbox";
 }
 

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "server/array_rows.h"
 #include "server/query.h"
 
 namespace crmsync {
@@ -49,10 +50,14 @@ void note_came_in(const std::vector<Outcome>& outcomes) {
     pg::query(
         "INSERT INTO crmsync.bounce AS b (mailbox, record, properties, held) "
         "SELECT m.id, u.record, u.properties, pg_catalog.md5(u.held) "
-        "FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[]) "
-        "AS u(mailbox, record, properties, held) JOIN crmsync.mailbox m ON m.id = u.mailbox "
-        "ON CONFLICT (mailbox, record) DO UPDATE SET properties = excluded.properties, "
-        "times = CASE WHEN b.held = excluded.held AND b.last > pg_catalog.now() - " +
+        "FROM " +
+            array_rows({{"mailbox", "integer"},
+                        {"record", "text"},
+                        {"properties", "text"},
+                        {"held", "text"}}) +
+            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            "ON CONFLICT (mailbox, record) DO UPDATE SET properties = excluded.properties, "
+            "times = CASE WHEN b.held = excluded.held AND b.last > pg_catalog.now() - " +
             std::string(rest) +
             " THEN b.times ELSE 0 END, held = excluded.held, came_in = true, "
             "last = pg_catalog.now()",
@@ -71,18 +76,18 @@ void note_written(const std::vector<const Outcome*>& outcomes) {
     }
     pg::query(
         "WITH round AS (UPDATE crmsync.bounce b SET came_in = false, times = b.times + 1, "
-        "last = pg_catalog.now() FROM unnest($1::integer[], $2::text[], $3::text[]) "
-        "AS u(mailbox, record, properties) "
-        "WHERE b.mailbox = u.mailbox AND b.record = u.record AND b.came_in "
-        "AND pg_catalog.string_to_array(b.properties, ',') "
-        "&& pg_catalog.string_to_array(u.properties, ',') "
-        "RETURNING b.mailbox, b.record, b.properties, b.times) "
-        "INSERT INTO crmsync.failure AS f (link, mailbox, record, code, message) "
-        "SELECT m.link, m.id, r.record, $4, pg_catalog.format("
-        "'something in the mailbox has made the same of what the CRM wrote %s times: %s', "
-        "r.times, r.properties) FROM round r JOIN crmsync.mailbox m ON m.id = r.mailbox "
-        "WHERE r.times >= $5 ON CONFLICT (link, mailbox, record) DO UPDATE "
-        "SET code = excluded.code, message = excluded.message, next_attempt = NULL",
+        "last = pg_catalog.now() FROM " +
+            array_rows({{"mailbox", "integer"}, {"record", "text"}, {"properties", "text"}}) +
+            "WHERE b.mailbox = u.mailbox AND b.record = u.record AND b.came_in "
+            "AND pg_catalog.string_to_array(b.properties, ',') "
+            "&& pg_catalog.string_to_array(u.properties, ',') "
+            "RETURNING b.mailbox, b.record, b.properties, b.times) "
+            "INSERT INTO crmsync.failure AS f (link, mailbox, record, code, message) "
+            "SELECT m.link, m.id, r.record, $4, pg_catalog.format("
+            "'something in the mailbox has made the same of what the CRM wrote %s times: %s', "
+            "r.times, r.properties) FROM round r JOIN crmsync.mailbox m ON m.id = r.mailbox "
+            "WHERE r.times >= $5 ON CONFLICT (link, mailbox, record) DO UPDATE "
+            "SET code = excluded.code, message = excluded.message, next_attempt = NULL",
         &bounces.mailboxes, &bounces.records, &bounces.properties, std::string_view(loop_code),
         most_rounds);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "server/array_rows.h"
 #include "server/conflicts.h"
 #include "server/folder_pages.h"
 #include "server/history.h"
@@ -77,11 +78,15 @@ class ItemRows {
             "INSERT INTO crmsync.item AS i "
             "(link, record, mailbox, remote_id, change_key, shadow, state) "
             "SELECT u.link, u.record, u.mailbox, u.remote_id, u.change_key, u.shadow, " +
-                state_of_new_item +
-                "FROM unnest($6::integer[], $1::text[], $2::integer[], $3::text[], $4::text[], "
-                "$5::jsonb[]) AS u(link, record, mailbox, remote_id, change_key, shadow)" +
+                state_of_new_item + "FROM " +
+                array_rows({{"link", "integer"},
+                            {"record", "text"},
+                            {"mailbox", "integer"},
+                            {"remote_id", "text"},
+                            {"change_key", "text"},
+                            {"shadow", "jsonb"}}) +
                 otherwise,
-            &pairs_.records, &pairs_.mailboxes, &ids_, &change_keys_, &shadows_, &links_);
+            &links_, &pairs_.records, &pairs_.mailboxes, &ids_, &change_keys_, &shadows_);
     }
 
   private:

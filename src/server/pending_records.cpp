@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "server/array_rows.h"
 #include "server/query.h"
 
 namespace crmsync {
@@ -86,10 +87,13 @@ void settle_pending(const std::vector<PendingRow>& rows) {
     // A row that was named again meanwhile has another version, and stays.
     pg::query(
         "DELETE FROM crmsync.pending p "
-        "USING unnest($1::integer[], $2::integer[], $3::text[], $4::bigint[]) "
-        "AS u(link, tier, record, version) "
-        "WHERE p.link = u.link AND p.tier = u.tier AND p.record = u.record "
-        "AND p.version = u.version",
+        "USING " +
+            array_rows({{"link", "integer"},
+                        {"tier", "integer"},
+                        {"record", "text"},
+                        {"version", "bigint"}}) +
+            "WHERE p.link = u.link AND p.tier = u.tier AND p.record = u.record "
+            "AND p.version = u.version",
         &links, &tiers, &records, &versions);
 }
 
