@@ -96,7 +96,7 @@ sub fails_at
 	(my $done = $run->{done}) =~ s/\$since\$/'$since'/;
 	new_lines();
 	ask("SET client_min_messages = error; ALTER DATABASE postgres SET crmsync.fail_guarded_call = $n;\n$run->{work}\nUPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL;\n$run->{ask}");
-	for my $look (1 .. 3000)
+	for my $look (1 .. 12000)
 	{
 		if (new_lines() =~ /guarded call $n fails/)
 		{
