@@ -121,6 +121,11 @@ class SocketConnection final : public AnyStream, public Connection {
         output_.clear();
     }
 
+    void hang_up() override {
+        dead_ = true;
+        shutdown(socket_, SHUT_RDWR);
+    }
+
     bool peer_closed() const override {
         char byte;
         ssize_t got = recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);

@@ -26,6 +26,8 @@ class Connection {
     void close();
     /// The same with a reset (RST).
     void reset();
+    /// The client sees the end at once, whatever is done for it yet.
+    virtual void hang_up() = 0;
     /// Sends now what was written so far.
     virtual void flush() = 0;
     /// Has the client gone away?

@@ -33,6 +33,7 @@ const std::unordered_map<std::string, Stage>& actions() {
         {"silence", Stage::instead},
         {"item", Stage::item},
         {"lost", Stage::after},
+        {"late", Stage::after},
         {"half", Stage::after},
         {"huge", Stage::after},
         {"drip", Stage::after},
@@ -272,11 +273,20 @@ Reply instead(const Fault& fault, const std::string& operation, pugi::xml_node r
     return reply;
 }
 
+void put_off(const Fault& fault) {
+    if (fault.action != "late")
+        return;
+    if (!fault.settings.value("waits", false))
+        Connection::current().hang_up();
+    std::this_thread::sleep_for(
+        std::chrono::duration<double>(fault.settings.value("seconds", 1.0)));
+}
+
 void spoil(const Fault& fault, Reply& reply) {
     const json& settings = fault.settings;
     const std::string& action = fault.action;
     bool reset = settings.value("reset", false);
-    if (action == "lost" || action == "close" || action == "reset") {
+    if (action == "lost" || action == "late" || action == "close" || action == "reset") {
         end_connection(reply, reset || action == "reset");
     } else if (action == "silence") {
         end_connection(reply, false, settings.value("seconds", 3600.0));

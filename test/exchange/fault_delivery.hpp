@@ -23,6 +23,9 @@ bool carries_out(const Fault& fault);
 /// `request` is the operation's element, null for other endpoints.
 Reply instead(const Fault& fault, const std::string& operation, pugi::xml_node request);
 
+/// Makes the operation wait, where it is carried out only when nobody waits for it any more.
+void put_off(const Fault& fault);
+
 /// Spoils, slows or drops the answer of an operation that was carried out.
 void spoil(const Fault& fault, Reply& reply);
 

@@ -259,11 +259,14 @@ Reply Service::carry_out(const Parsed& parsed, const std::string& account,
     if (!operation)
         throw SoapFault{"ErrorInvalidRequest",
                         "The operation " + parsed.operation + " is not served here."};
-    if (fault)
+    if (fault) {
         context.before_item = item_hook(*fault);
+        put_off(*fault);
+    }
     Reply reply;
     {
-        Presence presence(context.mailbox);
+        // Of what comes late its client knows no more that it is there.
+        Presence presence(fault && fault->action == "late" ? nullptr : context.mailbox);
         reply.body = operation(context, parsed.request);
     }
     items = context.items;

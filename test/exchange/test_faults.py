@@ -82,6 +82,29 @@ class Faults(unittest.TestCase):
         with self.assertRaises(ConnectionResetError):
             self.hit("reset")
 
+    def test_late(self):
+        for waits in (False, True):
+            with self.subTest(waits=waits):
+                self.server.control("POST", "reset")
+                start = time.monotonic()
+                with self.assertRaises(BROKEN):
+                    self.hit("late", seconds=0.5, waits=waits)
+                took = time.monotonic() - start
+                if waits:
+                    self.assertGreaterEqual(took, 0.5)
+                else:
+                    self.assertLess(took, 0.4)
+                    self.assertEqual(self.count(), 0)
+                self.server.control("GET", "stored?items=1&seconds=5")
+                self.assertEqual(self.count(), 1)
+        self.server.control("POST", "reset")
+        self.server.fault("late", seconds=0.5, waits=True)
+        with self.assertRaises(BROKEN):
+            self.server.ews(create(ADA), timeout=0.1)
+        self.assertEqual(self.count(), 0)
+        self.server.control("GET", "stored?items=1&seconds=5")
+        self.assertEqual(self.count(), 1)
+
     def test_half_can_be_left_undone(self):
         with self.assertRaises(BROKEN):
             self.hit("half", carry_out=False)
