@@ -144,9 +144,11 @@ CREATE TABLE crmsync.mailbox (
     user_id         text COLLATE "C",
     started         timestamptz,
     started_read    boolean NOT NULL DEFAULT false,
+    look_again      timestamptz,
     UNIQUE (link, address)
 );
 CREATE INDEX mailbox_started ON crmsync.mailbox (link) WHERE started IS NOT NULL;
+CREATE INDEX mailbox_look_again ON crmsync.mailbox (look_again) WHERE look_again IS NOT NULL;
 COMMENT ON TABLE crmsync.mailbox IS 'mailboxes that a link writes; an LDAP link has one with an empty address';
 COMMENT ON COLUMN crmsync.mailbox.id IS 'what items and failures call the mailbox';
 COMMENT ON COLUMN crmsync.mailbox.link IS 'the link that writes it';
@@ -163,6 +165,7 @@ COMMENT ON COLUMN crmsync.mailbox.took_part IS 'whether it took part when that w
 COMMENT ON COLUMN crmsync.mailbox.user_id IS 'lasting id of its user, as the relation of mailboxes has it: under another address it is the same mailbox';
 COMMENT ON COLUMN crmsync.mailbox.started IS 'since when a mailbox that is not automatic is being synchronised, because somebody asked for it';
 COMMENT ON COLUMN crmsync.mailbox.started_read IS 'its folder has been read since then';
+COMMENT ON COLUMN crmsync.mailbox.look_again IS 'when its stamps are listed once more, since a create that nobody waits for any more may be carried out before';
 COMMENT ON COLUMN crmsync.mailbox.met IS 'when all that its user had before was known; NULL: not yet, and where match_on is set nothing is created there';
 
 -- Items come by the million, and a foreign key is checked row by row. Who inserts some locks their
@@ -220,14 +223,14 @@ CREATE TRIGGER forget_items AFTER DELETE ON crmsync.mailbox
 -- far it has come and goes when it is done, so that it does not matter how often it is begun.
 CREATE TABLE crmsync.repair (
     mailbox     integer PRIMARY KEY REFERENCES crmsync.mailbox ON DELETE CASCADE,
-    mode        text NOT NULL CHECK (mode IN ('repair', 'replace', 'withdraw')),
+    mode        text NOT NULL CHECK (mode IN ('repair', 'replace', 'withdraw', 'late')),
     step        text NOT NULL DEFAULT 'list' CHECK (step IN ('list', 'compare', 'fetch', 'mark', 'unlink', 'delete')),
     since       timestamptz NOT NULL,
     began       timestamptz
 );
 COMMENT ON TABLE crmsync.repair IS 'mailboxes with whose items, all of them, something is to be done';
 COMMENT ON COLUMN crmsync.repair.mailbox IS 'the mailbox, of one link';
-COMMENT ON COLUMN crmsync.repair.mode IS 'repair: they are made what they should be; replace: made anew; withdraw: removed, and those that a user made only unlinked';
+COMMENT ON COLUMN crmsync.repair.mode IS 'repair: they are made what they should be; replace: made anew; withdraw: removed, and those that a user made only unlinked; late: nothing, but what a create of ours has made that came late goes';
 COMMENT ON COLUMN crmsync.repair.step IS 'list: the folder''s items of the link are listed; compare: they are to be compared with what is known; fetch: what differs is read; then only of withdraw, mark: it is being noted which are to be deleted; unlink: and the others are being unlinked; delete: only deletes are left';
 COMMENT ON COLUMN crmsync.repair.since IS 'when it was asked for last';
 COMMENT ON COLUMN crmsync.repair.began IS 'when the folder began to be listed: one that was asked for later is listed again';
@@ -237,20 +240,22 @@ CREATE TABLE crmsync.sighting (
     remote_id   text NOT NULL COLLATE "C",
     change_key  text COLLATE "C",
     record      text NOT NULL COLLATE "C",
-    kind        text NOT NULL CHECK (kind IN ('listed', 'changed', 'missing', 'copy', 'surplus', 'stray')),
+    attempt     bigint,
+    kind        text NOT NULL CHECK (kind IN ('listed', 'changed', 'missing', 'copy', 'late', 'surplus', 'stray')),
     confirmed   boolean NOT NULL DEFAULT false,
     since       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (mailbox, remote_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
-CREATE INDEX sighting_fetch ON crmsync.sighting (mailbox) WHERE kind IN ('changed', 'missing', 'copy');
+CREATE INDEX sighting_fetch ON crmsync.sighting (mailbox) WHERE kind IN ('changed', 'missing', 'copy', 'late');
 CREATE INDEX sighting_surplus ON crmsync.sighting (mailbox) WHERE kind IN ('surplus', 'stray');
 COMMENT ON TABLE crmsync.sighting IS 'items with the stamp of a link that were met in a mailbox under repair, until nothing more is to be done about them';
 COMMENT ON COLUMN crmsync.sighting.mailbox IS 'the mailbox';
 COMMENT ON COLUMN crmsync.sighting.remote_id IS 'the item';
 COMMENT ON COLUMN crmsync.sighting.change_key IS 'its version when it was listed';
 COMMENT ON COLUMN crmsync.sighting.record IS 'the record that its stamp names';
-COMMENT ON COLUMN crmsync.sighting.kind IS 'listed: not compared yet; to be fetched are changed: another version than we wrote, missing: known and not listed, copy: of a record that has its item; surplus: a copy to be deleted; stray: a copy that its user has made something of, and that is to lose the stamp';
-COMMENT ON COLUMN crmsync.sighting.confirmed IS 'surplus: confirm_deletes has let it pass the guard';
+COMMENT ON COLUMN crmsync.sighting.attempt IS 'which request of ours made it: when, in microseconds; NULL: unknown';
+COMMENT ON COLUMN crmsync.sighting.kind IS 'listed: not compared yet; to be fetched are changed: another version than we wrote, missing: known and not listed, copy: of a record that has its item, late: likewise, made by another request of ours than the item; surplus: one of the last two, to be deleted; stray: a copy that its user has made something of, and that is to lose the stamp';
+COMMENT ON COLUMN crmsync.sighting.confirmed IS 'surplus: it passes the guard, since confirm_deletes says so or we made it ourselves';
 COMMENT ON COLUMN crmsync.sighting.since IS 'when it was met';
 
 -- Level-triggered, too: an arrival says that an item is to be looked at, not what happened to it.
@@ -263,12 +268,14 @@ CREATE TABLE crmsync.arrival (
     message         text,
     records         text[],
     created         text COLLATE "C",
-    copy            boolean NOT NULL DEFAULT false,
+    original        text COLLATE "C",
+    original_attempt bigint,
     since           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (mailbox, remote_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX arrival_failed ON crmsync.arrival (mailbox) WHERE code IS NOT NULL;
 CREATE INDEX arrival_records ON crmsync.arrival (mailbox) WHERE records IS NOT NULL;
+CREATE INDEX arrival_original ON crmsync.arrival (mailbox, original) WHERE original IS NOT NULL;
 COMMENT ON TABLE crmsync.arrival IS 'items that somebody else changed in the mailboxes of inbound links, and that have not come in yet';
 COMMENT ON COLUMN crmsync.arrival.mailbox IS 'the mailbox';
 COMMENT ON COLUMN crmsync.arrival.remote_id IS 'the item';
@@ -278,7 +285,8 @@ COMMENT ON COLUMN crmsync.arrival.code IS 'why it could not come in: SQLSTATE, o
 COMMENT ON COLUMN crmsync.arrival.message IS 'the same in words';
 COMMENT ON COLUMN crmsync.arrival.records IS 'records that it may be of: meanwhile none of them is created in the mailbox';
 COMMENT ON COLUMN crmsync.arrival.created IS 'with records: when its user made it, empty if the server does not say; NULL: not looked at since all items of the mailbox are known';
-COMMENT ON COLUMN crmsync.arrival.copy IS 'it bears the stamp of another item, which is asked for: a copy, or the same after it was moved';
+COMMENT ON COLUMN crmsync.arrival.original IS 'another item whose stamp it bears, and which is asked for: it is a copy, or the same after it was moved';
+COMMENT ON COLUMN crmsync.arrival.original_attempt IS 'which request of ours made that one; 0: it does not say, NULL: it has not been read yet';
 COMMENT ON COLUMN crmsync.arrival.since IS 'when it was noticed';
 
 CREATE TABLE crmsync.undoing (

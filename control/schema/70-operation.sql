@@ -109,7 +109,7 @@ BEGIN ATOMIC
             SELECT FROM crmsync.repair r
             JOIN crmsync.mailbox m ON m.id = r.mailbox
             LEFT JOIN crmsync.link_state s ON s.link = m.link
-            WHERE m.link = is_settled.link AND r.since <= is_settled.since
+            WHERE m.link = is_settled.link AND r.since <= is_settled.since AND r.mode <> 'late'
               AND m.address = coalesce(is_settled.address, m.address)
               AND s.held IS NULL AND m.code IS NULL
               AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = m.link AND f.mailbox = m.id));

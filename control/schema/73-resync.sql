@@ -44,10 +44,41 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.carry_out_repairs(crmsync.request[]) IS 'the mailboxes are noted with what is to be done in them, which begins anew where it was under way';
 
+-- What a create that nobody waits for any more was to make is there by now.
+CREATE FUNCTION crmsync.look_again() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH due AS (
+        INSERT INTO crmsync.repair (mailbox, mode, since)
+        SELECT m.id, 'late', now() FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link AND l.enabled
+        WHERE m.look_again <= now() AND (m.code IS NULL OR m.next_attempt <= now())
+        ON CONFLICT ON CONSTRAINT repair_pkey DO NOTHING RETURNING mailbox)
+    UPDATE crmsync.mailbox m SET look_again = NULL FROM due d WHERE m.id = d.mailbox;
+END;
+COMMENT ON FUNCTION crmsync.look_again() IS 'mailboxes whose time has come are listed once more; by the worker';
+
+-- See late_creates.h. A copy that a user makes of it says the same: of several only one is ours. What the
+-- record had there before it was made anew is older than that.
+CREATE FUNCTION crmsync.find_late(mailbox integer, link integer, max_delay bigint) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
+BEGIN ATOMIC
+    WITH late AS (
+        SELECT DISTINCT ON (s.record, s.attempt) s.remote_id
+        FROM crmsync.sighting s
+        JOIN crmsync.item i ON i.link = find_late.link AND i.record = s.record AND i.mailbox = s.mailbox AND i.remote_id <> s.remote_id
+        JOIN crmsync.sighting o ON o.mailbox = i.mailbox AND o.remote_id = i.remote_id AND o.kind = 'listed'
+        WHERE s.mailbox = find_late.mailbox AND s.kind = 'listed' AND o.mailbox = find_late.mailbox
+          AND s.attempt <> o.attempt AND abs(s.attempt - o.attempt) <= max_delay AND (s.attempt | o.attempt) & 1 = 1
+          AND (NOT i.remade OR s.attempt > extract(epoch FROM i.since) * 1000000)
+        ORDER BY s.record, s.attempt, s.remote_id)
+    UPDATE crmsync.sighting s SET kind = 'late' FROM late l WHERE s.mailbox = find_late.mailbox AND s.remote_id = l.remote_id;
+END;
+COMMENT ON FUNCTION crmsync.find_late(integer, integer, bigint) IS 'which of the items that were listed were made by another request of ours than the item of their record, the one so few microseconds after the other; by the worker';
+
 -- The listing is complete. It only says what to look at: nothing is believed to be gone, or to have
 -- been changed, that is not asked for by its id. The table has just been filled, and the planner, which
 -- does not know yet how full it is, must not go through it row by row.
-CREATE FUNCTION crmsync.compare_listing(mailbox integer) RETURNS void
+CREATE FUNCTION crmsync.compare_listing(mailbox integer, max_delay bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
 AS $$
 DECLARE
@@ -62,6 +93,12 @@ BEGIN
     END IF;
     SELECT l.* INTO of_link FROM crmsync.link l JOIN crmsync.mailbox m ON m.link = l.id WHERE m.id = this.mailbox;
     IF this.mode <> 'withdraw' THEN
+        PERFORM crmsync.find_late(this.mailbox, of_link.id, max_delay);
+    END IF;
+    IF this.mode = 'late' THEN
+        DELETE FROM crmsync.sighting s USING crmsync.item i
+        WHERE s.mailbox = this.mailbox AND s.kind = 'listed' AND i.link = of_link.id AND i.record = s.record AND i.mailbox = s.mailbox;
+    ELSIF this.mode <> 'withdraw' THEN
         INSERT INTO crmsync.sighting (mailbox, remote_id, change_key, record, kind)
         SELECT i.mailbox, i.remote_id, i.change_key, i.record, 'missing'
         FROM crmsync.item i
@@ -142,7 +179,7 @@ BEGIN
     UPDATE crmsync.repair p SET step = 'fetch' WHERE p.mailbox = this.mailbox;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.compare_listing(integer) IS 'what was listed in a mailbox is compared with its items: which of them have to be fetched, and which are new to us; by the worker';
+COMMENT ON FUNCTION crmsync.compare_listing(integer, bigint) IS 'what was listed in a mailbox is compared with its items: which of them have to be fetched, and which are new to us; by the worker';
 
 -- A mailbox of which all has been looked at is done with, or its withdrawal goes on.
 CREATE FUNCTION crmsync.finish_repairs(link integer) RETURNS void
@@ -152,8 +189,8 @@ DECLARE
     done integer[] := ARRAY(
         SELECT p.mailbox FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox
         WHERE m.link = finish_repairs.link AND p.step = 'fetch'
-          AND NOT EXISTS (SELECT FROM crmsync.sighting s WHERE s.mailbox = p.mailbox AND s.kind IN ('changed', 'missing', 'copy'))
-          AND (p.mode = 'withdraw' OR NOT EXISTS (SELECT FROM crmsync.arrival a WHERE a.mailbox = p.mailbox AND a.code IS NULL)));
+          AND NOT EXISTS (SELECT FROM crmsync.sighting s WHERE s.mailbox = p.mailbox AND s.kind IN ('changed', 'missing', 'copy', 'late'))
+          AND (p.mode IN ('withdraw', 'late') OR NOT EXISTS (SELECT FROM crmsync.arrival a WHERE a.mailbox = p.mailbox AND a.code IS NULL)));
 BEGIN
     IF done = '{}' THEN
         RETURN;
@@ -161,9 +198,9 @@ BEGIN
     UPDATE crmsync.repair p SET step = 'mark' WHERE p.mailbox = ANY (done) AND p.mode = 'withdraw';
     -- What its user has deleted is made again, since somebody wants the mailbox whole.
     WITH ended AS (
-        DELETE FROM crmsync.repair p WHERE p.mailbox = ANY (done) AND p.mode <> 'withdraw' RETURNING p.mailbox
+        DELETE FROM crmsync.repair p WHERE p.mailbox = ANY (done) AND p.mode <> 'withdraw' RETURNING p.mailbox, p.mode
     ), absent AS (
-        DELETE FROM crmsync.item i USING ended e WHERE i.mailbox = e.mailbox AND i.state = 'absent' RETURNING i.link, i.record)
+        DELETE FROM crmsync.item i USING ended e WHERE i.mailbox = e.mailbox AND e.mode <> 'late' AND i.state = 'absent' RETURNING i.link, i.record)
     INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT a.link, 1, a.record FROM absent a
     ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1;
 END;

@@ -159,7 +159,7 @@ UNION ALL
 SELECT m.link, 'repair', pg_catalog.count(*), pg_catalog.min(p.since)
 FROM crmsync.repair p
 JOIN crmsync.mailbox m ON m.id = p.mailbox
-WHERE p.mode <> 'withdraw'
+WHERE p.mode NOT IN ('withdraw', 'late')
 GROUP BY m.link
 UNION ALL
 SELECT h.link, 'delete held', pg_catalog.sum(h.items)::bigint, pg_catalog.min(h.since)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -71,6 +72,10 @@ struct CreateItems {
     record::Object object;
     std::string folder_id;
     std::vector<NewItem> items;
+    // Goes with the items, so that they say which request made them, also when the server carries
+    // one out that has been made again already: when it was sent, in microseconds, as an odd number
+    // if it may be the second one. 0: they do not say.
+    std::int64_t attempt = 0;
 };
 
 struct ItemChange {
@@ -119,7 +124,7 @@ struct DeleteAttachment {
     Attachment attachment;
 };
 
-// Removes our stamp, so that the item is the user's own from now on.
+// Removes our stamp, and which attempt it was, so that the item is the user's own from now on.
 struct RemoveStamps {
     std::vector<ItemReference> items;
 };
@@ -148,8 +153,11 @@ struct ItemAnswer {
     std::optional<std::chrono::sys_seconds> modified{};  // GetItems: when, by our own clock
     std::vector<std::string> categories{};               // GetItems
     bool is_private = false;                             // GetItems: its user shows it to nobody
-    bool is_other_kind = false;        // GetItems: a distribution list among contacts, say
-    std::string created{};             // GetItems: when its user made it; empty: unknown
+    bool is_other_kind = false;  // GetItems: a distribution list among contacts, say
+    std::string created{};       // GetItems: when its user made it; empty: unknown
+    std::int64_t attempt = 0;    // ListStamps, GetItems: see CreateItems
+    // GetItems: how long after it was made it was last changed.
+    std::optional<std::chrono::seconds> changed_after{};
     std::string key{};                 // GetItems: what its key_property holds; empty: nothing
     std::vector<Attachment> photos{};  // GetItems: where the layout has the photo; the first counts
     record::Content content{};         // GetAttachments

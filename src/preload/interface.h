@@ -63,4 +63,5 @@ typedef struct CrmsyncPreload {
     bool (*take_wakeup)(void);
 
     int64 (*max_history_size)(void);  // bytes
+    int (*max_create_delay)(void);    // milliseconds
 } CrmsyncPreload;

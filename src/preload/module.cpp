@@ -35,6 +35,7 @@ const CrmsyncPreload interface = {
     .long_query_timeout = long_query_timeout,
     .take_wakeup = take_wakeup,
     .max_history_size = max_history_size,
+    .max_create_delay = max_create_delay,
 };
 
 }  // namespace

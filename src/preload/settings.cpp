@@ -15,6 +15,7 @@ int max_log_size_setting = 1024;      // MB
 int max_history_size_setting = 1024;  // MB
 int query_timeout_setting = 10000;
 int long_query_timeout_setting = 1800000;
+int max_create_delay_setting = 120000;
 int fail_guarded_call_setting = 0;
 
 constexpr int administrator_only = GUC_SUPERUSER_ONLY;
@@ -82,6 +83,12 @@ void define_settings() {
         "Longest time that one query of a link may take in a comparison or an import.",
         "0: no limit.", &long_query_timeout_setting, 1800000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
         nullptr, nullptr, nullptr);
+    DefineCustomIntVariable(
+        "crmsync.max_create_delay",
+        "Longest time that a server may take for a create that nobody waits for any more.",
+        "A mailbox where something may have been created twice is looked at again then.",
+        &max_create_delay_setting, 120000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
+        nullptr);
     DefineCustomIntVariable("crmsync.fail_guarded_call",
                             "Makes the n-th guarded call from C++ into PostgreSQL fail, for tests.",
                             "0: none.", &fail_guarded_call_setting, 0, 0, INT_MAX, PGC_SUSET,
@@ -120,6 +127,10 @@ int query_timeout() {
 
 int long_query_timeout() {
     return long_query_timeout_setting;
+}
+
+int max_create_delay() {
+    return max_create_delay_setting;
 }
 
 int fail_guarded_call() {

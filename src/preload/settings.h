@@ -21,6 +21,7 @@ int64 max_log_size();      // bytes
 int64 max_history_size();  // bytes
 int query_timeout();       // milliseconds, 0: none
 int long_query_timeout();
+int max_create_delay();
 int fail_guarded_call();  // 0: none
 
 }  // namespace crmsync

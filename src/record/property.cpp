@@ -45,7 +45,8 @@ struct Named {
 bool reserved(std::string_view own) {
     const std::string word = lower_ascii(own);
     const auto rows = property_rows();
-    return word == stamp_name || std::any_of(rows.begin(), rows.end(), [&](const Property& row) {
+    return word == stamp_name || word == attempt_name ||
+           std::any_of(rows.begin(), rows.end(), [&](const Property& row) {
                return row.ews.form == EwsForm::named && row.ews.element == word;
            });
 }

@@ -86,8 +86,10 @@ struct Property {
 // All properties, ordered as EWS wants their elements within one item (the schema's sequence).
 std::span<const Property> properties();
 
-// The name that the stamp has in our property set; x:NAME cannot be called so.
+// The names that the stamp, and which request made the item, have in our property set; x:NAME
+// cannot be called so.
 inline constexpr std::string_view stamp_name = "crmsync";
+inline constexpr std::string_view attempt_name = "crmsync-attempt";
 
 // The property with this name for this object, or nullptr. Names starting with "x:" (named string
 // properties) are resolved too and live as long as the process.

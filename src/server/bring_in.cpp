@@ -153,6 +153,7 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
             by_record_.emplace(rows.string(row, 1), outcome);
         }
     }
+    note_originals({known.begin(), known.end()});
     std::erase_if(fetched, [&](const Outcome* outcome) { return known.contains(outcome); });
     find_moved(fetched);
     take_new(fetched);

@@ -59,7 +59,8 @@ void note_arrivals(const Pages& pages) {
             "WHEN l.direction = 'outbound' THEN i.mailbox IS NULL AND l.match_on <> '{}' "
             "ELSE i.change_key IS DISTINCT FROM u.change_key END FOR KEY SHARE OF m "
             "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
-            "attempts = 0, next_attempt = NULL, created = NULL, copy = false",
+            "attempts = 0, next_attempt = NULL, created = NULL, original = NULL, "
+            "original_attempt = NULL",
         &changes.mailboxes, &changes.ids, &changes.change_keys, &changes.gone);
 }
 

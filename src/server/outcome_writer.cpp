@@ -7,6 +7,7 @@
 #include "server/folder_pages.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
+#include "server/late_creates.h"
 #include "server/loops.h"
 #include "server/pending_records.h"
 #include "server/query.h"
@@ -467,6 +468,7 @@ void write_results(const Results& results) {
     write_mailboxes(results.mailboxes);
     write_pages(results.pages);
     write_stamp_pages(results.stamp_pages);
+    look_again_later(results.look_again);
     write_targets(results.targets);
     settle_pending(results.settled);
     transaction.commit_lazily();

@@ -15,11 +15,12 @@ struct Results {
     std::vector<sync::TargetChange> targets;
     std::vector<sync::FolderPage> pages;
     std::vector<sync::StampPage> stamp_pages;
+    std::vector<int> look_again;  // mailboxes where something may be created twice
     std::vector<PendingRow> settled;
 
     bool empty() const {
         return outcomes.empty() && mailboxes.empty() && targets.empty() && pages.empty() &&
-               stamp_pages.empty() && settled.empty();
+               stamp_pages.empty() && look_again.empty() && settled.empty();
     }
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "server/jsonb_fields.h"
+#include "server/late_creates.h"
 #include "server/mailbox_description.h"
 #include "server/query.h"
 #include "server/transaction.h"
@@ -67,7 +68,8 @@ void add_fetches(const LinkConfiguration& link, const std::set<ItemName>& being_
     const pg::Rows rows = pg::query(
         "SELECT s.mailbox, s.remote_id, s.record FROM crmsync.repair p "
         "JOIN crmsync.mailbox m ON m.id = p.mailbox JOIN crmsync.sighting s ON s.mailbox = m.id "
-        "WHERE m.link = $1 AND p.step = 'fetch' AND s.kind IN ('changed', 'missing', 'copy') "
+        "WHERE m.link = $1 AND p.step = 'fetch' AND s.kind IN ('changed', 'missing', 'copy', "
+        "'late') "
         "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) LIMIT $2",
         link.id, limit);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -109,24 +111,8 @@ const std::string then_look_at =
     "WHERE (SELECT l.enabled FROM crmsync.link l WHERE l.id = $1) "
     "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1) "
     "DELETE FROM crmsync.sighting s USING " +
-    of_sightings + "WHERE s.mailbox = u.mailbox AND s.remote_id = u.id AND s.kind <> 'copy'";
-
-// Of properties that are not compared the shadow knows more than the server.
-record::Layout compared_of(const record::Layout& layout) {
-    record::Layout compared;
-    std::copy_if(layout.begin(), layout.end(), std::back_inserter(compared),
-                 [](const record::Property* property) { return property->compared; });
-    return compared;
-}
-
-record::Values values_of(const record::Layout& wanted, const record::Layout& layout,
-                         const record::Values& values) {
-    record::Values result;
-    for (const record::Property* property : wanted) {
-        result.push_back(values[record::place_of(layout, property).value()]);
-    }
-    return result;
-}
+    of_sightings +
+    "WHERE s.mailbox = u.mailbox AND s.remote_id = u.id AND s.kind NOT IN ('copy', 'late')";
 
 // What a user has changed is known now, and so is what of it the CRM wants otherwise.
 void learn(const LinkConfiguration& link, const std::vector<const Outcome*>& held) {
@@ -182,7 +168,8 @@ void note_gone(const LinkConfiguration& link, const Names& gone) {
               link.id, &gone.mailboxes, &gone.ids, &gone.records);
 }
 
-// Somebody may have copied an item in Outlook, stamp and all, to make another one of it.
+// Somebody may have copied an item in Outlook, stamp and all, to make another one of it. Or we have
+// made it ourselves.
 void judge_copies(const LinkConfiguration& link, const std::vector<const Outcome*>& copies) {
     if (copies.empty()) {
         return;
@@ -196,20 +183,23 @@ void judge_copies(const LinkConfiguration& link, const std::vector<const Outcome
         "AS u(mailbox, record, place) JOIN crmsync.item i "
         "ON i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox",
         link.id, &names.mailboxes, &names.records);
-    const record::Layout compared = compared_of(link.rules.layout);
     pg::IntegerArray same(copies.size(), 0);
+    pg::IntegerArray untouched(copies.size(), 0);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const auto place = static_cast<std::size_t>(rows.integer(row, 0)) - 1;
-        same[place] = !rows.is_null(row, 1) &&
-                      read_values(rows.jsonb(row, 1), compared) ==
-                          values_of(compared, link.rules.layout, copies[place]->held.values);
+        const Jsonb* shadow = rows.is_null(row, 1) ? nullptr : rows.jsonb(row, 1);
+        const bool is_same = holds_the_same(link, shadow, *copies[place]);
+        same[place] = is_same ? 1 : 0;
+        untouched[place] = is_untouched(*copies[place], is_same) ? 1 : 0;
     }
     pg::query(
         "UPDATE crmsync.sighting s SET since = pg_catalog.clock_timestamp(), "
-        "kind = CASE WHEN u.same = 1 THEN 'surplus' ELSE 'stray' END "
-        "FROM unnest($1::integer[], $2::text[], $3::integer[]) AS u(mailbox, id, same) "
-        "WHERE s.mailbox = u.mailbox AND s.remote_id = u.id AND s.kind = 'copy'",
-        &names.mailboxes, &names.ids, &same);
+        "kind = CASE WHEN CASE s.kind WHEN 'late' THEN u.untouched ELSE u.same END = 1 "
+        "THEN 'surplus' ELSE 'stray' END, confirmed = s.kind = 'late' AND u.untouched = 1 "
+        "FROM unnest($1::integer[], $2::text[], $3::integer[], $4::integer[]) "
+        "AS u(mailbox, id, same, untouched) "
+        "WHERE s.mailbox = u.mailbox AND s.remote_id = u.id AND s.kind IN ('copy', 'late')",
+        &names.mailboxes, &names.ids, &same, &untouched);
 }
 
 // Copies that are gone, or that cannot be read, are nobody's matter.
@@ -218,7 +208,7 @@ void forget_copies(const Names& copies) {
         pg::query(
             "DELETE FROM crmsync.sighting s USING unnest($1::integer[], $2::text[]) "
             "AS u(mailbox, id) WHERE s.mailbox = u.mailbox AND s.remote_id = u.id "
-            "AND s.kind = 'copy'",
+            "AND s.kind IN ('copy', 'late')",
             &copies.mailboxes, &copies.ids);
     }
 }
@@ -231,7 +221,7 @@ std::set<ItemName> copies_among(const std::vector<Outcome>& outcomes) {
     const pg::Rows rows = pg::query(
         "SELECT s.mailbox, s.remote_id FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
         "JOIN crmsync.sighting s ON s.mailbox = u.mailbox AND s.remote_id = u.id "
-        "WHERE s.kind = 'copy'",
+        "WHERE s.kind IN ('copy', 'late')",
         &names.mailboxes, &names.ids);
     std::set<ItemName> copies;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -257,7 +247,7 @@ RepairWork next_repairs(const Configuration& configuration, const LinkConfigurat
     const pg::IntegerArray listed = mailboxes_at(link.id, "compare");
     if (!listed.empty()) {
         // One at a time: there may be very many items in each.
-        pg::query("SELECT crmsync.compare_listing($1)", listed.front());
+        pg::query("SELECT crmsync.compare_listing($1, $2)", listed.front(), longest_delay());
         work.more = true;
     }
     pg::IntegerArray concerned;
@@ -294,18 +284,22 @@ void write_stamp_pages(const std::vector<sync::StampPage>& pages) {
         pg::TextArray ids;
         pg::TextArray change_keys;
         pg::TextArray records;
+        pg::BigintArray attempts;
         for (const sync::StampPage::Sighting& sighting : page.sightings) {
             ids.push_back(sighting.item.id);
             change_keys.push_back(sighting.item.change_key);
             records.push_back(sighting.record);
+            attempts.push_back(sighting.attempt);
         }
         pg::query(
-            "INSERT INTO crmsync.sighting AS s (mailbox, remote_id, change_key, record, kind) "
-            "SELECT DISTINCT ON (u.id) p.mailbox, u.id, u.change_key, u.record, 'listed' "
-            "FROM unnest($2::text[], $3::text[], $4::text[]) AS u(id, change_key, record) "
+            "INSERT INTO crmsync.sighting AS s "
+            "(mailbox, remote_id, change_key, record, attempt, kind) "
+            "SELECT DISTINCT ON (u.id) p.mailbox, u.id, u.change_key, u.record, "
+            "nullif(u.attempt, 0), 'listed' FROM unnest($2::text[], $3::text[], $4::text[], "
+            "$5::bigint[]) AS u(id, change_key, record, attempt) "
             "JOIN crmsync.repair p ON p.mailbox = $1 AND p.step = 'list' "
             "ON CONFLICT (mailbox, remote_id) DO UPDATE SET change_key = excluded.change_key",
-            page.mailbox, &ids, &change_keys, &records);
+            page.mailbox, &ids, &change_keys, &records, &attempts);
         if (page.complete) {
             pg::query(
                 "UPDATE crmsync.repair SET step = 'compare' "

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "server/late_creates.h"
 #include "server/query.h"
 #include "sync/stamp.h"
 
@@ -54,9 +55,11 @@ void take_places(const LinkConfiguration& link, const Stamped& stamped, StampedI
 // Those whose record has another item there: it is asked for, unless it has been since they came.
 void ask_for_originals(const LinkConfiguration& link, const Stamped& stamped) {
     pg::query(
-        "WITH copies AS (UPDATE crmsync.arrival a SET copy = true "
+        "WITH copies AS (UPDATE crmsync.arrival a SET original = i.remote_id, "
+        "original_attempt = NULL "
         "FROM unnest($1::text[], $2::integer[], $3::text[]) AS u(record, mailbox, id), "
-        "crmsync.item i WHERE a.mailbox = u.mailbox AND a.remote_id = u.id AND NOT a.copy "
+        "crmsync.item i WHERE a.mailbox = u.mailbox AND a.remote_id = u.id "
+        "AND a.original IS DISTINCT FROM i.remote_id "
         "AND i.link = $4 AND i.record = u.record AND i.mailbox = u.mailbox "
         "AND i.remote_id <> u.id RETURNING i.mailbox, i.remote_id) "
         "INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT DISTINCT mailbox, remote_id "
@@ -64,36 +67,77 @@ void ask_for_originals(const LinkConfiguration& link, const Stamped& stamped) {
         &stamped.records, &stamped.mailboxes, &stamped.ids, link.id);
 }
 
-// Copies for sure, by place: their stamps go. Those that may be what was there before the present
-// item are left for somebody to decide about.
+// Copies for sure, by place: their stamps go, or those that we made ourselves. Those that may be
+// what was there before the present item are left for somebody to decide about.
 struct Copies {
     std::set<std::size_t> let_go;
     std::set<std::size_t> undecided;
 };
 
-Copies let_copies_go(const LinkConfiguration& link, const Stamped& stamped) {
+// What is known of an item that bears the stamp of another one, which is there.
+struct Copy {
+    std::size_t place;  // among the stamped
+    bool undecided;
+    bool late;  // we made it
+};
+
+std::vector<Copy> find_copies(const LinkConfiguration& link, const Stamped& stamped) {
     const pg::Rows rows = pg::query(
-        "WITH copies AS (SELECT u.place, u.record, u.mailbox, u.id, u.change_key, "
-        "i.remade AND $6 AND NOT EXISTS (SELECT FROM crmsync.conflict c WHERE c.mailbox = "
-        "u.mailbox "
-        "AND c.item = u.id AND c.kind = 'ambiguous' AND c.choice IS NOT NULL) AS undecided "
-        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) WITH ORDINALITY "
-        "AS u(record, mailbox, id, change_key, place) "
-        "JOIN crmsync.arrival a ON a.mailbox = u.mailbox AND a.remote_id = u.id AND a.copy "
-        "JOIN crmsync.item i ON i.link = $5 AND i.record = u.record AND i.mailbox = u.mailbox "
-        "AND i.remote_id <> u.id WHERE NOT EXISTS (SELECT FROM crmsync.arrival o "
-        "WHERE o.mailbox = i.mailbox AND o.remote_id = i.remote_id AND o.code IS NULL)), "
-        "strays AS (INSERT INTO crmsync.sighting (mailbox, remote_id, change_key, record, kind) "
-        "SELECT mailbox, id, change_key, record, 'stray' FROM copies WHERE NOT undecided "
-        "ON CONFLICT (mailbox, remote_id) DO UPDATE SET kind = excluded.kind, "
-        "change_key = excluded.change_key) SELECT place, undecided FROM copies",
-        &stamped.records, &stamped.mailboxes, &stamped.ids, &stamped.change_keys, link.id,
-        link.inbound);
-    Copies copies;
+        "SELECT u.place, i.remade AND $5 AND NOT EXISTS (SELECT FROM crmsync.conflict c "
+        "WHERE c.mailbox = u.mailbox AND c.item = u.id AND c.kind = 'ambiguous' "
+        "AND c.choice IS NOT NULL), coalesce(a.original_attempt, 0), i.shadow, "
+        "CASE WHEN i.remade THEN pg_catalog.date_part('epoch', i.since) * 1000000 "
+        "ELSE 0 END::bigint "
+        "FROM unnest($1::text[], $2::integer[], $3::text[]) WITH ORDINALITY "
+        "AS u(record, mailbox, id, place) "
+        "JOIN crmsync.item i ON i.link = $4 AND i.record = u.record AND i.mailbox = u.mailbox "
+        "AND i.remote_id <> u.id JOIN crmsync.arrival a ON a.mailbox = u.mailbox "
+        "AND a.remote_id = u.id AND a.original = i.remote_id WHERE NOT EXISTS ("
+        "SELECT FROM crmsync.arrival o "
+        "WHERE o.mailbox = i.mailbox AND o.remote_id = i.remote_id AND o.code IS NULL)",
+        &stamped.records, &stamped.mailboxes, &stamped.ids, link.id, link.inbound);
+    std::vector<Copy> copies;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        (rows.boolean(row, 1) ? copies.undecided : copies.let_go)
-            .insert(static_cast<std::size_t>(rows.integer(row, 0)) - 1);
+        const auto place = static_cast<std::size_t>(rows.integer(row, 0)) - 1;
+        const Outcome& item = *stamped.items.at({stamped.records[place], stamped.mailboxes[place]});
+        const Jsonb* shadow = rows.is_null(row, 3) ? nullptr : rows.jsonb(row, 3);
+        // What the record had there before it was made anew is no attempt at that.
+        const bool late = item.held.attempt > rows.integer(row, 4) &&
+                          is_late(item.held.attempt, rows.integer(row, 2)) &&
+                          is_untouched(item, holds_the_same(link, shadow, item));
+        copies.push_back({place, rows.boolean(row, 1), late});
     }
+    return copies;
+}
+
+Copies let_copies_go(const LinkConfiguration& link, const Stamped& stamped) {
+    Copies copies;
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    pg::TextArray change_keys;
+    pg::TextArray records;
+    pg::IntegerArray late;
+    for (const Copy& copy : find_copies(link, stamped)) {
+        if (copy.undecided && !copy.late) {
+            copies.undecided.insert(copy.place);
+            continue;
+        }
+        copies.let_go.insert(copy.place);
+        mailboxes.push_back(stamped.mailboxes[copy.place]);
+        ids.push_back(stamped.ids[copy.place]);
+        change_keys.push_back(stamped.change_keys[copy.place]);
+        records.push_back(stamped.records[copy.place]);
+        late.push_back(copy.late ? 1 : 0);
+    }
+    pg::query(
+        "INSERT INTO crmsync.sighting (mailbox, remote_id, change_key, record, kind, confirmed) "
+        "SELECT u.mailbox, u.id, u.change_key, u.record, "
+        "CASE WHEN u.late = 1 THEN 'surplus' ELSE 'stray' END, u.late = 1 "
+        "FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::integer[]) "
+        "AS u(mailbox, id, change_key, record, late) "
+        "ON CONFLICT (mailbox, remote_id) DO UPDATE SET kind = excluded.kind, "
+        "change_key = excluded.change_key, confirmed = excluded.confirmed",
+        &mailboxes, &ids, &change_keys, &records, &late);
     return copies;
 }
 
@@ -144,6 +188,24 @@ StampedItems take_stamped(const LinkConfiguration& link, const std::string& pref
         }
     }
     return result;
+}
+
+void note_originals(const std::vector<const Outcome*>& known) {
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    pg::BigintArray attempts;
+    for (const Outcome* outcome : known) {
+        mailboxes.push_back(outcome->mailbox);
+        ids.push_back(outcome->item.id);
+        attempts.push_back(outcome->held.attempt);
+    }
+    if (!ids.empty()) {
+        pg::query(
+            "UPDATE crmsync.arrival a SET original_attempt = u.attempt "
+            "FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS u(mailbox, id, attempt) "
+            "WHERE a.mailbox = u.mailbox AND a.original = u.id",
+            &mailboxes, &ids, &attempts);
+    }
 }
 
 }  // namespace crmsync

@@ -75,6 +75,10 @@ Survey take_survey(bool retries) {
         pg::query("SELECT crmsync.finish_starts()");
     }
     survey.fingerprint = configuration_fingerprint();
+    if (!pg::query("SELECT FROM crmsync.mailbox WHERE look_again <= pg_catalog.now() LIMIT 1")
+             .empty()) {
+        pg::query("SELECT crmsync.look_again()");
+    }
     if (retries) {
         put_back_due_failures();
         request_periodic_comparisons();

@@ -41,7 +41,9 @@ void log_line(const std::string& text) {
 Worker::Worker()
     : events_(courier_.descriptor()),
       imports_("crmsync_directory_main", "crmsync directory"),
-      comparisons_("crmsync_comparison_main", "crmsync comparison") {}
+      comparisons_("crmsync_comparison_main", "crmsync comparison") {
+    doubt_all_creates();
+}
 
 // Turns are short, whatever there is to do: a server is not to wait for its next request while we
 // record or decide.
@@ -120,6 +122,7 @@ void Worker::receive() {
         }
         sent_.erase(sent);
     }
+    note_creates_due();
 }
 
 bool Worker::may_send() const {
@@ -131,6 +134,9 @@ void Worker::send() {
         return;
     }
     while (auto sending = engine_.next(Clock::now())) {
+        if (auto* create = std::get_if<exchange::CreateItems>(&sending->operation)) {
+            create->attempt = next_attempt(sending->mailbox);
+        }
         const auto target = configuration_.targets.find(sending->target);
         if (target != configuration_.targets.end() && target->second.endpoint) {
             sent_.emplace(++last_parcel_,
@@ -334,6 +340,7 @@ void Worker::start_afresh() {
     record_results();
     courier_.recall();
     engine_ = sync::Engine();
+    doubt_all_creates();
     sent_.clear();
     in_flight_ = WorkInFlight();
     awaited_.clear();

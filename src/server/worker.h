@@ -63,6 +63,10 @@ class Worker {
     void receive();
     bool may_send() const;
     void send();
+    void doubt_all_creates();
+    void note_creates_due();
+    bool is_doubtful(int mailbox) const;
+    std::int64_t next_attempt(int mailbox) const;
     void supply_contents();
     void take_results();
     bool results_may_wait() const;
@@ -129,6 +133,10 @@ class Worker {
     std::set<int> listing_;  // mailboxes under repair whose items are being listed
     std::set<ItemName> repairing_;
     bool repairs_go_on_ = false;
+    // Until then a create may be carried out that another process has sent, or, by mailbox, one
+    // whose answer was lost.
+    Clock::time_point doubtful_until_;
+    std::map<int, Clock::time_point> mailbox_doubtful_until_;
     Results results_;                     // that are not recorded yet
     std::size_t content_in_results_ = 0;  // bytes
     ContentSupply contents_;

@@ -85,6 +85,7 @@ class Conversation {
     std::vector<MailboxChange>& changes() { return changes_; }
     std::vector<FolderPage>& pages() { return pages_; }
     std::vector<StampPage>& stamp_pages() { return stamp_pages_; }
+    std::vector<CreatesDue>& creates_due() { return creates_due_; }
 
   private:
     using Tasks = std::vector<Task>;
@@ -118,6 +119,7 @@ class Conversation {
     void look_up_answer(const exchange::Answer& answer);
     Trouble items_answer(const exchange::Answer& answer, Clock::time_point now);
 
+    void doubt_creates();
     void use_list();
     void there_already(Task task, exchange::ItemReference item);
     void not_there(Task task);
@@ -168,6 +170,7 @@ class Conversation {
     bool elsewhere_ = false;       // the request under way went to what is no longer our folder
     bool folder_missing_ = false;  // looked for and not there: create it
     StampList stamps_;
+    std::vector<CreatesDue> creates_due_;
 
     std::size_t own_limit_ = 0;  // of a division under way; 0: none
     bool cautious_ = false;      // the server was too slow: let the limit grow slowly

@@ -152,9 +152,15 @@ std::optional<Failure> Conversation::list_answer(const Answer& answer, Clock::ti
     }
     answered();
     if (stamps_.complete()) {
+        creates_due_.push_back({mailbox_.id, false});
         use_list();
     }
     return std::nullopt;
+}
+
+void Conversation::doubt_creates() {
+    stamps_.doubt();
+    creates_due_.push_back({mailbox_.id, true});
 }
 
 void Conversation::changes_answer(Answer answer) {
@@ -246,7 +252,7 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
     for (std::size_t i = 0; i < sent.size(); ++i) {
         const exchange::ItemAnswer& item = answer.items[i];
         if (creating && item.failure && item.failure->may_have_happened) {
-            stamps_.doubt();
+            doubt_creates();
         }
         if (!item.failure) {
             item_succeeded(std::move(sent[i]), item);

@@ -66,7 +66,7 @@ std::optional<Failure> Conversation::inventory_answer(Answer answer, Clock::time
                           ? std::nullopt
                           : key_of_stamp(item.stamp, mailbox_.stamp_prefix);
         if (record) {
-            page.sightings.push_back({std::move(*record), std::move(item.item)});
+            page.sightings.push_back({std::move(*record), std::move(item.item), item.attempt});
         }
     }
     stamp_pages_.push_back(std::move(page));

@@ -26,7 +26,7 @@ constexpr net::BackOff full_pauses{std::chrono::minutes(15), std::chrono::hours(
 
 std::optional<Failure> Conversation::request_failed(const Failure& failure, Clock::time_point now) {
     if (std::holds_alternative<exchange::CreateItems>(operation_) && failure.may_have_happened) {
-        stamps_.doubt();
+        doubt_creates();
     }
     if (exchange::concerns_target(failure)) {
         requeue_sent();

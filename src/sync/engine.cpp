@@ -138,7 +138,7 @@ std::optional<Sending> Engine::next(Clock::time_point now) {
         target.busy_addresses.insert(account.mailbox);
         ++target.in_flight;
         in_flight_.emplace(++last_id_, InFlight{*mailbox, name, account.mailbox, target.releases});
-        Sending sending{last_id_, name, account, conversation.next(target.batch)};
+        Sending sending{last_id_, *mailbox, name, account, conversation.next(target.batch)};
         collect(conversation);
         return sending;
     }
@@ -418,6 +418,9 @@ void Engine::collect(Conversation& conversation) {
     std::move(conversation.stamp_pages().begin(), conversation.stamp_pages().end(),
               std::back_inserter(stamp_pages_));
     conversation.stamp_pages().clear();
+    std::move(conversation.creates_due().begin(), conversation.creates_due().end(),
+              std::back_inserter(creates_due_));
+    conversation.creates_due().clear();
     std::move(conversation.wanted().begin(), conversation.wanted().end(),
               std::back_inserter(wanted_));
     conversation.wanted().clear();
@@ -455,6 +458,10 @@ std::vector<FolderPage> Engine::take_pages() {
 
 std::vector<StampPage> Engine::take_stamp_pages() {
     return ::std::exchange(stamp_pages_, {});
+}
+
+std::vector<CreatesDue> Engine::take_creates_due() {
+    return ::std::exchange(creates_due_, {});
 }
 
 std::size_t Engine::queued() const {

@@ -28,6 +28,7 @@ namespace crmsync::sync {
 
 struct Sending {
     std::uint64_t id;
+    int mailbox;
     std::string target;
     exchange::Account account;
     exchange::Operation operation;
@@ -96,6 +97,7 @@ class Engine {
     std::vector<TargetChange> take_target_changes();
     std::vector<FolderPage> take_pages();
     std::vector<StampPage> take_stamp_pages();
+    std::vector<CreatesDue> take_creates_due();
 
     // What tasks wait for, and what came of it (see Conversation::supply). Whoever takes it
     // answers.
@@ -179,6 +181,7 @@ class Engine {
     std::vector<TargetChange> target_changes_;
     std::vector<FolderPage> pages_;
     std::vector<StampPage> stamp_pages_;
+    std::vector<CreatesDue> creates_due_;
     std::vector<WantedContent> wanted_;
 };
 

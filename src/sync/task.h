@@ -135,8 +135,16 @@ struct StampPage {
     struct Sighting {
         std::string record;  // whose copy it is
         exchange::ItemReference item;
+        std::int64_t attempt = 0;  // which request of ours made it; 0: unknown
     };
     std::vector<Sighting> sightings{};
+};
+
+// Something is about to be created in a folder whose stamps were listed just now; or the answer to
+// a create is lost, which may be carried out yet.
+struct CreatesDue {
+    int mailbox;
+    bool doubtful;  // the latter
 };
 
 // A mailbox of one link, as the engine has to know it.

@@ -13,7 +13,7 @@ $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION crmsync; CREATE ROLE clerk LOGIN');
 
 is( $node->safe_psql('postgres', "SELECT string_agg(name, ' ' ORDER BY name) FROM pg_settings WHERE name LIKE 'crmsync.%' AND context = 'sighup'"),
-	'crmsync.allowed_hosts crmsync.enabled crmsync.environment crmsync.long_query_timeout crmsync.max_history_size crmsync.max_log_size crmsync.query_timeout crmsync.secret_directory',
+	'crmsync.allowed_hosts crmsync.enabled crmsync.environment crmsync.long_query_timeout crmsync.max_create_delay crmsync.max_history_size crmsync.max_log_size crmsync.query_timeout crmsync.secret_directory',
 	'settings that a reload changes');
 
 sub refused

@@ -152,6 +152,7 @@ TEST(GetAnswer, ReadsEveryPropertyBack) {
     const record::Fields full = full_contact();
     CreateItems creates = create(1);
     creates.items[0].fields = full;
+    creates.attempt = 1790000000123456;
     const std::string request = render(creates, account()).body;
     const std::size_t begin = request.find("<t:Contact>") + 11;
     const std::string contact_xml = request.substr(begin, request.find("</t:Contact>") - begin);
@@ -162,6 +163,7 @@ TEST(GetAnswer, ReadsEveryPropertyBack) {
                                        contact_xml + "</t:Contact></m:Items>")});
     ASSERT_FALSE(got.failure) << got.failure->message;
     EXPECT_EQ(got.items[0].stamp, "instance/link/0");
+    EXPECT_EQ(got.items[0].attempt, 1790000000123456);
     ASSERT_EQ(got.items[0].values.size(), layout.size());
     for (std::size_t i = 0; i < layout.size(); ++i) {
         const record::Field& field = full[full.size() - 1 - i];
@@ -185,6 +187,14 @@ exchange::ItemAnswer got_item(const std::string& element, const std::string& xml
                                {success("<m:Items><t:" + element + "><t:ItemId Id=\"A\"/>" + xml +
                                         "</t:" + element + "></m:Items>")});
     return read.items.at(0);
+}
+
+TEST(GetAnswer, SaysHowLongAfterItWasMadeAnItemWasChanged) {
+    const std::string made = "<t:DateTimeCreated>2026-01-02T12:00:00Z</t:DateTimeCreated>";
+    const std::string changed = "<t:LastModifiedTime>2026-01-02T12:01:00Z</t:LastModifiedTime>";
+    EXPECT_EQ(got_item("Contact", made + changed).changed_after, std::chrono::seconds(60));
+    EXPECT_FALSE(got_item("Contact", made).changed_after);
+    EXPECT_EQ(got_item("Contact", made).attempt, 0);
 }
 
 std::string attached(const std::string& inside) {

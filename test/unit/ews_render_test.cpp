@@ -116,6 +116,16 @@ TEST(Create, MailsNobodyAndSavesInTheFolder) {
     EXPECT_EQ(sent.at("//t:ExtendedFieldURI/@PropertyName"), "crmsync");
 }
 
+TEST(Create, SaysWhichAttemptMadeTheItem) {
+    CreateItems one = create(1);
+    EXPECT_EQ(Sent(one).count("//t:Contact/t:ExtendedProperty"), 1u);
+    one.attempt = 1790000000123456;
+    const Sent sent(one);
+    EXPECT_EQ(sent.at("//t:Contact/t:ExtendedProperty[t:ExtendedFieldURI/@PropertyName="
+                      "'crmsync-attempt']/t:Value"),
+              "1790000000123456");
+}
+
 TEST(Create, OrdersElementsAsTheSchemaWantsThem) {
     record::Fields fields = full_contact();
     std::reverse(fields.begin(), fields.end());
@@ -252,6 +262,7 @@ TEST(Stamps, AreSearchedByOrOnlyWhenThereAreSeveral) {
     const Sent page(ListStamps{"Rg==", 250});
     EXPECT_EQ(page.at("//m:IndexedPageItemView/@Offset"), "250");
     EXPECT_EQ(page.count("//m:Restriction/t:Exists/t:ExtendedFieldURI"), 1u);
+    EXPECT_EQ(page.count("//t:AdditionalProperties/t:ExtendedFieldURI"), 2u);
 }
 
 TEST(Changes, AreAskedForByPageAndState) {
@@ -278,14 +289,16 @@ TEST(Stamps, AreWrittenToItemsThatUsersMade) {
 TEST(Stamps, AreRemovedWhateverElseChanged) {
     const Sent sent(RemoveStamps{{{"SUQ=", "Q0s="}}});
     EXPECT_EQ(sent.at("//m:UpdateItem/@ConflictResolution"), "AlwaysOverwrite");
-    EXPECT_EQ(sent.at("//t:DeleteItemField/t:ExtendedFieldURI/@PropertyName"), "crmsync");
+    EXPECT_EQ(sent.at("//t:DeleteItemField[1]/t:ExtendedFieldURI/@PropertyName"), "crmsync");
+    EXPECT_EQ(sent.at("//t:DeleteItemField[2]/t:ExtendedFieldURI/@PropertyName"),
+              "crmsync-attempt");
 }
 
 TEST(Get, AsksForEveryPropertyOnItsOwn) {
     const Sent sent(GetItems{Object::contact, {"SUQ="}, layout_of(full_contact())});
     EXPECT_EQ(sent.at("//t:BaseShape"), "IdOnly");
     EXPECT_EQ(sent.at("//t:BodyType"), "Text");
-    EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 3);
+    EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 4);
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='item:Sensitivity']"), 1u);
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='contacts:PhysicalAddresses']"), 0u);
 }

@@ -88,8 +88,8 @@ TEST(Property, NamedOnesAreFoundAndLast) {
 }
 
 TEST(Property, NamesThatMeanSomethingElseAreNoProperties) {
-    for (const char* name : {"x:", "x:crmsync", "x:CRMSYNC", "x:custom_7", "x: a", "x:a\x01",
-                             "nosuch", "", "subject", "email_4", "X:a"}) {
+    for (const char* name : {"x:", "x:crmsync", "x:CRMSYNC", "x:crmsync-attempt", "x:custom_7",
+                             "x: a", "x:a\x01", "nosuch", "", "subject", "email_4", "X:a"}) {
         EXPECT_EQ(find_property(name, Object::contact), nullptr) << name;
     }
     EXPECT_EQ(find_property("x:" + std::string(121, 'a'), Object::contact), nullptr);

@@ -73,11 +73,14 @@ TEST_F(OneMailbox, ACreateWhoseAnswerWasLostIsFoundByItsStamp) {
     next<exchange::ListStamps>();
     answer(execute());
     next<exchange::CreateItems>();
+    EXPECT_EQ(doubts(), std::vector{false});
     execute();
     EXPECT_TRUE(answer(failed(lost_answer())));
+    EXPECT_EQ(doubts(), std::vector{true}) << "another one may come late";
     EXPECT_GT(conversation.not_before(), now);
     next<exchange::ListStamps>();
     answer(execute());
+    EXPECT_EQ(doubts(), std::vector{false});
     const auto update = next<exchange::UpdateItems>();
     ASSERT_EQ(update.items.size(), 1u);
     ASSERT_EQ(update.items[0].fields.size(), 2u);
@@ -103,6 +106,7 @@ TEST_F(OneMailbox, AnItemThatFailedInDoubtIsLookedForBeforeItIsCreatedAgain) {
         item_failure(Disposition::item_failed, "ErrorInternalServerError", true);
     answer(doubtful);
     EXPECT_EQ(outcomes().at(0).result, Result::failed);
+    EXPECT_EQ(doubts(), (std::vector{false, true}));
     conversation.add(create_task(prefix, "a"));
     run();
     EXPECT_EQ(folder().items.size(), 1u);

@@ -67,6 +67,15 @@ class OneMailbox : public testing::Test {
 
     std::vector<sync::Outcome> outcomes() { return std::exchange(conversation.outcomes(), {}); }
 
+    // Whether the creates that were due were in doubt.
+    std::vector<bool> doubts() {
+        std::vector<bool> all;
+        for (const sync::CreatesDue& due : std::exchange(conversation.creates_due(), {})) {
+            all.push_back(due.doubtful);
+        }
+        return all;
+    }
+
     // An item that is known to be there.
     exchange::ItemReference stored(const std::string& key, const std::string& value = "Acme") {
         StoredItem& item = folder().items.emplace_back();

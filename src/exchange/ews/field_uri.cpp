@@ -133,6 +133,10 @@ void add_stamp_uri(pugi::xml_node parent) {
     add_named_uri(parent, record::stamp_name.data(), "String");
 }
 
+void add_attempt_uri(pugi::xml_node parent) {
+    add_named_uri(parent, record::attempt_name.data(), "String");
+}
+
 void add_user_field_uris(pugi::xml_node parent, const std::string& name) {
     for (const char* type : {"String", "Integer", "Double"}) {
         pugi::xml_node uri = add(parent, "t:ExtendedFieldURI");
@@ -160,6 +164,10 @@ bool names_property(pugi::xml_node uri, const record::Property& property) {
 
 bool names_stamp(pugi::xml_node uri) {
     return is_named(uri, record::stamp_name);
+}
+
+bool names_attempt(pugi::xml_node uri) {
+    return is_named(uri, record::attempt_name);
 }
 
 bool names_user_field(pugi::xml_node uri, std::string_view name) {

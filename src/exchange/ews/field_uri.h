@@ -11,7 +11,7 @@
 
 namespace crmsync::exchange::ews {
 
-// The property set of everything that is named by us: the stamp and x:NAME.
+// The property set of everything that is named by us: the stamp, the attempt and x:NAME.
 inline constexpr const char* own_property_set = "7c2b3e5a-9d41-4f6e-8b0a-5e1c9a7d3f42";
 
 // True when EWS carries the property in a way that this build writes and reads.
@@ -23,18 +23,20 @@ bool is_extended(const record::Property& property);
 // Appends the element that addresses the property. The property must be `carried`.
 void add_field_uri(pugi::xml_node parent, const record::Property& property);
 
-// Appends the ExtendedFieldURI of the stamp.
+// Appends the ExtendedFieldURI of the stamp, or of the attempt that made the item.
 void add_stamp_uri(pugi::xml_node parent);
+void add_attempt_uri(pugi::xml_node parent);
 
 // Appends the ExtendedFieldURIs of a field that users or other programs have defined, which keep
 // numbers as numbers or as text.
 void add_user_field_uris(pugi::xml_node parent, const std::string& name);
 
-// True when this ExtendedFieldURI, as a server wrote it, names the property, the stamp or the
-// user-defined field. Servers
-// may name a property set by its GUID that was asked for by its word, and write numbers either way.
+// True when this ExtendedFieldURI, as a server wrote it, names the property, the stamp, the
+// attempt or the user-defined field. Servers may name a property set by its GUID that was asked for
+// by its word, and write numbers either way.
 bool names_property(pugi::xml_node extended_field_uri, const record::Property& property);
 bool names_stamp(pugi::xml_node extended_field_uri);
+bool names_attempt(pugi::xml_node extended_field_uri);
 bool names_user_field(pugi::xml_node extended_field_uri, std::string_view name);
 
 // What has to be removed beside the Entry so that an e-mail address is gone: address type, address

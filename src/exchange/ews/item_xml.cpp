@@ -4,6 +4,7 @@
 #include "exchange/ews/item_xml.h"
 
 #include <algorithm>
+#include <charconv>
 #include <stdexcept>
 
 #include "exchange/ews/answer_parts.h"
@@ -164,6 +165,14 @@ void add_stamp(pugi::xml_node item, const std::string& stamp) {
     add_text(extended, "t:Value", sendable(stamp));
 }
 
+void add_attempt(pugi::xml_node item, std::int64_t attempt) {
+    if (attempt != 0) {
+        pugi::xml_node extended = add(item, "t:ExtendedProperty");
+        add_attempt_uri(extended);
+        add_text(extended, "t:Value", std::to_string(attempt));
+    }
+}
+
 void add_set(pugi::xml_node updates, Object object, const Property& property,
              const std::string& value, const Fields& fields) {
     pugi::xml_node change = add(updates, "t:SetItemField");
@@ -252,13 +261,14 @@ Value read_value(pugi::xml_node item, const Property& property) {
 
 }  // namespace
 
-void add_new_item(pugi::xml_node items, Object object, const NewItem& item) {
+void add_new_item(pugi::xml_node items, Object object, const NewItem& item, std::int64_t attempt) {
     pugi::xml_node element = add(items, element_name(object).c_str());
     ItemWriter writer(element, item.fields);
     bool stamped = item.stamp.empty();
     for (const Field* field : in_schema_order(item.fields, object)) {
         if (!stamped && field->property->position > record::named_property_position()) {
             add_stamp(element, item.stamp);
+            add_attempt(element, attempt);
             stamped = true;
         }
         if (field->value) {
@@ -267,6 +277,7 @@ void add_new_item(pugi::xml_node items, Object object, const NewItem& item) {
     }
     if (!stamped) {
         add_stamp(element, item.stamp);
+        add_attempt(element, attempt);
     }
 }
 
@@ -309,6 +320,7 @@ void add_shape(pugi::xml_node operation, const record::Layout& layout,
     add_text(shape, "t:BodyType", "Text");
     pugi::xml_node more = add(shape, "t:AdditionalProperties");
     add_stamp_uri(more);
+    add_attempt_uri(more);
     set(add(more, "t:FieldURI"), "FieldURI", "item:DateTimeCreated");
     set(add(more, "t:FieldURI"), "FieldURI", "item:LastModifiedTime");
     const Property* sensitivity = record::find_property("sensitivity", Object::contact);
@@ -367,6 +379,13 @@ std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item) {
     return at ? std::optional(at->utc()) : std::nullopt;
 }
 
+std::optional<std::chrono::seconds> read_changed_after(pugi::xml_node item) {
+    const auto created = record::read_time(text_of(child(item, "DateTimeCreated")));
+    const auto modified = read_modified(item);
+    return created && modified ? std::optional<std::chrono::seconds>(*modified - created->utc())
+                               : std::nullopt;
+}
+
 std::vector<std::string> read_categories(pugi::xml_node item) {
     const Value list = read_value(item, *record::find_property("categories", Object::contact));
     return list ? record::read_text_list(*list) : std::vector<std::string>();
@@ -393,6 +412,18 @@ std::string read_stamp_of(pugi::xml_node item) {
         }
     }
     return {};
+}
+
+std::int64_t read_attempt_of(pugi::xml_node item) {
+    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
+        if (names_attempt(child(extended, "ExtendedFieldURI"))) {
+            const std::string text = text_of(child(extended, "Value"));
+            std::int64_t attempt = 0;
+            const auto read = std::from_chars(text.data(), text.data() + text.size(), attempt);
+            return read.ec == std::errc{} && attempt > 0 ? attempt : 0;
+        }
+    }
+    return 0;
 }
 
 }  // namespace crmsync::exchange::ews

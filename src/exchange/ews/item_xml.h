@@ -13,7 +13,8 @@ namespace crmsync::exchange::ews {
 
 // Throws std::invalid_argument "... is not supported yet" for objects and properties that this
 // build does not write, and for properties that only travel inwards.
-void add_new_item(pugi::xml_node items, record::Object object, const NewItem& item);
+void add_new_item(pugi::xml_node items, record::Object object, const NewItem& item,
+                  std::int64_t attempt);
 void add_updates(pugi::xml_node updates, record::Object object, const ItemChange& item);
 
 // The additional properties to ask for, so that read_values finds the layout's values, and read_key
@@ -37,6 +38,9 @@ std::string read_key(pugi::xml_node item, std::string_view key_property);
 // When the item was made, a canonical timestamp; empty: the server does not say.
 std::string read_created(pugi::xml_node item);
 
+// How long after it was made it was last changed; nullopt: the server does not say.
+std::optional<std::chrono::seconds> read_changed_after(pugi::xml_node item);
+
 // When the item was last changed, by the server's clock; nullopt: it does not say.
 std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item);
 
@@ -47,5 +51,8 @@ bool read_private(pugi::xml_node item);
 
 // Our stamp on the item; empty when it has none.
 std::string read_stamp_of(pugi::xml_node item);
+
+// The attempt that made it; 0: the item does not say.
+std::int64_t read_attempt_of(pugi::xml_node item);
 
 }  // namespace crmsync::exchange::ews

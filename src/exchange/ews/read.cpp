@@ -141,7 +141,9 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
                 if (!get.key_property.empty()) {
                     answer.key = read_key(item, get.key_property);
                 }
+                answer.attempt = read_attempt_of(item);
                 answer.modified = read_modified(item);
+                answer.changed_after = read_changed_after(item);
                 answer.categories = read_categories(item);
                 answer.is_private = read_private(item);
                 answer.is_other_kind = local_name(item) != item_element(get.object);

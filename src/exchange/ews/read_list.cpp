@@ -52,6 +52,7 @@ Answer read_page(pugi::xml_node message, int offset) {
         ItemAnswer found;
         found.item = std::move(*reference);
         found.stamp = std::move(stamp);
+        found.attempt = read_attempt_of(item);
         answer.items.push_back(std::move(found));
     }
     if (!answer.complete) {

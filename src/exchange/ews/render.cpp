@@ -101,7 +101,9 @@ net::Request render_operation(const DeleteFolder& remove, const Account& account
 void add_stamp_shape(pugi::xml_node operation, int offset) {
     pugi::xml_node shape = add(operation, "m:ItemShape");
     add_text(shape, "t:BaseShape", "IdOnly");
-    add_stamp_uri(add(shape, "t:AdditionalProperties"));
+    pugi::xml_node more = add(shape, "t:AdditionalProperties");
+    add_stamp_uri(more);
+    add_attempt_uri(more);
     pugi::xml_node page = add(operation, "m:IndexedPageItemView");
     set(page, "MaxEntriesReturned", stamps_per_page);
     set(page, "Offset", std::to_string(offset).c_str());
@@ -155,7 +157,7 @@ net::Request render_operation(const CreateItems& create, const Account& account)
     add_folder_id(add(request.operation(), "m:SavedItemFolderId"), create.folder_id);
     pugi::xml_node items = add(request.operation(), "m:Items");
     for (const NewItem& item : create.items) {
-        add_new_item(items, create.object, item);
+        add_new_item(items, create.object, item, create.attempt);
     }
     return request.finish(answer_limit(create.items.size()));
 }
@@ -194,7 +196,9 @@ net::Request render_operation(const RemoveStamps& remove, const Account& account
     // Nobody else writes the stamp: whatever else changed, removing it cannot undo.
     pugi::xml_node changes = add_update(request, "AlwaysOverwrite");
     for (const ItemReference& item : remove.items) {
-        add_stamp_uri(add(add_change(changes, item), "t:DeleteItemField"));
+        pugi::xml_node updates = add_change(changes, item);
+        add_stamp_uri(add(updates, "t:DeleteItemField"));
+        add_attempt_uri(add(updates, "t:DeleteItemField"));
     }
     return request.finish(answer_limit(remove.items.size()));
 }

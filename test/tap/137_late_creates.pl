@@ -1,0 +1,142 @@
+# A server carries out a create that nobody waits for any more: the worker that sent it was killed, its server has
+# crashed, or the answer was lost. By then the item was not found, and made again. In the end there is one.
+# Of two links, each with a mailbox of its own, people only goes out, and friends is read, too.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use CrmSync::StandIn;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+my $delay = 7;
+my $stage = CrmSync::EndToEnd->new('late_creates', conf => "crmsync.max_create_delay = ${delay}s\nrestart_after_crash = on");
+my ($node, $exchange) = ($stage->node, $stage->exchange);
+my %mailbox = (people => 'user1@example.test', friends => 'user2@example.test');
+my $last = 0;
+
+sub id_of { my ($link, $person) = @_; return $stage->sql("SELECT i.remote_id FROM crmsync.item i JOIN crmsync.link l ON l.id = i.link WHERE l.name = '$link' AND i.record = '$person'") }
+sub items { my ($link, $person) = @_; return grep { ($_->{properties}{'contacts:EmailAddress/EmailAddress1'} // '') eq "person$person\@example.com" } $exchange->items($mailbox{$link}) }
+sub friends { return $stage->sql('SELECT count(*) FROM crm.friend') }
+sub settle { my ($name) = @_; $stage->settles("$name: $_", $_) for sort keys %mailbox; return }
+
+sub looked_again
+{
+	my ($name) = @_;
+	$stage->until_true(
+		sub {
+			$stage->sql("SELECT crmsync.sync('people')");    # so that the worker looks
+			$stage->sql('SELECT (SELECT count(*) FROM crmsync.mailbox WHERE look_again IS NOT NULL) + (SELECT count(*) FROM crmsync.repair) + (SELECT count(*) FROM crmsync.sighting) + (SELECT count(*) FROM crmsync.arrival)') eq '0';
+		}, "$name: looked at again", 40) or diag($stage->sql('SELECT * FROM crmsync.mailbox; SELECT * FROM crmsync.repair; SELECT * FROM crmsync.sighting; SELECT * FROM crmsync.arrival'));
+	return;
+}
+
+my %trouble = (
+	'killed worker' => sub {
+		kill 9, $stage->worker_pid;
+		sleep 0.2;
+		$stage->until_true(sub { eval { ($node->psql('postgres', 'SELECT 1'))[0] == 0 } }, 'the server is there again', 30);
+	},
+	'crashed server' => sub { $node->stop('immediate'); $node->start },
+	'lost answer' => sub { });
+
+# Creates are under way when this happens, are made again, and then carried out after all. Returns the last person.
+sub twice
+{
+	my ($trouble, $name, $count) = @_;
+	my $first = $last + 1;
+	my $person = $last += $count // 1;
+	$name //= $trouble;
+	$exchange->inject('late', operation => 'CreateItem', mailbox => $_, seconds => 4, waits => $trouble eq 'lost answer' ? \0 : \1) for values %mailbox;
+	$stage->add_people($first, $last, $mailbox{people});
+	$stage->sql("INSERT INTO crm.friend SELECT id, first_name, last_name, email, '$mailbox{friends}' FROM crm.person WHERE id >= $first");
+	$stage->until_true(sub { $exchange->hits == 2 }, "$name: two creates are under way", 20);
+	$trouble{$trouble}->();
+	settle("$name, made again");
+	$exchange->calm;
+	is(items('people', $person) . items('friends', $person), '11', "$name: and there once");
+	$stage->until_true(sub { items('people', $person) == 2 && items('friends', $person) == 2 }, "$name: then twice", 10);
+	return $person;
+}
+
+sub stays_one
+{
+	my ($name, $person, $friends) = @_;
+	for my $link (sort keys %mailbox)
+	{
+		my @items = items($link, $person);
+		is(join(' ', map { $_->{id} } @items), id_of($link, $person), "$name: of $link in the end there is the one that we know");
+		is(CrmSync::StandIn::key_of($items[0]), $person, "$name: with its stamp");
+		is($stage->status('failed', $link) . $stage->status('conflicts', $link), '00', "$name: nobody has to do anything");
+	}
+	is(friends(), $friends // $last, "$name: and no record more");
+	return;
+}
+
+$stage->make_crm;
+$stage->sql(<<'SQL');
+SET client_min_messages = error;
+SET ROLE crm_owner;
+CREATE SEQUENCE crm.friend_key START 100;
+CREATE TABLE crm.friend (id integer PRIMARY KEY DEFAULT nextval('crm.friend_key'), first_name text, last_name text, email text, mailbox text);
+CREATE VIEW crm.friend_audience AS SELECT id AS record, mailbox FROM crm.friend;
+RESET ROLE;
+SELECT crmsync.create_link('friends', 'exchange', 'contact', 'crm.friend', audience => 'crm.friend_audience', direction => 'both', inbound_interval => '1 s');
+SELECT crmsync.map('friends', 'first_name', 'given_name');
+SELECT crmsync.map('friends', 'last_name', 'surname');
+SELECT crmsync.map('friends', 'email', 'email_1');
+SELECT crmsync.map('friends', 'mailbox', '@mailbox');
+SELECT crmsync.enable_link('friends');
+SQL
+settle('before');
+
+for my $trouble (sort keys %trouble)
+{
+	my $person = twice($trouble);
+	looked_again($trouble);
+	stays_one($trouble, $person);
+}
+
+# ---- what users make of them
+# All these look the same. A copy is its user's, whenever it is made; and what he has changed is his, too.
+my $name = 'copied and changed';
+my $person = twice('killed worker', $name, 2);
+my $other = $person - 1;
+$exchange->post('server', paused => \1);    # so that they are quicker
+my %kept = map { $_ => id_of($_, $person) } keys %mailbox;
+my %copy = map { $_ => $exchange->act($mailbox{$_}, 'copy', id => $kept{$_}, to => 'contacts')->{ids}[0] } keys %mailbox;
+my %mine = map { my $link = $_; $link => (grep { $_->{id} ne id_of($link, $other) } items($link, $other))[0]{id} } keys %mailbox;
+sleep 1.1;    # the server tells seconds
+$exchange->act($mailbox{$_}, 'update', id => $mine{$_}, set => { 'contacts:Surname' => 'Mine' }) for keys %mailbox;
+$exchange->post('server', paused => \0);
+$stage->until_true(sub { friends() == $last + 2 }, "$name: these become records of their own", 20) or diag($stage->sql('SELECT * FROM crm.friend'));
+looked_again($name);
+for my $link (sort keys %mailbox)
+{
+	is(join(' ', sort map { $_->{id} eq $copy{$link} ? 'copy' : $_->{id} eq $kept{$link} ? 'item' : 'double' } items($link, $person)), 'copy item', "$name: in the mailbox of $link a copy stays");
+	is(join(' ', sort map { $_->{id} eq $mine{$link} ? 'his' : 'item' } items($link, $other)), 'his item', "$name: and what its user had changed");
+}
+is(friends(), $last + 2, "$name: there are no more");
+$exchange->act($mailbox{friends}, 'update', id => $copy{friends}, set => { 'contacts:GivenName' => 'Copied' });
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crm.friend WHERE first_name = 'Copied' AND id >= 100") eq '1' }, "$name: its user changes the copy", 20);
+is($stage->sql("SELECT first_name FROM crm.friend WHERE id = $person"), "First$person", "$name: and nothing else");
+
+# ---- the reading alone, long before anything is listed again
+$stage->sql("ALTER SYSTEM SET crmsync.max_create_delay = '10 min'");
+$stage->sql('SELECT pg_reload_conf()');
+$person = twice('lost answer', 'read');
+$stage->until_true(sub { items('friends', $person) == 1 && $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'read: it goes as soon as it is read', 20);
+is(items('people', $person) . '', 2, 'read: while nobody reads the other mailbox');
+is(friends(), $last + 2, 'read: it is no record');
+is((items('friends', $person))[0]{id}, id_of('friends', $person), 'read: what stays is what we know');
+
+# ---- what comes too late for that
+$stage->sql("ALTER SYSTEM SET crmsync.max_create_delay = 0");
+$stage->sql('SELECT pg_reload_conf()');
+$person = twice('lost answer', 'off');
+$stage->until_true(sub { friends() == $last + 3 }, 'off: what comes later is taken for a copy', 20);
+is($stage->sql("SELECT count(*) FROM crmsync.history WHERE action = 'delete' AND record = '$person'"), '0', 'off: and nothing goes');
+
+$stage->done;
