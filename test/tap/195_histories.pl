@@ -25,10 +25,11 @@ my $shrinking = $ENV{CRMSYNC_SHRINK} // 60;
 my $rounds_in_a_world = 10;
 my $ticks = 10;
 
-my $stage = CrmSync::EndToEnd->new('histories', exchange => [ '--mailboxes', 1 ], conf => "log_statement = none\nrestart_after_crash = on\nmax_worker_processes = 20");
+my $stage = CrmSync::EndToEnd->new('histories', exchange => [ '--mailboxes', 1 ], conf => "log_statement = none\ncrmsync.max_create_delay = 4s\nrestart_after_crash = on\nmax_worker_processes = 20");
 my ($node, $exchange) = ($stage->node, $stage->exchange);
 my $made = 0;
 my %counts;    # of steps
+my $late = 0;    # creates of this round may come late
 $stage->sql(CrmSync::World::shared_sql());
 $stage->make_target;
 
@@ -73,7 +74,7 @@ sub trouble
 	else
 	{
 		my ($action, $count, $operation) = $line =~ /^server answers (\w+) to (\d+) (\w+)$/ or die "what is \"$line\"?\n";
-		$exchange->inject($action, count => 0 + $count, operation => $operation, $action =~ /busy/ ? (back_off_ms => 300) : ());
+		$exchange->inject($action, count => 0 + $count, operation => $operation, $action =~ /busy/ ? (back_off_ms => 300) : $action eq 'late' ? (seconds => 1.5) : ());
 	}
 	return;
 }
@@ -121,6 +122,7 @@ sub crm_steps
 
 sub is_quiet
 {
+	return 0 if $late && $stage->sql('SELECT EXISTS (SELECT FROM crmsync.mailbox WHERE look_again IS NOT NULL) OR EXISTS (SELECT FROM crmsync.repair)') eq 't';
 	return $stage->sql(<<'SQL') eq 't';
 SELECT NOT EXISTS (SELECT FROM crmsync.status WHERE pending > 0 OR state NOT IN ('idle'))
    AND NOT EXISTS (SELECT FROM crmsync.arrival WHERE code IS NULL OR next_attempt IS NOT NULL AND code <> 'AMBIGUOUS')
@@ -128,6 +130,7 @@ SELECT NOT EXISTS (SELECT FROM crmsync.status WHERE pending > 0 OR state NOT IN 
    AND NOT EXISTS (SELECT FROM crmsync.link_state WHERE comparison IS NOT NULL)
    AND NOT EXISTS (SELECT FROM crmsync.mailbox WHERE code IS NOT NULL OR listing IS NOT NULL)
    AND NOT EXISTS (SELECT FROM crmsync.request)
+   AND NOT EXISTS (SELECT FROM crmsync.sighting)
    AND NOT EXISTS (SELECT FROM crmsync.failures WHERE NOT parked AND code <> 'AMBIGUOUS')
 SQL
 }
@@ -201,6 +204,7 @@ sub run_round
 	my ($worlds, @plan) = @_;
 	my @troubles = map { @{ $_->{troubles} } } @plan;
 	$_->model->{forgetful} = CrmSync::Histories::is_forgetful(@troubles) for @$worlds;
+	$late = grep { / late / } @troubles;
 	for my $tick (@plan)
 	{
 		for my $trouble (@{ $tick->{troubles} })
@@ -235,6 +239,7 @@ sub plan_round
 	for my $i (0 .. $#$worlds)
 	{
 		my @steps = $begins ? $generators->[$i]->beginning : $generators->[$i]->steps;
+		@steps = CrmSync::Histories::without_touching(@steps) if grep { / late / } map { @$_ } @troubles;
 		my @at = sort { $a <=> $b } map { $#plan - int rand $ticks } @steps;
 		if ($begins)
 		{

@@ -147,17 +147,25 @@ sub troubles
 	return @by_tick if rand() < 0.4;
 	for (0 .. rand 3)
 	{
-		my $kind = often(crash => 2, kill => 2, lost => 4, half => 2, invalid_xml => 1, close => 1, busy => 1, http => 1, busy_message => 1);
+		my $kind = often(crash => 2, kill => 2, lost => 4, late => 2, half => 2, invalid_xml => 1, close => 1, busy => 1, http => 1, busy_message => 1);
 		my $operation = often(CreateItem => 3, UpdateItem => 3, DeleteItem => 3, GetItem => 2, SyncFolderItems => 2, FindItem => 1);
 		push @{ any(@by_tick[ $from .. $ticks - 1 ]) },
 		    $kind eq 'crash' ? 'database crashes'
 		  : $kind eq 'kill' ? 'worker is killed'
+		  : $kind eq 'late' ? 'server answers late to ' . (1 + int rand 3) . ' CreateItem'
 		  : "server answers $kind to @{[ 1 + int rand 5 ]} $operation";
 	}
 	return @by_tick;
 }
 
 # Whether what was carried out may be forgotten by whoever did it.
-sub is_forgetful { return scalar grep { /crashes|killed|answers (?:lost|half|invalid_xml)/ } @_ }
+sub is_forgetful { return scalar grep { /crashes|killed|answers (?:lost|late|half|invalid_xml)/ } @_ }
+
+# What a create makes that comes late is gone when all is quiet, if its record stays, and its user leaves it alone.
+sub without_touching
+{
+	my (@steps) = @_;
+	return grep { !/^crm (?:deletes|takes) |^user \d (?:sets|deletes|moves|copies) / } @steps;
+}
 
 1;
