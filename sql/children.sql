@@ -57,6 +57,14 @@ SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email
 SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"contact_id": "email_1"}');
 SELECT crmsync.map_child('contacts', 'crm.contact_address', 'contact_id', '{"city": "home_city", "street": "home_city"}');
 SELECT crmsync.map_child('contacts', 'crm.contact_address', 'contact_id', '{"type": "home_city"}', fixed => '{"type": "billing"}');
+SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email": ["email_1"]}');
+SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email": {"value_map": {}}}');
+SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email": {"property": "email_1", "fallback": "''x''"}}');
+SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email": {"property": "email_1", "value_map": {"a": 1}}}');
+SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email": {"property": "gender", "value_map": {"f": "woman"}}}');
+SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email": {"property": "email_1", "inbound": "lower($1)"}}');
+SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email": {"property": "email_1", "options": {"write": "never"}}}');
+SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email": {"property": "email_1", "options": {"conflict": "target_wins"}}}');
 
 SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email": "email_1"}', order_by => 'is_primary DESC');
 SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id', '{"email": "email_2"}', "position" => 2, order_by => 'is_primary DESC');
@@ -112,6 +120,14 @@ SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "home
 SELECT crmsync.enable_link('contacts');
 SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "home_phone", "kind": "company"}', "position" => 2, order_by => 'number');
 SELECT crmsync.enable_link('contacts');
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "home_phone"}', "position" => 2, order_by => 'number');
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": {"property": "home_phone", "inbound": "trim($1)"}}', "position" => 2, order_by => 'number');
+SELECT crmsync.enable_link('contacts');
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"main": {"property": "home_phone", "inbound": "current_date"}}', "position" => 2, order_by => 'number');
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": {"property": "home_phone", "inbound": "trim("}}', "position" => 2, order_by => 'number');
+SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": {"property": "home_phone", "value_map": {"0": "none"}, "inbound": null, "options": {"conflict": "target_wins"}}}', "position" => 2, order_by => 'number');
+SELECT crm, property, value_map, inbound, options FROM crmsync.mappings WHERE child_table = 'crm.number' ORDER BY 2;
+SELECT columns FROM crmsync.child_mappings WHERE relation = 'crm.number' ORDER BY 1;
 SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "home_phone"}', "position" => 2, order_by => 'number');
 SELECT crmsync.map_child('contacts', 'crm.number', 'owner_id', '{"number": "mobile_phone"}', fixed => '{"main": true}');
 SELECT crmsync.enable_link('contacts');

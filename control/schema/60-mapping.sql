@@ -166,20 +166,20 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN regexp_replace(query, '\$1(?![0-9])', 'NULL::text', 'g');
 COMMENT ON FUNCTION crmsync.without_parameter(text) IS 'an expression or query over $1 as one that can be compiled into a view';
 
-CREATE FUNCTION crmsync.target_type(this crmsync.link, crm text) RETURNS text
+CREATE FUNCTION crmsync.target_type(relation oid, crm text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN format_type(crmsync.column_type(to_regclass(this.source), crm), -1);
-COMMENT ON FUNCTION crmsync.target_type(crmsync.link, text) IS 'type that a value of an import gets, for a column of the source';
+RETURN format_type(crmsync.column_type(relation, crm), -1);
+COMMENT ON FUNCTION crmsync.target_type(oid, text) IS 'type that a value which comes in gets, for a column of the source or of a child table';
 
 -- The same text that the import runs for each value, but for the parameter; property @none has none.
-CREATE FUNCTION crmsync.inbound_query(this crmsync.link, crm text, property text, inbound text) RETURNS text
+CREATE FUNCTION crmsync.inbound_query(relation oid, crm text, property text, inbound text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN format(E'SELECT 1 AS one WHERE jsonb_build_array((%s\n)::%s) IS NOT NULL',
               CASE property WHEN '@none' THEN inbound ELSE crmsync.without_parameter(inbound) END,
-              crmsync.target_type(this, crm));
-COMMENT ON FUNCTION crmsync.inbound_query(crmsync.link, text, text, text) IS 'query that compiles when the expression gives one value for the column';
+              crmsync.target_type(relation, crm));
+COMMENT ON FUNCTION crmsync.inbound_query(oid, text, text, text) IS 'query that compiles when the expression gives one value for the column';
 
-CREATE FUNCTION crmsync.check_inbound(this crmsync.link, crm text, property text, inbound text) RETURNS void
+CREATE FUNCTION crmsync.check_inbound(relation oid, crm text, property text, inbound text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -195,19 +195,19 @@ BEGIN
             USING ERRCODE = 'invalid_column_reference',
                   HINT = 'Put the name of the relation that it belongs to before it.';
     END;
-    PERFORM crmsync.check_query(format('the expression %s', inbound), crmsync.inbound_query(this, crm, property, inbound));
+    PERFORM crmsync.check_query(format('the expression %s', inbound), crmsync.inbound_query(relation, crm, property, inbound));
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_inbound(crmsync.link, text, text, text) IS 'refuses what is not an expression over $1 that the column can hold';
+COMMENT ON FUNCTION crmsync.check_inbound(oid, text, text, text) IS 'refuses what is not an expression over $1 that the column can hold';
 
-CREATE FUNCTION crmsync.check_fallback(this crmsync.link, crm text, fallback text, inbound text) RETURNS void
+CREATE FUNCTION crmsync.check_fallback(relation oid, crm text, fallback text, inbound text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF fallback ~ '^''([^'']|'''')*''$' THEN
         -- With inbound it is the expression that makes it fit.
         PERFORM crmsync.check_query(format('the fallback %s', fallback),
-                                    format('SELECT %s::%s AS value', fallback, crmsync.target_type(this, crm)))
+                                    format('SELECT %s::%s AS value', fallback, crmsync.target_type(relation, crm)))
         WHERE inbound IS NULL;
     ELSIF fallback = '@none' OR fallback LIKE '%''%' THEN
         RAISE EXCEPTION 'invalid fallback %', fallback
@@ -218,7 +218,7 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_fallback(crmsync.link, text, text, text) IS 'refuses what is neither a property nor a constant that the column can hold';
+COMMENT ON FUNCTION crmsync.check_fallback(oid, text, text, text) IS 'refuses what is neither a property nor a constant that the column can hold';
 
 -- One mapping of an import; at enable_link again, since the column may be another one by then.
 CREATE FUNCTION crmsync.check_directory_mapping(this crmsync.link, crm text, property text, fallback text, inbound text) RETURNS void
@@ -227,10 +227,10 @@ AS $$
 BEGIN
     PERFORM crmsync.check_directory_property(property, inbound);
     IF inbound IS NOT NULL THEN
-        PERFORM crmsync.check_inbound(this, crm, property, inbound);
+        PERFORM crmsync.check_inbound(to_regclass(this.source), crm, property, inbound);
     END IF;
     IF fallback IS NOT NULL THEN
-        PERFORM crmsync.check_fallback(this, crm, fallback, inbound);
+        PERFORM crmsync.check_fallback(to_regclass(this.source), crm, fallback, inbound);
     END IF;
 END;
 $$;
@@ -260,10 +260,10 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF inbound IS NOT NULL THEN
-        PERFORM crmsync.check_inbound(this, crm, property, inbound);
+        PERFORM crmsync.check_inbound(to_regclass(this.source), crm, property, inbound);
     END IF;
     IF fallback LIKE '''%' THEN
-        PERFORM crmsync.check_fallback(this, crm, fallback, inbound);
+        PERFORM crmsync.check_fallback(to_regclass(this.source), crm, fallback, inbound);
     ELSIF fallback IS NOT NULL THEN
         PERFORM crmsync.check_exchange_property(this, fallback, 'inbound');
     END IF;
@@ -284,6 +284,18 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION crmsync.check_binary(oid, text, text) IS 'refuses a column that has no bytes for a property that needs them';
+
+CREATE FUNCTION crmsync.check_unaltered(property text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF crmsync.binary_limit(property) IS NOT NULL THEN
+        RAISE EXCEPTION 'property % has no value_map, fallback or inbound', property
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Its bytes travel as they are.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_unaltered(text) IS 'refuses a property whose values can only travel as they are';
 
 CREATE FUNCTION crmsync.check_unmapped(this crmsync.link, property text, crm text, child jsonb) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -353,10 +365,7 @@ BEGIN
         PERFORM crmsync.check_choices(this.object, property, value_map);
         PERFORM crmsync.check_exchange_inbound(this, crm, property, works, fallback, inbound);
         PERFORM crmsync.check_binary(to_regclass(this.source), crm, property);
-        IF crmsync.binary_limit(property) IS NOT NULL AND (value_map IS NOT NULL OR fallback IS NOT NULL OR inbound IS NOT NULL) THEN
-            RAISE EXCEPTION 'property % has no value_map, fallback or inbound', property
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'Its bytes travel as they are.';
-        END IF;
+        PERFORM crmsync.check_unaltered(property) WHERE value_map IS NOT NULL OR fallback IS NOT NULL OR inbound IS NOT NULL;
         PERFORM crmsync.check_unmapped(this, property, crm, NULL);
         PERFORM crmsync.check_field_conflict(this, works, options ->> 'conflict');
     END IF;

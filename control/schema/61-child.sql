@@ -57,16 +57,48 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_child(crmsync.link, jsonb, text[]) IS 'refuses child rows that cannot be found, and columns of them that cannot be mapped';
 
+-- A column is mapped to a property as it is, or with more of what map takes: {"property": name, ...}.
+CREATE FUNCTION crmsync.child_fields(columns jsonb)
+RETURNS TABLE (crm text, property text, value_map jsonb, inbound text, options jsonb)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.key, coalesce(c.value ->> 'property', c.value #>> '{}'), nullif(c.value -> 'value_map', 'null'), c.value ->> 'inbound',
+           coalesce(nullif(c.value -> 'options', 'null'), '{}')
+    FROM jsonb_each(columns) c;
+END;
+COMMENT ON FUNCTION crmsync.child_fields(jsonb) IS 'the parameter columns of map_child, a row a column';
+
+CREATE FUNCTION crmsync.check_child_columns(columns jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stray text;
+BEGIN
+    IF jsonb_typeof(columns) IS DISTINCT FROM 'object' OR columns = '{}'
+       OR EXISTS (SELECT FROM jsonb_each(CASE jsonb_typeof(columns) WHEN 'object' THEN columns ELSE '{}' END) c
+                  WHERE jsonb_typeof(coalesce(c.value -> 'property', c.value)) <> 'string') THEN
+        RAISE EXCEPTION 'columns must say which column is which property'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'For example {"street": "business_street", "city": "business_city"}.';
+    END IF;
+    SELECT min(k) INTO stray FROM jsonb_each(columns) c, jsonb_object_keys(CASE jsonb_typeof(c.value) WHEN 'object' THEN c.value ELSE '{}' END) k
+    WHERE k NOT IN ('property', 'value_map', 'inbound', 'options');
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION 'a column of child rows has no "%"', stray
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'It has a property, and optionally value_map, inbound and options: {"country": {"property": "business_country", "value_map": {"DE": "Germany"}}}.';
+    ELSIF (SELECT count(*) <> count(DISTINCT f.property) FROM crmsync.child_fields(columns) f) THEN
+        RAISE EXCEPTION 'columns name a property twice' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_child_columns(jsonb) IS 'refuses what does not say which column of a child row is which property, and how';
+
 CREATE FUNCTION crmsync.check_child_parameters(columns jsonb, fixed jsonb, "position" integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF jsonb_typeof(columns) IS DISTINCT FROM 'object' OR columns = '{}' OR jsonb_path_exists(columns, '$.* ? (@.type() != "string")') THEN
-        RAISE EXCEPTION 'columns must say which column is which property'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'For example {"street": "business_street", "city": "business_city"}.';
-    ELSIF (SELECT count(*) <> count(DISTINCT p) FROM jsonb_each_text(columns) AS c (name, p)) THEN
-        RAISE EXCEPTION 'columns name a property twice' USING ERRCODE = 'invalid_parameter_value';
-    ELSIF jsonb_typeof(fixed) IS DISTINCT FROM 'object' OR jsonb_path_exists(fixed, 'strict $.* ? (@.type() == "object" || @.type() == "array")') THEN
+    PERFORM crmsync.check_child_columns(columns);
+    IF jsonb_typeof(fixed) IS DISTINCT FROM 'object' OR jsonb_path_exists(fixed, 'strict $.* ? (@.type() == "object" || @.type() == "array")') THEN
         RAISE EXCEPTION 'fixed must say what the child rows have in which column'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'For example {"type": "billing", "is_primary": true, "deleted_at": null}.';
     ELSIF "position" IS NULL OR "position" NOT BETWEEN 1 AND 1000 THEN
@@ -90,6 +122,32 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_child_property(crmsync.link, text, text, jsonb) IS 'refuses a property that child rows cannot have, or that is mapped already';
 
+CREATE FUNCTION crmsync.check_child_values(this crmsync.link, child jsonb, columns jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF this.direction = 'outbound' AND EXISTS (SELECT FROM crmsync.child_fields(columns) f WHERE f.inbound IS NOT NULL) THEN
+        RAISE EXCEPTION 'inbound is used inbound, and link "%" is outbound only', this.name USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM crmsync.check_options('mapping', 'ews', f.options), crmsync.check_value_map(f.value_map),
+            crmsync.check_choices(this.object, f.property, f.value_map), crmsync.check_field_conflict(this, this.direction, f.options ->> 'conflict')
+    FROM crmsync.child_fields(columns) f;
+    PERFORM crmsync.check_unaltered(f.property) FROM crmsync.child_fields(columns) f WHERE f.value_map IS NOT NULL OR f.inbound IS NOT NULL;
+    PERFORM crmsync.check_inbound(crmsync.child_relation(child), f.crm, f.property, f.inbound)
+    FROM crmsync.child_fields(columns) f WHERE f.inbound IS NOT NULL;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_child_values(crmsync.link, jsonb, jsonb) IS 'refuses what columns of child rows cannot make of their values';
+
+-- Of positions of the same rows each must make the same of a value.
+CREATE FUNCTION crmsync.child_forms(link integer, child jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT jsonb_agg(jsonb_build_array(m.crm, m.value_map, m.inbound) ORDER BY m.crm) FROM crmsync.mapping_in_force(child_forms.link) m
+    WHERE m.child = child_forms.child;
+END;
+COMMENT ON FUNCTION crmsync.child_forms(integer, jsonb) IS 'the mapped columns of child rows, with what is made of their values';
+
 -- Rows that come in must be told apart: each by its primary key, and each from those of other mappings.
 CREATE FUNCTION crmsync.check_children_apart(this crmsync.link) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -106,9 +164,10 @@ BEGIN
     SELECT a.child ->> 'relation' AS relation, a.child ->> 'position' AS one, b.child ->> 'position' AS other INTO wrong
     FROM crmsync.children(this.id) a
     JOIN crmsync.children(this.id) b ON a.child - '{position,order_by}'::text[] = b.child - '{position,order_by}'::text[]
-    WHERE a.number < b.number AND (a.columns <> b.columns OR a.child ->> 'order_by' IS DISTINCT FROM b.child ->> 'order_by') LIMIT 1;
+    WHERE a.number < b.number AND (crmsync.child_forms(this.id, a.child) <> crmsync.child_forms(this.id, b.child)
+                                   OR a.child ->> 'order_by' IS DISTINCT FROM b.child ->> 'order_by') LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'positions % and % of the rows of % must have the same columns and the same order', wrong.one, wrong.other, wrong.relation
+        RAISE EXCEPTION 'positions % and % of the rows of % must have the same columns, with the same value_map and inbound, and the same order', wrong.one, wrong.other, wrong.relation
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'In a link of direction both a row that changes its position takes its values along.';
     END IF;
     SELECT a.child ->> 'relation' AS relation, a.child -> 'fixed' AS one, b.child -> 'fixed' AS other INTO wrong
@@ -178,14 +237,15 @@ BEGIN
     which := jsonb_build_object('relation', crmsync.check_relation('child table', relation, '{r,p}'), 'column', column_name,
                                 'fixed', fixed, 'position', map_child."position", 'order_by', order_by);
     PERFORM crmsync.check_child(this, which, ARRAY(SELECT jsonb_object_keys(columns) ORDER BY 1));
-    PERFORM crmsync.check_child_property(this, c.property, c.name, which) FROM jsonb_each_text(columns) AS c (name, property);
+    PERFORM crmsync.check_child_property(this, f.property, f.crm, which) FROM crmsync.child_fields(columns) f;
+    PERFORM crmsync.check_child_values(this, which, columns);
     DELETE FROM crmsync.mapping m WHERE m.link = this.id AND m.child - 'order_by' = which - 'order_by';
-    INSERT INTO crmsync.mapping (link, property, crm, child)
-    SELECT this.id, c.property, c.name, which FROM jsonb_each_text(columns) AS c (name, property);
+    INSERT INTO crmsync.mapping (link, property, crm, value_map, inbound, options, child)
+    SELECT this.id, f.property, f.crm, f.value_map, f.inbound, f.options, which FROM crmsync.child_fields(columns) f;
     PERFORM crmsync.notice_enabled(this);
 END;
 $$;
-COMMENT ON FUNCTION crmsync.map_child(text, regclass, text, jsonb, jsonb, integer, text) IS 'maps columns of a child row, {column: property}: of the rows whose column_name holds the record''s key and that have what fixed says, the one at this position in the order of order_by; again for the same row: replaces the mapping';
+COMMENT ON FUNCTION crmsync.map_child(text, regclass, text, jsonb, jsonb, integer, text) IS 'maps columns of a child row, {column: property}, or {column: {"property": name, "value_map": {...}, "inbound": expression, "options": {...}}} as in map: of the rows whose column_name holds the record''s key and that have what fixed says, the one at this position in the order of order_by; again for the same row: replaces the mapping';
 
 CREATE FUNCTION crmsync.unmap_child(
     link text, relation text, column_name text DEFAULT NULL, fixed jsonb DEFAULT NULL, "position" integer DEFAULT NULL)

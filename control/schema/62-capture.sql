@@ -101,7 +101,7 @@ BEGIN
             SELECT d.*, 'values'
             FROM crmsync.mapping m,
                  crmsync.check_query(format('the expression %s', m.inbound),
-                                     crmsync.inbound_query(this, m.crm, m.property, m.inbound)) d
+                                     crmsync.inbound_query(to_regclass(this.source), m.crm, m.property, m.inbound)) d
             WHERE m.link = this.id AND m.inbound IS NOT NULL
             UNION ALL
             SELECT d.*, 'memberships'

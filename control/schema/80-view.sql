@@ -100,7 +100,7 @@ COMMENT ON VIEW crmsync.child_mappings IS 'what map_child has mapped';
 COMMENT ON COLUMN crmsync.child_mappings.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.child_mappings.relation IS 'table of the child rows';
 COMMENT ON COLUMN crmsync.child_mappings.column_name IS 'its column that holds the record''s key';
-COMMENT ON COLUMN crmsync.child_mappings.columns IS '{column: property}';
+COMMENT ON COLUMN crmsync.child_mappings.columns IS '{column: property}; what is made of their values is in crmsync.mappings';
 COMMENT ON COLUMN crmsync.child_mappings.fixed IS 'what the rows have in which columns';
 COMMENT ON COLUMN crmsync.child_mappings."position" IS 'which of the rows, from 1';
 COMMENT ON COLUMN crmsync.child_mappings.order_by IS 'in which order the positions count; what it leaves open, and NULL: by primary key';

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "record/value.h"
+#include "server/desired_record.h"
 #include "server/held_values.h"
 
 namespace crmsync {
@@ -127,9 +128,10 @@ void ChildWriter::sort(RowToWrite& row, const pg::Rows* found, std::uint64_t at)
             if (found != nullptr || *row.values[column]) {
                 changed.push_back(column);
             }
-        } else if (found != nullptr) {
-            const record::Canonical held =
-                record::canonical(property, found->text(at, static_cast<int>(1 + column)));
+            row.values[column] = crm_value(link_, child.places[column], *row.values[column]);
+        } else if (found != nullptr && !found->is_null(at, static_cast<int>(1 + column))) {
+            const record::Canonical held = property_value(
+                link_, child.places[column], found->text(at, static_cast<int>(1 + column)));
             anything_left |= !held.ok() || !record::same_value(property, held.value, {});
         }
     }

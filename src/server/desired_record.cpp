@@ -11,11 +11,8 @@
 
 namespace crmsync {
 
-namespace {
-
-// The value of one property from the text that its column holds.
-record::Canonical value_of(const LinkConfiguration& link, std::size_t place,
-                           std::string_view text) {
+record::Canonical property_value(const LinkConfiguration& link, std::size_t place,
+                                 std::string_view text) {
     const record::Property& property = *link.rules.layout[place];
     const auto& map = link.value_maps[place];
     if (map) {
@@ -38,8 +35,6 @@ record::Canonical value_of(const LinkConfiguration& link, std::size_t place,
     return canonical;
 }
 
-}  // namespace
-
 DesiredRecord desired_record(const Configuration& configuration, const LinkConfiguration& link,
                              const std::string& key, const pg::Rows& rows, std::uint64_t row) {
     const record::Layout& layout = link.rules.layout;
@@ -58,7 +53,7 @@ DesiredRecord desired_record(const Configuration& configuration, const LinkConfi
         if (rows.is_null(row, column)) {
             continue;
         }
-        record::Canonical canonical = value_of(link, i, rows.text(row, column));
+        record::Canonical canonical = property_value(link, i, rows.text(row, column));
         if (!canonical.ok() && link.rules.fields[i].access == record::Access::inbound) {
             continue;  // whatever it is, it is not to go out
         }

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
+#include "record/value.h"
 #include "server/configuration.h"
 #include "server/query.h"
 #include "sync/task.h"
@@ -19,5 +21,9 @@ struct DesiredRecord {
 
 DesiredRecord desired_record(const Configuration& configuration, const LinkConfiguration& link,
                              const std::string& key, const pg::Rows& rows, std::uint64_t row);
+
+// The value of the property at a place of the layout, from the text that its column holds.
+record::Canonical property_value(const LinkConfiguration& link, std::size_t place,
+                                 std::string_view text);
 
 }  // namespace crmsync
