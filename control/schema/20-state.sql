@@ -291,7 +291,7 @@ COMMENT ON COLUMN crmsync.arrival.since IS 'when it was noticed';
 
 CREATE TABLE crmsync.undoing (
     link            integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
-    step            text NOT NULL CHECK (step IN ('row', 'item', 'create', 'unlink')),
+    step            text NOT NULL CHECK (step IN ('row', 'item', 'create', 'unlink', 'decide')),
     mailbox         integer NOT NULL REFERENCES crmsync.mailbox ON DELETE CASCADE,
     record          text NOT NULL COLLATE "C",
     old             jsonb NOT NULL,
@@ -299,9 +299,9 @@ CREATE TABLE crmsync.undoing (
     since           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (link, step, mailbox, record)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
-COMMENT ON TABLE crmsync.undoing IS 'what undo has yet to bring back';
+COMMENT ON TABLE crmsync.undoing IS 'what undo, or resolve, has yet to bring back';
 COMMENT ON COLUMN crmsync.undoing.link IS 'the link';
-COMMENT ON COLUMN crmsync.undoing.step IS 'row: values of the CRM that a mailbox overwrote; item: values of an item that the CRM overwrote; create: an item that was deleted; unlink: it is there again, and has yet to lose our stamp';
+COMMENT ON COLUMN crmsync.undoing.step IS 'row: values of the CRM that a mailbox overwrote; item: values of an item that the CRM overwrote; create: an item that was deleted; unlink: it is there again, and has yet to lose our stamp; decide: somebody has chosen a value of the item, see crmsync.conflict';
 COMMENT ON COLUMN crmsync.undoing.mailbox IS 'the mailbox; row: whose value it was';
 COMMENT ON COLUMN crmsync.undoing.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.undoing.old IS 'the values to write back, by property';

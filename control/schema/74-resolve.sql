@@ -5,10 +5,7 @@
 CREATE VIEW crmsync.conflict_choice AS
 SELECT c.id,
        CASE
-       WHEN c.kind = 'field' AND l.direction <> 'outbound'
-            AND EXISTS (SELECT FROM crmsync.mapping p
-                        WHERE p.link = l.id AND p.property = c.property AND p.crm NOT LIKE '(%' AND coalesce(p.direction, 'both') <> 'outbound')
-       THEN '{crm,target}'::text[]
+       WHEN c.kind = 'field' AND EXISTS (SELECT FROM crmsync.mapping p WHERE p.link = l.id AND p.property = c.property) THEN '{crm,target}'::text[]
        WHEN c.kind = 'field' OR o.id IS NULL THEN '{}'
        WHEN c.kind IN ('delete', 'unlinked') THEN '{keep,delete}'
        ELSE ARRAY(SELECT r.r FROM unnest(c.records) WITH ORDINALITY AS r (r, n)
@@ -47,7 +44,74 @@ BEGIN
     PERFORM crmsync.wake();
 END;
 $$;
-COMMENT ON FUNCTION crmsync.resolve(bigint, text) IS 'decides a conflict. field: the CRM gets the value of the side that is chosen, crm or target, and everybody has it from there; ambiguous: the item is of the record whose key is given, or becomes a new one (new), or stays its user''s (leave); unlinked: the item that was left to its user stays (keep), or goes (delete); delete: the record stays in the CRM (keep), or goes (delete)';
+COMMENT ON FUNCTION crmsync.resolve(bigint, text) IS 'decides a conflict. field: the CRM gets the value of the side that is chosen, crm or target, and everybody has it from there, or, where it does not come in, the item gets it; ambiguous: the item is of the record whose key is given, or becomes a new one (new), or stays its user''s (leave); unlinked: the item that was left to its user stays (keep), or goes (delete); delete: the record stays in the CRM (keep), or goes (delete)';
+
+CREATE FUNCTION crmsync.comes_in(link integer, property text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM crmsync.inbound_columns(link) c
+               LEFT JOIN crmsync.property_list() p ON p.name = c.property
+               WHERE c.property = comes_in.property AND p.access IS DISTINCT FROM 'outbound');
+COMMENT ON FUNCTION crmsync.comes_in(integer, text) IS 'whether a link brings the property into the CRM';
+
+-- What is only sent cannot come from the CRM with another value. The mailbox's own is written as undo does
+-- it, so that the shadow still says what the CRM has; and of the CRM's own nothing is due until the shadow
+-- says what is in the mailbox.
+CREATE FUNCTION crmsync.decide_field(this crmsync.conflict, shadow jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    ours jsonb := jsonb_build_object(this.property, this.crm_value);
+    theirs jsonb := jsonb_build_object(this.property, this.target_value);
+BEGIN
+    UPDATE crmsync.undoing u SET old = u.old - this.property, new = u.new - this.property
+    WHERE u.link = this.link AND u.step = 'item' AND u.mailbox = this.mailbox AND u.record = this.record;
+    IF this.choice = 'target' THEN
+        -- Unless it says so already, and the CRM's value is just about to go out.
+        IF shadow ->> this.property IS DISTINCT FROM this.target_value THEN
+            ours := jsonb_build_object(this.property, shadow ->> this.property);
+        END IF;
+        INSERT INTO crmsync.undoing AS u (link, step, mailbox, record, old, new) VALUES (this.link, 'item', this.mailbox, this.record, theirs, ours)
+        ON CONFLICT ON CONSTRAINT undoing_pkey DO UPDATE SET old = u.old || excluded.old, new = u.new || excluded.new;
+    END IF;
+    UPDATE crmsync.item i SET shadow = jsonb_strip_nulls(i.shadow || CASE this.choice WHEN 'target' THEN ours ELSE theirs END)
+    WHERE i.link = this.link AND i.record = this.record AND i.mailbox = this.mailbox;
+    INSERT INTO crmsync.pending AS p (link, tier, record) VALUES (this.link, 0, this.record)
+    ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.decide_field(crmsync.conflict, jsonb) IS 'the item gets the value of the side that was chosen';
+
+CREATE FUNCTION crmsync.decide_fields(link integer, mailboxes integer[], records text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this crmsync.conflict;
+    shadow jsonb;
+    why text;
+BEGIN
+    DELETE FROM crmsync.undoing u USING unnest(mailboxes, records) d (mailbox, record)
+    WHERE u.link = decide_fields.link AND u.step = 'decide' AND u.mailbox = d.mailbox AND u.record = d.record;
+    FOR this IN
+        SELECT c.* FROM crmsync.conflict c JOIN unnest(decide_fields.mailboxes, decide_fields.records) d (mailbox, record) ON c.mailbox = d.mailbox AND c.record = d.record
+        WHERE c.link = decide_fields.link AND c.kind = 'field' AND c.choice <> c.winner AND NOT crmsync.comes_in(c.link, c.property)
+        ORDER BY c.id
+    LOOP
+        shadow := (SELECT i.shadow FROM crmsync.item i
+                   WHERE i.link = this.link AND i.record = this.record AND i.mailbox = this.mailbox AND i.state = 'linked');
+        why := CASE
+            WHEN NOT EXISTS (SELECT FROM crmsync.mapping_in_force(this.link) m WHERE m.property = this.property)
+                THEN format('property "%s" is not mapped any more', this.property)
+            WHEN shadow IS NULL THEN 'there is no item of the record any more'
+            WHEN this.choice = 'target' AND this.target_value IS NOT NULL AND crmsync.binary_limit(this.property) IS NOT NULL
+                THEN format('only a description of property "%s" is kept', this.property) END;
+        PERFORM crmsync.decide_field(this, shadow) WHERE why IS NULL;
+        UPDATE crmsync.conflict c
+        SET winner = CASE WHEN why IS NULL THEN c.choice ELSE c.winner END, choice = CASE WHEN why IS NULL THEN c.choice END, problem = why
+        WHERE c.id = this.id;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.decide_fields(integer, integer[], text[]) IS 'what was chosen for fields that do not come in is done to the items of records that nothing else goes on for; by the worker';
 
 -- The item is as it was when somebody was asked about it, or what he chose is of nothing any more.
 CREATE FUNCTION crmsync.carry_out_resolutions(requests crmsync.request[]) RETURNS void
@@ -62,6 +126,11 @@ BEGIN ATOMIC
     ), looked_at AS (
         UPDATE crmsync.arrival a SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL
         FROM settled s WHERE s.kind = 'ambiguous' AND a.mailbox = s.mailbox AND a.remote_id = s.item
+    ), fields AS (
+        INSERT INTO crmsync.undoing (link, step, mailbox, record, old)
+        SELECT DISTINCT s.link, 'decide', s.mailbox, s.record, '{}'::jsonb FROM settled s
+        WHERE s.kind = 'field' AND s.chosen <> s.winner AND NOT crmsync.comes_in(s.link, s.property)
+        ON CONFLICT DO NOTHING
     )
     UPDATE crmsync.item i
     SET state = CASE s.kind WHEN 'unlinked' THEN 'leaving' ELSE 'removed' END, confirmed = true, since = now()

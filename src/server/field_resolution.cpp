@@ -31,7 +31,16 @@ std::vector<Choice> read_choices(const LinkConfiguration& link) {
         "AND choice IS NOT NULL ORDER BY id",
         link.id);
     std::vector<Choice> choices;
+    // The others are done to the items, see undo.h.
+    const auto comes_in = [&](std::string_view name) {
+        const auto place =
+            record::place_of(link.rules.layout, record::find_property(name, link.rules.object));
+        return place && !link.fields_in[*place].column.empty();
+    };
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        if (!comes_in(rows.text(row, 3))) {
+            continue;
+        }
         choices.push_back({rows.integer(row, 0), static_cast<int>(rows.integer(row, 1)),
                            rows.string(row, 2), rows.string(row, 3), rows.string(row, 4),
                            rows.is_null(row, 5) ? record::Value() : rows.string(row, 5)});
@@ -62,11 +71,7 @@ record::Values values_now(const Configuration& configuration, const LinkConfigur
 void write(const Configuration& configuration, const LinkConfiguration& link, const Choice& choice,
            std::vector<sync::Outcome>& history) {
     const record::Property* property = record::find_property(choice.property, link.rules.object);
-    const auto place = record::place_of(link.rules.layout, property);
-    if (!place || link.fields_in[*place].column.empty()) {
-        settle(choice, "property \"" + choice.property + "\" does not come in any more");
-        return;
-    }
+    const std::size_t place = record::place_of(link.rules.layout, property).value();
     if (record::travels_apart(*property) && choice.value) {
         settle(choice, "only a description of property \"" + choice.property + "\" is kept");
         return;
@@ -83,7 +88,7 @@ void write(const Configuration& configuration, const LinkConfiguration& link, co
     change.mailbox =
         pg::query("SELECT address FROM crmsync.mailbox WHERE id = $1", choice.mailbox).string(0, 0);
     change.before = values_now(configuration, link, choice.record);
-    done.before = {change.before[*place]};
+    done.before = {change.before[place]};
     const auto errors = write_rows(link, {change});
     settle(choice, errors.empty() ? std::string() : error_text(errors.begin()->second));
     if (errors.empty()) {

@@ -203,6 +203,28 @@ void leave_to_users(const Items& created) {
         &created.records, &created.mailboxes, &created.ids, &created.change_keys);
 }
 
+// What somebody has chosen for fields of items of records that nothing goes on for; what is to be
+// written follows in the next turn. Adds their records to those that are taken.
+bool decide_fields(const LinkConfiguration& link, const pg::Rows& rows, WorkInFlight& in_flight,
+                   std::set<std::string>& taken) {
+    pg::IntegerArray mailboxes;
+    pg::TextArray records;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        const std::string record = rows.string(row, 2);
+        if (rows.text(row, 0) == "decide" && !taken.contains(record) &&
+            !in_flight.occupies(link.id, record)) {
+            mailboxes.push_back(static_cast<int>(rows.integer(row, 1)));
+            records.push_back(record);
+        }
+    }
+    if (records.empty()) {
+        return false;
+    }
+    pg::query("SELECT crmsync.decide_fields($1, $2, $3)", link.id, &mailboxes, &records);
+    taken.insert(records.begin(), records.end());
+    return true;
+}
+
 }  // namespace
 
 bool add_undos(const Configuration& configuration, const LinkConfiguration& link,
@@ -224,10 +246,12 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
     for (const Work::Begun& one : work.begun) {
         begun.insert(one.record);
     }
+    const bool decided = decide_fields(link, rows, in_flight, begun);
     std::map<std::string, int> outcomes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const std::string record = rows.string(row, 2);
-        if (begun.contains(record) || in_flight.occupies(link.id, record)) {
+        if (rows.text(row, 0) == "decide" || begun.contains(record) ||
+            in_flight.occupies(link.id, record)) {
             continue;
         }
         if (auto task = undoer.task(rows, row)) {
@@ -237,7 +261,7 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
     }
     undoer.finish();
     work.begin_also(outcomes);
-    return !outcomes.empty() && rows.size() == most_at_once;
+    return decided || (!outcomes.empty() && rows.size() == most_at_once);
 }
 
 void note_undone(const std::vector<const Outcome*>& outcomes) {

@@ -4,6 +4,9 @@
 // In a mailbox the old values are written as its user would write them: the shadow stays, so that
 // the CRM's value goes out again only when it changes, and comes in where mailboxes are read. In
 // the CRM they are written as one of its own users would. What somebody has changed since stays.
+//
+// crmsync.resolve uses it for fields that do not come in: the value that a user had is brought back
+// where somebody has chosen it.
 #pragma once
 
 #include <vector>
