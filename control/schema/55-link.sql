@@ -194,8 +194,6 @@ BEGIN
             RAISE EXCEPTION 'a link of direction outbound deletes nothing in the CRM'
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'on_target_delete delete needs direction both.';
-        ELSIF this.apply IS NOT NULL AND this.on_target_delete = 'delete' THEN
-            PERFORM crmsync.not_supported('on_target_delete delete for links with apply');
         END IF;
         IF this.options ? 'inbound_categories' THEN
             PERFORM crmsync.check_categories(this.options -> 'inbound_categories');

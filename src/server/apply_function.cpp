@@ -57,6 +57,15 @@ std::string call(const LinkConfiguration& link, const Call& what) {
     return rows.string(0, 0);
 }
 
+// Of a record that there is already.
+void call_for_record(const LinkConfiguration& link, const Call& what) {
+    const std::string key = call(link, what);
+    if (key != *what.record) {
+        throw wrong(link, ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION,
+                    "\"" + key + "\" for record " + *what.record);
+    }
+}
+
 }  // namespace
 
 void check_function(const LinkConfiguration& link) {
@@ -79,11 +88,7 @@ void apply_update(const LinkConfiguration& link, const RowChange& change) {
             written_value(*field.property, field.value, change.content);
         update.changed.emplace_back(field.property->name);
     }
-    const std::string key = call(link, update);
-    if (key != change.record) {
-        throw wrong(link, ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION,
-                    "\"" + key + "\" for record " + change.record);
-    }
+    call_for_record(link, update);
 }
 
 std::string apply_insert(const LinkConfiguration& link, const NewRow& row) {
@@ -105,6 +110,24 @@ std::string apply_insert(const LinkConfiguration& link, const NewRow& row) {
                     "\"" + key + "\", which is no record of " + link.source);
     }
     return key;
+}
+
+void apply_delete(const LinkConfiguration& link, const RowToDelete& row) {
+    Call remove{"delete", row.record, row.mailbox, row.values, {}, {}};
+    for (std::size_t place = 0; place < row.values.size(); ++place) {
+        if (row.values[place]) {
+            remove.changed.emplace_back(link.rules.layout[place]->name);
+        }
+    }
+    call_for_record(link, remove);
+    const pg::Rows there = pg::query_as(link.owner,
+                                        "SELECT FROM " + link.source + " AS t WHERE t." + link.key +
+                                            " = $1::text::" + link.key_type,
+                                        std::string_view(row.record));
+    if (!there.empty()) {
+        throw wrong(link, ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION,
+                    "\"" + row.record + "\", and the record is still in " + link.source);
+    }
 }
 
 bool took_too_long(const pg::Error& error) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "server/new_rows.h"
+#include "server/row_remover.h"
 #include "server/row_writer.h"
 
 namespace crmsync {
@@ -13,9 +14,10 @@ namespace crmsync {
 // Throws pg::Error when it is gone: that is no record's fault.
 void check_function(const LinkConfiguration& link);
 
-// Both throw pg::Error: what the function raised, or what is wrong with what it returned.
+// All throw pg::Error: what the function raised, or what is wrong with what it returned or did.
 void apply_update(const LinkConfiguration& link, const RowChange& change);
 std::string apply_insert(const LinkConfiguration& link, const NewRow& row);
+void apply_delete(const LinkConfiguration& link, const RowToDelete& row);
 
 // Whether it has taken too long: then it is not called again at once, and what it was not called
 // for, which has this error, is nobody's failure.

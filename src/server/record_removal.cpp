@@ -48,7 +48,7 @@ class Removal {
 
     const Configuration& configuration_;
     const LinkConfiguration& link_;
-    std::vector<std::pair<Pair, const RecordFacts*>> to_delete_;
+    std::vector<std::pair<Pair, RowToDelete>> to_delete_;
     std::vector<Pair> removed_;
     std::vector<Pair> shared_;
     std::vector<Outcome> history_;
@@ -140,29 +140,31 @@ void Removal::judge(const Pair& pair, const RecordFacts& record) {
                              [](const auto& one) { return one.second.in_audience; }) > 1) {
         shared_.push_back(pair);
     } else {
-        to_delete_.emplace_back(pair, &record);
+        to_delete_.push_back({pair, {pair.record, copy->first->address, record.desired->values}});
     }
 }
 
 void Removal::delete_records() {
-    pg::TextArray records;
-    for (const auto& [pair, record] : to_delete_) {
-        records.push_back(pair.record);
+    std::vector<RowToDelete> rows;
+    for (const auto& [pair, row] : to_delete_) {
+        rows.push_back(row);
     }
-    const auto errors = delete_rows(link_, records);
-    for (const auto& [pair, record] : to_delete_) {
+    const auto errors = delete_rows(link_, rows);
+    for (const auto& [pair, row] : to_delete_) {
         const auto error = errors.find(pair.record);
+        if (error != errors.end() && error->second.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
+            continue;  // in the next turn
+        }
         if (error != errors.end()) {
             failed_.push_back(failure_of(pair, error->second.code(), error_text(error->second)));
             continue;
         }
         removed_.push_back(pair);
         Outcome done = outcome_of(pair, sync::Result::removed);
-        const record::Values& values = record->desired->values;
-        for (std::size_t place = 0; place < values.size(); ++place) {
-            if (values[place]) {
+        for (std::size_t place = 0; place < row.values.size(); ++place) {
+            if (row.values[place]) {
                 done.fields.push_back({link_.rules.layout[place], std::nullopt});
-                done.before.push_back(values[place]);
+                done.before.push_back(row.values[place]);
             }
         }
         history_.push_back(std::move(done));

@@ -1,5 +1,6 @@
 #include "server/row_remover.h"
 
+#include "server/apply_function.h"
 #include "server/subtransaction.h"
 
 namespace crmsync {
@@ -56,12 +57,42 @@ void remove_divided(const LinkConfiguration& link, const pg::TextArray& records,
     remove_divided(link, {middle, records.end()}, errors);
 }
 
+// One call each: what a function has done for one record stays when it fails for another.
+void remove_by_function(const LinkConfiguration& link, const std::vector<RowToDelete>& rows,
+                        Errors& errors) {
+    check_function(link);
+    bool too_long = false;
+    for (const RowToDelete& row : rows) {
+        if (too_long) {
+            errors.emplace(row.record, not_called(link));
+            continue;
+        }
+        const auto error = pg::subtransaction([&] {
+            apply_delete(link, row);
+            pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
+        });
+        if (error) {
+            pg::check_interrupts();
+            too_long = took_too_long(*error);
+            errors.emplace(row.record, *error);
+        }
+    }
+}
+
 }  // namespace
 
-Errors delete_rows(const LinkConfiguration& link, const pg::TextArray& records) {
+Errors delete_rows(const LinkConfiguration& link, const std::vector<RowToDelete>& rows) {
     Errors errors;
-    if (records.empty()) {
+    if (rows.empty()) {
         return errors;
+    }
+    if (!link.apply.empty()) {
+        remove_by_function(link, rows, errors);
+        return errors;
+    }
+    pg::TextArray records;
+    for (const RowToDelete& row : rows) {
+        records.push_back(row.record);
     }
     remove_divided(link, records, errors);
     for (const std::string& record : left_over(link, records)) {

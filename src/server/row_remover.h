@@ -3,14 +3,25 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
+#include "record/merge.h"
 #include "server/configuration.h"
 #include "server/query.h"
 
 namespace crmsync {
 
-// In the current transaction. Returns why records could not be deleted, by record.
+struct RowToDelete {
+    std::string record;
+    // For a link's own function: whose user has deleted it, and what it holds, parallel to the
+    // layout.
+    std::string mailbox;
+    record::Values values;
+};
+
+// In the current transaction. Returns why records could not be deleted, by record;
+// ERRCODE_LOCK_NOT_AVAILABLE: not now.
 std::map<std::string, pg::Error> delete_rows(const LinkConfiguration& link,
-                                             const pg::TextArray& records);
+                                             const std::vector<RowToDelete>& rows);
 
 }  // namespace crmsync
