@@ -59,6 +59,22 @@ SELECT crmsync.alter_link('both', inbound_interval => '0.5 s');
 SELECT name, direction, conflict, write_fields, on_crm_delete, on_target_delete, on_ambiguous, match_on, outbound_interval, inbound_interval
 FROM crmsync.links WHERE preset = 'orocrm' ORDER BY name;
 \x off
+-- A link that gets the preset later gets from it what is not set.
+SELECT crmsync.create_link('later', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', options => '{"max_deletes": 7}');
+SELECT crmsync.alter_link('later', preset => 'orocrm', direction => 'both', reset => '{write_fields,on_target_delete}');
+SELECT preset, direction, write_fields, on_crm_delete, on_target_delete, on_ambiguous, match_on, outbound_interval, inbound_interval, options
+FROM crmsync.links WHERE name = 'later';
+SELECT crmsync.alter_link('later', options => '{"key_property": null}', match_on => '{surname}');
+SELECT crmsync.alter_link('later', preset => 'orocrm');  -- it has it already
+SELECT match_on, options FROM crmsync.links WHERE name = 'later';
+SELECT crmsync.alter_link('later', reset => '{preset,options,match_on,inbound_interval,outbound_interval}');
+SELECT crmsync.alter_link('later', preset => 'orocrm', match_on => '{email_1}', options => '{"key_property": null, "max_deletes": 5}', inbound_interval => '7 s');
+SELECT match_on, options, outbound_interval, inbound_interval FROM crmsync.links WHERE name = 'later';
+SELECT crmsync.alter_link('later', reset => '{preset,options,match_on,inbound_interval,outbound_interval}');
+SELECT crmsync.alter_link('later', preset => 'orocrm', match_on => '{}', options => '{"key_property": null}');
+SELECT match_on, options FROM crmsync.links WHERE name = 'later';
+SELECT crmsync.alter_link('later', preset => 'salesforce');
+SELECT crmsync.drop_link('later');
 SELECT crmsync.map_preset('both', '{"last_name": "last_name"}');
 SELECT property, crm, fallback FROM crmsync.mappings WHERE link = 'both' ORDER BY property;
 SELECT crmsync.map_preset('out', '{"first_name": "(upper(r.first_name))"}');

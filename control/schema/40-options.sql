@@ -161,3 +161,10 @@ BEGIN ATOMIC
     WHERE o.scope = default_option.scope AND o.kind = default_option.kind AND o.name = default_option.name;
 END;
 COMMENT ON FUNCTION crmsync.default_option(text, text, text) IS 'what holds when the option is not given';
+
+-- A preset's option is switched off with null.
+CREATE FUNCTION crmsync.without_nulls(options jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE jsonb_typeof(options) WHEN 'object' THEN
+    coalesce((SELECT jsonb_object_agg(o.key, o.value) FROM jsonb_each(options) o WHERE o.value <> 'null'), '{}') ELSE options END;
+COMMENT ON FUNCTION crmsync.without_nulls(jsonb) IS 'the options that have a value; what is inside of one is left alone';

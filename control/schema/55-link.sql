@@ -388,7 +388,7 @@ BEGIN
     this.inbound_interval := inbound_interval;
     this.daily_at := daily_at;
     this.apply := crmsync.function_name(apply);
-    this.options := jsonb_strip_nulls(crmsync.preset_options(preset, object) || coalesce(options, '{}'));
+    this.options := crmsync.without_nulls(crmsync.preset_options(preset, object) || coalesce(options, '{}'));
     this := crmsync.complete_link(this);
     this.owner := crmsync.find_owner(owner, source);
     this.id := nextval('crmsync.link_id_seq');
@@ -427,7 +427,7 @@ BEGIN
         RAISE EXCEPTION 'the object of a link cannot be changed'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Create another link.';
     ELSIF options IS NOT NULL THEN
-        PERFORM crmsync.check_options('link', old_kind, options);
+        PERFORM crmsync.check_options('link', old_kind, crmsync.without_nulls(options));
     END IF;
     PERFORM crmsync.check_reset(reset, settings || '{options}'
         || ARRAY(SELECT o.name FROM crmsync.options o WHERE o.scope = 'link' AND o.kind = old_kind ORDER BY o.name));
@@ -451,6 +451,13 @@ BEGIN
     END IF;
     new.options := CASE WHEN 'options' = ANY (reset) THEN '{}' ELSE old.options - coalesce(reset, '{}') END
                    || coalesce(options, '{}');
+    -- A preset that the link had not before fills what is not set.
+    IF preset IS DISTINCT FROM old.preset AND preset IS NOT NULL THEN
+        PERFORM crmsync.check_preset(preset, old.object);
+        new.match_on := coalesce(match_on, nullif(new.match_on, '{}'));
+        new.options := crmsync.preset_options(preset, old.object) || new.options;
+    END IF;
+    new.options := crmsync.without_nulls(new.options);
     new := crmsync.complete_link(new);
     IF owner IS NOT NULL THEN
         new.owner := crmsync.find_owner(owner, crmsync.find_relation('source', new.source));
@@ -483,4 +490,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION crmsync.alter_link(text, text, text, regclass, text, regclass, regclass, text, text, text, text, text, text, text, text, text[], text, interval, interval, timetz, regproc, regrole, jsonb, text[])
-    IS 'changes a link; NULL keeps, reset brings settings or single options back to their defaults; options merge key by key';
+    IS 'changes a link; NULL keeps, reset brings settings or single options back to their defaults, which are those of the preset; options merge key by key; a preset that the link had not before fills match_on, intervals and options that are not set';
