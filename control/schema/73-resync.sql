@@ -196,12 +196,18 @@ BEGIN
         RETURN;
     END IF;
     UPDATE crmsync.repair p SET step = 'mark' WHERE p.mailbox = ANY (done) AND p.mode = 'withdraw';
-    -- What its user has deleted is made again, since somebody wants the mailbox whole.
+    -- What its user has deleted is made again, since somebody wants the mailbox whole. Whose item it was
+    -- stays known, should he bring it back.
     WITH ended AS (
         DELETE FROM crmsync.repair p WHERE p.mailbox = ANY (done) AND p.mode <> 'withdraw' RETURNING p.mailbox, p.mode
     ), absent AS (
-        DELETE FROM crmsync.item i USING ended e WHERE i.mailbox = e.mailbox AND e.mode <> 'late' AND i.state = 'absent' RETURNING i.link, i.record)
-    INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT a.link, 1, a.record FROM absent a
+        DELETE FROM crmsync.item i USING ended e
+        WHERE i.mailbox = e.mailbox AND e.mode <> 'late' AND i.state = 'absent' AND i.origin = 'crm' RETURNING i.link, i.record
+    ), his AS (
+        UPDATE crmsync.item i SET shadow = '{}' FROM ended e
+        WHERE i.mailbox = e.mailbox AND e.mode <> 'late' AND i.state = 'absent' AND i.origin <> 'crm' RETURNING i.link, i.record)
+    INSERT INTO crmsync.pending AS p (link, tier, record)
+    SELECT a.link, 1, a.record FROM absent a UNION SELECT h.link, 1, h.record FROM his h
     ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1;
 END;
 $$;
