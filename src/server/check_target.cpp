@@ -10,6 +10,7 @@
 #include "exchange/ews/protocol.h"
 #include "net/client.h"
 #include "net/probe.h"
+#include "record/content.h"
 #include "record/value.h"
 #include "server/configuration.h"
 #include "server/directory_link.h"
@@ -157,6 +158,46 @@ void compare_back(Steps& steps, const record::Fields& fields,
     }
 }
 
+// The smallest picture that there is: one dot, as GIF.
+const record::Content sample_photo =
+    std::make_shared<const std::string>("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7");
+
+// It travels apart from the rest.
+void check_photo(Steps& steps, Session& session, const exchange::ItemReference& item) {
+    static const record::Property* const photo = record::find_property("photo", Object::contact);
+    const std::string step = "write " + std::string(photo->name);
+    const auto fail = [&](const exchange::Failure& failure) {
+        steps.push_back({step, false, failure.code + ": " + failure.message, hint_for(failure)});
+    };
+    // A request as a whole, or what it was about.
+    const auto failure_of = [](const exchange::Answer& answer) {
+        return answer.failure         ? answer.failure
+               : answer.items.empty() ? std::nullopt
+                                      : answer.items.front().failure;
+    };
+    const auto written = session.run(exchange::CreateAttachment{item, "image/gif", sample_photo});
+    if (const auto failure = failure_of(written)) {
+        return fail(*failure);
+    }
+    const auto read = session.run(exchange::GetItems{Object::contact, {item.id}, {photo}});
+    if (const auto failure = failure_of(read)) {
+        return fail(*failure);
+    }
+    if (read.items.empty() || read.items.front().photos.empty()) {
+        steps.push_back({step, false, "wrote a photo, read none", {}});
+        return;
+    }
+    const auto held = session.run(exchange::GetAttachments{{read.items.front().photos.front()}});
+    if (const auto failure = failure_of(held)) {
+        return fail(*failure);
+    }
+    record::Values values;
+    for (const exchange::ItemAnswer& answer : held.items) {
+        values = answer.values;
+    }
+    compare_back(steps, {{photo, record::describe(*sample_photo)}}, values);
+}
+
 constexpr const char* scratch_folder = "crmsync check";
 
 // Of a check that was cancelled between making the folder and removing it.
@@ -195,6 +236,7 @@ void check_writing(Steps& steps, Session& session) {
             session.run(exchange::GetItems{Object::contact, {created.items[0].item.id}, layout});
         if (add_step(steps, "read back", read, "the contact") && !read.items.empty()) {
             compare_back(steps, fields, read.items[0].values);
+            check_photo(steps, session, created.items[0].item);
         }
     }
     add_step(steps, "remove", session.run(exchange::DeleteFolder{folder.folder_id}),

@@ -72,6 +72,13 @@ $stage->until_true(sub { ($stage->sync('people', '5 s'))[0] == 0 }, 'the right a
 is($exchange->show($one), '1:First1 2:First2 3:First3', 'and all that waited arrives');
 is(failing_steps(), '', 'check_target has nothing to say');
 is($stage->sql("SELECT count(*) FROM crmsync.check_target('exchange', '$one', write => true) WHERE NOT ok"), '0', 'and can write and read back every property');
+is($stage->sql("SELECT detail FROM crmsync.check_target('exchange', '$one', write => true) WHERE step = 'write photo'"), 'written and read back', 'a photo, too');
+for my $operation (qw(CreateAttachment GetAttachment))
+{
+	$exchange->inject('item', operation => $operation, code => 'ErrorCannotCreateAttachment', match => '', count => 0);
+	is($stage->sql("SELECT string_agg(step || ': ' || detail, ', ') FROM crmsync.check_target('exchange', '$one', write => true) WHERE NOT ok"), 'write photo: ErrorCannotCreateAttachment: ErrorCannotCreateAttachment on command.', "and says what is wrong with it: $operation");
+	$exchange->calm;
+}
 is(scalar(grep { $_->{name} =~ /check/ } @{ $exchange->get("mailbox?address=$one")->{folders} }), 0, 'it leaves nothing behind');
 
 # ---- OAuth2
