@@ -56,7 +56,7 @@ COMMENT ON FUNCTION crmsync.comes_in(integer, text) IS 'whether a link brings th
 -- What is only sent cannot come from the CRM with another value. The mailbox's own is written as undo does
 -- it, so that the shadow still says what the CRM has; and of the CRM's own nothing is due until the shadow
 -- says what is in the mailbox.
-CREATE FUNCTION crmsync.decide_field(this crmsync.conflict, shadow jsonb) RETURNS void
+CREATE FUNCTION crmsync.decide_field(this crmsync.conflict, shadow jsonb, since timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -70,16 +70,17 @@ BEGIN
         IF shadow ->> this.property IS DISTINCT FROM this.target_value THEN
             ours := jsonb_build_object(this.property, shadow ->> this.property);
         END IF;
-        INSERT INTO crmsync.undoing AS u (link, step, mailbox, record, old, new) VALUES (this.link, 'item', this.mailbox, this.record, theirs, ours)
+        INSERT INTO crmsync.undoing AS u (link, step, mailbox, record, old, new, since)
+        VALUES (this.link, 'item', this.mailbox, this.record, theirs, ours, decide_field.since)
         ON CONFLICT ON CONSTRAINT undoing_pkey DO UPDATE SET old = u.old || excluded.old, new = u.new || excluded.new;
     END IF;
     UPDATE crmsync.item i SET shadow = jsonb_strip_nulls(i.shadow || CASE this.choice WHEN 'target' THEN ours ELSE theirs END)
     WHERE i.link = this.link AND i.record = this.record AND i.mailbox = this.mailbox;
-    INSERT INTO crmsync.pending AS p (link, tier, record) VALUES (this.link, 0, this.record)
+    INSERT INTO crmsync.pending AS p (link, tier, record, since) VALUES (this.link, 0, this.record, decide_field.since)
     ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.decide_field(crmsync.conflict, jsonb) IS 'the item gets the value of the side that was chosen';
+COMMENT ON FUNCTION crmsync.decide_field(crmsync.conflict, jsonb, timestamptz) IS 'the item gets the value of the side that was chosen; who waits, waits for it as for what was asked for at that time';
 
 CREATE FUNCTION crmsync.decide_fields(link integer, mailboxes integer[], records text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -88,9 +89,12 @@ DECLARE
     this crmsync.conflict;
     shadow jsonb;
     why text;
+    asked timestamptz;
 BEGIN
-    DELETE FROM crmsync.undoing u USING unnest(mailboxes, records) d (mailbox, record)
-    WHERE u.link = decide_fields.link AND u.step = 'decide' AND u.mailbox = d.mailbox AND u.record = d.record;
+    WITH taken AS (
+        DELETE FROM crmsync.undoing u USING unnest(mailboxes, records) d (mailbox, record)
+        WHERE u.link = decide_fields.link AND u.step = 'decide' AND u.mailbox = d.mailbox AND u.record = d.record RETURNING u.since)
+    SELECT coalesce(min(t.since), now()) INTO asked FROM taken t;
     FOR this IN
         SELECT c.* FROM crmsync.conflict c JOIN unnest(decide_fields.mailboxes, decide_fields.records) d (mailbox, record) ON c.mailbox = d.mailbox AND c.record = d.record
         WHERE c.link = decide_fields.link AND c.kind = 'field' AND c.choice <> c.winner AND NOT crmsync.comes_in(c.link, c.property)
@@ -104,7 +108,7 @@ BEGIN
             WHEN shadow IS NULL THEN 'there is no item of the record any more'
             WHEN this.choice = 'target' AND this.target_value IS NOT NULL AND crmsync.binary_limit(this.property) IS NOT NULL
                 THEN format('only a description of property "%s" is kept', this.property) END;
-        PERFORM crmsync.decide_field(this, shadow) WHERE why IS NULL;
+        PERFORM crmsync.decide_field(this, shadow, asked) WHERE why IS NULL;
         UPDATE crmsync.conflict c
         SET winner = CASE WHEN why IS NULL THEN c.choice ELSE c.winner END, choice = CASE WHEN why IS NULL THEN c.choice END, problem = why
         WHERE c.id = this.id;
@@ -118,18 +122,19 @@ CREATE FUNCTION crmsync.carry_out_resolutions(requests crmsync.request[]) RETURN
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH chosen AS (
-        SELECT DISTINCT ON (r.conflict) r.conflict, r.choice FROM unnest(requests) r ORDER BY r.conflict, r.id DESC
+        SELECT DISTINCT ON (r.conflict) r.conflict, r.choice, r.at FROM unnest(requests) r ORDER BY r.conflict, r.id DESC
     ), settled AS (
-        SELECT c.*, h.choice AS chosen FROM chosen h JOIN crmsync.conflict c ON c.id = h.conflict
+        SELECT c.*, h.choice AS chosen, h.at AS asked FROM chosen h JOIN crmsync.conflict c ON c.id = h.conflict
     ), noted AS (
         UPDATE crmsync.conflict c SET choice = s.chosen, problem = NULL FROM settled s WHERE c.id = s.id
     ), looked_at AS (
         UPDATE crmsync.arrival a SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL
         FROM settled s WHERE s.kind = 'ambiguous' AND a.mailbox = s.mailbox AND a.remote_id = s.item
     ), fields AS (
-        INSERT INTO crmsync.undoing (link, step, mailbox, record, old)
-        SELECT DISTINCT s.link, 'decide', s.mailbox, s.record, '{}'::jsonb FROM settled s
+        INSERT INTO crmsync.undoing (link, step, mailbox, record, old, since)
+        SELECT s.link, 'decide', s.mailbox, s.record, '{}'::jsonb, min(s.asked) FROM settled s
         WHERE s.kind = 'field' AND s.chosen <> s.winner AND NOT crmsync.comes_in(s.link, s.property)
+        GROUP BY s.link, s.mailbox, s.record
         ON CONFLICT DO NOTHING
     )
     UPDATE crmsync.item i

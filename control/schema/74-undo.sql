@@ -50,12 +50,13 @@ BEGIN ATOMIC
         SELECT DISTINCT ON (d.link, d.record, d.mailbox) d.link, d.record, d.mailbox, d.old
         FROM done d WHERE d.step = 'create' ORDER BY d.link, d.record, d.mailbox, d.at DESC
     )
-    INSERT INTO crmsync.undoing (link, step, mailbox, record, old, new)
-    SELECT f.link, f.step, f.mailbox, f.record, jsonb_object_agg(f.key, f.old), jsonb_object_agg(f.key, f.new)
-    FROM field f WHERE f.old IS DISTINCT FROM f.new
-    GROUP BY f.link, f.step, f.mailbox, f.record
-    UNION ALL
-    SELECT d.link, 'create', d.mailbox, d.record, d.old, NULL FROM deleted d
+    INSERT INTO crmsync.undoing (link, step, mailbox, record, old, new, since)
+    SELECT n.*, (SELECT min(r.at) FROM unnest(requests) r WHERE r.link = n.link)  -- who waits has asked then
+    FROM (SELECT f.link, f.step, f.mailbox, f.record, jsonb_object_agg(f.key, f.old), jsonb_object_agg(f.key, f.new)
+          FROM field f WHERE f.old IS DISTINCT FROM f.new
+          GROUP BY f.link, f.step, f.mailbox, f.record
+          UNION ALL
+          SELECT d.link, 'create', d.mailbox, d.record, d.old, NULL FROM deleted d) n
     ON CONFLICT ON CONSTRAINT undoing_pkey DO UPDATE SET old = excluded.old, new = excluded.new;
 END;
 COMMENT ON FUNCTION crmsync.carry_out_undos(crmsync.request[]) IS 'what has to be brought back is noted, from the history; by the worker';
