@@ -7,6 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use CrmSync::EndToEnd;
+use CrmSync::FailingCalls;
 use CrmSync::Sanitizer;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -25,41 +26,23 @@ $stage->add_people(1, 3, $one, $two);
 $stage->settles('before', 'people', '60 s');
 my $began = $stage->sql('SELECT pg_postmaster_start_time()');
 
-my ($session, $log);
-
-sub begin_watching
-{
-	$session = $node->background_psql('postgres', on_error_stop => 0);
-	$session->set_query_timer_restart;
-	open($log, '<', $node->logfile) or die;
-	seek $log, 0, 2;
-	return;
-}
-
-sub ask { my ($statements) = @_; return $session->query_safe($statements) }
-
-# What the server has logged since the last call.
-sub new_lines
-{
-	seek $log, 0, 1;
-	local $/;
-	return <$log> // '';
-}
+my $calls = CrmSync::FailingCalls->new($stage, $sanitizer);
 
 # Ends the worker and has a new one started at once, that fails at its n-th call (0: at none).
 sub new_worker_fails_at
 {
 	my ($n, $more) = @_;
-	ask(($more // '') . "ALTER DATABASE postgres SET crmsync.fail_guarded_call = $n; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'crmsync worker'");
+	$calls->fail_at($n, $more);
+	$calls->ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'crmsync worker'");
 	my $limit = time + 60;
-	until (ask('SELECT crmsync.worker_state()') eq 'waiting after a failure')
+	until ($calls->ask('SELECT crmsync.worker_state()') eq 'waiting after a failure')
 	{
 		die 'the worker does not end' if time > $limit;
 		sleep 0.02;
 	}
-	new_lines();
+	$calls->new_lines;
 	# What the last error was about must not wait, either.
-	ask('UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL; SELECT pg_reload_conf()');
+	$calls->ask('UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL; SELECT pg_reload_conf()');
 	return;
 }
 
@@ -82,11 +65,11 @@ sub fails_at
 	  . "AND crmsync.is_consumed(pg_current_snapshot()) AND (SELECT comparison IS NULL FROM crmsync.link_state) AND crmsync.worker_state() = 'running'";
 	for my $look (1 .. 12000)
 	{
-		return 1 if new_lines() =~ /guarded call $n fails/;
-		return 0 if $look % 50 == 0 && ask($done) eq 't';
+		return 1 if $calls->new_lines =~ /guarded call $n fails/;
+		return 0 if $look % 50 == 0 && $calls->ask($done) eq 't';
 		sleep 0.01;
 	}
-	die "neither an error nor an end with call $n: " . ask('SELECT crmsync.worker_state()');
+	die "neither an error nor an end with call $n: " . $calls->ask('SELECT crmsync.worker_state()');
 }
 
 sub all_is_right
@@ -104,7 +87,7 @@ sub all_is_right
 sub fail_workers
 {
 	my ($step) = @_;
-	begin_watching();
+	$calls->begin;
 	my ($n, $failed, $started) = (0, 1, time);
 	while ($failed && $n < 2000)
 	{
@@ -113,29 +96,20 @@ sub fail_workers
 		$failed = fails_at($n);
 		all_is_right($n) if $n % (50 * $step) == 0 || !$failed;
 	}
-	ask('ALTER DATABASE postgres RESET crmsync.fail_guarded_call');
-	$session->quit;
+	$calls->calm;
+	$calls->end;
 	note(sprintf('%d guarded calls, every %d., in %.0f s', $n, $step, time - $started));
 	return $n;
 }
 
 # ---- the worker
-my $calls = fail_workers(1);
-cmp_ok($calls, '>', 50, "each of the $calls calls of a worker's start and a whole cycle may fail");
-cmp_ok($calls, '<', 2000, 'and then it works');
+my $count = fail_workers(1);
+cmp_ok($count, '>', 50, "each of the $count calls of a worker's start and a whole cycle may fail");
+cmp_ok($count, '<', 2000, 'and then it works');
 is($stage->sql('SELECT pg_postmaster_start_time()'), $began, 'the server never restarted');
 
 # ---- with LeakSanitizer, which takes more than all the rest
-sub start_again
-{
-	my ($environment) = @_;
-	$node->stop('fast');
-	local @ENV{ keys %$environment } = values %$environment;
-	$node->start;
-	return;
-}
-
-start_again($sanitizer->environment(leaks => 1));
+$calls->start_again(leaks => 1);
 $began = $stage->sql('SELECT pg_postmaster_start_time()');
 fail_workers(7);
 
@@ -183,5 +157,5 @@ unlike(slurp_file($node->logfile), qr/terminated by signal|reinitializing|could 
 $node->stop('fast');
 is(join("\n", $sanitizer->reports), '', 'AddressSanitizer and LeakSanitizer have nothing to say of crmsync');
 ok($sanitizer->finds_leaks, 'which it can: it found what PostgreSQL itself leaks');
-start_again($sanitizer->environment(leaks => 0));
+$calls->start_again(leaks => 0);
 $stage->done;

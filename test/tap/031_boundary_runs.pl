@@ -9,6 +9,7 @@ use lib $FindBin::RealBin;
 
 use CrmSync::Directory;
 use CrmSync::EndToEnd;
+use CrmSync::FailingCalls;
 use CrmSync::Sanitizer;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -74,36 +75,27 @@ SQL
 		},
 	});
 
-my ($session, $log);
+my $calls = CrmSync::FailingCalls->new($stage, $sanitizer);
 
-sub ask { my ($statements) = @_; return $session->query_safe($statements) }
-
-# What the server has logged since the last call.
-sub new_lines
-{
-	seek $log, 0, 1;
-	local $/;
-	return <$log> // '';
-}
-
-sub has_ended { my ($run) = @_; return ask("SELECT count(*) FROM pg_stat_activity WHERE backend_type = '$run->{process}'") eq '0' }
+sub has_ended { my ($run) = @_; return $calls->ask("SELECT count(*) FROM pg_stat_activity WHERE backend_type = '$run->{process}'") eq '0' }
 
 # Has a run fail at its n-th call; true when it did, false when it got through without.
 sub fails_at
 {
 	my ($run, $n) = @_;
-	my $since = ask('SELECT clock_timestamp()');
+	my $since = $calls->ask('SELECT clock_timestamp()');
 	(my $done = $run->{done}) =~ s/\$since\$/'$since'/;
-	new_lines();
-	ask("SET client_min_messages = error; ALTER DATABASE postgres SET crmsync.fail_guarded_call = $n;\n$run->{work}\nUPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL;\n$run->{ask}");
+	$calls->new_lines;
+	$calls->fail_at($n, 'SET client_min_messages = error; ');
+	$calls->ask("$run->{work}\nUPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL;\n$run->{ask}");
 	for my $look (1 .. 12000)
 	{
-		if (new_lines() =~ /guarded call $n fails/)
+		if ($calls->new_lines =~ /guarded call $n fails/)
 		{
 			until (has_ended($run)) { sleep 0.01 }
 			return 1;
 		}
-		return 0 if $look % 20 == 0 && has_ended($run) && ask($done) eq 't';
+		return 0 if $look % 20 == 0 && has_ended($run) && $calls->ask($done) eq 't';
 		sleep 0.01;
 	}
 	die "neither an error nor an end with call $n";
@@ -113,20 +105,18 @@ sub fail_runs
 {
 	my ($name, $step, $first) = @_;
 	my $run = $runs{$name};
-	$session = $node->background_psql('postgres', on_error_stop => 0);
-	$session->set_query_timer_restart;
-	open($log, '<', $node->logfile) or die;
-	seek $log, 0, 2;
+	$calls->begin;
 	my ($n, $failed, $count, $started) = (($first // $step) - $step, 1, 0, time);
 	while ($failed && $n < 2000)
 	{
 		$n += $step;
 		$failed = fails_at($run, $n);
 		next if $failed && ++$count % 40 != 0;
-		ask('ALTER DATABASE postgres RESET crmsync.fail_guarded_call; UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL');
+		$calls->calm;
+		$calls->ask('UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL');
 		$run->{right}->("$name, up to call $n");
 	}
-	$session->quit;
+	$calls->end;
 	note(sprintf('%s: %d guarded calls, every %d., in %.0f s', $name, $n, $step, time - $started));
 	cmp_ok($n, '>', 30, "$name: calls of a run may fail");
 	cmp_ok($n, '<', 2000, "$name: and then it works");
@@ -138,16 +128,7 @@ fail_runs('import', $ENV{CRMSYNC_EVERY_CALL} ? (1) : (3, 1 + (gmtime)[7] % 3));
 fail_runs('comparison', 1);
 
 # ---- with LeakSanitizer, which takes more than all the rest
-sub start_again
-{
-	my ($environment) = @_;
-	$node->stop('fast');
-	local @ENV{ keys %$environment } = values %$environment;
-	$node->start;
-	return;
-}
-
-start_again($sanitizer->environment(leaks => 1));
+$calls->start_again(leaks => 1);
 $began = $stage->sql('SELECT pg_postmaster_start_time()');
 fail_runs('import', 23);
 fail_runs('comparison', 11);
@@ -157,5 +138,5 @@ unlike(slurp_file($node->logfile), qr/terminated by signal|reinitializing|could 
 $node->stop('fast');
 is(join("\n", $sanitizer->reports), '', 'AddressSanitizer and LeakSanitizer have nothing to say of crmsync');
 ok($sanitizer->finds_leaks, 'which it can: it found what PostgreSQL itself leaks');
-start_again($sanitizer->environment(leaks => 0));
+$calls->start_again(leaks => 0);
 $stage->done;
