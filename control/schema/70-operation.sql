@@ -82,11 +82,11 @@ $$;
 COMMENT ON FUNCTION crmsync.pending_in(crmsync.link, text, timestamptz) IS 'pending records that belong in a mailbox';
 
 -- Deletes that the guard holds are not waited for, nor what has failed and pauses.
-CREATE FUNCTION crmsync.is_settled(link integer, since timestamptz, address text, records text[]) RETURNS boolean
+CREATE FUNCTION crmsync.is_settled(link integer, named timestamptz, since timestamptz, address text, records text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT NOT EXISTS (SELECT FROM crmsync.pending p
-                       WHERE p.link = is_settled.link AND p.since <= is_settled.since
+                       WHERE p.link = is_settled.link AND p.since <= is_settled.named
                          AND (address IS NULL OR p.record = ANY (records)))
        AND NOT EXISTS (SELECT FROM crmsync.mailbox m
                        WHERE m.link = is_settled.link AND m.address = is_settled.address AND m.started <= is_settled.since AND m.code IS NULL)
@@ -114,7 +114,7 @@ BEGIN ATOMIC
               AND s.held IS NULL AND m.code IS NULL
               AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = m.link AND f.mailbox = m.id));
 END;
-COMMENT ON FUNCTION crmsync.is_settled(integer, timestamptz, text, text[]) IS 'whether nothing that was to be done by then remains; address: in this mailbox, of these records';
+COMMENT ON FUNCTION crmsync.is_settled(integer, timestamptz, timestamptz, text, text[]) IS 'whether nothing remains of the records that had been named by the first time, nor of what was to be done by the second; address: in this mailbox, of these records';
 
 CREATE FUNCTION crmsync.is_imported(link integer, since timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -165,6 +165,7 @@ AS $$
 DECLARE
     started timestamptz := clock_timestamp();
     looked_at timestamptz;
+    decided_at timestamptz;
     records text[];
     pause double precision := 0.005;
     done boolean;
@@ -179,7 +180,12 @@ BEGIN
                 looked_at := clock_timestamp();
                 records := CASE WHEN address IS NOT NULL THEN crmsync.pending_in(this, address, looked_at) END;
             END IF;
-            done := looked_at IS NOT NULL AND crmsync.is_settled(this.id, looked_at, address, records);
+            done := looked_at IS NOT NULL AND crmsync.is_settled(this.id, looked_at, coalesce(decided_at, looked_at), address, records);
+            -- What was decided of these records, deletes among it, is to be done only since then.
+            IF done AND decided_at IS NULL THEN
+                decided_at := clock_timestamp();
+                done := crmsync.is_settled(this.id, looked_at, decided_at, address, records);
+            END IF;
         END IF;
         EXIT WHEN done OR clock_timestamp() >= deadline;
         PERFORM pg_sleep(least(pause, extract(epoch FROM deadline - clock_timestamp())));

@@ -102,4 +102,16 @@ gives_phone("UPDATE crm.person SET first_name = 'Una' WHERE id = 100", '+49 1', 
 $stage->sql("UPDATE crm.person SET phone = NULL WHERE id = 100; SELECT crmsync.map('people', 'phone', 'business_phone'); SELECT crmsync.enable_link('people')");
 gives_phone('SELECT 1', undef, 'and is removed when it is mapped again and the CRM has none by then');
 
+# ---- sync says that all is done when it is, deletes too
+$stage->sql(q{SELECT crmsync.alter_link('people', options => '{"max_deletes": 100000, "max_delete_percent": 100}')});
+$stage->add_people(9001, 9001, $one);
+my $left = 0;
+for (1 .. 40)
+{
+	$stage->change("DELETE FROM crm.audience WHERE record = 9001");
+	$left++ if !$exchange->records($one)->{9001};
+	$stage->change("INSERT INTO crm.audience VALUES (9001, '$one')");
+}
+is($left, 40, 'what leaves an audience has left when sync says so, each time');
+
 $stage->done;
