@@ -159,15 +159,13 @@ class ItemWriter {
     std::string_view address_key_;
 };
 
-void add_stamp(pugi::xml_node item, const std::string& stamp) {
+// attempt 0: none has made the item.
+void add_stamp(pugi::xml_node item, const std::string& stamp, std::int64_t attempt = 0) {
     pugi::xml_node extended = add(item, "t:ExtendedProperty");
     add_stamp_uri(extended);
     add_text(extended, "t:Value", sendable(stamp));
-}
-
-void add_attempt(pugi::xml_node item, std::int64_t attempt) {
     if (attempt != 0) {
-        pugi::xml_node extended = add(item, "t:ExtendedProperty");
+        extended = add(item, "t:ExtendedProperty");
         add_attempt_uri(extended);
         add_text(extended, "t:Value", std::to_string(attempt));
     }
@@ -267,8 +265,7 @@ void add_new_item(pugi::xml_node items, Object object, const NewItem& item, std:
     bool stamped = item.stamp.empty();
     for (const Field* field : in_schema_order(item.fields, object)) {
         if (!stamped && field->property->position > record::named_property_position()) {
-            add_stamp(element, item.stamp);
-            add_attempt(element, attempt);
+            add_stamp(element, item.stamp, attempt);
             stamped = true;
         }
         if (field->value) {
@@ -276,8 +273,7 @@ void add_new_item(pugi::xml_node items, Object object, const NewItem& item, std:
         }
     }
     if (!stamped) {
-        add_stamp(element, item.stamp);
-        add_attempt(element, attempt);
+        add_stamp(element, item.stamp, attempt);
     }
 }
 
@@ -396,34 +392,36 @@ bool read_private(pugi::xml_node item) {
     return sensitivity == "Private" || sensitivity == "Confidential";
 }
 
-std::string read_key(pugi::xml_node item, std::string_view key_property) {
+namespace {
+
+// Of the first one that is named so; empty: there is none.
+template <typename IsNamed>
+std::string extended_value(pugi::xml_node item, const IsNamed& is_named) {
     for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
-        if (names_user_field(child(extended, "ExtendedFieldURI"), key_property)) {
-            return std::string(record::trimmed(record::cleaned(text_of(child(extended, "Value")))));
+        if (is_named(child(extended, "ExtendedFieldURI"))) {
+            return text_of(child(extended, "Value"));
         }
     }
     return {};
+}
+
+}  // namespace
+
+std::string read_key(pugi::xml_node item, std::string_view key_property) {
+    const std::string value = extended_value(
+        item, [&](pugi::xml_node uri) { return names_user_field(uri, key_property); });
+    return std::string(record::trimmed(record::cleaned(value)));
 }
 
 std::string read_stamp_of(pugi::xml_node item) {
-    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
-        if (names_stamp(child(extended, "ExtendedFieldURI"))) {
-            return record::cleaned(text_of(child(extended, "Value")));
-        }
-    }
-    return {};
+    return record::cleaned(extended_value(item, names_stamp));
 }
 
 std::int64_t read_attempt_of(pugi::xml_node item) {
-    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
-        if (names_attempt(child(extended, "ExtendedFieldURI"))) {
-            const std::string text = text_of(child(extended, "Value"));
-            std::int64_t attempt = 0;
-            const auto read = std::from_chars(text.data(), text.data() + text.size(), attempt);
-            return read.ec == std::errc{} && attempt > 0 ? attempt : 0;
-        }
-    }
-    return 0;
+    const std::string text = extended_value(item, names_attempt);
+    std::int64_t attempt = 0;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), attempt);
+    return read.ec == std::errc{} && attempt > 0 ? attempt : 0;
 }
 
 }  // namespace crmsync::exchange::ews
