@@ -159,11 +159,10 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_may_wait() IS 'refuses to wait where waiting would be in vain';
 
-CREATE FUNCTION crmsync.wait_for(this crmsync.link, address text, goal pg_snapshot, deadline timestamptz) RETURNS void
+CREATE FUNCTION crmsync.wait_for(this crmsync.link, address text, goal pg_snapshot, called timestamptz, deadline timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    started timestamptz := clock_timestamp();
     looked_at timestamptz;
     decided_at timestamptz;
     records text[];
@@ -172,7 +171,7 @@ DECLARE
 BEGIN
     LOOP
         IF crmsync.is_import(this) THEN
-            done := crmsync.is_imported(this.id, started) OR crmsync.import_obstacle(this.id) IS NOT NULL;
+            done := crmsync.is_imported(this.id, called) OR crmsync.import_obstacle(this.id) IS NOT NULL;
         ELSE
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
                AND (NOT this.enabled OR EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL))
@@ -193,7 +192,7 @@ BEGIN
     END LOOP;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.wait_for(crmsync.link, text, pg_snapshot, timestamptz) IS 'waits until what is visible in a snapshot has been carried out for a link, or in one mailbox, or until the deadline';
+COMMENT ON FUNCTION crmsync.wait_for(crmsync.link, text, pg_snapshot, timestamptz, timestamptz) IS 'waits until what is visible in a snapshot has been carried out for a link, or in one mailbox, of an import until one that began after the call has ended, or until the deadline';
 
 -- Whoever waits has asked before: what he writes now is seen by nobody while he waits.
 CREATE FUNCTION crmsync.start_mailbox(this crmsync.link, address text, waits boolean) RETURNS void
@@ -269,7 +268,7 @@ BEGIN
         RAISE WARNING 'no worker runs in this database: %', crmsync.worker_state();
     END IF;
     IF wait IS NOT NULL THEN
-        PERFORM crmsync.wait_for(this, only_in, goal, called + wait);
+        PERFORM crmsync.wait_for(this, only_in, goal, called, called + wait);
     END IF;
     obstacle := crmsync.import_obstacle(this.id);
     IF crmsync.is_import(this) AND obstacle IS NOT NULL THEN

@@ -111,7 +111,10 @@ BEGIN
     IF items IS NULL OR items NOT IN ('keep', 'delete') THEN
         RAISE EXCEPTION 'invalid value % for items', coalesce(quote_literal(items), 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Allowed: keep, delete.';
-    ELSIF items = 'delete' AND (crmsync.is_import(this) OR EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id)) THEN
+    END IF;
+    -- What the worker has decided, and is about to write there, is committed before.
+    PERFORM FROM crmsync.link l WHERE l.id = this.id FOR UPDATE;
+    IF items = 'delete' AND (this.enabled OR crmsync.is_import(this) OR EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id)) THEN
         PERFORM crmsync.retire_link(this);
         RETURN;
     END IF;

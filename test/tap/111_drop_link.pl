@@ -61,7 +61,9 @@ like($stage->error($_), qr/link "people" is being dropped.*DETAIL.*HINT:.*drop_l
   "SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience')";
 $stage->sql("SELECT crmsync.drop_link('people', items => 'delete')");
 is($stage->sql("SELECT crmsync.withdraw('people')"), '49', 'twice is as good as once, and withdraw says how many are left');
-like($stage->sql("SELECT string_agg(detail, '; ') FROM crmsync.why('people', '2', '$one')"), qr/it is being dropped: held: 49 deletes.*it is to be deleted since/, 'why() says so');
+# Its mailboxes are listed once more, one after the other.
+my $why = qr/it is being dropped: held: 49 deletes.*it is to be deleted since/;
+$stage->until_true(sub { $stage->sql("SELECT string_agg(detail, '; ') FROM crmsync.why('people', '2', '$one')") =~ $why }, 'why() says so');
 is($stage->sql("SELECT string_agg(kind || ' ' || name, ',') FROM crmsync.alerts"), 'link people', 'and alerts');
 $exchange->post('server', item_ms => 20);
 is($stage->sql("SET ROLE helper; SELECT crmsync.confirm_deletes('people', expected => 49)"), '49', 'its operator confirms');
@@ -83,6 +85,21 @@ kill 'KILL', $stage->worker_pid;
 $exchange->post('server', item_ms => 0);
 $stage->until_true(sub { my ($status, $out) = $node->psql('postgres', 'SELECT 1'); ($out // '') eq '1' }, 'the server is back');
 is_gone('people', 'without its tables, and after a crash', $one, $two);
+
+# ---- what the worker is about to write when the link is dropped
+$stage->sql('DROP SCHEMA IF EXISTS crm CASCADE; DROP ROLE crm_owner');
+$stage->make_tables;
+$stage->sql(<<'SQL');
+SET ROLE crm_owner;
+CREATE FUNCTION crm.slowly(text) RETURNS text LANGUAGE sql VOLATILE RETURN CASE WHEN pg_sleep(0.3) IS NOT NULL THEN $1 END;
+SQL
+$stage->make_link(more => $free, before => "SELECT crmsync.map('people', '(crm.slowly(r.remark))', 'notes');");
+$stage->add_people(1, 5, $one);
+$stage->until_true(sub { $stage->sql("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'crmsync worker' AND wait_event = 'PgSleep')") eq 't' }, 'it is being decided');
+$stage->sql("BEGIN; SELECT crmsync.drop_link('people', items => 'delete'); SELECT pg_sleep(1); COMMIT");
+is_gone('people', 'about to be written', $one);
+sleep 1;
+is(count_of($one), 0, 'about to be written: and nothing comes after it');
 
 # ---- creates that are under way
 $stage->sql('DROP SCHEMA IF EXISTS crm CASCADE; DROP ROLE crm_owner');

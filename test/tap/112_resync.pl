@@ -160,6 +160,7 @@ resync("'$two'");
 is_mended('repair instead');
 is(ids($two), $old, 'then all stay');
 is($stage->sql("SELECT count(*) FROM crmsync.item WHERE renew OR state <> 'linked'"), '0', 'for good');
+$stage->until_true(sub { $stage->status('state') eq 'idle' }, 'nothing is held any more');
 resync("'$two', 'replace'");
 $stage->until_true(sub { $stage->status('state') eq 'held' }, 'held again');
 $stage->sql("SELECT crmsync.confirm_deletes('people', '$two')");
