@@ -145,6 +145,7 @@ CREATE TABLE crmsync.mailbox (
     started         timestamptz,
     started_read    boolean NOT NULL DEFAULT false,
     look_again      timestamptz,
+    unnamed_since   timestamptz,
     UNIQUE (link, address)
 );
 CREATE INDEX mailbox_started ON crmsync.mailbox (link) WHERE started IS NOT NULL;
@@ -166,6 +167,7 @@ COMMENT ON COLUMN crmsync.mailbox.user_id IS 'lasting id of its user, as the rel
 COMMENT ON COLUMN crmsync.mailbox.started IS 'since when a mailbox that is not automatic is being synchronised, because somebody asked for it';
 COMMENT ON COLUMN crmsync.mailbox.started_read IS 'its folder has been read since then';
 COMMENT ON COLUMN crmsync.mailbox.look_again IS 'when its stamps are listed once more, since a create that nobody waits for any more may be carried out before';
+COMMENT ON COLUMN crmsync.mailbox.unnamed_since IS 'since when items have been made there that no reading of the folder had to name yet; NULL: none';
 COMMENT ON COLUMN crmsync.mailbox.met IS 'when all that its user had before was known; NULL: not yet, and where match_on is set nothing is created there';
 
 -- Items come by the million, and a foreign key is checked row by row. Who inserts some locks their

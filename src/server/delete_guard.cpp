@@ -107,12 +107,13 @@ bool waits(const LinkConfiguration& link, const DeleteCount& count, int mailbox)
 
 std::string held_text(const GuardVerdict& verdict, const DeleteCounts& counts) {
     std::int64_t held = 0;
+    int mailboxes = 0;
     for (const auto& [mailbox, count] : counts) {
-        if (verdict.holds(mailbox, false)) {
+        if (verdict.holds(mailbox, false) && count.unconfirmed > 0) {
             held += count.unconfirmed;
+            ++mailboxes;
         }
     }
-    const std::size_t mailboxes = verdict.whole_link ? counts.size() : verdict.mailboxes.size();
     return held == 0 ? std::string()
                      : std::to_string(held) + " deletes in " + std::to_string(mailboxes) +
                            " mailboxes wait for confirm_deletes";

@@ -4,6 +4,7 @@
 
 #include "server/array_rows.h"
 #include "server/conflicts.h"
+#include "server/echoes.h"
 #include "server/folder_pages.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
@@ -469,6 +470,7 @@ void write_results(const Results& results) {
     write_pages(results.pages);
     write_stamp_pages(results.stamp_pages);
     look_again_later(results.look_again);
+    await_echoes(results.echoing);
     write_targets(results.targets);
     settle_pending(results.settled);
     transaction.commit_lazily();

@@ -93,6 +93,8 @@ Survey take_survey(bool retries) {
                  "OR (SELECT true FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving' "
                  "ORDER BY i.mailbox LIMIT 1) "
                  "OR EXISTS (SELECT FROM crmsync.undoing u WHERE u.link = l.id) "
+                 // What it says is to end with what it speaks of.
+                 "OR s.held IS NOT NULL "
                  "OR EXISTS (SELECT FROM crmsync.sighting s JOIN crmsync.mailbox m "
                  "ON m.id = s.mailbox WHERE m.link = l.id AND s.kind IN ('surplus', 'stray'))" +
                  // Changes of a link without its triggers would otherwise be missed without a word.

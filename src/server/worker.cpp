@@ -218,6 +218,7 @@ void Worker::record_results() {
             read.push_back(std::move(outcome));
         } else {
             again_ |= outcome.undo;
+            note_made(outcome);
             count(outcome);
         }
         return is_read;
@@ -243,6 +244,7 @@ void Worker::record_results() {
         }
         again_ |= !page.changes.empty() || page.from_start;
     }
+    take_echoes(pages);
     take_repaired(read);
     take_in(std::move(read));
 }
@@ -344,6 +346,7 @@ void Worker::start_afresh() {
     sent_.clear();
     in_flight_ = WorkInFlight();
     awaited_.clear();
+    echoes_ = Echoes();
     fetching_.clear();
     listing_.clear();
     contents_ = ContentSupply();

@@ -18,6 +18,7 @@
 #include "server/change_log.h"
 #include "server/configuration.h"
 #include "server/content_supply.h"
+#include "server/echoes.h"
 #include "server/event_loop.h"
 #include "server/link_work.h"
 #include "server/outcome_writer.h"
@@ -51,8 +52,8 @@ class Worker {
         bool trouble_known = false;  // whether what another process noted of it is still true
         Clock::time_point triggers_checked{};
         Clock::time_point next_sending{};  // where changes wait for an interval
-        Clock::time_point last_reading{};  // of all mailboxes
-        Clock::time_point next_reading{};
+        Clock::time_point last_reading = Clock::time_point::min();  // of all mailboxes
+        bool read_soon = false;          // not at once: there may always be a reason
         std::set<int> being_started;     // inbound: mailboxes read out of turn
         Clock::time_point not_before{};  // inbound: after an error
         bool more_arrivals = false;      // inbound: there are more than were fetched
@@ -86,8 +87,10 @@ class Worker {
     void guard_link(const LinkConfiguration& link, const std::function<void()>& something);
     void read_inbound(const LinkConfiguration& link);
     void read_mailboxes(const LinkConfiguration& link);
-    static void read_soon(LinkRuntime& runtime);
+    static Clock::time_point reading_due(const LinkConfiguration& link, const LinkRuntime& runtime);
     bool says_nothing(const sync::FolderPage& page);
+    void note_made(const sync::Outcome& outcome);
+    void take_echoes(const std::vector<sync::FolderPage>& pages);
     void fetch(const LinkConfiguration& link);
     void take_in(std::vector<sync::Outcome> read);
     Clock::time_point next_reading() const;
@@ -129,6 +132,7 @@ class Worker {
     bool identity_reported_ = false;
     std::map<int, int> link_of_mailbox_;
     std::set<int> awaited_;  // mailboxes of which it counts when they have been read
+    Echoes echoes_;
     std::set<ItemName> fetching_;
     std::set<int> listing_;  // mailboxes under repair whose items are being listed
     std::set<ItemName> repairing_;

@@ -145,7 +145,7 @@ void Worker::work_on(const LinkConfiguration& link) {
         runtime.more = work.more;
         runtime.more_deletes = work.more_deletes;
         if (work.unmet) {  // a mailbox is new: it need not wait for its turn
-            read_soon(runtime);
+            runtime.read_soon = true;
         }
         runtime.done += work.unchanged;
         runtime.trouble_known = true;

@@ -22,14 +22,21 @@ constexpr std::chrono::seconds shortest_reading_interval{1};
 
 }  // namespace
 
+Worker::Clock::time_point Worker::reading_due(const LinkConfiguration& link,
+                                              const LinkRuntime& runtime) {
+    const std::chrono::seconds interval = link.interval.value_or(default_reading_interval);
+    return runtime.last_reading +
+           (runtime.read_soon ? std::min(interval, shortest_reading_interval) : interval);
+}
+
 // When the mailboxes of a link are to be read again.
 Worker::Clock::time_point Worker::next_reading() const {
     auto earliest = Clock::time_point::max();
     for (const auto& [id, link] : configuration_.links) {
         const auto runtime = runtimes_.find(id);
         if (link.reads && link.problem.empty() && runtime != runtimes_.end() && wants_work(link)) {
-            earliest = std::min(earliest,
-                                std::max(runtime->second.next_reading, runtime->second.not_before));
+            earliest = std::min(
+                earliest, std::max(reading_due(link, runtime->second), runtime->second.not_before));
         }
     }
     return earliest;
@@ -58,14 +65,15 @@ void Worker::read_mailboxes(const LinkConfiguration& link) {
     LinkRuntime& runtime = runtimes_[link.id];
     const auto now = Clock::now();
     pg::Transaction transaction("reading mailboxes for link " + link.name);
-    const bool all = now >= runtime.next_reading;
+    const bool all = now >= reading_due(link, runtime);
     if (!all && !any_to_read(link)) {
         runtime.being_started.clear();
         return;
     }
+    echoes_.inherit();
     if (all) {
         runtime.last_reading = now;
-        runtime.next_reading = now + link.interval.value_or(default_reading_interval);
+        runtime.read_soon = false;
     }
     auto mailboxes = mailboxes_to_read(configuration_, link, all ? Reading::all : Reading::started);
     transaction.commit();
@@ -78,15 +86,10 @@ void Worker::read_mailboxes(const LinkConfiguration& link) {
         if (mailbox.awaited) {
             awaited_.insert(id);
         }
+        echoes_.begin(id);
         engine_.set_mailbox(std::move(mailbox.description));
         engine_.list_changes(id, std::move(mailbox.state));
     }
-}
-
-// Not at once: there may always be a reason.
-void Worker::read_soon(LinkRuntime& runtime) {
-    runtime.next_reading =
-        std::min(runtime.next_reading, runtime.last_reading + shortest_reading_interval);
 }
 
 // Of an unchanged folder there is nothing to record: the state of before says the same. One that
@@ -95,14 +98,50 @@ bool Worker::says_nothing(const sync::FolderPage& page) {
     if (!page.listed) {
         const auto link = link_of_mailbox_.find(page.mailbox);
         if (link != link_of_mailbox_.end()) {
-            read_soon(runtimes_[link->second]);
+            runtimes_[link->second].read_soon = true;
         }
         return true;
     }
     if (page.from_start) {
         awaited_.insert(page.mailbox);
     }
-    return page.complete && page.changes.empty() && !awaited_.contains(page.mailbox);
+    return page.complete && page.changes.empty() && !awaited_.contains(page.mailbox) &&
+           !echoes_.awaited(page.mailbox);
+}
+
+// Items made where a reading is to name them.
+void Worker::note_made(const sync::Outcome& outcome) {
+    const bool made =
+        outcome.action == sync::Action::create &&
+        (outcome.result == sync::Result::written || outcome.result == sync::Result::partly);
+    const auto id = link_of_mailbox_.find(outcome.mailbox);
+    if (!made || id == link_of_mailbox_.end()) {
+        return;
+    }
+    const auto link = configuration_.links.find(id->second);
+    if (link != configuration_.links.end() && link->second.reads) {
+        echoes_.made(outcome.mailbox, outcome.item.id);
+        results_.echoing.push_back(outcome.mailbox);
+    }
+}
+
+// The states of these pages are recorded.
+void Worker::take_echoes(const std::vector<sync::FolderPage>& pages) {
+    pg::IntegerArray ended;
+    for (const sync::FolderPage& page : pages) {
+        echoes_.take(page);
+        if (page.complete && echoes_.awaited(page.mailbox)) {
+            ended.push_back(page.mailbox);
+        }
+    }
+    if (ended.empty()) {
+        return;
+    }
+    pg::Transaction transaction("looking for items that no page has named");
+    for (const int mailbox : ended) {
+        again_ |= echoes_.end(mailbox);
+    }
+    transaction.commit_lazily();
 }
 
 // Fetches items that have arrived in the mailboxes of an inbound link.

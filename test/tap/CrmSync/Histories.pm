@@ -57,17 +57,7 @@ sub steps
 	my ($self) = @_;
 	my $favourite = rand() < 0.7 ? any(@{ $self->{tags} }) : undef;
 	my @steps = map { $self->step($favourite) } 0 .. 1 + rand rand($self->{mailboxes} > 2 ? 5 : 16);
-	@steps = without_unseen(@steps) if $self->{on_target_delete} =~ /^(?:recreate|delete)$/;
 	return $self->{direction} eq 'outbound' ? @steps : without_doubles(@steps);
-}
-
-# What has come and gone between two readings of a mailbox the server never names: only resync, or the next change
-# in the CRM, finds out.
-sub without_unseen
-{
-	my (@steps) = @_;
-	my %made = map { /^crm (?:makes|gives) (\w+)/ ? ($1 => 1) : () } @steps;
-	return grep { !/^user \d (?:deletes|moves) (\w+)(?! back)/ || !$made{$1} } @steps;
 }
 
 # What comes back when another item has taken its place is taken for a copy, if it is not known any more that there
