@@ -30,6 +30,8 @@ void configure_session(const char* lock_timeout) {
         GetDatabaseEncoding() == PG_SQL_ASCII ? "UTF8" : GetDatabaseEncodingName();
     const char* settings[][2] = {
         {"lock_timeout", lock_timeout},
+        // Of two transactions that wait for each other the one ends that looks first: ours.
+        {"deadlock_timeout", "50ms"},
         {"search_path", "pg_catalog, pg_temp"},
         {"client_encoding", encoding},
         {"datestyle", "ISO, YMD"},

@@ -92,8 +92,9 @@ void Worker::guard_link(const LinkConfiguration& link, const std::function<void(
         runtime.more_deletes = false;
         runtime.more_arrivals = false;
         runtime.not_before = Clock::now() + pause_after_error;
-        // Two writers of our tables met: simply again. Took too long: again, and less of it.
+        // Two transactions met: simply again. Took too long: again, and less of it.
         if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+            error.sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED ||
             (error.sqlstate == ERRCODE_QUERY_CANCELED && runtime.position.shrink())) {
             runtime.more = true;
             return;

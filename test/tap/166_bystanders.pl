@@ -31,6 +31,30 @@ $stage->goes_on($one, 'a transaction with retry() is open');
 $asking->query_safe('COMMIT');
 $asking->quit;
 
+# ---- a transaction of the CRM's that locks what we read, in another order: it is not the one to end
+$stage->sql(<<'SQL');
+SET ROLE crm_owner;
+CREATE TABLE crm.remark AS SELECT 'slow' AS text;
+CREATE FUNCTION crm.remark(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.5); RETURN (SELECT r.text FROM crm.remark r); END $$;
+RESET ROLE;
+SET client_min_messages = error;
+SELECT crmsync.map('people', '(crm.remark(r.remark))', 'notes');
+SELECT crmsync.enable_link('people');
+SQL
+$stage->settles('an expression that reads another table', 'people', '30 s');
+my $crossing = $node->background_psql('postgres', on_error_stop => 0);
+$crossing->query_safe('BEGIN; LOCK TABLE crm.remark');
+$stage->sql("UPDATE crm.person SET first_name = 'Locked' WHERE id = 1");
+$stage->until_true(sub { $stage->sql("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'crmsync worker' AND wait_event = 'PgSleep')") eq 't' }, 'the worker reads people');
+my (undef, $failed) = $crossing->query('LOCK TABLE crm.person');
+is($failed, 0, 'the CRM gets its locks');
+$crossing->query_safe('COMMIT');
+$crossing->quit;
+$stage->settles('and we look again', 'people', '30 s');
+is($exchange->records($one)->{1}{'contacts:GivenName'}, 'Locked', 'at what we were about to read');
+$stage->sql("SELECT crmsync.unmap('people', 'notes'); SET client_min_messages = error; SELECT crmsync.enable_link('people')");
+$stage->settles('without it', 'people', '30 s');
+
 # ---- a mailbox that does not answer
 $exchange->inject('silence', mailbox => $two, seconds => 6);
 $stage->sql("INSERT INTO crm.audience SELECT i, '$two' FROM generate_series(4, 5) i; UPDATE crm.person SET first_name = 'Both' WHERE id < 4");
