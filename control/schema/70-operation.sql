@@ -291,7 +291,7 @@ BEGIN
                   WHERE c.link = this.id AND m.address = coalesce(only_in, m.address));
 END;
 $$;
-COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link at once; wait: until what the caller could see has been carried out, or so long; returns what is left; mailbox: starts one that is not automatic, waits for and counts only the records that belong there, whatever other mailboxes they are in';
+COMMENT ON FUNCTION crmsync.sync(text, interval, text) IS 'has the worker look at a link, and read its mailboxes, at once; wait: until what the caller could see has been carried out, or so long; returns what is left; mailbox: starts one that is not automatic, waits for and counts only the records that belong there, whatever other mailboxes they are in';
 
 CREATE FUNCTION crmsync.check_mailbox(this crmsync.link, mailbox text) RETURNS integer
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

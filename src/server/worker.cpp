@@ -381,6 +381,7 @@ void Worker::note_links(const Survey& survey) {
     }
     for (auto& [id, runtime] : runtimes_) {
         runtime.comparison_due = survey.due_comparisons.contains(id);
+        runtime.read_soon |= everything_requested_ || requested_.contains(id);
     }
 }
 

@@ -41,6 +41,16 @@ is(conflicts(), 'none', 'without a conflict');
 is($stage->sql("SELECT old ->> 'surname', new ->> 'surname' FROM crmsync.history WHERE action = 'bring in' AND record = '1'"), 'Last1|Typed', 'the history has both values');
 is($stage->sql("SELECT count(*) FROM crmsync.item WHERE record = '1' AND shadow ->> 'surname' = 'Typed'"), '2', 'both items agree');
 
+# ---- at once, when somebody asks
+$stage->sql("SELECT crmsync.alter_link('people', inbound_interval => '1 day')");
+sleep 1.5;
+user_changes($one, 1, 'contacts:Surname' => 'Asked');
+sleep 1.5;
+is(person(1), 'First1 Typed', 'where mailboxes are read once a day nothing comes');
+$stage->sync;
+comes_in(1, 'First1 Asked', 'until somebody calls sync');
+$stage->sql("SELECT crmsync.alter_link('people', inbound_interval => '1 s')");
+
 # ---- different fields on both sides at once
 $exchange->post('server', paused => \1);
 user_changes($one, 2, 'contacts:Surname' => 'Theirs');
