@@ -146,6 +146,8 @@ CREATE TABLE crmsync.mailbox (
     started_read    boolean NOT NULL DEFAULT false,
     look_again      timestamptz,
     unnamed_since   timestamptz,
+    target          text REFERENCES crmsync.target ON UPDATE CASCADE,
+    moved           timestamptz,
     UNIQUE (link, address)
 );
 CREATE INDEX mailbox_started ON crmsync.mailbox (link) WHERE started IS NOT NULL;
@@ -168,7 +170,19 @@ COMMENT ON COLUMN crmsync.mailbox.started IS 'since when a mailbox that is not a
 COMMENT ON COLUMN crmsync.mailbox.started_read IS 'its folder has been read since then';
 COMMENT ON COLUMN crmsync.mailbox.look_again IS 'when its stamps are listed once more, since a create that nobody waits for any more may be carried out before';
 COMMENT ON COLUMN crmsync.mailbox.unnamed_since IS 'since when items have been made there that no reading of the folder had to name yet; NULL: none';
+COMMENT ON COLUMN crmsync.mailbox.target IS 'where it is, as the relation of mailboxes says; NULL: at the link''s own target';
+COMMENT ON COLUMN crmsync.mailbox.moved IS 'since when its items are looked for at another target: until that is done nothing is written there';
 COMMENT ON COLUMN crmsync.mailbox.met IS 'when all that its user had before was known; NULL: not yet, and where match_on is set nothing is created there';
+
+-- So that nobody has to look through all mailboxes for them.
+CREATE TABLE crmsync.link_target (
+    link        integer REFERENCES crmsync.link ON DELETE CASCADE,
+    target      text REFERENCES crmsync.target ON UPDATE CASCADE,
+    PRIMARY KEY (link, target)
+);
+COMMENT ON TABLE crmsync.link_target IS 'targets that mailboxes of a link are at, beside its own';
+COMMENT ON COLUMN crmsync.link_target.link IS 'the link';
+COMMENT ON COLUMN crmsync.link_target.target IS 'the target';
 
 -- Items come by the million, and a foreign key is checked row by row. Who inserts some locks their
 -- mailboxes (FOR KEY SHARE) instead, once for all of them; an item of a mailbox that goes, goes too.

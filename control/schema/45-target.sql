@@ -277,7 +277,15 @@ AS $$
 DECLARE
     target crmsync.target := crmsync.find_target(name, 'admin');
     links text[] := ARRAY(SELECT l.name FROM crmsync.link l WHERE l.target = target.name ORDER BY l.name);
+    others text[] := ARRAY(SELECT l.name FROM crmsync.link_target t JOIN crmsync.link l ON l.id = t.link
+                           WHERE t.target = target.name AND l.target <> target.name ORDER BY l.name);
 BEGIN
+    IF others <> '{}' THEN
+        RAISE EXCEPTION 'mailboxes of links are at target "%"', name
+            USING ERRCODE = 'dependent_objects_still_exist',
+                  DETAIL = format('Links: %s.', array_to_string(others, ', ')),
+                  HINT = 'Their relations of mailboxes say so, in the column target: let them name another, or drop the links.';
+    END IF;
     IF links <> '{}' AND cascade IS NOT TRUE THEN
         RAISE EXCEPTION 'target "%" still has links', name
             USING ERRCODE = 'dependent_objects_still_exist',

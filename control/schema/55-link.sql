@@ -472,7 +472,12 @@ BEGIN
         RAISE EXCEPTION 'the % of an enabled link cannot be changed', array_to_string(changed, ', ')
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = format('Call crmsync.disable_link(%L) before and crmsync.enable_link(%1$L) after.', name);
-    ELSIF changed && '{target,source,key,folder}' AND EXISTS (SELECT FROM crmsync.item i WHERE i.link = old.id) THEN
+    ELSIF new.target <> old.target AND EXISTS (SELECT FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox
+                                               WHERE i.link = old.id AND coalesce(m.target, old.target) <> new.target) THEN
+        RAISE EXCEPTION 'link "%" has items at other targets than "%"', name, new.target
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Its mailboxes can move one by one: the column target of the relation of mailboxes says where each is.';
+    ELSIF changed && '{source,key,folder}' AND EXISTS (SELECT FROM crmsync.item i WHERE i.link = old.id) THEN
         RAISE EXCEPTION 'the % of a link that has items cannot be changed', array_to_string(changed, ', ')
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Create another link, or drop this one; its items stay where they are.';
@@ -486,6 +491,11 @@ BEGIN
          new.on_audience_loss, new.on_ambiguous, new.match_on, new.folder,
          new.outbound_interval, new.inbound_interval, new.daily_at, new.apply, new.owner, new.options)
     WHERE l.id = old.id;
+    IF new.target <> old.target THEN
+        -- Where each mailbox is does not change by that.
+        UPDATE crmsync.mailbox m SET target = nullif(coalesce(m.target, old.target), new.target) WHERE m.link = old.id;
+        PERFORM crmsync.note_link_targets(old.id);
+    END IF;
     PERFORM crmsync.wake();
 END;
 $$;

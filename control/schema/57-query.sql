@@ -276,23 +276,75 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN crmsync.build_audience_query(link, NULL);
 COMMENT ON FUNCTION crmsync.audience_all_query(integer) IS 'query for record and mailbox of all records, NULL where a row names no mailbox; NULL: there is no audience';
 
+-- A mailbox at a target that does not exist, or is of another kind, takes no part.
 CREATE FUNCTION crmsync.mailboxes_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('SELECT lower(btrim(m.mailbox::text)) AS mailbox, bool_or(%s%s) AS enabled, bool_or(%s) AS automatic, max(%s) AS id '
-                  'FROM %s m WHERE btrim(m.mailbox::text) <> '''' GROUP BY 1',
+    SELECT format('SELECT lower(btrim(m.mailbox::text)) AS mailbox, bool_or(%1$s) AS enabled, bool_or(%2$s) AS automatic, max(%3$s) AS id, '
+                  'max(%4$s) FILTER (WHERE %1$s) AS target FROM %5$s m WHERE btrim(m.mailbox::text) <> '''' GROUP BY 1',
                   CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'enabled') IS NULL THEN 'true'
-                       ELSE 'coalesce(m.enabled, true)' END,
-                  CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'target') IS NULL THEN ''
-                       ELSE format(' AND coalesce(m.target::text, %L) = %1$L', l.target) END,
+                       ELSE 'coalesce(m.enabled, true)' END
+                  || CASE WHEN place.is_named
+                          THEN format(' AND coalesce(m.target::text, %L) = ANY (%L::text[])', l.target, place.targets) ELSE '' END,
                   CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'automatic') IS NULL THEN 'true'
                        ELSE 'coalesce(m.automatic, true)' END,
                   CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'id') IS NULL THEN 'NULL::text' ELSE 'm.id::text' END,
+                  CASE WHEN place.is_named THEN format('coalesce(m.target::text, %L)', l.target) ELSE 'NULL::text' END,
                   l.mailboxes)
     FROM crmsync.link l
+    JOIN crmsync.target own ON own.name = l.target
+    CROSS JOIN LATERAL (SELECT crmsync.column_type(to_regclass(l.mailboxes), 'target') IS NOT NULL AS is_named,
+                               ARRAY(SELECT t.name FROM crmsync.target t WHERE t.kind = own.kind ORDER BY t.name) AS targets) place
     WHERE l.id = mailboxes_query.link AND to_regclass(l.mailboxes) IS NOT NULL;
 END;
-COMMENT ON FUNCTION crmsync.mailboxes_query(integer) IS 'query for mailbox, enabled, automatic and the lasting id of its user; NULL: the link has no relation of mailboxes';
+COMMENT ON FUNCTION crmsync.mailboxes_query(integer) IS 'query for mailbox, enabled, automatic, the lasting id of its user and the target that it is at; NULL: the link has no relation of mailboxes';
+
+CREATE FUNCTION crmsync.note_link_targets(link integer) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO crmsync.link_target (link, target)
+    SELECT DISTINCT m.link, m.target FROM crmsync.mailbox m WHERE m.link = note_link_targets.link AND m.target IS NOT NULL
+    ON CONFLICT DO NOTHING;
+    DELETE FROM crmsync.link_target t
+    WHERE t.link = note_link_targets.link AND NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = t.link AND m.target = t.target);
+END;
+COMMENT ON FUNCTION crmsync.note_link_targets(integer) IS 'notes at which targets mailboxes of a link are';
+
+-- At another target nothing has the id that it had, and nothing was agreed on: a copy may be older than what
+-- was written last. All is read, and what bears our stamp is known by it; until then nothing is written.
+CREATE FUNCTION crmsync.place_mailboxes(link integer, addresses text[], targets text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    own text := (SELECT l.target FROM crmsync.link l WHERE l.id = place_mailboxes.link);
+    elsewhere integer[] := ARRAY(SELECT m.id FROM unnest(addresses, targets) u (address, target)
+                                 JOIN crmsync.mailbox m ON m.link = place_mailboxes.link AND m.address = u.address
+                                 WHERE coalesce(m.target, own) <> u.target
+                                    OR m.moved IS NOT NULL AND NOT EXISTS (SELECT FROM crmsync.repair p WHERE p.mailbox = m.id));
+    filled integer[];
+BEGIN
+    IF elsewhere = '{}' THEN
+        RETURN;
+    END IF;
+    WITH away AS (
+        UPDATE crmsync.item i
+        SET remote_id = NULL, shadow = '{}', state = CASE WHEN i.state IN ('linked', 'leaving') THEN 'absent' ELSE i.state END,
+            confirmed = false, renew = false, doubtful = false, since = now()
+        WHERE i.mailbox = ANY (elsewhere) RETURNING i.mailbox)
+    SELECT array_agg(DISTINCT away.mailbox) INTO filled FROM away;
+    UPDATE crmsync.mailbox m
+    SET target = nullif(u.target, own), moved = CASE WHEN m.id = ANY (filled) THEN clock_timestamp() END,
+        folder_id = NULL, sync_state = NULL, listing = NULL, met = NULL,
+        code = NULL, message = NULL, since = NULL, attempts = 0, next_attempt = NULL
+    FROM unnest(addresses, targets) u (address, target) WHERE m.id = ANY (elsewhere) AND m.address = u.address;
+    PERFORM crmsync.note_link_targets(link);
+    DELETE FROM crmsync.arrival a WHERE a.mailbox = ANY (elsewhere);
+    DELETE FROM crmsync.sighting s WHERE s.mailbox = ANY (elsewhere);
+    INSERT INTO crmsync.repair AS p (mailbox, mode, since) SELECT f, 'repair', clock_timestamp() FROM unnest(filled) f
+    ON CONFLICT ON CONSTRAINT repair_pkey DO UPDATE SET mode = excluded.mode, step = excluded.step, since = excluded.since;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.place_mailboxes(integer, text[], text[]) IS 'mailboxes that are at another target now are looked for there; by the worker';
 
 -- An address that another user has now belongs to him; what was there before is nobody's until its user
 -- turns up again.

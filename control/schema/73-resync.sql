@@ -196,6 +196,12 @@ BEGIN
         RETURN;
     END IF;
     UPDATE crmsync.repair p SET step = 'mark' WHERE p.mailbox = ANY (done) AND p.mode = 'withdraw';
+    -- What was to be written to a mailbox that has moved was left until now.
+    UPDATE crmsync.mailbox m SET moved = NULL, took_part = false
+    FROM crmsync.repair p WHERE p.mailbox = m.id AND m.id = ANY (done) AND p.mode <> 'withdraw' AND m.moved IS NOT NULL;
+    IF FOUND THEN
+        PERFORM crmsync.request_comparison(finish_repairs.link, 'mailboxes');
+    END IF;
     -- What its user has deleted is made again, since somebody wants the mailbox whole. Whose item it was
     -- stays known, should he bring it back.
     WITH ended AS (

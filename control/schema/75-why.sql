@@ -51,7 +51,7 @@ BEGIN
     RETURN QUERY SELECT 'mailbox takes part', coalesce(enabled, false),
         CASE WHEN enabled IS NULL THEN format('it is not in %s', this.mailboxes)
              WHEN enabled THEN format('it is enabled in %s', this.mailboxes) || CASE WHEN automatic THEN '' ELSE ', and not automatic' END
-             ELSE format('it is not enabled in %s', this.mailboxes) END,
+             ELSE format('it is not enabled in %s, or at a target that this link cannot use', this.mailboxes) END,
         CASE WHEN enabled IS NOT TRUE THEN 'Nothing is written there, nor deleted before crmsync.withdraw.'
              WHEN NOT automatic THEN format('SELECT * FROM crmsync.sync(%L, mailbox => %L); brings it up to date.', this.name, mailbox) END;
 EXCEPTION WHEN OTHERS THEN

@@ -264,9 +264,9 @@ CREATE VIEW crmsync.status WITH (security_barrier) AS
 SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
        CASE WHEN served.link IS NULL THEN 'disabled'
             WHEN l.enabled AND s.broken IS NOT NULL AND c.link IS NULL THEN 'broken'
-            WHEN t.paused OR NOT coalesce(nullif(pg_catalog.current_setting('crmsync.enabled', true), '')::boolean, true) THEN 'paused'
+            WHEN t.paused OR o.paused OR NOT coalesce(nullif(pg_catalog.current_setting('crmsync.enabled', true), '')::boolean, true) THEN 'paused'
             WHEN s.held IS NOT NULL OR NOT (SELECT i.confirmed FROM crmsync.is_confirmed i) THEN 'held'
-            WHEN ts.code IS NOT NULL OR s.next_attempt > pg_catalog.now()
+            WHEN coalesce(ts.code, o.code) IS NOT NULL OR s.next_attempt > pg_catalog.now()
                  OR (SELECT crmsync.worker_state()) <> 'running' THEN 'waiting'
             WHEN NOT l.enabled OR b.records > 0 OR s.link IS NULL OR s.comparison IS NOT NULL OR c.link IS NOT NULL
                  OR s.last_started > greatest(s.last_success, s.last_error_at, '-infinity') THEN 'working'
@@ -278,7 +278,7 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
        coalesce(greatest(pg_catalog.clock_timestamp() - b.oldest, '0'), '0'::interval) AS lag,
        s.last_success,
        coalesce(p.problem, CASE WHEN v.shows_values THEN coalesce(s.broken, s.last_error) END) AS last_error,
-       CASE WHEN p.problem IS NULL THEN s.code ELSE ts.code END AS code,
+       CASE WHEN p.problem IS NULL THEN s.code ELSE coalesce(ts.code, o.code) END AS code,
        coalesce(s.without_mailbox, 0) AS without_mailbox
 FROM crmsync.link l
 JOIN crmsync.visible_link v ON v.link = l.id
@@ -286,12 +286,18 @@ JOIN crmsync.target t ON t.name = l.target
 LEFT JOIN crmsync.served ON served.link = l.id
 LEFT JOIN crmsync.link_state s ON s.link = l.id
 LEFT JOIN crmsync.target_state ts ON ts.target = l.target
+-- Of the other targets that its mailboxes are at.
+CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.bool_or(x.paused), false) AS paused, pg_catalog.min(y.code) AS code,
+                           pg_catalog.min(pg_catalog.concat_ws(': ', x.name, y.code, y.message)) FILTER (WHERE y.code IS NOT NULL) AS problem
+                    FROM crmsync.link_target a JOIN crmsync.target x ON x.name = a.target
+                    LEFT JOIN crmsync.target_state y ON y.target = x.name WHERE a.link = l.id) AS o
 CROSS JOIN LATERAL (SELECT
        CASE WHEN l.enabled AND s.broken IS NOT NULL THEN NULL
             WHEN s.held IS NOT NULL THEN s.held
             WHEN served.link IS NOT NULL AND NOT (SELECT i.confirmed FROM crmsync.is_confirmed i)
             THEN 'this database is not the one that was confirmed; see crmsync.confirm_identity'
             WHEN ts.code IS NOT NULL THEN pg_catalog.concat_ws(': ', ts.code, ts.message)
+            WHEN o.problem IS NOT NULL THEN o.problem
             WHEN served.link IS NOT NULL AND (SELECT crmsync.worker_state()) <> 'running' THEN 'worker: ' || (SELECT crmsync.worker_state())
             END) AS p (problem)
 LEFT JOIN (SELECT DISTINCT r.link FROM crmsync.request r WHERE r.action = 'compare') c ON c.link = l.id
@@ -322,7 +328,7 @@ CREATE VIEW crmsync.mailboxes WITH (security_barrier) AS
 SELECT l.name AS link, m.address AS mailbox,
        CASE WHEN m.code IS NULL THEN 'working' WHEN m.next_attempt IS NULL THEN 'stopped' ELSE 'waiting' END AS state,
        coalesce(i.items, 0) AS items, coalesce(i.leaving, 0) AS leaving, coalesce(f.failed, 0) AS failed,
-       m.code, CASE WHEN v.shows_values THEN m.message END AS message, m.since, m.next_attempt
+       m.code, CASE WHEN v.shows_values THEN m.message END AS message, m.since, m.next_attempt, coalesce(m.target, l.target) AS target
 FROM crmsync.mailbox m
 JOIN crmsync.link l ON l.id = m.link
 JOIN crmsync.visible_link v ON v.link = l.id
@@ -342,6 +348,7 @@ COMMENT ON COLUMN crmsync.mailboxes.code IS 'what kind of failure';
 COMMENT ON COLUMN crmsync.mailboxes.message IS 'what the server said; operators only, since it may quote values';
 COMMENT ON COLUMN crmsync.mailboxes.since IS 'when the failures began';
 COMMENT ON COLUMN crmsync.mailboxes.next_attempt IS 'when it is tried again';
+COMMENT ON COLUMN crmsync.mailboxes.target IS 'the target that it is at';
 
 CREATE VIEW crmsync.items WITH (security_barrier) AS
 SELECT l.name AS link, i.record, m.address AS mailbox, i.remote_id, i.origin, i.state, i.confirmed, i.since,
@@ -435,7 +442,7 @@ FROM (
                 ELSE 'It is tried again by itself.' END
     FROM crmsync.target t
     JOIN crmsync.target_state s ON s.target = t.name
-    JOIN crmsync.link l ON l.target = t.name
+    JOIN crmsync.link l ON l.target = t.name OR EXISTS (SELECT FROM crmsync.link_target o WHERE o.link = l.id AND o.target = t.name)
     JOIN crmsync.served v ON v.link = l.id
     WHERE s.code IS NOT NULL AND (s.next_attempt IS NULL OR s.since < pg_catalog.now() - interval '5 minutes')
     UNION ALL

@@ -12,7 +12,7 @@ BEGIN
         crmsync.target, crmsync.link, crmsync.link_id_seq, crmsync.mapping, crmsync.group_mapping,
         crmsync.watched, crmsync.capture, crmsync.capture_id_seq, crmsync.capture_link,
         crmsync.identity, crmsync.role_grant, crmsync.role_grant_id_seq, crmsync.mailbox,
-        crmsync.mailbox_id_seq, crmsync.item, crmsync.repair}'::regclass[]
+        crmsync.mailbox_id_seq, crmsync.link_target, crmsync.item, crmsync.repair}'::regclass[]
     LOOP
         PERFORM pg_extension_config_dump(kept, '');
     END LOOP;

@@ -79,17 +79,19 @@ LeftOut read_audience(const LinkConfiguration& link, const std::string& query,
 }
 
 // Who takes part. In mailboxes that did not when it was last looked at anything may have been
-// missed.
+// missed, and at another target everything is to be looked for.
 void read_mailboxes(const LinkConfiguration& link) {
     if (!link.mailboxes_query.empty()) {
-        materialise(link, "crmsync_mailboxes", "mailbox text COLLATE \"C\", enabled boolean",
-                    "SELECT p.mailbox, p.enabled FROM (" + link.mailboxes_query + ") AS p");
+        materialise(
+            link, "crmsync_mailboxes", "mailbox text COLLATE \"C\", enabled boolean, target text",
+            "SELECT p.mailbox, p.enabled, p.target FROM (" + link.mailboxes_query + ") AS p");
         once("ANALYZE pg_temp.crmsync_mailboxes", link.id);
         once(
             "CREATE TEMPORARY TABLE crmsync_returned AS SELECT p.mailbox, m.id "
             "FROM pg_temp.crmsync_mailboxes p "
             "LEFT JOIN crmsync.mailbox m ON m.link = $1 AND m.address = p.mailbox "
-            "WHERE p.enabled AND m.took_part IS NOT TRUE",
+            "WHERE p.enabled AND (m.took_part IS NOT TRUE OR p.target <> "
+            "coalesce(m.target, (SELECT l.target FROM crmsync.link l WHERE l.id = $1)))",
             link.id);
     }
 }

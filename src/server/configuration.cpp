@@ -185,6 +185,16 @@ void read_layout(LinkConfiguration& link) {
     link.kept_rules = std::make_shared<const sync::Rules>(link.rules);
 }
 
+std::vector<std::string> targets_of(const LinkConfiguration& link) {
+    std::vector<std::string> targets{link.target};
+    const pg::Rows others =
+        pg::query("SELECT target FROM crmsync.link_target WHERE link = $1", link.id);
+    for (std::uint64_t row = 0; row < others.size(); ++row) {
+        targets.push_back(others.string(row, 0));
+    }
+    return targets;
+}
+
 // An unknown role breaks this link only.
 Oid role_oid(const std::string& quoted_name) {
     const pg::Rows rows =
@@ -365,6 +375,7 @@ std::string configuration_fingerprint() {
         "UNION ALL SELECT 'l' || ctid || xmin FROM crmsync.link "
         "UNION ALL SELECT 'm' || ctid || xmin FROM crmsync.mapping "
         "UNION ALL SELECT 'i' || ctid || xmin FROM crmsync.identity "
+        "UNION ALL SELECT 'o' || ctid || xmin FROM crmsync.link_target "
         "UNION ALL SELECT 'w' || l.id FROM crmsync.link l WHERE NOT l.enabled "
         "AND EXISTS (SELECT FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
         "WHERE m.link = l.id)) AS versions");
@@ -418,6 +429,7 @@ Configuration read_configuration(const std::string& link_name) {
         link.id = static_cast<int>(links.integer(row, 0));
         link.name = links.string(row, 1);
         link.target = links.string(row, 2);
+        link.targets = targets_of(link);
         link.object_name = links.string(row, 3);
         link.owner = role_oid(links.string(row, 4));
         link.folder = links.string(row, 5);

@@ -10,15 +10,21 @@ namespace crmsync {
 
 namespace {
 
-// Columns: id, address, folder_id, whether it is in trouble.
+// Columns: id, address, folder_id, whether it is in trouble, the target if it is not the link's.
 sync::MailboxDescription description_of(const Configuration& configuration,
                                         const LinkConfiguration& link, const pg::Rows& rows,
                                         std::uint64_t row) {
-    const TargetConfiguration& target = configuration.targets.at(link.target);
+    const std::string name = rows.is_null(row, 4) ? link.target : rows.string(row, 4);
+    const auto known = configuration.targets.find(name);
+    if (known == configuration.targets.end()) {
+        throw pg::Error{.sqlstate = ERRCODE_T_R_SERIALIZATION_FAILURE,
+                        .message = "target " + name + " is newer than what was read"};
+    }
+    const TargetConfiguration& target = known->second;
     sync::MailboxDescription mailbox;
     mailbox.id = static_cast<int>(rows.integer(row, 0));
     mailbox.link = link.id;
-    mailbox.target = link.target;
+    mailbox.target = name;
     mailbox.account = {rows.string(row, 1), target.impersonation, target.server_version};
     mailbox.object = link.rules.object;
     mailbox.folder_name = link.folder;
@@ -34,7 +40,7 @@ sync::MailboxDescription description_of(const Configuration& configuration,
 
 // Who takes part by himself and is not known yet. Compared here: for a thousand that are known, a
 // join would look each of them up.
-void add_mailboxes(const LinkConfiguration& link,
+bool add_mailboxes(const LinkConfiguration& link,
                    const std::unordered_map<std::string, bool>& automatic) {
     const pg::Rows known =
         pg::query("SELECT address FROM crmsync.mailbox WHERE link = $1", link.id);
@@ -54,6 +60,7 @@ void add_mailboxes(const LinkConfiguration& link,
             "FROM unnest($2::text[]) AS u(address)",
             link.id, &missing);
     }
+    return !missing.empty();
 }
 
 }  // namespace
@@ -72,8 +79,8 @@ std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& co
                                                          const LinkConfiguration& link,
                                                          const pg::IntegerArray& ids) {
     const pg::Rows rows = pg::query(
-        "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL FROM crmsync.mailbox "
-        "WHERE id = ANY ($1)",
+        "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL, target "
+        "FROM crmsync.mailbox WHERE id = ANY ($1)",
         &ids);
     std::vector<sync::MailboxDescription> mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -87,30 +94,34 @@ std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
     const bool all = link.mailboxes_query.empty();
     std::unordered_map<std::string, bool> automatic;  // of those that take part
     if (!all) {
-        for (Participant& participant : participants(link, Renames::noted)) {
+        const std::vector<Participant> given = participants(link, Renames::noted);
+        for (const Participant& participant : given) {
             if (participant.enabled) {
-                automatic[std::move(participant.address)] |= participant.automatic;
+                automatic[participant.address] |= participant.automatic;
             }
         }
-        add_mailboxes(link, automatic);
+        if (add_mailboxes(link, automatic)) {
+            place(link, given);
+        }
     }
     const pg::Rows rows = pg::query(
-        "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL, coalesce(sync_state, ''), "
-        "listing IS NOT NULL, started IS NOT NULL FROM crmsync.mailbox WHERE link = $1 "
+        "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL, target, "
+        "coalesce(sync_state, ''), listing IS NOT NULL, started IS NOT NULL FROM crmsync.mailbox "
+        "WHERE link = $1 "
         "AND (code IS NULL OR next_attempt <= pg_catalog.now()) "
         "AND (NOT $2 OR started IS NOT NULL AND NOT started_read)",
         link.id, which == Reading::started);
     std::vector<MailboxToRead> mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        const bool started = rows.boolean(row, 6);
+        const bool started = rows.boolean(row, 7);
         if (!all) {
             const auto known = automatic.find(rows.string(row, 1));
             if (known == automatic.end() || !(known->second || started)) {
                 continue;
             }
         }
-        mailboxes.push_back({description_of(configuration, link, rows, row), rows.string(row, 4),
-                             rows.boolean(row, 5) || started});
+        mailboxes.push_back({description_of(configuration, link, rows, row), rows.string(row, 5),
+                             rows.boolean(row, 6) || started});
     }
     return mailboxes;
 }

@@ -139,7 +139,8 @@ void FactReader::read_audience(const pg::TextArray& keys, pg::TextArray& address
 void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids) {
     const pg::Rows rows = pg::query(
         "SELECT id, address, code IS NULL OR next_attempt <= pg_catalog.now(), "
-        "coalesce(code, ''), coalesce(message, ''), met IS NOT NULL, started IS NOT NULL "
+        "coalesce(code, ''), coalesce(message, ''), met IS NOT NULL, started IS NOT NULL, "
+        "moved IS NOT NULL "
         "FROM crmsync.mailbox WHERE link = $1 AND (address = ANY ($2) OR id = ANY ($3))",
         link_.id, &addresses, &ids);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -150,6 +151,7 @@ void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::Intege
         mailbox->message = rows.string(row, 4);
         mailbox->met = rows.boolean(row, 5) || link_.match_on.empty();
         mailbox->started = rows.boolean(row, 6);
+        mailbox->moved = rows.boolean(row, 7);
         mailboxes_by_id_[mailbox->id] = mailbox;
     }
 }
@@ -257,6 +259,7 @@ void FactReader::add_mailboxes() {
         mailbox->met = link_.match_on.empty();
         mailboxes_by_id_[mailbox->id] = mailbox;
     }
+    place(link_, participants_);
 }
 
 void FactReader::read_source(const pg::TextArray& keys) {

@@ -31,10 +31,19 @@ constexpr std::int64_t long_pass = 100;
 
 }  // namespace
 
+// What is to go to a target that pauses by itself waits in the engine; one that is paused or
+// stopped by somebody would give it back at once, and it would be decided about again and again.
 bool Worker::wants_work(const LinkConfiguration& link) const {
-    const auto target = configuration_.targets.find(link.target);
-    return target != configuration_.targets.end() && !target->second.paused &&
-           engine_.available(link.target, Clock::now()) && engine_.queued(link.target) < low_water;
+    bool any_available = false;
+    for (const std::string& name : link.targets) {
+        const auto target = configuration_.targets.find(name);
+        if (target == configuration_.targets.end() || target->second.paused ||
+            engine_.stopped(name) || engine_.queued(name) >= low_water) {
+            return false;
+        }
+        any_available |= engine_.available(name, Clock::now());
+    }
+    return any_available;
 }
 
 // Whose turn it is among the links that there is something to do for; nullptr: nobody's.

@@ -189,6 +189,11 @@ bool Engine::failing(const std::string& name) const {
     return target != targets_.end() && (target->second.attempts > 0 || target->second.stopped);
 }
 
+bool Engine::stopped(const std::string& name) const {
+    const auto target = targets_.find(name);
+    return target != targets_.end() && target->second.stopped;
+}
+
 bool Engine::available(const std::string& name, Clock::time_point now) const {
     const auto target = targets_.find(name);
     return target == targets_.end() ||

@@ -90,6 +90,7 @@ class Engine {
     // Forgets pauses: somebody says that it works again.
     void retry(const std::string& target);
 
+    bool stopped(const std::string& target) const;
     bool available(const std::string& target, Clock::time_point now) const;
 
     std::vector<Outcome> take_outcomes();
