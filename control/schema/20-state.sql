@@ -151,6 +151,7 @@ CREATE TABLE crmsync.mailbox (
     UNIQUE (link, address)
 );
 CREATE INDEX mailbox_started ON crmsync.mailbox (link) WHERE started IS NOT NULL;
+CREATE INDEX mailbox_moving ON crmsync.mailbox (link) WHERE code = 'MOVING' OR moved IS NOT NULL;
 CREATE INDEX mailbox_look_again ON crmsync.mailbox (look_again) WHERE look_again IS NOT NULL;
 COMMENT ON TABLE crmsync.mailbox IS 'mailboxes that a link writes; an LDAP link has one with an empty address';
 COMMENT ON COLUMN crmsync.mailbox.id IS 'what items and failures call the mailbox';
@@ -158,8 +159,8 @@ COMMENT ON COLUMN crmsync.mailbox.link IS 'the link that writes it';
 COMMENT ON COLUMN crmsync.mailbox.address IS 'SMTP address in lower case';
 COMMENT ON COLUMN crmsync.mailbox.folder_id IS 'the folders id at the target; NULL: not known yet';
 COMMENT ON COLUMN crmsync.mailbox.attempts IS 'failures in a row';
-COMMENT ON COLUMN crmsync.mailbox.next_attempt IS 'with a code: when it is tried again; NULL with a code: disabled until retry';
-COMMENT ON COLUMN crmsync.mailbox.code IS 'what kind of failure; NULL: it works';
+COMMENT ON COLUMN crmsync.mailbox.next_attempt IS 'with a code: when it is tried again; NULL with a code: disabled until retry; infinity: when it has moved';
+COMMENT ON COLUMN crmsync.mailbox.code IS 'what kind of failure; MOVING: it is to be at another target; NULL: it works';
 COMMENT ON COLUMN crmsync.mailbox.message IS 'what the server said';
 COMMENT ON COLUMN crmsync.mailbox.since IS 'when the failures began';
 COMMENT ON COLUMN crmsync.mailbox.sync_state IS 'up to where the folder has been read, as the server puts it; NULL: it is read from the start';
@@ -174,13 +175,13 @@ COMMENT ON COLUMN crmsync.mailbox.target IS 'where it is, as the relation of mai
 COMMENT ON COLUMN crmsync.mailbox.moved IS 'since when its items are looked for at another target: until that is done nothing is written there';
 COMMENT ON COLUMN crmsync.mailbox.met IS 'when all that its user had before was known; NULL: not yet, and where match_on is set nothing is created there';
 
--- So that nobody has to look through all mailboxes for them.
+-- So that nobody has to look through all mailboxes for them. None: all are at the link's own.
 CREATE TABLE crmsync.link_target (
     link        integer REFERENCES crmsync.link ON DELETE CASCADE,
     target      text REFERENCES crmsync.target ON UPDATE CASCADE,
     PRIMARY KEY (link, target)
 );
-COMMENT ON TABLE crmsync.link_target IS 'targets that mailboxes of a link are at, beside its own';
+COMMENT ON TABLE crmsync.link_target IS 'targets that mailboxes of a link are at, once some are not at its own';
 COMMENT ON COLUMN crmsync.link_target.link IS 'the link';
 COMMENT ON COLUMN crmsync.link_target.target IS 'the target';
 

@@ -116,6 +116,19 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.is_settled(integer, timestamptz, timestamptz, text, text[]) IS 'whether nothing remains of the records that had been named by the first time, nor of what was to be done by the second; address: in this mailbox, of these records';
 
+-- All that is there is compared when it has moved.
+CREATE FUNCTION crmsync.is_moving(link integer, address text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (SELECT FROM crmsync.mailbox m
+                   LEFT JOIN crmsync.link_state s ON s.link = m.link
+                   WHERE m.link = is_moving.link AND m.address = coalesce(is_moving.address, m.address)
+                     AND (m.code = 'MOVING'
+                          OR m.moved IS NOT NULL AND m.code IS NULL AND s.held IS NULL
+                             AND EXISTS (SELECT FROM crmsync.repair r WHERE r.mailbox = m.id)));
+END;
+COMMENT ON FUNCTION crmsync.is_moving(integer, text) IS 'whether a mailbox of the link, or this one, is on its way to another target';
+
 CREATE FUNCTION crmsync.is_imported(link integer, since timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -175,7 +188,8 @@ BEGIN
         ELSE
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
                AND (NOT this.enabled OR EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL))
-               AND NOT EXISTS (SELECT FROM crmsync.request r WHERE r.link = this.id AND r.action = 'compare') THEN
+               AND NOT EXISTS (SELECT FROM crmsync.request r WHERE r.link = this.id AND r.action = 'compare')
+               AND NOT crmsync.is_moving(this.id, address) THEN
                 looked_at := clock_timestamp();
                 records := CASE WHEN address IS NOT NULL THEN crmsync.pending_in(this, address, looked_at) END;
             END IF;
@@ -233,7 +247,7 @@ BEGIN ATOMIC
     FROM crmsync.link l LEFT JOIN crmsync.link_state s ON s.link = l.id
     WHERE m.started IS NOT NULL AND l.id = m.link
       AND (NOT l.enabled
-           OR s.comparison IS NULL AND s.compared >= m.started
+           OR s.comparison IS NULL AND s.compared >= m.started AND m.moved IS NULL AND m.code IS DISTINCT FROM 'MOVING'
               AND (l.direction = 'outbound' OR m.started_read)
               AND NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = m.link AND p.since <= s.compared)
               AND NOT EXISTS (SELECT FROM crmsync.arrival a WHERE a.mailbox = m.id AND a.code IS NULL)
@@ -378,7 +392,7 @@ BEGIN ATOMIC
 
     UPDATE crmsync.mailbox m SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
     FROM unnest(requests) r
-    WHERE r.record IS NULL AND m.link = r.link AND m.id = coalesce(r.mailbox, m.id) AND m.code IS NOT NULL;
+    WHERE r.record IS NULL AND m.link = r.link AND m.id = coalesce(r.mailbox, m.id) AND m.code <> 'MOVING';
 
     UPDATE crmsync.target_state t SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
     FROM unnest(requests) r, crmsync.link l
@@ -450,6 +464,7 @@ BEGIN
     PERFORM crmsync.compare_everything(r.link) FROM (SELECT DISTINCT r.link FROM unnest(requests) r WHERE r.action = 'compare') r;
     DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;
+    PERFORM crmsync.forget_moves(l.id) FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT l.enabled WHERE r.action = 'clear';
     UPDATE crmsync.target_state s SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
     FROM unnest(requests) r WHERE r.action = 'resume' AND s.target = r.target;
     -- An import that has failed is tried at once; others have their time.

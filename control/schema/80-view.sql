@@ -269,6 +269,7 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
             WHEN coalesce(ts.code, o.code) IS NOT NULL OR s.next_attempt > pg_catalog.now()
                  OR (SELECT crmsync.worker_state()) <> 'running' THEN 'waiting'
             WHEN NOT l.enabled OR b.records > 0 OR s.link IS NULL OR s.comparison IS NOT NULL OR c.link IS NOT NULL
+                 OR EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = l.id AND (m.code = 'MOVING' OR m.moved IS NOT NULL))
                  OR s.last_started > greatest(s.last_success, s.last_error_at, '-infinity') THEN 'working'
             ELSE 'idle' END AS state,
        coalesce(b.records, 0)::bigint AS pending,
@@ -285,8 +286,8 @@ JOIN crmsync.visible_link v ON v.link = l.id
 JOIN crmsync.target t ON t.name = l.target
 LEFT JOIN crmsync.served ON served.link = l.id
 LEFT JOIN crmsync.link_state s ON s.link = l.id
-LEFT JOIN crmsync.target_state ts ON ts.target = l.target
--- Of the other targets that its mailboxes are at.
+-- Of its own target, or of all that its mailboxes are at.
+LEFT JOIN crmsync.target_state ts ON ts.target = l.target AND NOT EXISTS (SELECT FROM crmsync.link_target a WHERE a.link = l.id)
 CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.bool_or(x.paused), false) AS paused, pg_catalog.min(y.code) AS code,
                            pg_catalog.min(pg_catalog.concat_ws(': ', x.name, y.code, y.message)) FILTER (WHERE y.code IS NOT NULL) AS problem
                     FROM crmsync.link_target a JOIN crmsync.target x ON x.name = a.target

@@ -186,13 +186,13 @@ void read_layout(LinkConfiguration& link) {
 }
 
 std::vector<std::string> targets_of(const LinkConfiguration& link) {
-    std::vector<std::string> targets{link.target};
-    const pg::Rows others =
-        pg::query("SELECT target FROM crmsync.link_target WHERE link = $1", link.id);
-    for (std::uint64_t row = 0; row < others.size(); ++row) {
-        targets.push_back(others.string(row, 0));
+    const pg::Rows rows = pg::query(
+        "SELECT target FROM crmsync.link_target WHERE link = $1 ORDER BY target", link.id);
+    std::vector<std::string> targets;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        targets.push_back(rows.string(row, 0));
     }
-    return targets;
+    return targets.empty() ? std::vector<std::string>{link.target} : targets;
 }
 
 // An unknown role breaks this link only.

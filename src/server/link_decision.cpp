@@ -87,8 +87,8 @@ LinkDecision Decider::decide(const Facts& facts) {
 // Returns true when something is to be done there, now or later: a failure of before stays noted.
 bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
                           const MailboxFacts& mailbox, const CopyFacts& copy, int& outcomes) {
-    if (!mailbox.takes_part || mailbox.moved) {
-        return false;  // where it has moved, all is looked at again when that is over
+    if (!mailbox.takes_part || mailbox.moving) {
+        return false;  // all is looked at again when it has moved
     }
     if (has_problem(key, record, mailbox, copy, outcomes)) {
         return true;

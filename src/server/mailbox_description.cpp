@@ -40,7 +40,7 @@ sync::MailboxDescription description_of(const Configuration& configuration,
 
 // Who takes part by himself and is not known yet. Compared here: for a thousand that are known, a
 // join would look each of them up.
-bool add_mailboxes(const LinkConfiguration& link,
+void add_mailboxes(const LinkConfiguration& link, const std::vector<Participant>& participants,
                    const std::unordered_map<std::string, bool>& automatic) {
     const pg::Rows known =
         pg::query("SELECT address FROM crmsync.mailbox WHERE link = $1", link.id);
@@ -55,12 +55,8 @@ bool add_mailboxes(const LinkConfiguration& link,
         }
     }
     if (!missing.empty()) {
-        pg::query(
-            "INSERT INTO crmsync.mailbox (link, address) SELECT $1, u.address "
-            "FROM unnest($2::text[]) AS u(address)",
-            link.id, &missing);
+        add_mailboxes(link, participants, missing);
     }
-    return !missing.empty();
 }
 
 }  // namespace
@@ -100,9 +96,7 @@ std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
                 automatic[participant.address] |= participant.automatic;
             }
         }
-        if (add_mailboxes(link, automatic)) {
-            place(link, given);
-        }
+        add_mailboxes(link, given, automatic);
     }
     const pg::Rows rows = pg::query(
         "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL, target, "

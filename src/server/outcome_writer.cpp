@@ -298,6 +298,7 @@ void write_conflicts(const std::vector<Outcome>& outcomes) {
     crmsync::write_conflicts(conflicts);
 }
 
+// Not of one that is to be at another target: what is known of it here counts no more.
 void write_mailboxes(const std::vector<sync::MailboxChange>& changes) {
     for (const sync::MailboxChange& change : changes) {
         const bool bad = change.failure.has_value();
@@ -308,7 +309,7 @@ void write_mailboxes(const std::vector<sync::MailboxChange>& changes) {
             "next_attempt = CASE WHEN $6 >= 0 THEN pg_catalog.now() "
             "+ $6 * interval '1 millisecond' END, "
             "since = CASE WHEN $4 = '' THEN NULL ELSE coalesce(since, pg_catalog.now()) END "
-            "WHERE id = $1",
+            "WHERE id = $1 AND code IS DISTINCT FROM 'MOVING'",
             change.mailbox, std::string_view(change.folder_id), change.attempts,
             std::string_view(bad ? change.failure->code : std::string()),
             std::string_view(bad ? change.failure->message : std::string()), pause);

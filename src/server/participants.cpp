@@ -1,6 +1,9 @@
 #include "server/participants.h"
 
-#include "server/query.h"
+#include <string_view>
+#include <unordered_map>
+
+#include "server/moves.h"
 #include "server/record_key.h"
 
 namespace crmsync {
@@ -25,25 +28,26 @@ std::vector<Participant> participants(const LinkConfiguration& link, Renames ren
         pg::query("SELECT crmsync.know_mailboxes($1, $2, $3)", link.id, &addresses, &ids);
     }
     if (renames == Renames::noted) {
-        place(link, result);
+        note_moves(link, result);
     }
     return result;
 }
 
-void place(const LinkConfiguration& link, const std::vector<Participant>& participants) {
-    pg::TextArray addresses;
-    pg::TextArray targets;
-    bool any_named = false;
+pg::Rows add_mailboxes(const LinkConfiguration& link, const std::vector<Participant>& participants,
+                       const pg::TextArray& addresses) {
+    std::unordered_map<std::string_view, std::string_view> named;
     for (const Participant& participant : participants) {
-        if (participant.enabled) {
-            any_named |= !participant.target.empty();
-            addresses.push_back(participant.address);
-            targets.push_back(participant.target.empty() ? link.target : participant.target);
-        }
+        named.emplace(participant.address, participant.target);
     }
-    if (any_named || link.targets.size() > 1) {
-        pg::query("SELECT crmsync.place_mailboxes($1, $2, $3)", link.id, &addresses, &targets);
+    pg::TextArray targets;
+    for (const std::string& address : addresses) {
+        const auto target = named.find(address);
+        targets.emplace_back(target == named.end() || target->second.empty()
+                                 ? std::string_view(link.target)
+                                 : target->second);
     }
+    return pg::query("SELECT id, address FROM crmsync.add_mailboxes($1, $2, $3)", link.id,
+                     &addresses, &targets);
 }
 
 }  // namespace crmsync

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "server/configuration.h"
+#include "server/query.h"
 
 namespace crmsync {
 
@@ -15,14 +16,15 @@ struct Participant {
     std::string target;  // that it is at; empty: the link's own
 };
 
-// Whether mailboxes whose users have another address now get it at once, and those that are at
-// another target are looked for there.
+// Whether mailboxes whose users have another address now get it at once, and those that are to be
+// at another target are marked.
 enum class Renames { noted, ignored };
 
 // Read as the link's owner in the current transaction. The link must have such a relation.
 std::vector<Participant> participants(const LinkConfiguration& link, Renames renames);
 
-// Those that are known, and are at another target than they were, are looked for there.
-void place(const LinkConfiguration& link, const std::vector<Participant>& participants);
+// Makes mailboxes that are not known yet known, each at its target. Returns id and address of each.
+pg::Rows add_mailboxes(const LinkConfiguration& link, const std::vector<Participant>& participants,
+                       const pg::TextArray& addresses);
 
 }  // namespace crmsync

@@ -140,7 +140,7 @@ void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::Intege
     const pg::Rows rows = pg::query(
         "SELECT id, address, code IS NULL OR next_attempt <= pg_catalog.now(), "
         "coalesce(code, ''), coalesce(message, ''), met IS NOT NULL, started IS NOT NULL, "
-        "moved IS NOT NULL "
+        "moved IS NOT NULL OR coalesce(code = 'MOVING', false) "
         "FROM crmsync.mailbox WHERE link = $1 AND (address = ANY ($2) OR id = ANY ($3))",
         link_.id, &addresses, &ids);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -151,7 +151,7 @@ void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::Intege
         mailbox->message = rows.string(row, 4);
         mailbox->met = rows.boolean(row, 5) || link_.match_on.empty();
         mailbox->started = rows.boolean(row, 6);
-        mailbox->moved = rows.boolean(row, 7);
+        mailbox->moving = rows.boolean(row, 7);
         mailboxes_by_id_[mailbox->id] = mailbox;
     }
 }
@@ -249,17 +249,13 @@ void FactReader::add_mailboxes() {
         }
         return;
     }
-    const pg::Rows rows = pg::query(
-        "INSERT INTO crmsync.mailbox (link, address) SELECT $1, address "
-        "FROM unnest($2::text[]) AS u(address) RETURNING id, address",
-        link_.id, &missing);
+    const pg::Rows rows = crmsync::add_mailboxes(link_, participants_, missing);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         MailboxFacts* mailbox = mailbox_by_address(rows.string(row, 1));
         mailbox->id = static_cast<int>(rows.integer(row, 0));
         mailbox->met = link_.match_on.empty();
         mailboxes_by_id_[mailbox->id] = mailbox;
     }
-    place(link_, participants_);
 }
 
 void FactReader::read_source(const pg::TextArray& keys) {

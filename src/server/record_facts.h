@@ -23,7 +23,7 @@ struct MailboxFacts {
     bool available = true;
     bool started = false;  // somebody has asked for it, whether or not it is automatic
     bool met = true;       // what its user had before is known
-    bool moved = false;    // to another target, where all that is ours is still looked for
+    bool moving = false;   // to another target, until all that is ours has been looked for there
     std::string code;
     std::string message;
 };

@@ -110,6 +110,15 @@ Survey take_survey(bool retries) {
                                      "AND (s.link IS NULL OR s.comparison IS NOT NULL)")) {
         survey.due_comparisons.insert(link);
     }
+    // Whatever its target does: there may be no other way to leave one that is dead. A comparison
+    // is due when the relation of mailboxes has changed.
+    survey.moving_links = link_ids(
+        "SELECT l.id FROM crmsync.link l LEFT JOIN crmsync.link_state s ON s.link = l.id "
+        "WHERE l.enabled AND (s.next_attempt IS NULL OR s.next_attempt <= pg_catalog.now()) "
+        "AND (EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = l.id AND m.code = 'MOVING') "
+        "OR (s.link IS NULL OR s.comparison IS NOT NULL) "
+        "AND (EXISTS (SELECT FROM crmsync.link_target o WHERE o.link = l.id) "
+        "OR crmsync.column_type(to_regclass(l.mailboxes), 'target') IS NOT NULL))");
     survey.due_runs =
         link_ids(enabled_links_of +
                  "AND t.kind = 'ldap' AND NOT EXISTS (SELECT FROM crmsync.target_state ts "

@@ -20,6 +20,7 @@ struct Survey {
     std::string fingerprint;        // of the configuration
     std::vector<int> busy_links;    // Exchange links for which something is to be done
     std::set<int> due_comparisons;  // those of which a comparison is due
+    std::vector<int> moving_links;  // those with mailboxes that are, or may be, to move
     std::vector<int> due_runs;      // LDAP links that are due
     std::vector<TargetHealth> targets;
 };

@@ -120,6 +120,7 @@ void Worker::receive() {
             }
             engine_.answer(sent->second.sending, std::move(answer), Clock::now());
         }
+        again_ |= moving_.contains(sent->second.mailbox);
         sent_.erase(sent);
     }
     note_creates_due();
@@ -139,8 +140,8 @@ void Worker::send() {
         }
         const auto target = configuration_.targets.find(sending->target);
         if (target != configuration_.targets.end() && target->second.endpoint) {
-            sent_.emplace(++last_parcel_,
-                          Sent{sending->id, sending->target, target->second.endpoint});
+            sent_.emplace(++last_parcel_, Sent{sending->id, sending->mailbox, sending->target,
+                                               target->second.endpoint});
             courier_.send({last_parcel_, target->second.endpoint, std::move(sending->operation),
                            std::move(sending->account)});
             continue;
@@ -299,6 +300,7 @@ void Worker::pass(bool everything) {
     }
     identity_reported_ = false;
     start_runs(survey);
+    move_mailboxes(survey);
     for (const auto& [id, link] : configuration_.links) {
         if (link.reads && link.problem.empty()) {
             read_inbound(link);
@@ -345,6 +347,7 @@ void Worker::start_afresh() {
     doubt_all_creates();
     sent_.clear();
     in_flight_ = WorkInFlight();
+    moving_.clear();
     awaited_.clear();
     echoes_ = Echoes();
     fetching_.clear();

@@ -82,6 +82,9 @@ class Worker {
     bool may_look(int link, const Survey& survey);
     void start_runs(const Survey& survey);
     bool start_run(RunSchedule& schedule, int link);
+    void move_mailboxes(const Survey& survey);
+    void move_mailboxes(const LinkConfiguration& link);
+    std::set<int> mailboxes_in_use() const;
     void work();
     void work_on(const LinkConfiguration& link);
     void guard_link(const LinkConfiguration& link, const std::function<void()>& something);
@@ -118,6 +121,7 @@ class Worker {
     std::map<int, LinkRuntime> runtimes_;
     struct Sent {
         std::uint64_t sending;  // what the engine calls it
+        int mailbox;
         std::string target;
         std::shared_ptr<const net::Endpoint> endpoint;
     };
@@ -131,7 +135,8 @@ class Worker {
     bool position_requested_ = false;
     bool identity_reported_ = false;
     std::map<int, int> link_of_mailbox_;
-    std::set<int> awaited_;  // mailboxes of which it counts when they have been read
+    std::map<int, int> moving_;  // mailboxes that wait for what is under way, and their links
+    std::set<int> awaited_;      // mailboxes of which it counts when they have been read
     Echoes echoes_;
     std::set<ItemName> fetching_;
     std::set<int> listing_;  // mailboxes under repair whose items are being listed

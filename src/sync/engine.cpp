@@ -398,6 +398,35 @@ void Engine::release(const Failure& failure) {
     }
 }
 
+void Engine::release(int mailbox, const Failure& failure) {
+    const auto known = conversations_.find(mailbox);
+    if (known == conversations_.end()) {
+        return;
+    }
+    drop(known->second, failure);
+    for (auto& [id, flight] : in_flight_) {
+        if (flight.mailbox == mailbox) {
+            flight.releases = released;
+        }
+    }
+}
+
+bool Engine::idle(int mailbox) const {
+    const auto known = conversations_.find(mailbox);
+    return known == conversations_.end() ||
+           (known->second.unfinished() == 0 && !known->second.has_work() &&
+            std::none_of(in_flight_.begin(), in_flight_.end(),
+                         [&](const auto& flight) { return flight.second.mailbox == mailbox; }));
+}
+
+void Engine::forget(int mailbox) {
+    const auto known = conversations_.find(mailbox);
+    if (known != conversations_.end()) {
+        targets_.at(known->second.mailbox().target).ready.remove(mailbox);
+        conversations_.erase(known);
+    }
+}
+
 // ---- outcomes -------------------------------------------------------------------------------
 
 void Engine::drop(Conversation& conversation, const Failure& failure) {

@@ -87,6 +87,15 @@ class Engine {
     void release(const std::string& target, const exchange::Failure& failure);
     void release(const exchange::Failure& failure);
 
+    // The same for one mailbox.
+    void release(int mailbox, const exchange::Failure& failure);
+
+    // Nothing of it is queued or under way.
+    bool idle(int mailbox) const;
+
+    // Everything that is known of a mailbox that is idle.
+    void forget(int mailbox);
+
     // Forgets pauses: somebody says that it works again.
     void retry(const std::string& target);
 
@@ -153,11 +162,12 @@ class Engine {
         Ready ready;
         std::unordered_set<std::string> busy_addresses;
     };
+    static constexpr int released = -1;
     struct InFlight {
         int mailbox;
         std::string target;
         std::string address;
-        int releases;  // of the target, when it was sent
+        int releases;  // of the target, when it was sent; released: given up since
     };
 
     static void note_pace(Target& target, Clock::time_point now);

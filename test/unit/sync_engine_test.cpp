@@ -527,6 +527,68 @@ TEST_F(Engines, AMailboxThatMovesToAnotherTargetTakesItsPlaceThere) {
     EXPECT_EQ(engine.queued("two"), 0u);
 }
 
+TEST_F(Engines, OneMailboxGivesBackAllThatIsItsOwn) {
+    mailboxes("one", 2, 500);
+    for (int round = 0; round < 4; ++round) {
+        answer_well(take_all());  // folders, stamps, the first items
+    }
+    std::size_t written = count(engine.take_outcomes(), Result::written);
+    const std::size_t own_before = server.mailbox("one0@example.com").folders.at("").items.size();
+    const auto creates = take_all();
+    ASSERT_EQ(creates.size(), 2u);
+    const Sending& own = creates[creates[0].mailbox == 1 ? 0 : 1];
+    const Sending& other = creates[creates[0].mailbox == 1 ? 1 : 0];
+    engine.list_changes(1, "");
+    engine.take_inventory(1);
+    engine.release(1, unreachable());
+    const std::size_t sent = std::get<exchange::CreateItems>(own.operation).items.size();
+    EXPECT_EQ(count(engine.take_outcomes(), Result::released), 500 - own_before - sent);
+    EXPECT_EQ(engine.take_pages().size(), 1u);
+    EXPECT_EQ(engine.take_stamp_pages().size(), 1u);
+    EXPECT_FALSE(engine.idle(1));
+
+    // What the request under way leaves comes back, too.
+    exchange::Answer busy;
+    busy.failure = test::item_failure(exchange::Disposition::back_off, "ErrorServerBusy");
+    engine.answer(own.id, busy, now);
+    EXPECT_EQ(count(engine.take_outcomes(), Result::released), sent);
+    EXPECT_TRUE(engine.idle(1));
+    answer_well({other});
+    now += 1h;
+    run();
+    written += count(engine.take_outcomes(), Result::written);
+    EXPECT_EQ(written, 500 + own_before);
+    EXPECT_EQ(engine.queued("one"), 0u);
+}
+
+TEST_F(Engines, AMailboxIsIdleWhenNothingOfItIsQueuedOrUnderWay) {
+    mailboxes("one", 1);
+    EXPECT_FALSE(engine.idle(1));
+    run();
+    EXPECT_TRUE(engine.idle(1));
+    engine.list_changes(1, "");
+    EXPECT_FALSE(engine.idle(1));
+    const auto listing = take_all();
+    EXPECT_FALSE(engine.idle(1));
+    answer_well(listing);
+    EXPECT_TRUE(engine.idle(1));
+    EXPECT_TRUE(engine.idle(7));
+}
+
+TEST_F(Engines, OfAMailboxThatIsForgottenNothingIsKnown) {
+    mailboxes("one", 1);
+    run();
+    engine.forget(1);
+    EXPECT_FALSE(engine.knows_mailbox(1));
+    EXPECT_FALSE(engine.next(now));
+    engine.set_mailbox(mailbox_description(1, "two", "one0@example.com"));
+    engine.add(1, create_task(prefix, "n"), now);
+    const auto sending = engine.next(now);
+    ASSERT_TRUE(sending);
+    EXPECT_EQ(sending->target, "two");
+    EXPECT_TRUE(std::holds_alternative<exchange::FindFolder>(sending->operation));
+}
+
 // What EWS makes of trouble is what the engine divides by.
 TEST(Scopes, OfTransportErrors) {
     using net::TransportErrorKind;
