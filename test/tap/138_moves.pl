@@ -194,4 +194,5 @@ like(names($new, $one, 'Both'), qr{First1/Alone}, 'all goes on');
 is(join(' ', sort map { $_->{id} } $new->items($one, 'Both')), join(' ', sort @ids), 'with the same items');
 is(scalar($old->journal), 0, 'and nobody asks the old one');
 
+$new->stop;
 $stage->done;
