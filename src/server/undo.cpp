@@ -234,7 +234,7 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
         "coalesce(i.change_key, ''), i.shadow, coalesce(i.state, '') FROM crmsync.undoing u "
         "JOIN crmsync.mailbox m ON m.id = u.mailbox LEFT JOIN crmsync.item i "
         "ON i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
-        "WHERE u.link = $1 AND u.step <> 'row' "
+        "WHERE u.link = $1 AND u.step <> 'row' AND m.moved IS NULL "
         "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
         "ORDER BY u.record, u.mailbox LIMIT $2",
         link.id, most_at_once);

@@ -150,6 +150,22 @@ for my $operation (qw(FindItem GetItem SyncFolderItems UpdateItem CreateItem))
 	$to = $to eq 'new' ? 'exchange' : 'new';
 }
 
+# ---- what undo has to bring back waits
+move($one, 'new');
+arrives($one, 'new', 'before the mistake');
+$stage->change("UPDATE crm.person SET phone = 'right'");
+my $since = $stage->sql('SELECT clock_timestamp()');
+$stage->change("UPDATE crm.person SET phone = 'wrong' WHERE id = 1");
+move($one, 'exchange');
+arrives($one, 'exchange', 'with the mistake');
+$new->inject('delay', operation => 'FindItem', mailbox => $one, seconds => 2);
+move($one, 'new');
+$stage->until_true(sub { $new->hits > 0 }, 'it is looked through');
+$stage->sql("SELECT crmsync.undo('people', '$since', '$one')");
+$stage->until_true(sub { $stage->sql('SELECT phone FROM crm.person WHERE id = 1') eq 'right' }, 'it is undone where the mailbox is now');
+arrives($one, 'new', 'undone');
+$new->calm;
+
 # ---- servers that are dead
 $stage->sql("UPDATE crm.mailboxes SET target = 'exchange'");
 arrives($_, 'exchange', 'all at one server') for $one, $two;
@@ -162,10 +178,10 @@ my %dead = (
 $old->inject('silence', count => 0, seconds => 60);
 $stage->sql("UPDATE crm.person SET phone = 'under way'");
 $stage->until_true(sub { $old->hits > 0 }, 'requests are under way');
-my $since = time;
+my $begun = time;
 $stage->sql("UPDATE crm.mailboxes SET target = 'new'");
 arrives($_, 'new', 'while the old server says nothing') for $one, $two;
-cmp_ok(time - $since, '<', 8, sprintf('requests under way there end by their time-out (%.1f s)', time - $since));
+cmp_ok(time - $begun, '<', 8, sprintf('requests under way there end by their time-out (%.1f s)', time - $begun));
 $old->calm;
 $stage->sql("SELECT crmsync.resume_target('exchange'); UPDATE crm.mailboxes SET target = 'exchange'");
 arrives($_, 'exchange', 'back from where nothing was said') for $one, $two;
