@@ -68,7 +68,7 @@ struct LinkConfiguration {
     int id = 0;
     std::string name;
     std::string target;
-    std::vector<std::string> targets;  // that its mailboxes are at, if not all are at its own
+    std::vector<std::string> targets;  // that its mailboxes are at; its own, if all are there
     std::string object_name;
     bool enabled = false;  // else only its items are taken back, and little of the rest is read
     bool retired = false;  // it goes with the last of its items

@@ -37,6 +37,9 @@ pg::Rows read_items(int mailbox, bool all) {
 }
 
 void look_at(int mailbox, const pg::TextArray& ids) {
+    if (ids.empty()) {
+        return;
+    }
     pg::query(
         "INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT m.id, u.id "
         "FROM crmsync.mailbox m CROSS JOIN unnest($2::text[]) AS u(id) WHERE m.id = $1 "

@@ -161,6 +161,8 @@ is_mended('repair instead');
 is(ids($two), $old, 'then all stay');
 is($stage->sql("SELECT count(*) FROM crmsync.item WHERE renew OR state <> 'linked'"), '0', 'for good');
 $stage->until_true(sub { $stage->status('state') eq 'idle' }, 'nothing is held any more');
+$stage->sql("UPDATE crmsync.link_state SET held = 'what is not meant any more'");
+$stage->until_true(sub { $stage->status('state') eq 'idle' }, 'and nobody is told so for longer, though nothing else happens to the link');
 resync("'$two', 'replace'");
 $stage->until_true(sub { $stage->status('state') eq 'held' }, 'held again');
 $stage->sql("SELECT crmsync.confirm_deletes('people', '$two')");

@@ -51,6 +51,18 @@ sub arrives
 	return is_whole($mailbox, $target, $name);
 }
 
+# It is to move while an update is under way where it is.
+sub waits_to_move
+{
+	my ($mailbox, $from, $to, $name, $seconds) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$at{$from}->inject('delay', operation => 'UpdateItem', mailbox => $mailbox, seconds => $seconds // 2);
+	$stage->sql("UPDATE crm.person SET phone = '$name' WHERE id <= 4");
+	$stage->until_true(sub { $at{$from}->hits > 0 }, "$name: an update is under way");
+	move($mailbox, $to);
+	return waits($mailbox, $name);
+}
+
 # ---- answers that come late
 my $next = 100;
 my %begins = (
@@ -84,13 +96,8 @@ for my $operation (sort keys %begins)
 is($from, 'exchange', 'it has come back');
 
 # ---- a move that is taken back
-$old->inject('delay', operation => 'UpdateItem', mailbox => $one, seconds => 2);
-$stage->sql("UPDATE crm.person SET phone = 'kept' WHERE id <= 4");
-$stage->until_true(sub { $old->hits > 0 }, 'an update is under way');
-my @there = map { $_->{id} } $new->items($one);
 $new->forget_journal;
-move($one, 'new');
-waits($one, 'taken back');
+waits_to_move($one, 'exchange', 'new', 'taken back');
 like($stage->sql("SELECT string_agg(detail || ' ' || hint, ' ') FROM crmsync.why('people', '1', '$one') WHERE step = 'mailbox'"),
 	qr/MOVING: it leaves target "exchange" as soon as nothing of it is under way there.*looked for at the other target/, 'why says so');
 is($stage->status('state'), 'working', 'and so does status');
@@ -106,11 +113,7 @@ is(scalar(grep { $_->{mailbox} eq $one } $new->journal), 0, 'the other server ha
 $old->calm;
 
 # ---- the link stops meanwhile
-$old->inject('delay', operation => 'UpdateItem', mailbox => $one, seconds => 2);
-$stage->sql("UPDATE crm.person SET phone = 'stopped' WHERE id <= 4");
-$stage->until_true(sub { $old->hits > 0 }, 'an update is under way');
-move($one, 'new');
-waits($one, 'disabled');
+waits_to_move($one, 'exchange', 'new', 'disabled');
 $stage->sql("SELECT crmsync.disable_link('people')");
 $stage->until_true(sub { code($one) eq '' }, 'a link that is disabled forgets the mark', 5);
 is(place($one), 'exchange', 'and its mailbox stays where it is');
@@ -127,11 +130,7 @@ sub kill_worker
 	kill 'KILL', $pid;
 	return $stage->until_true(sub { my (undef, $out) = $stage->node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'crmsync worker'"); ($out // '') =~ /^\d+$/ && $out != $pid }, "$name: the worker is killed");
 }
-$new->inject('delay', operation => 'UpdateItem', mailbox => $one, seconds => 3);
-$stage->sql("UPDATE crm.person SET phone = 'killed' WHERE id <= 4");
-$stage->until_true(sub { $new->hits > 0 }, 'an update is under way');
-move($one, 'exchange');
-waits($one, 'killed');
+waits_to_move($one, 'new', 'exchange', 'killed', 3);
 kill_worker('while it waits');
 arrives($one, 'exchange', 'killed while it waits');
 $new->calm;
@@ -238,11 +237,7 @@ is(scalar($old->items($two)), $left, 'and nothing more comes to the old one');
 $old->post('server', item_ms => 0);
 
 # ---- a link that is dropped while its mailbox waits
-$new->inject('delay', operation => 'UpdateItem', mailbox => $one, seconds => 2);
-$stage->sql("UPDATE crm.person SET phone = 'dropped' WHERE id <= 4");
-$stage->until_true(sub { $new->hits > 0 }, 'an update is under way');
-move($one, 'exchange');
-waits($one, 'dropped');
+waits_to_move($one, 'new', 'exchange', 'dropped');
 $stage->sql("SELECT crmsync.drop_link('people', items => 'delete')");
 $stage->until_true(sub { $stage->status('state') eq 'held' }, 'the guard holds so many deletes');
 $stage->sql("SELECT crmsync.confirm_deletes('people')");
