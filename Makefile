@@ -100,6 +100,9 @@ ENGINE_LIBS    = -lcurl -lldap -llber -lpugixml -lcrypto
 
 $(PRELOAD_OBJECTS): EXTRA_FLAGS := $(POSTGRES_FLAGS) -fno-exceptions -fno-rtti -fno-threadsafe-statics
 $(SERVER_OBJECTS): EXTRA_FLAGS := $(POSTGRES_FLAGS)
+# PostgreSQL 18 shows which version of a library is loaded.
+$(call objects_of,src/preload/module.cpp src/server/module.cpp): EXTRA_FLAGS += -DCRMSYNC_VERSION='"$(EXTVERSION)"'
+$(call objects_of,src/preload/module.cpp src/server/module.cpp): control/crmsync.control
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)

@@ -45,7 +45,7 @@ const CrmsyncPreload interface = {
 extern "C" {
 
 #if PG_VERSION_NUM >= 180000
-PG_MODULE_MAGIC_EXT(.name = "crmsync");
+PG_MODULE_MAGIC_EXT(.name = "crmsync", .version = CRMSYNC_VERSION);
 #else
 PG_MODULE_MAGIC;
 #endif

@@ -18,7 +18,11 @@ const CrmsyncPreload& preload() noexcept {
 
 extern "C" {
 
+#if PG_VERSION_NUM >= 180000
+PG_MODULE_MAGIC_EXT(.name = "crmsync_engine", .version = CRMSYNC_VERSION);
+#else
 PG_MODULE_MAGIC;
+#endif
 
 PGDLLEXPORT void _PG_init(void);
 
