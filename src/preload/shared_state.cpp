@@ -4,7 +4,7 @@ namespace crmsync {
 
 namespace {
 
-SharedState* state = nullptr;
+SharedState* shared = nullptr;
 shmem_request_hook_type previous_request = nullptr;
 shmem_startup_hook_type previous_startup = nullptr;
 
@@ -22,10 +22,10 @@ void startup() {
         previous_startup();
     LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
     bool found;
-    state = static_cast<SharedState*>(ShmemInitStruct("crmsync", sizeof(SharedState), &found));
+    shared = static_cast<SharedState*>(ShmemInitStruct("crmsync", sizeof(SharedState), &found));
     if (!found) {
-        memset(static_cast<void*>(state), 0, sizeof(SharedState));
-        state->lock = &GetNamedLWLockTranche(tranche)->lock;
+        memset(static_cast<void*>(shared), 0, sizeof(SharedState));
+        shared->lock = &GetNamedLWLockTranche(tranche)->lock;
     }
     LWLockRelease(AddinShmemInitLock);
 }
@@ -45,7 +45,7 @@ void set_latch(const Atomic<Latch*>& latch) {
 }  // namespace
 
 SharedState* shared_state() {
-    return state;
+    return shared;
 }
 
 void install_shared_memory_hooks() {
@@ -56,9 +56,9 @@ void install_shared_memory_hooks() {
 }
 
 DatabaseSlot* find_slot(Oid database) {
-    if (state == nullptr || !OidIsValid(database))
+    if (shared == nullptr || !OidIsValid(database))
         return nullptr;
-    for (DatabaseSlot& slot : state->slots)
+    for (DatabaseSlot& slot : shared->slots)
         if (slot.database.load() == database)
             return &slot;
     return nullptr;
@@ -68,7 +68,7 @@ DatabaseSlot* claim_slot(Oid database) {
     if (DatabaseSlot* slot = find_slot(database))
         return slot;
     DatabaseSlot* slot = nullptr;
-    for (DatabaseSlot& candidate : state->slots)
+    for (DatabaseSlot& candidate : shared->slots)
         if (slot == nullptr && candidate.database.load() == InvalidOid)
             slot = &candidate;
     if (slot == nullptr)
@@ -107,8 +107,8 @@ bool take_wakeup() {
 }
 
 void wake_launcher() {
-    if (state != nullptr)
-        set_latch(state->launcher);
+    if (shared != nullptr)
+        set_latch(shared->launcher);
 }
 
 }  // namespace crmsync

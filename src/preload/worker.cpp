@@ -117,7 +117,7 @@ void tell_launcher() {
     wake_launcher();
 }
 
-void on_transaction_event(XactEvent event, void*) {
+void tell_at_commit(XactEvent event, void*) {
     if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
         return;
     if (event != XACT_EVENT_ABORT)
@@ -190,7 +190,7 @@ void scan_databases_at_commit() {
 }
 
 void register_worker_callbacks() {
-    RegisterXactCallback(on_transaction_event, nullptr);
+    RegisterXactCallback(tell_at_commit, nullptr);
 }
 
 }  // namespace crmsync

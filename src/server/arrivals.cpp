@@ -2,6 +2,7 @@
 
 #include "server/array_rows.h"
 #include "server/query.h"
+#include "server/retry_pauses.h"
 
 namespace crmsync {
 
@@ -15,9 +16,6 @@ constexpr std::int32_t most_of_one_mailbox = 100;
 
 // Below that many under way there is room for more.
 constexpr std::size_t low_water = 1000;
-
-// Until an item that the CRM refuses is parked.
-constexpr const char* retry_pauses = "ARRAY[interval '1 minute', interval '10 minutes']";
 
 struct Names {
     pg::IntegerArray mailboxes;

@@ -461,7 +461,7 @@ void Incoming::write_items() {
 void bring_in(const Configuration& configuration, const LinkConfiguration& link,
               const std::vector<sync::Outcome>& outcomes) {
     pg::Transaction transaction("bringing in for link " + link.name,
-                                pg::Transaction::Isolation::read_committed);
+                                pg::Transaction::read_committed);
     Incoming incoming(configuration, link);
     incoming.take(outcomes);
     if (incoming.has_new()) {

@@ -32,8 +32,6 @@ constexpr std::int32_t lock_space = 0x63726d63;  // of the advisory locks, one f
 constexpr std::int64_t first_blocks = 2;
 constexpr std::int64_t most_blocks = 100;
 
-constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
-
 void once(const std::string& sql, int link) {
     const pg::Parameter parameters[] = {link};
     pg::query(
@@ -228,7 +226,7 @@ class Comparison {
         for (std::int64_t block = 0; block < blocks_;
              block += count, count = std::min(2 * count, most_blocks)) {
             pg::check_interrupts();
-            pg::Transaction transaction("comparing link " + name_, read_committed);
+            pg::Transaction transaction("comparing link " + name_, pg::Transaction::read_committed);
             pg::query(
                 "INSERT INTO crmsync.pending AS p (link, tier, record) "
                 "SELECT $1::integer, 1, record FROM pg_temp.crmsync_named "
@@ -242,7 +240,7 @@ class Comparison {
     }
 
     void finish() {
-        pg::Transaction transaction("comparing link " + name_, read_committed);
+        pg::Transaction transaction("comparing link " + name_, pg::Transaction::read_committed);
         if (reads_mailboxes_) {
             note_participants();
         }

@@ -139,7 +139,7 @@ void DirectoryMerge::hold_disabled() {
 
 void DirectoryMerge::mark_vanished() {
     pg::Transaction transaction("marking vanished users of link " + link_.name,
-                                pg::Transaction::Isolation::read_committed);
+                                pg::Transaction::read_committed);
     check_still_runs(link_);
     if (vanished_ > 0) {
         NoNestedLoops planning;

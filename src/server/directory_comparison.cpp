@@ -6,15 +6,10 @@
 
 namespace crmsync {
 
-namespace {
-
-constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
-
-}  // namespace
-
 void DirectoryMerge::compare(const DirectorySurvey& survey) {
     {
-        pg::Transaction transaction("comparing entries of link " + link_.name, read_committed);
+        pg::Transaction transaction("comparing entries of link " + link_.name,
+                                    pg::Transaction::read_committed);
         check_still_runs(link_);
         pg::query("ANALYZE pg_temp.crmsync_entry (key)", {}, {.once = true});
         NoNestedLoops planning;
@@ -27,7 +22,8 @@ void DirectoryMerge::compare(const DirectorySurvey& survey) {
         planning.end();
         transaction.commit_lazily();
     }
-    pg::Transaction transaction("matching entries of link " + link_.name, read_committed);
+    pg::Transaction transaction("matching entries of link " + link_.name,
+                                pg::Transaction::read_committed);
     pg::query("ANALYZE pg_temp.crmsync_change", {}, {.once = true});
     record_problems();
     adopt();

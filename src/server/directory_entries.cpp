@@ -93,7 +93,7 @@ std::vector<bool> DirectoryEntries::find_unchanged() {
     if (!survey_.compared) {
         return std::vector<bool>(waiting_.size());
     }
-    pg::Transaction transaction(activity_, pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction(activity_, pg::Transaction::read_committed);
     check_still_runs(link_);
     std::vector<bool> unchanged =
         find_unchanged_items(link_.mailbox, keys_, change_keys_, survey_.seen);
@@ -102,7 +102,7 @@ std::vector<bool> DirectoryEntries::find_unchanged() {
 }
 
 void DirectoryEntries::stage() {
-    pg::Transaction transaction(activity_, pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction(activity_, pg::Transaction::read_committed);
     check_still_runs(link_);
     staged_.copy_into(table);
     transaction.commit_lazily();

@@ -12,8 +12,6 @@ namespace crmsync {
 
 namespace {
 
-constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
-
 const char* form_name(directory::MemberForm form) {
     return form == directory::MemberForm::dn ? "dn" : "login";
 }
@@ -90,7 +88,8 @@ void DirectoryMembership::merge() {
     if (read_groups_.empty()) {
         return;
     }
-    pg::Transaction transaction("merging memberships of link " + link_.name, read_committed);
+    pg::Transaction transaction("merging memberships of link " + link_.name,
+                                pg::Transaction::read_committed);
     check_still_runs(link_);
     find_wanted();
     insert_missing();

@@ -29,8 +29,6 @@ bool is_worth_repeating(const pg::Error& error) {
     return error.code().starts_with("40");
 }
 
-constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
-
 }  // namespace
 
 bool is_about_one_row(const pg::Error& error) {
@@ -173,7 +171,8 @@ std::int64_t DirectoryMerge::change_size() const {
 void DirectoryMerge::merge() {
     std::int64_t blocks = 0;
     {
-        pg::Transaction transaction("merging entries of link " + link_.name, read_committed);
+        pg::Transaction transaction("merging entries of link " + link_.name,
+                                    pg::Transaction::read_committed);
         blocks = change_size();
         total_ = pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_change").integer(0, 0);
         transaction.commit_lazily();
@@ -217,7 +216,8 @@ void DirectoryMerge::merge_slice(Slice slice) {
 }
 
 void DirectoryMerge::merge_rows(Slice slice) {
-    pg::Transaction transaction("merging entries of link " + link_.name, read_committed);
+    pg::Transaction transaction("merging entries of link " + link_.name,
+                                pg::Transaction::read_committed);
     hold_mailbox();
     check_still_runs(link_);
     const pg::Rows counts = pg::query(
@@ -341,7 +341,8 @@ void DirectoryMerge::update_rows(const std::string& within) {
 
 void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
     const std::string begin = tid(slice.begin);
-    pg::Transaction transaction("recording a failure of link " + link_.name, read_committed);
+    pg::Transaction transaction("recording a failure of link " + link_.name,
+                                pg::Transaction::read_committed);
     const pg::Rows rows = pg::query(
         "SELECT coalesce(c.record, e.dn, c.key) FROM pg_temp.crmsync_change c "
         "LEFT JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid = $1::tid",

@@ -118,7 +118,7 @@ void DirectoryMembers::finish() {
     if (rows_.size() == 0) {
         return;
     }
-    pg::Transaction transaction(activity_, pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction(activity_, pg::Transaction::read_committed);
     check_still_runs(link_);
     rows_.copy_into("crmsync_member");
     transaction.commit_lazily();

@@ -45,8 +45,6 @@ constexpr std::uint64_t progress_interval = 1000;
 
 constexpr std::chrono::seconds longest_wait_to_record{16};
 
-constexpr auto read_committed = pg::Transaction::Isolation::read_committed;
-
 // Servers of Active Directory allow no larger page (MaxPageSize). Others are read faster in larger
 // ones, OpenLDAP by a sixth than in pages of 10,000; memory does not depend on it.
 int page_size(const DirectoryLink& link, const directory::ServerKind& kind) {
@@ -128,7 +126,8 @@ class DirectoryRun {
 
   private:
     bool begin() {
-        pg::Transaction transaction("reading link " + std::to_string(id_), read_committed);
+        pg::Transaction transaction("reading link " + std::to_string(id_),
+                                    pg::Transaction::read_committed);
         const bool is_mine = pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)",
                                        import_lock_space, static_cast<std::int32_t>(id_))
                                  .boolean(0, 0);
@@ -195,7 +194,8 @@ class DirectoryRun {
     }
 
     void record_success(DirectoryMerge& merge, const std::string& problem) {
-        pg::Transaction transaction("finishing link " + link_.name, read_committed);
+        pg::Transaction transaction("finishing link " + link_.name,
+                                    pg::Transaction::read_committed);
         merge.settle_failures();
         const std::string held_back = note_held(link_, outcome_);
         pg::query(
@@ -252,7 +252,7 @@ class DirectoryRun {
 
     // What this run was to do is due as soon as the link runs again.
     void record_stop() {
-        pg::Transaction transaction("stopping link " + link_.name, read_committed);
+        pg::Transaction transaction("stopping link " + link_.name, pg::Transaction::read_committed);
         pg::query("UPDATE crmsync.link_state SET last_started = NULL WHERE link = $1", id_);
         transaction.commit();
         const char* link = link_.name.c_str();
@@ -294,7 +294,7 @@ class DirectoryRun {
         const std::string text =
             trouble.message + (trouble.hint.empty() ? "" : " (" + trouble.hint + ")");
         pg::Transaction transaction("recording a failure of link " + std::to_string(id_),
-                                    read_committed);
+                                    pg::Transaction::read_committed);
         const bool is_news =
             pg::query(
                 "SELECT NOT EXISTS (SELECT FROM crmsync.link_state WHERE link = $1 "

@@ -100,7 +100,7 @@ void write(const Configuration& configuration, const LinkConfiguration& link, co
 
 bool resolve_fields(const Configuration& configuration, const LinkConfiguration& link) {
     pg::Transaction transaction("resolving conflicts of link " + link.name,
-                                pg::Transaction::Isolation::read_committed);
+                                pg::Transaction::read_committed);
     const std::vector<Choice> choices = read_choices(link);
     if (choices.empty()) {
         return false;

@@ -180,8 +180,7 @@ void turn_history() {
 }
 
 void forget_old() {
-    pg::Transaction transaction("forgetting what is old",
-                                pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction("forgetting what is old", pg::Transaction::read_committed);
     turn_history();
     pg::query(
         "DELETE FROM crmsync.conflict c USING crmsync.link l WHERE l.id = c.link "

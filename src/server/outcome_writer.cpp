@@ -13,6 +13,7 @@
 #include "server/pending_records.h"
 #include "server/query.h"
 #include "server/repair.h"
+#include "server/retry_pauses.h"
 #include "server/subtransaction.h"
 #include "server/transaction.h"
 #include "server/undo.h"
@@ -23,9 +24,6 @@ namespace {
 
 using sync::Outcome;
 using sync::Result;
-
-// Retries of a record that the server refuses, before it is parked.
-constexpr const char* retry_pauses = "ARRAY[interval '1 minute', interval '10 minutes']";
 
 using LinkOfMailbox = std::map<int, int>;
 
@@ -463,7 +461,7 @@ void write_failures(const std::vector<const Outcome*>& failed) {
 }
 
 void write_results(const Results& results) {
-    pg::Transaction transaction("recording results", pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction("recording results", pg::Transaction::read_committed);
     if (!results.outcomes.empty()) {
         write_outcomes(results.outcomes);
     }

@@ -52,9 +52,9 @@ pg::TextArray all_records(const LinkConfiguration& link) {
     return records;
 }
 
-class Plan {
+class PlanRows {
   public:
-    Plan(pg::ResultSet& rows, std::optional<std::string> mailbox)
+    PlanRows(pg::ResultSet& rows, std::optional<std::string> mailbox)
         : rows_(rows), only_(std::move(mailbox)) {}
 
     void add(Outlook outlook) {
@@ -196,7 +196,7 @@ Datum plan(FunctionCallInfo call) {
     pg::query("SELECT crmsync.find_link($1, 'operator')", std::string_view(name));
     const Configuration configuration = read_configuration(name);
     const LinkConfiguration& link = find_link(configuration, name);
-    Plan rows(result, mailbox_argument(link, call));
+    PlanRows rows(result, mailbox_argument(link, call));
     const pg::TextArray records = all_records(link);
     for (std::size_t from = 0; from < records.size(); from += records_at_once) {
         pg::check_interrupts();

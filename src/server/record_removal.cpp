@@ -251,7 +251,7 @@ bool keeps_records(const LinkConfiguration& link) {
 
 bool remove_records(const Configuration& configuration, const LinkConfiguration& link) {
     pg::Transaction transaction("deleting records for link " + link.name,
-                                pg::Transaction::Isolation::read_committed);
+                                pg::Transaction::read_committed);
     if (pg::query("SELECT FROM crmsync.item WHERE link = $1 AND state = 'removed' LIMIT 1", link.id)
             .empty()) {
         return false;

@@ -310,8 +310,7 @@ void write_stamp_pages(const std::vector<sync::StampPage>& pages) {
 }
 
 void mend(const LinkConfiguration& link, const std::vector<Outcome>& outcomes) {
-    pg::Transaction transaction("repairing for link " + link.name,
-                                pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction("repairing for link " + link.name, pg::Transaction::read_committed);
     const std::set<ItemName> known_copies = copies_among(outcomes);
     std::vector<const Outcome*> held;
     std::vector<const Outcome*> copies;

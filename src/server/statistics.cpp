@@ -30,8 +30,7 @@ const std::string outgrown =
 }  // namespace
 
 void renew_statistics() {
-    pg::Transaction transaction("looking at statistics",
-                                pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction("looking at statistics", pg::Transaction::read_committed);
     const pg::Rows rows = pg::query(outgrown, growth, small_table);
     if (!rows.empty()) {
         pg::query("SET LOCAL default_statistics_target = 10", {}, {.once = true});

@@ -69,7 +69,7 @@ const std::string enabled_links_of =
 }  // namespace
 
 Survey take_survey(bool retries) {
-    pg::Transaction transaction("looking for work", pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction("looking for work", pg::Transaction::read_committed);
     Survey survey;
     if (!pg::query("SELECT FROM crmsync.mailbox WHERE started IS NOT NULL LIMIT 1").empty()) {
         pg::query("SELECT crmsync.finish_starts()");
@@ -145,8 +145,7 @@ Survey take_survey(bool retries) {
 }
 
 void carry_out_requests() {
-    pg::Transaction transaction("doing what was asked for",
-                                pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction("doing what was asked for", pg::Transaction::read_committed);
     if (!pg::query("SELECT FROM crmsync.request LIMIT 1").empty()) {
         pg::query("SELECT crmsync.carry_out_requests()");
         transaction.commit();
@@ -154,7 +153,7 @@ void carry_out_requests() {
 }
 
 bool note_link_error(int link, const pg::Error& error) {
-    pg::Transaction transaction("recording an error", pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction("recording an error", pg::Transaction::read_committed);
     const bool is_known = pg::query(
                               "SELECT EXISTS (SELECT FROM crmsync.link_state "
                               "WHERE link = $1 AND attempts > 0 AND last_error = $2)",
@@ -185,8 +184,7 @@ bool note_link_error(int link, const pg::Error& error) {
 }
 
 bool note_link_waits(int link, const std::string& code, const std::string& reason) {
-    pg::Transaction transaction("recording what is waited for",
-                                pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction("recording what is waited for", pg::Transaction::read_committed);
     const bool is_news = pg::query(
                              "UPDATE crmsync.link_state SET code = $3, last_error = $2, "
                              "last_error_at = pg_catalog.now() "

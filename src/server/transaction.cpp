@@ -31,8 +31,7 @@ bool lock_extension() {
 void Transaction::start(std::string_view activity, Isolation isolation) {
     const std::string text(activity);
     const char* shown = text.c_str();
-    const int level =
-        isolation == Isolation::repeatable_read ? XACT_REPEATABLE_READ : XACT_READ_COMMITTED;
+    const int level = isolation == repeatable_read ? XACT_REPEATABLE_READ : XACT_READ_COMMITTED;
     guard([&] {
         SetCurrentStatementStartTimestamp();
         StartTransactionCommand();
@@ -59,7 +58,7 @@ Transaction::Transaction(std::string_view activity, Isolation isolation) {
 Transaction::Transaction(std::string_view activity, WithoutExtension) {
     open_ = true;
     try {
-        start(activity, Isolation::read_committed);
+        start(activity, read_committed);
     } catch (...) {
         finish();
         throw;

@@ -20,10 +20,10 @@ class Transaction {
         read_committed,
         repeatable_read  // all statements see the same snapshot
     };
+    using enum Isolation;
 
     // activity: what pg_stat_activity shows meanwhile.
-    explicit Transaction(std::string_view activity,
-                         Isolation isolation = Isolation::repeatable_read);
+    explicit Transaction(std::string_view activity, Isolation isolation = repeatable_read);
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
     ~Transaction();

@@ -22,7 +22,7 @@ namespace {
 using sync::Outcome;
 using sync::Result;
 
-constexpr int most_at_once = 500;
+constexpr int most_rows = 500;
 
 class RowUndoer {
   public:
@@ -52,7 +52,7 @@ bool RowUndoer::run() {
         "SELECT DISTINCT ON (u.record) u.mailbox, u.record, u.old, u.new, m.address "
         "FROM crmsync.undoing u JOIN crmsync.mailbox m ON m.id = u.mailbox "
         "WHERE u.link = $1 AND u.step = 'row' ORDER BY u.record, u.mailbox LIMIT $2",
-        link_.id, most_at_once);
+        link_.id, most_rows);
     if (rows.empty()) {
         return false;
     }
@@ -151,8 +151,7 @@ bool undo_rows(const Configuration& configuration, const LinkConfiguration& link
     if (!link.inbound) {
         return false;
     }
-    pg::Transaction transaction("undoing for link " + link.name,
-                                pg::Transaction::Isolation::read_committed);
+    pg::Transaction transaction("undoing for link " + link.name, pg::Transaction::read_committed);
     const bool more = RowUndoer(configuration, link).run();
     transaction.commit();
     return more;
