@@ -93,6 +93,7 @@ SELECT crmsync.map('users', 'first_name', 'givenName', fallback => '''it''''s no
 SELECT property, crm, fallback, inbound FROM crmsync.mappings WHERE link = 'users' AND crm IN ('born', 'first_name') ORDER BY property;
 SELECT crmsync.map_group('users', 'cn=sales,dc=x', 'sales');
 SELECT crmsync.map_group('people', 'cn=sales,dc=x', 'sales');
+SELECT crmsync.alter_link('users', options => '{"memberships": {"table": "member", "user": "person", "group": "team"}}');
 SELECT crmsync.alter_link('users', options => '{"memberships": {"table": "crm.member", "user": "person", "group": "team"}}');
 SELECT crmsync.map_group('users', 'cn=sales,dc=x', '(nothing())');
 SELECT crmsync.map_group('users', 'cn=sales,dc=x', 'sales');

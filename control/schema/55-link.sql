@@ -9,7 +9,8 @@ BEGIN
     IF relation IS NULL AND name IS NOT NULL THEN
         RAISE EXCEPTION 'the % % does not exist', what, name
             USING ERRCODE = 'undefined_table',
-                  HINT = 'It was dropped or renamed; use crmsync.alter_link, crmsync.unwatch or crmsync.unmap_child, and name another.';
+                  HINT = CASE WHEN name LIKE '%.%' THEN 'It was dropped or renamed; use crmsync.alter_link, crmsync.unwatch or crmsync.unmap_child, and name another.'
+                              ELSE format('Name it with its schema, as in public.%s.', name) END;
     END IF;
     RETURN relation;
 END;
