@@ -40,9 +40,10 @@ typedef struct CrmsyncPreload {
 
     // sync() asks for links to be looked at now, also those that have no change: their ids are kept
     // in shared memory until the worker takes them. take_requests returns how many were copied
-    // (at most capacity); -1 means that too many were asked for: look at every link.
+    // (at most capacity), and when the last of them was asked for; -1 means that too many were:
+    // look at every link.
     void (*request_sync)(int32 link);
-    int (*take_requests)(int32* links, int capacity);
+    int (*take_requests)(int32* links, int capacity, TimestampTz* asked);
 
     // Progress slots of this database, one per process and link. done < 0 frees the caller's slot
     // for that link, link = 0 all slots of the caller; they are also freed when it exits.

@@ -63,11 +63,12 @@ void request_sync(int32 link) {
             slot->request_count = -1;
         else if (!known)
             slot->requests[slot->request_count++] = link;
+        slot->requested_at = GetCurrentTimestamp();
     }
     wake_worker();
 }
 
-int take_requests(int32* links, int capacity) {
+int take_requests(int32* links, int capacity, TimestampTz* asked) {
     DatabaseSlot* slot = find_slot(MyDatabaseId);
     if (slot == nullptr)
         return 0;
@@ -77,6 +78,7 @@ int take_requests(int32* links, int capacity) {
         count = -1;
     for (int i = 0; i < count; i++)
         links[i] = slot->requests[i];
+    *asked = slot->requested_at;
     slot->request_count = 0;
     return count;
 }

@@ -50,6 +50,7 @@ struct DatabaseSlot {
 
     int request_count;  // -1: more than fit, all links
     int32 requests[request_capacity];
+    TimestampTz requested_at;  // the last of them
     CrmsyncProgress progress[progress_capacity];
 };
 

@@ -144,6 +144,18 @@ Survey take_survey(bool retries) {
     return survey;
 }
 
+std::int64_t last_run(int link) {
+    pg::Transaction transaction("looking for imports", pg::Transaction::read_committed);
+    const pg::Rows rows = pg::query(
+        "SELECT (extract(epoch FROM last_started - timestamptz '2000-01-01 00:00:00+00') "
+        "* 1000000)::bigint FROM crmsync.link_state "
+        "WHERE link = $1 AND last_started IS NOT NULL",
+        link);
+    const std::int64_t begun = rows.empty() ? 0 : rows.integer(0, 0);
+    transaction.commit_lazily();
+    return begun;
+}
+
 void carry_out_requests() {
     pg::Transaction transaction("doing what was asked for", pg::Transaction::read_committed);
     if (!pg::query("SELECT FROM crmsync.request LIMIT 1").empty()) {

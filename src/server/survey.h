@@ -31,6 +31,9 @@ Survey take_survey(bool retries);
 // Does what operators have asked for, if anything.
 void carry_out_requests();
 
+// When the last run of an import began, as PostgreSQL counts time; 0: there was none yet.
+std::int64_t last_run(int link);
+
 // Notes that a link could not be worked on, and when it is tried again. Returns whether that is
 // news.
 bool note_link_error(int link, const pg::Error& error);

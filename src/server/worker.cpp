@@ -267,14 +267,20 @@ void Worker::log_targets(const std::vector<sync::TargetChange>& changes) {
 
 void Worker::take_requests() {
     std::int32_t links[64];
-    const int count = preload().take_requests(links, 64);
+    TimestampTz asked = 0;
+    const int count = preload().take_requests(links, 64, &asked);
     if (count < 0) {
-        everything_requested_ = true;
+        everything_requested_ = asked;
     }
     for (int i = 0; i < count; ++i) {
-        requested_.insert(links[i]);
+        requested_[links[i]] = asked;
     }
     position_requested_ |= count != 0;
+}
+
+std::optional<std::int64_t> Worker::asked_for(int link) const {
+    const auto request = requested_.find(link);
+    return request == requested_.end() ? everything_requested_ : request->second;
 }
 
 void Worker::pass(bool everything) {
@@ -384,7 +390,7 @@ void Worker::note_links(const Survey& survey) {
     }
     for (auto& [id, runtime] : runtimes_) {
         runtime.comparison_due = survey.due_comparisons.contains(id);
-        runtime.read_soon |= everything_requested_ || requested_.contains(id);
+        runtime.read_soon |= asked_for(id).has_value();
     }
 }
 
@@ -398,7 +404,7 @@ bool Worker::may_look(int id, const Survey& survey) {
     }
     LinkRuntime& runtime = runtimes_[id];
     const auto now = Clock::now();
-    if (now < runtime.next_sending && !everything_requested_ && !requested_.contains(id)) {
+    if (now < runtime.next_sending && !asked_for(id)) {
         held_until_ = std::min(held_until_, runtime.next_sending);
         return false;
     }
@@ -407,29 +413,34 @@ bool Worker::may_look(int id, const Survey& survey) {
 }
 
 void Worker::start_runs(const Survey& survey) {
-    std::set<int> links;
-    std::set<int> waiting;
+    std::set<int> due;
+    std::map<int, std::int64_t> waiting;
     for (const int link : survey.due_runs) {
         // Whatever ends a run before it can say when it should be tried again.
         if (imports_.rested(link)) {
-            links.insert(link);
+            due.insert(link);
         }
     }
     for (const auto& [id, link] : configuration_.links) {
-        const bool directory = configuration_.targets.at(link.target).kind == "ldap";
-        if (directory && (everything_requested_ || requested_.contains(id))) {
-            (is_stopped(survey, link.target) ? waiting : links).insert(id);
+        const auto asked = asked_for(id);
+        if (!asked || configuration_.targets.at(link.target).kind != "ldap") {
+            continue;
+        }
+        // Who asks wants a run that begins after that: one that is under way may have begun
+        // before, or not yet. Its end wakes us.
+        if (is_stopped(survey, link.target) || imports_.running(id)) {
+            waiting.emplace(id, *asked);
+        } else if (last_run(id) < *asked) {
+            due.insert(id);
         }
     }
-    for (const int link : links) {
-        // Who asks while a run is under way wants one that begins now; its end wakes us.
-        const bool asked = everything_requested_ || requested_.contains(link);
-        if ((asked && imports_.running(link)) || !start_run(imports_, link)) {
-            waiting.insert(link);
+    for (const int link : due) {
+        if (!start_run(imports_, link)) {
+            waiting.emplace(link, asked_for(link).value_or(0));
         }
     }
     requested_ = std::move(waiting);
-    everything_requested_ = false;
+    everything_requested_.reset();
 }
 
 bool Worker::start_run(RunSchedule& schedule, int link) {

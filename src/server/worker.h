@@ -74,6 +74,7 @@ class Worker {
     void record_results();
     void pass(bool everything);
     void take_requests();
+    std::optional<std::int64_t> asked_for(int link) const;
     void reconfigure(const std::string& fingerprint);
     void take_back();
     void start_afresh();
@@ -129,9 +130,9 @@ class Worker {
     std::uint64_t last_parcel_ = 0;
     RunSchedule imports_;
     RunSchedule comparisons_;
-    std::set<int> requested_;
+    std::map<int, std::int64_t> requested_;  // links, and when, as PostgreSQL counts time
     bool again_ = false;  // what was waited for has ended: there is something to look at
-    bool everything_requested_ = false;
+    std::optional<std::int64_t> everything_requested_;
     bool position_requested_ = false;
     bool identity_reported_ = false;
     std::map<int, int> link_of_mailbox_;

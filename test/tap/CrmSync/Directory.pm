@@ -121,14 +121,11 @@ SQL
 }
 
 # One run, to its end; returns how many entries failed.
-# A run that was asked for while another began comes after that, and sync waits for none but the first.
 sub import_users
 {
 	my ($self, $link) = @_;
 	$link //= 'users';
-	my $failed = $self->sql("SELECT failed FROM crmsync.sync('$link', wait => '60 s')");
-	for (my $started = time; $self->status('state', $link) eq 'working' && time - $started < 10; sleep 0.02) { }
-	return $failed;
+	return $self->sql("SELECT failed FROM crmsync.sync('$link', wait => '60 s')");
 }
 
 sub state
