@@ -11,8 +11,6 @@ namespace stand_in {
 
 #ifdef WITH_LIBXML2
 
-namespace {
-
 template <auto Free>
 struct Freer {
     template <class T>
@@ -20,6 +18,8 @@ struct Freer {
         Free(pointer);
     }
 };
+
+namespace {
 
 /// An error is const or not, depending on the library's release.
 template <class Error>
