@@ -43,7 +43,7 @@ my ($middle) = grep { my ($done, $total, $rate, $left) = split /\|/; $done > 0 &
 ok($middle, 'the view progress shows done, total, rate and time left of a pass') or diag(join ' ; ', keys %seen);
 $stage->settles('the pass ends');
 $stage->settles('also for the other target', 'others');
-is($stage->sql('SELECT count(*) FROM crmsync.progress'), '0', 'nothing is left in progress');
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.progress') eq '0' }, 'nothing is left in progress', 5);
 
 # ---- down
 $dead->stop;

@@ -180,7 +180,7 @@ $stage->until_true(sub { $old->hits > 0 }, 'requests are under way');
 my $begun = time;
 $stage->sql("UPDATE crm.mailboxes SET target = 'new'");
 arrives($_, 'new', 'while the old server says nothing') for $one, $two;
-cmp_ok(time - $begun, '<', 8, sprintf('requests under way there end by their time-out (%.1f s)', time - $begun));
+cmp_ok(time - $begun, '<', 20, sprintf('requests under way there end by their time-out (%.1f s)', time - $begun));
 $old->calm;
 $stage->sql("SELECT crmsync.resume_target('exchange'); UPDATE crm.mailboxes SET target = 'exchange'");
 arrives($_, 'exchange', 'back from where nothing was said') for $one, $two;
@@ -192,7 +192,7 @@ for my $how (sort keys %dead)
 	my $started = time;
 	$stage->sql("UPDATE crm.mailboxes SET target = 'new'");
 	arrives($_, 'new', $how) for $one, $two;
-	cmp_ok(time - $started, '<', 8, sprintf('%s: it does not hold them up (%.1f s)', $how, time - $started));
+	cmp_ok(time - $started, '<', 20, sprintf('%s: it does not hold them up (%.1f s)', $how, time - $started));
 	$stage->change("UPDATE crm.person SET phone = 'without ' || id");
 	is_whole($one, 'new', "$how: all goes on without it");
 	$stage->until_true(sub { $stage->status('state') eq 'idle' }, "$how: the link is well");

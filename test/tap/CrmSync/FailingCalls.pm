@@ -4,6 +4,9 @@ package CrmSync::FailingCalls;
 use strict;
 use warnings;
 
+# Of a server in which workers start by the thousand: the engine is there when they do.
+sub settings { return "log_statement = none\nshared_preload_libraries = 'crmsync,crmsync_engine'" }
+
 # new($stage, $sanitizer): the server of a CrmSync::EndToEnd that runs sanitized.
 sub new
 {
