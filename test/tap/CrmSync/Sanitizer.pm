@@ -17,7 +17,7 @@ my $no_swift = 'char *swift_demangle(void); char *swift_demangle(void) { return 
 sub build
 {
 	my $build = $ENV{CRMSYNC_BUILD} // return;
-	(my $sanitized = $build) =~ s/-[^-\/]*$/-sanitize/;
+	(my $sanitized = $build) =~ s{/(\d+)-[^/]*$}{/$1-sanitize};
 	return -r "$sanitized/crmsync_engine.so" ? $sanitized : undef;
 }
 
