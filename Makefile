@@ -77,8 +77,8 @@ endif
 
 BUILD := $(BUILDDIR)/$(PG_MAJOR)-$(if $(SANITIZE),sanitize,$(notdir $(CXX)))
 
-# Files are compiled several at a time, which takes a third of the time; with UNIFIED= each alone, which is
-# better while one works on a few.
+# Files are compiled several at a time, which takes half of the time; with UNIFIED= each alone, which is better
+# while one works on a few.
 UNIFIED ?= yes
 
 find_sources = $(sort $(foreach d,$(1),$(wildcard src/$(d)/*.cpp src/$(d)/*/*.cpp)))
@@ -159,8 +159,7 @@ UNIT_TESTS := $(patsubst test/unit/%.cpp,$(BUILD)/unit/%,$(wildcard test/unit/*_
 UNIT_OBJECTS := $(call objects_of,$(wildcard test/unit/*.cpp))
 $(BUILD)/test/%: CODE = -O0 -g1 $(if $(SANITIZE),$(SANITIZERS))
 $(BUILD)/test/%: EXTRA_FLAGS = -fvisibility=default
-# Headers that most of them use are compiled once. Not for what is optimized: with them gcc forgets which
-# headers are the system's, and warns of those.
+# Headers that most of them use are compiled once.
 UNIT_HEADERS := $(BUILD)/test/unit/headers.h
 $(UNIT_OBJECTS): $(UNIT_HEADERS).gch
 $(UNIT_OBJECTS): private INCLUDED := -Winvalid-pch -include $(UNIT_HEADERS)

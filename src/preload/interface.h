@@ -9,7 +9,7 @@
 #include "datatype/timestamp.h"
 
 #define CRMSYNC_RENDEZVOUS "crmsync"
-#define CRMSYNC_INTERFACE_VERSION 1
+#define CRMSYNC_INTERFACE_VERSION 2
 
 // One long pass of a worker, as the view `progress` shows it.
 typedef struct CrmsyncProgress {

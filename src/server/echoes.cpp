@@ -95,7 +95,7 @@ void Echoes::take(const sync::FolderPage& page) {
 bool Echoes::end(int mailbox) {
     Folder& folder = folders_.at(mailbox);
     std::sort(folder.named.begin(), folder.named.end());
-    const Hashes missing = without(std::move(folder.due), folder.named);
+    const Hashes missing = without(folder.due, folder.named);
     folder.made = without(std::move(folder.made), folder.named);
     pg::TextArray ids;
     if (folder.inherited || !missing.empty()) {

@@ -17,11 +17,6 @@ using namespace std::chrono_literals;
 // A lost wake-up costs no more than this.
 constexpr auto poll_interval = 5s;
 
-// Results that are recorded together, if they come within this time.
-constexpr std::size_t results_at_once = 500;
-constexpr auto longest_wait_for_results = 20ms;
-constexpr std::size_t most_content_in_results = 8U << 20U;  // bytes
-
 // Requests handed out before there is a connection for them, for each connection.
 constexpr int requests_ahead = 4;
 
@@ -30,10 +25,6 @@ bool is_stopped(const Survey& survey, const std::string& target) {
     return std::any_of(
         survey.targets.begin(), survey.targets.end(),
         [&](const TargetHealth& health) { return health.target == target && health.stopped; });
-}
-
-void log_line(const std::string& text) {
-    pg::log(LOG, text);
 }
 
 }  // namespace
@@ -94,7 +85,7 @@ std::optional<std::chrono::milliseconds> Worker::next_wait(Clock::time_point nex
         until = std::min(until, std::max(*engine, now));
     }
     auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - now);
-    if (!results_.empty()) {
+    if (!nothing_to_record()) {
         wait = std::min(wait, longest_wait_for_results);
     }
     return std::max(wait, std::chrono::milliseconds(0));
@@ -155,116 +146,6 @@ void Worker::send() {
     }
 }
 
-void Worker::count(const sync::Outcome& outcome) {
-    if (sync::comes_unasked(outcome.result)) {
-        return;
-    }
-    const auto link = link_of_mailbox_.find(outcome.mailbox);
-    if (link == link_of_mailbox_.end()) {
-        return;
-    }
-    const bool to_be_done =
-        outcome.result == sync::Result::released || outcome.result == sync::Result::overtaken;
-    auto ended = in_flight_.end_one(link->second, outcome.record, to_be_done);
-    again_ |= ended.awaited;
-    LinkRuntime& runtime = runtimes_[link->second];
-    if (!ended.settled.empty() && runtime.total > 0) {
-        ++runtime.done;
-        report_progress(link->second, runtime);
-    }
-    std::move(ended.settled.begin(), ended.settled.end(), std::back_inserter(results_.settled));
-}
-
-// A handful of statements records any number of results: while more are about to come they wait.
-// Not what others are decided by: an item that was met in a mailbox.
-bool Worker::results_may_wait() const {
-    return results_.empty() ||
-           (!something_found_ && results_.outcomes.size() < results_at_once &&
-            content_in_results_ < most_content_in_results && courier_.under_way() > 0 &&
-            Clock::now() - results_since_ < longest_wait_for_results);
-}
-
-void Worker::take_results() {
-    if (results_.empty()) {
-        results_since_ = Clock::now();
-    }
-    for (sync::Outcome& outcome : engine_.take_outcomes()) {
-        something_found_ |= outcome.result == sync::Result::found;
-        content_in_results_ += outcome.held.content ? outcome.held.content->size() : 0;
-        results_.outcomes.push_back(std::move(outcome));
-    }
-    auto mailboxes = engine_.take_mailbox_changes();
-    std::move(mailboxes.begin(), mailboxes.end(), std::back_inserter(results_.mailboxes));
-    auto targets = engine_.take_target_changes();
-    log_targets(targets);
-    std::move(targets.begin(), targets.end(), std::back_inserter(results_.targets));
-    auto pages = engine_.take_pages();
-    std::erase_if(pages, [&](const sync::FolderPage& page) { return says_nothing(page); });
-    std::move(pages.begin(), pages.end(), std::back_inserter(results_.pages));
-    auto stamps = engine_.take_stamp_pages();
-    std::move(stamps.begin(), stamps.end(), std::back_inserter(results_.stamp_pages));
-}
-
-// Before anything is decided anew: what was written counts only once it is recorded.
-void Worker::record_results() {
-    take_results();
-    if (results_.empty()) {
-        return;
-    }
-    std::vector<sync::Outcome> read;
-    std::erase_if(results_.outcomes, [&](sync::Outcome& outcome) {
-        const bool is_read =
-            outcome.action == sync::Action::fetch || outcome.result == sync::Result::overtaken;
-        if (is_read) {
-            read.push_back(std::move(outcome));
-        } else {
-            again_ |= outcome.undo;
-            note_made(outcome);
-            count(outcome);
-        }
-        return is_read;
-    });
-    write_results(results_);
-    again_ |= repairs_go_on_ && !results_.outcomes.empty();
-    const std::vector<sync::FolderPage> pages = std::move(results_.pages);
-    for (const sync::StampPage& page : results_.stamp_pages) {
-        if (page.complete || !page.listed) {
-            listing_.erase(page.mailbox);
-            again_ = true;
-        }
-    }
-    results_ = Results{};
-    something_found_ = false;
-    content_in_results_ = 0;
-    for (const sync::FolderPage& page : pages) {
-        if (page.complete) {
-            awaited_.erase(page.mailbox);
-        }
-        if (page.listed && !page.complete && engine_.knows_mailbox(page.mailbox)) {
-            engine_.list_changes(page.mailbox, page.state);
-        }
-        again_ |= !page.changes.empty() || page.from_start;
-    }
-    take_echoes(pages);
-    take_repaired(read);
-    take_in(std::move(read));
-}
-
-void Worker::log_targets(const std::vector<sync::TargetChange>& changes) {
-    for (const sync::TargetChange& change : changes) {
-        if (change.failure) {
-            reread_ = true;  // a file that its configuration names may be another one by now
-        }
-        if (!change.failure) {
-            log_line("target \"" + change.target + "\" works again");
-        } else if (change.attempts == 1 || !change.retry_after) {
-            log_line("target \"" + change.target + "\" " +
-                     (change.retry_after ? "fails: " : "is stopped: ") + change.failure->code +
-                     ": " + change.failure->message);
-        }
-    }
-}
-
 void Worker::take_requests() {
     std::int32_t links[64];
     TimestampTz asked = 0;
@@ -298,9 +179,9 @@ void Worker::pass(bool everything) {
     if (!configuration_.identity_confirmed && !configuration_.links.empty()) {
         if (!identity_reported_) {
             identity_reported_ = true;
-            log_line(
-                "this database is not the one that was confirmed: nothing is written until "
-                "crmsync.confirm_identity()");
+            pg::log(LOG,
+                    "this database is not the one that was confirmed: nothing is written until "
+                    "crmsync.confirm_identity()");
         }
         return;
     }
@@ -435,8 +316,9 @@ void Worker::start_runs(const Survey& survey) {
         }
     }
     for (const int link : due) {
-        if (!start_run(imports_, link)) {
-            waiting.emplace(link, asked_for(link).value_or(0));
+        const auto asked = asked_for(link);
+        if (!start_run(imports_, link) && asked) {
+            waiting.emplace(link, *asked);
         }
     }
     requested_ = std::move(waiting);
@@ -448,8 +330,8 @@ bool Worker::start_run(RunSchedule& schedule, int link) {
         return true;
     }
     if (note_link_waits(link, "WORKER-SLOT", "no free worker slot: raise max_worker_processes")) {
-        log_line("no free worker slot for link \"" + configuration_.links.at(link).name +
-                 "\": raise max_worker_processes");
+        pg::log(LOG, "no free worker slot for link \"" + configuration_.links.at(link).name +
+                         "\": raise max_worker_processes");
     }
     return false;
 }

@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "exchange/courier.h"
 #include "server/arrivals.h"
@@ -42,6 +43,10 @@ class Worker {
 
   private:
     using Clock = sync::Clock;
+    using Outcomes = std::vector<sync::Outcome>;
+
+    // Results that come within this time are recorded together.
+    static constexpr std::chrono::milliseconds longest_wait_for_results{20};
 
     struct LinkRuntime {
         PendingPosition position;
@@ -69,9 +74,12 @@ class Worker {
     bool is_doubtful(int mailbox) const;
     std::int64_t next_attempt(int mailbox) const;
     void supply_contents();
+    void supply_contents(int link, const std::vector<sync::WantedContent>& wanted);
     void take_results();
     bool results_may_wait() const;
+    bool nothing_to_record() const;
     void record_results();
+    void count_outcomes();
     void pass(bool everything);
     void take_requests();
     std::optional<std::int64_t> asked_for(int link) const;
@@ -89,6 +97,8 @@ class Worker {
     void work();
     void work_on(const LinkConfiguration& link);
     void guard_link(const LinkConfiguration& link, const std::function<void()>& something);
+    void each_link(Outcomes outcomes,
+                   const std::function<void(const LinkConfiguration&, const Outcomes&)>& something);
     void read_inbound(const LinkConfiguration& link);
     void read_mailboxes(const LinkConfiguration& link);
     static Clock::time_point reading_due(const LinkConfiguration& link, const LinkRuntime& runtime);
@@ -96,12 +106,12 @@ class Worker {
     void note_made(const sync::Outcome& outcome);
     void take_echoes(const std::vector<sync::FolderPage>& pages);
     void fetch(const LinkConfiguration& link);
-    void take_in(std::vector<sync::Outcome> read);
+    void take_in();
     Clock::time_point next_reading() const;
     void take_items_back(const LinkConfiguration& link);
     RepairWork repairs_of(const LinkConfiguration& link, const Work& work);
     void begin_repairs(const LinkConfiguration& link, RepairWork work);
-    void take_repaired(std::vector<sync::Outcome>& read);
+    void take_repaired();
     void begin(const LinkConfiguration& link, Work work);
     void count(const sync::Outcome& outcome);
     void report_progress(int link, LinkRuntime& runtime);
@@ -147,7 +157,10 @@ class Worker {
     // whose answer was lost.
     Clock::time_point doubtful_until_;
     std::map<int, Clock::time_point> mailbox_doubtful_until_;
+    Outcomes outcomes_;                   // that are not counted yet
     Results results_;                     // that are not recorded yet
+    Outcomes read_;                       // that has not come in yet
+    Outcomes repaired_;                   // the same, read for a repair
     std::size_t content_in_results_ = 0;  // bytes
     ContentSupply contents_;
     Clock::time_point results_since_{};

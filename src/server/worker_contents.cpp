@@ -16,19 +16,31 @@ void Worker::supply_contents() {
     for (sync::WantedContent& wanted : contents_.take()) {
         by_link[link_of_mailbox_.at(wanted.mailbox)].push_back(std::move(wanted));
     }
-    for (const auto& [id, wanted] : by_link) {
-        std::vector<record::Content> contents(wanted.size());
-        const auto link = configuration_.links.find(id);
-        if (link != configuration_.links.end() && link->second.problem.empty()) {
-            guard_link(link->second, [&, &link = link->second, &wanted = wanted] {
-                pg::Transaction transaction("reading photos for link " + link.name);
-                contents = contents_.read(link, wanted);
-                transaction.commit();
-            });
+    try {
+        while (!by_link.empty()) {
+            supply_contents(by_link.begin()->first, by_link.begin()->second);
+            by_link.erase(by_link.begin());
         }
-        for (std::size_t i = 0; i < wanted.size(); ++i) {
-            engine_.supply(wanted[i], std::move(contents[i]));
+    } catch (...) {
+        for (auto& [id, wanted] : by_link) {
+            contents_.add(std::move(wanted));
         }
+        throw;
+    }
+}
+
+void Worker::supply_contents(int id, const std::vector<sync::WantedContent>& wanted) {
+    std::vector<record::Content> contents(wanted.size());
+    const auto link = configuration_.links.find(id);
+    if (link != configuration_.links.end() && link->second.problem.empty()) {
+        guard_link(link->second, [&, &link = link->second] {
+            pg::Transaction transaction("reading photos for link " + link.name);
+            contents = contents_.read(link, wanted);
+            transaction.commit();
+        });
+    }
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        engine_.supply(wanted[i], std::move(contents[i]));
     }
 }
 

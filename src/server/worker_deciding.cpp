@@ -97,22 +97,42 @@ void Worker::guard_link(const LinkConfiguration& link, const std::function<void(
         something();
     } catch (const pg::Error& error) {
         pg::check_interrupts();
-        runtime.more = false;
-        runtime.more_deletes = false;
-        runtime.more_arrivals = false;
-        runtime.not_before = Clock::now() + pause_after_error;
         // Two transactions met: simply again. Took too long: again, and less of it.
         if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
             error.sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED ||
             (error.sqlstate == ERRCODE_QUERY_CANCELED && runtime.position.shrink())) {
             runtime.more = true;
+            again_ = true;
             return;
         }
+        runtime.more = false;
+        runtime.more_deletes = false;
+        runtime.more_arrivals = false;
+        runtime.not_before = Clock::now() + pause_after_error;
         if (!std::exchange(runtime.in_trouble, true)) {
             pg::log(LOG, "link \"" + link.name + "\" cannot work: " + error.message);
         }
         reread_ = true;  // its relations may be others than when its queries were made
         note_link_error(link.id, error);
+    }
+}
+
+// Does something with outcomes, a link at a time.
+void Worker::each_link(
+    Outcomes outcomes,
+    const std::function<void(const LinkConfiguration&, const Outcomes&)>& something) {
+    std::map<int, Outcomes> by_link;
+    for (sync::Outcome& outcome : outcomes) {
+        const auto link = link_of_mailbox_.find(outcome.mailbox);
+        if (link != link_of_mailbox_.end()) {
+            by_link[link->second].push_back(std::move(outcome));
+        }
+    }
+    for (const auto& [id, of_link] : by_link) {
+        const auto link = configuration_.links.find(id);
+        if (link != configuration_.links.end()) {
+            guard_link(link->second, [&, &list = of_link] { something(link->second, list); });
+        }
     }
 }
 
@@ -180,7 +200,7 @@ void Worker::begin(const LinkConfiguration& link, Work work) {
     }
     for (sync::Outcome& outcome : work.outcomes) {
         link_of_mailbox_[outcome.mailbox] = link.id;
-        results_.outcomes.push_back(std::move(outcome));
+        outcomes_.push_back(std::move(outcome));
     }
     const auto now = Clock::now();
     for (auto& [mailbox, task] : work.tasks) {

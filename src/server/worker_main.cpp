@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "server/log.h"
 #include "server/preload.h"
 #include "server/session.h"
 #include "server/transaction.h"
@@ -81,7 +82,11 @@ void work_until_gone() {
                 throw;
             }
             const auto now = std::chrono::steady_clock::now();
-            rest(now - std::exchange(last_trouble, now) < 5s ? 1000ms : 100ms);
+            const auto since = now - std::exchange(last_trouble, now);
+            if (since > 1min) {
+                pg::log(LOG, "the worker has to try again: " + error.message);
+            }
+            rest(since < 5s ? 1000ms : 100ms);
         }
     }
 }

@@ -52,7 +52,7 @@ void Worker::move_mailboxes(const LinkConfiguration& link) {
     }
     std::erase_if(moving_, [&](const auto& one) { return one.second == link.id; });
     moving_.merge(leaving);
-    again_ |= !free.empty() || (!moving_.empty() && !results_.empty());
+    again_ |= !free.empty() || (!moving_.empty() && !nothing_to_record());
 }
 
 // Those of which something is still to be recorded, or waited for.
@@ -63,6 +63,9 @@ std::set<int> Worker::mailboxes_in_use() const {
             mailboxes.insert(one.mailbox);
         }
     };
+    add(outcomes_);
+    add(read_);
+    add(repaired_);
     add(results_.outcomes);
     add(results_.mailboxes);
     add(results_.pages);

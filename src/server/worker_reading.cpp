@@ -71,12 +71,12 @@ void Worker::read_mailboxes(const LinkConfiguration& link) {
         return;
     }
     echoes_.inherit();
+    auto mailboxes = mailboxes_to_read(configuration_, link, all ? Reading::all : Reading::started);
+    transaction.commit();
     if (all) {
         runtime.last_reading = now;
         runtime.read_soon = false;
     }
-    auto mailboxes = mailboxes_to_read(configuration_, link, all ? Reading::all : Reading::started);
-    transaction.commit();
     for (MailboxToRead& mailbox : mailboxes) {
         const int id = mailbox.description.id;
         if (!all && !runtime.being_started.insert(id).second) {
@@ -137,7 +137,8 @@ void Worker::take_echoes(const std::vector<sync::FolderPage>& pages) {
     if (ended.empty()) {
         return;
     }
-    pg::Transaction transaction("looking for items that no page has named");
+    pg::Transaction transaction("looking for items that no page has named",
+                                pg::Transaction::read_committed);
     for (const int mailbox : ended) {
         again_ |= echoes_.end(mailbox);
     }
@@ -175,27 +176,14 @@ void Worker::fetch(const LinkConfiguration& link) {
     }
 }
 
-// What was read comes into the CRM, a link at a time: one that cannot work keeps what has arrived.
-void Worker::take_in(std::vector<sync::Outcome> read) {
-    std::map<int, std::vector<sync::Outcome>> by_link;
-    for (sync::Outcome& outcome : read) {
-        fetching_.erase({outcome.mailbox, outcome.item.id});
-        const auto link = link_of_mailbox_.find(outcome.mailbox);
-        if (link != link_of_mailbox_.end()) {
-            by_link[link->second].push_back(std::move(outcome));
+// What was read comes into the CRM. Of a link that cannot work it is read again: what has arrived
+// is still known to have.
+void Worker::take_in() {
+    each_link(std::exchange(read_, {}), [&](const LinkConfiguration& link, const Outcomes& read) {
+        if (link.reads) {
+            bring_in(configuration_, link, read);
         }
-    }
-    for (const auto& [id, outcomes] : by_link) {
-        const auto link = configuration_.links.find(id);
-        if (link != configuration_.links.end() && link->second.reads) {
-            guard_link(link->second,
-                       [&, &read = outcomes] { bring_in(configuration_, link->second, read); });
-        }
-        for (const sync::Outcome& outcome : outcomes) {
-            count(outcome);
-        }
-        again_ = true;
-    }
+    });
 }
 
 }  // namespace crmsync

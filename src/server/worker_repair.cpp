@@ -56,28 +56,10 @@ void Worker::begin_repairs(const LinkConfiguration& link, RepairWork work) {
     }
 }
 
-// Takes out of what was read what was read for a repair.
-void Worker::take_repaired(std::vector<sync::Outcome>& read) {
-    std::map<int, std::vector<sync::Outcome>> by_link;
-    std::erase_if(read, [&](sync::Outcome& outcome) {
-        const auto link = link_of_mailbox_.find(outcome.mailbox);
-        if (link == link_of_mailbox_.end() ||
-            repairing_.erase({outcome.mailbox, outcome.item.id}) == 0) {
-            return false;
-        }
-        by_link[link->second].push_back(std::move(outcome));
-        return true;
-    });
-    for (const auto& [id, outcomes] : by_link) {
-        const auto link = configuration_.links.find(id);
-        if (link != configuration_.links.end()) {
-            guard_link(link->second, [&, &read = outcomes] { mend(link->second, read); });
-        }
-        for (const sync::Outcome& outcome : outcomes) {
-            count(outcome);
-        }
-        again_ = true;
-    }
+// What was read for a repair.
+void Worker::take_repaired() {
+    each_link(std::exchange(repaired_, {}),
+              [](const LinkConfiguration& link, const Outcomes& read) { mend(link, read); });
 }
 
 }  // namespace crmsync

@@ -150,6 +150,40 @@ is(listings(), $listings, 'nobody looks into the mailboxes of a target that is p
 $stage->sql("SELECT crmsync.resume_target('exchange')");
 comes_in(2, (split ' ', person(2))[0] . ' Paused', 'what was changed meanwhile comes in afterwards');
 
+# ---- two transactions that meet: it is done again, and nothing is put off for it
+$stage->sql(<<'SQL');
+SET ROLE crm_owner;
+CREATE SEQUENCE crm.calls;
+CREATE FUNCTION crm.meets(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN IF nextval('crm.calls') = 1 THEN RAISE 'met' USING ERRCODE = 'serialization_failure'; END IF; RETURN $1; END $$;
+SELECT nextval('crm.calls');
+RESET ROLE;
+SET client_min_messages = error;
+SELECT crmsync.map('people', '(crm.meets(r.remark))', 'notes');
+SELECT crmsync.enable_link('people');
+SQL
+$stage->settles('an expression that fails once', 'people', '30 s');
+$stage->sql("SELECT setval('crm.calls', 1, false); UPDATE crm.person SET first_name = 'Met' WHERE id = 2");
+$stage->until_true(sub { name($one, 2) =~ /^Met / }, 'what met with another transaction goes out', 5);
+cmp_ok($stage->sql('SELECT last_value FROM crm.calls'), '>', 1, 'the second time');
+user_changes($one, 2, 'contacts:Surname' => 'Soon');
+$stage->until_true(sub { person(2) eq 'Met Soon' }, 'and mailboxes are read as before', 5);
+
+# ---- what comes while nothing can be recorded
+$exchange->inject('delay', operation => 'GetItem', mailbox => $one, seconds => 2, count => 1);
+user_changes($one, 1, 'contacts:Surname' => 'Meanwhile');
+$stage->until_true(sub { $exchange->hits > 0 }, 'an item is being fetched', 20);
+$session = $stage->node->background_psql('postgres');
+$session->query_safe('BEGIN; LOCK TABLE crmsync.arrival IN SHARE ROW EXCLUSIVE MODE');
+user_changes($two, 3, 'contacts:Surname' => 'Waits');
+sleep 5;
+is(person(3), 'First3 Users', 'somebody is in the way of what has changed elsewhere');
+$session->query_safe('COMMIT');
+$session->quit;
+like(slurp_file($stage->node->logfile), qr/LOG: +crmsync: the worker has to try again: canceling statement due to lock timeout/, 'the log says so');
+comes_in(3, 'First3 Waits', 'which comes in when he has gone');
+comes_in(1, 'First1 Meanwhile', 'and so does what was fetched');
+$exchange->calm;
+
 # ---- a crash in between
 user_changes($two, $_, 'contacts:GivenName' => "Crash$_") for 1 .. 5;
 $stage->node->stop('immediate');

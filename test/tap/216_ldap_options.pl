@@ -94,6 +94,21 @@ $test->modify("dn: cn=group1,ou=groups,dc=example,dc=com\nchangetype: modify\nre
 $test->import_users;
 is(members('one'), '01 02', 'and then left alone');
 
+# ---- somebody asks for a run while one that is due anyway starts: that one is his
+sub last_started { return $test->sql('SELECT last_started FROM crmsync.link_state') }
+sleep 1.5;    # runs do not begin within a second of each other
+$test->sql("ALTER SYSTEM SET post_auth_delay = '1s'");
+$test->sql("SELECT pg_reload_conf(); UPDATE crmsync.link_state SET last_started = NULL; SELECT crmsync.wake()");
+sleep 0.5;
+is(last_started(), '', 'a run starts, and has not begun');
+is($test->import_users, '0', 'somebody asks for one');
+my $run = last_started();
+isnt($run, '', 'it has begun and ended');
+sleep 2;
+is(last_started(), $run, 'and no other follows');
+$test->sql('ALTER SYSTEM RESET post_auth_delay');
+$test->sql('SELECT pg_reload_conf()');
+
 # ---- once a day, at a time in a zone of its own, where it may be another day
 for my $zone ('+14', '-12')
 {
