@@ -14,7 +14,7 @@ namespace crmsync::directory {
 
 namespace {
 
-constexpr std::chrono::milliseconds slice{200};
+constexpr std::chrono::milliseconds between_looks{200};
 
 // A server sends entry after entry. Whoever sleeps until there is one is woken up for each, which
 // costs both sides more than the entry does; after this while there are some dozens.
@@ -365,7 +365,7 @@ void Connection::bind() {
 Message Connection::wait(int message_id) const {
     const auto deadline = Clock::now() + server_.timeout;
     timeval patience{};
-    for (;; patience = to_timeval(slice)) {
+    for (;; patience = to_timeval(between_looks)) {
         LDAPMessage* message = nullptr;
         const int type = ldap_result(ldap_.get(), message_id, LDAP_MSG_ONE, &patience, &message);
         if (type > 0) {

@@ -12,7 +12,7 @@ namespace {
 
 constexpr double longest_seconds = 24 * 60 * 60;
 
-std::optional<double> seconds(const std::string& text) {
+std::optional<double> read_seconds(const std::string& text) {
     double number = 0;
     const char* end = text.data() + text.size();
     auto [rest, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
@@ -35,7 +35,7 @@ std::string trimmed(const std::string& text) {
 std::optional<std::chrono::milliseconds> parse_retry_after(const std::string& value,
                                                            std::time_t now) {
     std::string text = trimmed(value);
-    std::optional<double> pause = seconds(text);
+    std::optional<double> pause = read_seconds(text);
     // A date has letters. curl_getdate is generous and takes "-5" or "1.5.2" for one.
     if (!pause && text.find(':') != std::string::npos) {
         std::time_t date = curl_getdate(text.c_str(), nullptr);

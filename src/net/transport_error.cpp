@@ -96,14 +96,14 @@ TransportErrorKind kind_of(CURLcode code, Phase phase, const std::string& detail
     }
 }
 
-std::string seconds(curl_off_t microseconds) {
+std::string in_seconds(curl_off_t microseconds) {
     char text[32];
     std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(microseconds) / 1e6);
     return text;
 }
 
 std::string timing(CURL* easy, Phase phase) {
-    std::string text = "timed out after " + seconds(information(easy, CURLINFO_TOTAL_TIME_T)) +
+    std::string text = "timed out after " + in_seconds(information(easy, CURLINFO_TOTAL_TIME_T)) +
                        " while " + doing(phase);
     if (phase == Phase::sending)
         text += " (" + std::to_string(information(easy, CURLINFO_SIZE_UPLOAD_T)) + " bytes sent)";

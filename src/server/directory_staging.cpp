@@ -22,7 +22,7 @@ namespace crmsync {
 
 namespace {
 
-constexpr std::size_t most_bytes = 1u << 20;
+constexpr std::size_t most_staged_bytes = 1u << 20;
 constexpr std::string_view copy_header("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
 constexpr std::string_view copy_trailer("\377\377", 2);
 
@@ -109,7 +109,7 @@ void DirectoryMembers::add(std::string_view crm_group, std::string_view form,
     rows_.add(crm_group);
     rows_.add(form);
     rows_.add(member);
-    if (rows_.size() >= most_bytes) {
+    if (rows_.size() >= most_staged_bytes) {
         finish();
     }
 }

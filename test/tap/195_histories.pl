@@ -13,6 +13,7 @@ use lib $FindBin::RealBin;
 use CrmSync::EndToEnd;
 use CrmSync::Histories;
 use CrmSync::World;
+use IPC::Run qw(start);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -30,6 +31,7 @@ my ($node, $exchange) = ($stage->node, $stage->exchange);
 my $made = 0;
 my %counts;    # of steps
 my $late = 0;    # creates of this round may come late
+my @others;      # who are in the way
 $stage->sql(CrmSync::World::shared_sql());
 $stage->make_target;
 
@@ -44,6 +46,16 @@ sub make_worlds
 sub drop_worlds { $stage->sql(join '', map { $_->drop_sql } @_); return }
 
 # ---- what happens
+
+# Somebody else, for two seconds: with a table that nobody may write to, or with changes of all its rows.
+sub in_the_way
+{
+	my ($how, $table) = @_;
+	my $column = $table eq 'arrival' ? 'mailbox' : 'link';
+	my $script = $how eq 'locks' ? "BEGIN; LOCK TABLE crmsync.$table IN SHARE ROW EXCLUSIVE MODE; SELECT pg_sleep(2); COMMIT"
+	  : join "; SELECT pg_sleep(0.05);\n", ("UPDATE crmsync.$table SET $column = $column") x 40;
+	return start([ 'psql', '-Xq', '-d', $node->connstr('postgres'), '-f', '-' ], '<', \$script, '>', \my $said, '2>&1');
+}
 
 sub comes_back
 {
@@ -66,6 +78,10 @@ sub trouble
 		kill 9, $pid if $pid;
 		sleep 0.1;
 		comes_back();
+	}
+	elsif ($line =~ /^somebody (locks|touches) (\w+)$/)
+	{
+		push @others, in_the_way($1, $2);
 	}
 	elsif ($line =~ /^server (stands still|goes on)$/)
 	{
@@ -180,6 +196,7 @@ sub check
 	my %wrong;
 	$exchange->calm;
 	$exchange->post('server', paused => \0);
+	$_->finish for splice @others;
 	for my $wait (1.3, 3, 10)
 	{
 		wait_for_quiet($wait);

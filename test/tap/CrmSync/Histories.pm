@@ -137,11 +137,12 @@ sub troubles
 	return @by_tick if rand() < 0.4;
 	for (0 .. rand 3)
 	{
-		my $kind = often(crash => 2, kill => 2, lost => 4, late => 2, half => 2, invalid_xml => 1, close => 1, busy => 1, http => 1, busy_message => 1);
+		my $kind = often(crash => 2, kill => 2, lost => 4, late => 2, half => 2, invalid_xml => 1, close => 1, busy => 1, http => 1, busy_message => 1, locks => 2, touches => 2);
 		my $operation = often(CreateItem => 3, UpdateItem => 3, DeleteItem => 3, GetItem => 2, SyncFolderItems => 2, FindItem => 1);
 		push @{ any(@by_tick[ $from .. $ticks - 1 ]) },
 		    $kind eq 'crash' ? 'database crashes'
 		  : $kind eq 'kill' ? 'worker is killed'
+		  : $kind =~ /^(?:locks|touches)$/ ? "somebody $kind " . any(qw(arrival item link_state mailbox pending))
 		  : $kind eq 'late' ? 'server answers late to ' . (1 + int rand 3) . ' CreateItem'
 		  : "server answers $kind to @{[ 1 + int rand 5 ]} $operation";
 	}

@@ -92,20 +92,21 @@ sub wakes
 	{
 		my @doings = @{ $meanwhile->{$tag} };
 		$self->{waited}{$tag} = { states => $self->states_of($tag), doings => \@doings } if !$slept_well;
-		next if !$slept_well && ($self->{forgetful} || grep { leaves(@$_) } @doings) && $self->waited($tag);
+		next if !$slept_well && ($self->{forgetful} || (grep { leaves(@$_) } @doings) || sets_again(@doings)) && $self->waited($tag);
 		$self->now_is($tag, $doings[-1], $self->after($self->states_of($tag), 1, @doings));
 	}
 	return;
 }
 
-# What was waiting makes a difference where it is forgotten, where the item is left to its user afterwards, or where
-# he changes it as soon as it is written. What he had removed may have been made anew by it before the record left.
+# What was waiting makes a difference where it is forgotten, where the CRM goes back to what was agreed on, where the
+# item is left to its user afterwards, or where he changes it as soon as it is written. What he had removed may have been made anew by it before the record left.
 sub waited
 {
 	my ($self, $tag) = @_;
 	my $waited = delete $self->{waited}{$tag} // return 0;
 	my @doings = @{ $waited->{doings} };
-	my @states = $self->after($waited->{states}, 0, @doings);
+	my ($users, $crms) = map { my $whose = $_; [ grep { $_->[0] =~ /^$whose/ } @doings ] } 'user', 'crm';
+	my @states = ($self->after($waited->{states}, 0, @doings), $self->after($waited->{states}, 0, @$users, @$crms));
 	my @last = grep { leaves(@{ $doings[$_] }) } 0 .. $#doings;
 	if (@last)
 	{
@@ -116,6 +117,13 @@ sub waited
 	}
 	$self->now_is($tag, $doings[-1], @states);
 	return 1;
+}
+
+sub sets_again
+{
+	my %times;
+	$times{ $_->[2] }++ for grep { $_->[0] eq 'crm_sets' } @_;
+	return scalar grep { $_ > 1 } values %times;
 }
 
 sub leaves { my ($doing, @arguments) = @_; return $doing eq 'crm_deletes' || $doing eq 'crm_shares' && !$arguments[2] }
