@@ -153,9 +153,10 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
             by_record_.emplace(rows.string(row, 1), outcome);
         }
     }
-    note_originals({known.begin(), known.end()});
     std::erase_if(fetched, [&](const Outcome* outcome) { return known.contains(outcome); });
     find_moved(fetched);
+    note_originals(
+        {known.begin(), known.end()});  // also for those that were met together with them
     take_new(fetched);
 }
 

@@ -61,6 +61,8 @@ class Worker {
         bool read_soon = false;          // not at once: there may always be a reason
         std::set<int> being_started;     // inbound: mailboxes read out of turn
         Clock::time_point not_before{};  // inbound: after an error
+        Clock::time_point last_retry{};  // when it met another transaction
+        int retries = 0;                 // without a second in between
         bool more_arrivals = false;      // inbound: there are more than were fetched
         std::int64_t done = 0;           // records of the pass under way
         std::int64_t total = 0;          // 0: no long pass is under way
@@ -96,6 +98,7 @@ class Worker {
     std::set<int> mailboxes_in_use() const;
     void work();
     void work_on(const LinkConfiguration& link);
+    static bool may_retry(LinkRuntime& runtime);
     void guard_link(const LinkConfiguration& link, const std::function<void()>& something);
     void each_link(Outcomes outcomes,
                    const std::function<void(const LinkConfiguration&, const Outcomes&)>& something);

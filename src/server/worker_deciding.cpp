@@ -20,6 +20,11 @@ using namespace std::chrono_literals;
 constexpr auto trigger_check_interval = 5s;
 constexpr auto statistics_interval = 500ms;
 
+// Transactions that meet others are done again at once so often in a row: what meets one every time
+// is an error of the link's.
+constexpr int most_retries = 20;
+constexpr auto in_a_row = 1s;
+
 // Before the mailboxes of an inbound link that met an error are read again.
 constexpr auto pause_after_error = 10s;
 
@@ -90,6 +95,13 @@ void Worker::work() {
     }
 }
 
+bool Worker::may_retry(LinkRuntime& runtime) {
+    const auto now = Clock::now();
+    const bool again = now - std::exchange(runtime.last_retry, now) < in_a_row;
+    runtime.retries = again ? runtime.retries + 1 : 1;
+    return runtime.retries <= most_retries;
+}
+
 // Does something for a link; an error of its own keeps it from working, and no other.
 void Worker::guard_link(const LinkConfiguration& link, const std::function<void()>& something) {
     LinkRuntime& runtime = runtimes_[link.id];
@@ -98,8 +110,9 @@ void Worker::guard_link(const LinkConfiguration& link, const std::function<void(
     } catch (const pg::Error& error) {
         pg::check_interrupts();
         // Two transactions met: simply again. Took too long: again, and less of it.
-        if (error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
-            error.sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED ||
+        const bool met = error.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+                         error.sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED;
+        if ((met && may_retry(runtime)) ||
             (error.sqlstate == ERRCODE_QUERY_CANCELED && runtime.position.shrink())) {
             runtime.more = true;
             again_ = true;

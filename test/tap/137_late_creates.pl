@@ -45,7 +45,7 @@ my %trouble = (
 # Creates are under way when this happens, are made again, and then carried out after all. Returns the last person.
 sub twice
 {
-	my ($trouble, $name, $count) = @_;
+	my ($trouble, $name, $count, $meanwhile) = @_;
 	my $first = $last + 1;
 	my $person = $last += $count // 1;
 	$name //= $trouble;
@@ -57,6 +57,7 @@ sub twice
 	settle("$name, made again");
 	$exchange->calm;
 	is(items('people', $person) . items('friends', $person), '11', "$name: and there once");
+	$stage->sql($meanwhile) if $meanwhile;
 	$stage->until_true(sub { items('people', $person) == 2 && items('friends', $person) == 2 }, "$name: then twice", 10);
 	return $person;
 }
@@ -131,6 +132,13 @@ $stage->until_true(sub { items('friends', $person) == 1 && $stage->sql('SELECT c
 is(items('people', $person) . '', 2, 'read: while nobody reads the other mailbox');
 is(friends(), $last + 2, 'read: it is no record');
 is((items('friends', $person))[0]{id}, id_of('friends', $person), 'read: what stays is what we know');
+
+# ---- beside the one that we know, which is read anew at the same time
+$person = twice('lost answer', 'beside', 1, "SELECT crmsync.pause_target('exchange')");
+$exchange->act($mailbox{friends}, 'update', id => id_of('friends', $person), set => { 'contacts:Department' => 'typed' });
+$stage->sql("SELECT crmsync.resume_target('exchange')");
+$stage->until_true(sub { items('friends', $person) == 1 && $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'beside: it goes', 20);
+is(friends(), $last + 2, 'beside: it is no record');
 
 # ---- what comes too late for that
 $stage->sql("ALTER SYSTEM SET crmsync.max_create_delay = 0");
