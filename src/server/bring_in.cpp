@@ -155,8 +155,8 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
     }
     std::erase_if(fetched, [&](const Outcome* outcome) { return known.contains(outcome); });
     find_moved(fetched);
-    note_originals(
-        {known.begin(), known.end()});  // also for those that were met together with them
+    // Also for those that were met together with them.
+    note_originals({known.begin(), known.end()});
     take_new(fetched);
 }
 

@@ -3,8 +3,6 @@
 #include <utility>
 
 #include "server/log.h"
-#include "server/preload.h"
-#include "server/transaction.h"
 #include "server/worker.h"
 
 namespace crmsync {

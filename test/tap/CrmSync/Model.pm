@@ -99,7 +99,8 @@ sub wakes
 }
 
 # What was waiting makes a difference where it is forgotten, where the CRM goes back to what was agreed on, where the
-# item is left to its user afterwards, or where he changes it as soon as it is written. What he had removed may have been made anew by it before the record left.
+# item is left to its user afterwards, or where he changes it as soon as it is written. It may have been written after
+# all that users did. What he had removed may have been made anew by it before the record left.
 sub waited
 {
 	my ($self, $tag) = @_;
