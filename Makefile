@@ -77,19 +77,19 @@ endif
 
 BUILD := $(BUILDDIR)/$(PG_MAJOR)-$(if $(SANITIZE),sanitize,$(notdir $(CXX)))
 
-# Files are compiled several at a time, which takes half of the time; with UNIFIED= each alone, which is better
-# while one works on a few.
+# The files of a folder are compiled many at a time, which takes much less time; with UNIFIED= each alone, which
+# is better while one works on a few.
 UNIFIED ?= yes
 
 find_sources = $(sort $(foreach d,$(1),$(wildcard src/$(d)/*.cpp src/$(d)/*/*.cpp)))
 objects_of   = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
-#   $(call library_objects,NAME,SOURCES)
-library_objects = $(if $(UNIFIED),$(patsubst %.cpp,%.o,$(shell scripts/unify $(BUILD)/unified/$(1) $(2))),$(call objects_of,$(2)))
+#   $(call unified_objects,NAME,SOURCES)
+unified_objects = $(if $(UNIFIED),$(patsubst %.cpp,%.o,$(shell scripts/unify $(BUILD)/unified/$(1) $(2))),$(call objects_of,$(2)))
 
 LAYERS          := record net exchange directory sync
-PRELOAD_OBJECTS := $(call library_objects,preload,$(call find_sources,preload))
-LAYER_OBJECTS   := $(call library_objects,layers,$(call find_sources,$(LAYERS)))
-SERVER_OBJECTS  := $(call library_objects,server,$(call find_sources,server))
+PRELOAD_OBJECTS := $(call unified_objects,preload,$(call find_sources,preload))
+LAYER_OBJECTS   := $(call unified_objects,layers,$(call find_sources,$(LAYERS)))
+SERVER_OBJECTS  := $(call unified_objects,server,$(call find_sources,server))
 
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPTIMIZE   ?= -O2 -g1
@@ -100,7 +100,7 @@ CODE        = $(if $(SANITIZE),-O0 -g1 $(SANITIZERS),$(OPTIMIZE) $(FORTIFY))
 # wrapping integers. They are taken as system headers, since -Wextra is ours and not theirs.
 WARNINGS    = -Wall -Wextra -Werror
 COMPILE = $(CXX) -std=c++20 $(CODE) -fstack-protector-strong -fPIC -fvisibility=hidden \
-          $(WARNINGS) -D_GNU_SOURCE -Isrc -MMD -MP $(COPT) $(EXTRA_FLAGS) $(INCLUDED)
+          $(WARNINGS) -D_GNU_SOURCE -Isrc -MMD -MP $(COPT) $(EXTRA_FLAGS)
 POSTGRES_FLAGS := -fno-strict-aliasing -fwrapv -isystem $(includedir_server) -DCRMSYNC_VERSION='"$(EXTVERSION)"'
 ENGINE_LIBS    = -lcurl -lldap -llber -lpugixml -lcrypto
 
@@ -148,35 +148,30 @@ $(BUILDDIR)/crmsync--$(EXTVERSION).sql: $(sort $(wildcard control/schema/*.sql))
 
 # ---- tests that need no server ---------------------------------------------------------------
 
-# One program a file, against everything but server/: tests of one layer cannot collide with another's.
+# One program a layer, against everything but server/. Its tests are compiled as one file, or each alone with
+# UNIFIED= as the libraries are.
 LAYER_ARCHIVE := $(BUILD)/layers.a
 $(LAYER_ARCHIVE): $(LAYER_OBJECTS)
 	rm -f $@ && $(AR) rcs $@ $^
 
-UNIT_TESTS := $(patsubst test/unit/%.cpp,$(BUILD)/unit/%,$(wildcard test/unit/*_test.cpp))
+UNIT_LAYERS  := $(sort $(foreach t,$(wildcard test/unit/*_test.cpp),$(firstword $(subst _, ,$(notdir $t)))))
+UNIT_TESTS   := $(patsubst %,$(BUILD)/unit/%,$(UNIT_LAYERS))
+UNIT_SUPPORT := $(call objects_of,$(filter-out %_test.cpp,$(wildcard test/unit/*.cpp)))
+unit_objects  = $(call unified_objects,test/unit/$(1),$(wildcard test/unit/$(1)_*_test.cpp))
+$(foreach l,$(UNIT_LAYERS),$(eval $(BUILD)/unit/$l: $(call unit_objects,$l)))
 # A test may put a function of its own in the place of a library's: its symbols are visible. Tests are
 # compiled more often than they are run, so they are not optimized.
-UNIT_OBJECTS := $(call objects_of,$(wildcard test/unit/*.cpp))
-$(BUILD)/test/%: CODE = -O0 -g1 $(if $(SANITIZE),$(SANITIZERS))
-$(BUILD)/test/%: EXTRA_FLAGS = -fvisibility=default
-# Headers that most of them use are compiled once.
-UNIT_HEADERS := $(BUILD)/test/unit/headers.h
-$(UNIT_OBJECTS): $(UNIT_HEADERS).gch
-$(UNIT_OBJECTS): private INCLUDED := -Winvalid-pch -include $(UNIT_HEADERS)
-$(UNIT_HEADERS).gch:
-	@mkdir -p $(@D)
-	printf '#include <%s>\n' gtest/gtest.h algorithm charconv chrono functional map memory optional \
-	    set string string_view unordered_map variant vector > $(UNIT_HEADERS)
-	$(COMPILE) -x c++-header -c $(UNIT_HEADERS) -o $@
+$(BUILD)/test/% $(BUILD)/unified/test/%: CODE = -O0 -g1 $(if $(SANITIZE),$(SANITIZERS))
+$(BUILD)/test/% $(BUILD)/unified/test/%: EXTRA_FLAGS = -fvisibility=default
 
 # What several tests share is an archive, too: each takes of it what it needs.
 UNIT_ARCHIVE := $(BUILD)/unit.a
-$(UNIT_ARCHIVE): $(filter-out %_test.o,$(UNIT_OBJECTS))
+$(UNIT_ARCHIVE): $(UNIT_SUPPORT)
 	rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/unit/%: $(BUILD)/test/unit/%.o $(UNIT_ARCHIVE) $(LAYER_ARCHIVE)
+$(BUILD)/unit/%: $(UNIT_ARCHIVE) $(LAYER_ARCHIVE)
 	@mkdir -p $(@D)
-	$(CXX) $(if $(SANITIZE),$(SANITIZERS)) $^ -lgtest_main -lgtest $(ENGINE_LIBS) -lssl -lcrypto -lz -pthread -o $@
+	$(CXX) $(if $(SANITIZE),$(SANITIZERS)) $(filter %.o,$^) $(filter %.a,$^) -lgtest_main -lgtest $(ENGINE_LIBS) -lssl -lcrypto -lz -pthread -o $@
 
 .PHONY: unit unit-build fuzz fuzz-build
 unit-build: $(UNIT_TESTS)

@@ -9,13 +9,13 @@ namespace crmsync {
 namespace {
 
 // Fetched in answers of some hundred kilobytes each; what is here waits in memory.
-constexpr int most_at_once = 2000;
+constexpr int most_arrivals = 2000;
 
 // Of several mailboxes: one is asked by one request at a time.
 constexpr std::int32_t most_of_one_mailbox = 100;
 
 // Below that many under way there is room for more.
-constexpr std::size_t low_water = 1000;
+constexpr std::size_t few_arrivals = 1000;
 
 struct Names {
     pg::IntegerArray mailboxes;
@@ -53,13 +53,13 @@ std::string then_look_again(const std::string& arrivals) {
 }  // namespace
 
 bool may_fetch(const std::set<ItemName>& under_way) {
-    return under_way.size() < low_water;
+    return under_way.size() < few_arrivals;
 }
 
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
                                 WorkInFlight& in_flight, bool& more) {
     // What is under way is read again: no more than that many are.
-    const auto limit = static_cast<std::int32_t>(most_at_once + under_way.size());
+    const auto limit = static_cast<std::int32_t>(most_arrivals + under_way.size());
     const pg::Rows rows = pg::query(
         "SELECT a.mailbox, a.remote_id, coalesce(i.record, '') FROM crmsync.mailbox m "
         "CROSS JOIN LATERAL (SELECT b.mailbox, b.remote_id FROM crmsync.arrival b "

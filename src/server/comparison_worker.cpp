@@ -288,7 +288,7 @@ class Comparison {
     bool reads_mailboxes_ = false;
 };
 
-void run_worker() {
+void run_comparison() {
     configure_session("60s");
     pg::allow_long_queries();
     try {
@@ -306,5 +306,5 @@ extern "C" PGDLLEXPORT void crmsync_comparison_main(Datum database);
 
 void crmsync_comparison_main(Datum database) {
     crmsync::connect_worker(database);
-    crmsync::pg::enter(crmsync::run_worker);
+    crmsync::pg::enter(crmsync::run_comparison);
 }

@@ -10,7 +10,7 @@ namespace crmsync {
 
 namespace {
 
-constexpr std::size_t most_bytes = 32U << 20U;
+constexpr std::size_t most_waiting_bytes = 32U << 20U;
 
 std::size_t size_of(const sync::WantedContent& wanted) {
     const auto description = record::read_description(wanted.description);
@@ -39,7 +39,8 @@ std::vector<sync::WantedContent> ContentSupply::take() {
         return next;
     }
     std::size_t bytes = held();
-    while (!wanted_.empty() && (bytes == 0 || bytes + size_of(wanted_.front()) <= most_bytes)) {
+    while (!wanted_.empty() &&
+           (bytes == 0 || bytes + size_of(wanted_.front()) <= most_waiting_bytes)) {
         bytes += size_of(wanted_.front());
         next.push_back(std::move(wanted_.front()));
         wanted_.pop_front();

@@ -6,7 +6,7 @@ namespace crmsync {
 
 namespace {
 
-constexpr std::size_t most_bytes = 1u << 20;
+constexpr std::size_t most_row_bytes = 1u << 20;
 constexpr std::size_t most_entries = 1000;
 
 // Columns of crmsync_entry that say that the entry is there, and the others but for the values.
@@ -53,7 +53,7 @@ void DirectoryEntries::add(const DirectoryRow& row) {
     }
     keys_.push_back(row.key);
     change_keys_.push_back(row.change_key);
-    if (rows_.size() >= most_bytes || waiting_.size() >= most_entries) {
+    if (rows_.size() >= most_row_bytes || waiting_.size() >= most_entries) {
         look_up();
     }
 }
@@ -84,7 +84,7 @@ void DirectoryEntries::look_up() {
     waiting_.clear();
     keys_.clear();
     change_keys_.clear();
-    if (staged_.size() >= most_bytes) {
+    if (staged_.size() >= most_row_bytes) {
         stage();
     }
 }

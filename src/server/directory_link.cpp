@@ -23,7 +23,7 @@ std::int64_t number_or(const pg::Rows& rows, int column, std::int64_t otherwise)
     return number;
 }
 
-directory::Auth auth_from_name(std::string_view name) {
+directory::Auth bind_from_name(std::string_view name) {
     if (name == "none") {
         return directory::Auth::none;
     }
@@ -292,7 +292,7 @@ directory::Server read_directory_server(const std::string& target) {
     }
     directory::Server server;
     server.url = rows.string(0, 0);
-    server.auth = auth_from_name(rows.text(0, 1));
+    server.auth = bind_from_name(rows.text(0, 1));
     server.username = rows.string(0, 2);
     server.secret = resolve_secret(rows.text(0, 3));
     server.start_tls = rows.boolean(0, 4);

@@ -13,7 +13,7 @@ namespace crmsync {
 namespace {
 
 // Between the parts of a key of several properties; no value has it, see comparable_text().
-constexpr const char* separator = "pg_catalog.chr(31)";
+constexpr const char* separator_expression = "pg_catalog.chr(31)";
 
 }  // namespace
 
@@ -23,7 +23,7 @@ void DirectoryMerge::create_match_functions() const {
     std::string key;
     for (std::size_t i = 0; i < link_.match_on.size(); ++i) {
         const auto position = static_cast<std::size_t>(link_.match_on[i]);
-        key += (i == 0 ? "" : std::string(" || ") + separator + " || ") +
+        key += (i == 0 ? "" : std::string(" || ") + separator_expression + " || ") +
                "pg_temp.crmsync_comparable((" + value(position, "$" + std::to_string(i + 1)) +
                ")::text)";
     }
@@ -64,7 +64,7 @@ bool DirectoryMerge::seek() const {
             "WHERE c.record IS NULL AND e.problem IS NULL",
         {}, as_owner);
     pg::query("DELETE FROM pg_temp.crmsync_sought WHERE coalesce(pg_catalog.btrim(key, " +
-                  std::string(separator) + "), '') = ''",
+                  std::string(separator_expression) + "), '') = ''",
               {}, {.once = true});
     pg::query("ANALYZE pg_temp.crmsync_sought", {}, {.once = true});
     return !pg::query("SELECT FROM pg_temp.crmsync_sought LIMIT 1", {}, {.once = true}).empty();
@@ -73,7 +73,7 @@ bool DirectoryMerge::seek() const {
 void DirectoryMerge::find_matches() {
     std::string key;
     for (const int position : link_.match_on) {
-        key += (key.empty() ? "" : std::string(" || ") + separator + " || ") +
+        key += (key.empty() ? "" : std::string(" || ") + separator_expression + " || ") +
                "pg_temp.crmsync_comparable(t." +
                link_.mappings[static_cast<std::size_t>(position)].column + "::text)";
     }

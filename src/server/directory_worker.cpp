@@ -339,7 +339,7 @@ class DirectoryRun {
     DirectoryOutcome outcome_;
 };
 
-void run_worker() {
+void run_import() {
     configure_session("60s");
     pg::allow_long_queries();
     try {
@@ -359,6 +359,6 @@ PGDLLEXPORT void crmsync_directory_main(Datum database);
 
 void crmsync_directory_main(Datum database) {
     crmsync::connect_worker(database);
-    crmsync::pg::enter(crmsync::run_worker);
+    crmsync::pg::enter(crmsync::run_import);
 }
 }

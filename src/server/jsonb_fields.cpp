@@ -8,7 +8,7 @@ namespace crmsync {
 
 namespace {
 
-struct Pair {
+struct Field {
     pg::Text key;
     pg::Text value;
 };
@@ -18,20 +18,20 @@ pg::Text text_of(const JsonbValue& value) {
 }
 
 // More properties than Exchange has; a longer document was not written by us.
-constexpr int most_pairs = 512;
+constexpr int most_fields = 512;
 
 // Walks the document in PostgreSQL's own way; returns how many pairs of texts it has.
-int walk(const Jsonb* document, Pair* pairs) {
+int walk(const Jsonb* document, Field* fields) {
     JsonbIterator* iterator = JsonbIteratorInit(const_cast<JsonbContainer*>(&document->root));
     JsonbValue value;
     int count = 0;
     for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true);
-         token != WJB_DONE && count < most_pairs;
+         token != WJB_DONE && count < most_fields;
          token = JsonbIteratorNext(&iterator, &value, true)) {
         if (token == WJB_KEY) {
-            pairs[count].key = text_of(value);
+            fields[count].key = text_of(value);
         } else if (token == WJB_VALUE && value.type == jbvString) {
-            pairs[count++].value = text_of(value);
+            fields[count++].value = text_of(value);
         }
     }
     return count;
@@ -41,13 +41,13 @@ int walk(const Jsonb* document, Pair* pairs) {
 
 std::vector<record::Value> read_values(const Jsonb* document, const record::Layout& layout) {
     std::vector<record::Value> values(layout.size());
-    Pair pairs[most_pairs];
-    const int count = pg::guard([&] { return walk(document, pairs); });
+    Field fields[most_fields];
+    const int count = pg::guard([&] { return walk(document, fields); });
     for (int i = 0; i < count; ++i) {
-        const std::string_view name(pairs[i].key.data, pairs[i].key.size);
+        const std::string_view name(fields[i].key.data, fields[i].key.size);
         for (std::size_t at = 0; at < layout.size(); ++at) {
             if (layout[at]->name == name) {
-                values[at].emplace(pairs[i].value.data, pairs[i].value.size);
+                values[at].emplace(fields[i].value.data, fields[i].value.size);
                 break;
             }
         }

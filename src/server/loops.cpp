@@ -13,7 +13,7 @@ using sync::Outcome;
 
 // So often within so long of each other.
 constexpr std::int32_t most_rounds = 5;
-constexpr const char* rest = "interval '10 minutes'";
+constexpr const char* forgotten_after = "interval '10 minutes'";
 
 struct Bounces {
     pg::IntegerArray mailboxes;
@@ -58,7 +58,7 @@ void note_came_in(const std::vector<Outcome>& outcomes) {
             "JOIN crmsync.mailbox m ON m.id = u.mailbox "
             "ON CONFLICT (mailbox, record) DO UPDATE SET properties = excluded.properties, "
             "times = CASE WHEN b.held = excluded.held AND b.last > pg_catalog.now() - " +
-            std::string(rest) +
+            std::string(forgotten_after) +
             " THEN b.times ELSE 0 END, held = excluded.held, came_in = true, "
             "last = pg_catalog.now()",
         &bounces.mailboxes, &bounces.records, &bounces.properties, &bounces.values);
@@ -93,7 +93,8 @@ void note_written(const std::vector<const Outcome*>& outcomes) {
 }
 
 void forget_bounces() {
-    pg::query("DELETE FROM crmsync.bounce WHERE last < pg_catalog.now() - " + std::string(rest));
+    pg::query("DELETE FROM crmsync.bounce WHERE last < pg_catalog.now() - " +
+              std::string(forgotten_after));
 }
 
 }  // namespace crmsync

@@ -23,7 +23,7 @@ namespace {
 using sync::Outcome;
 
 // The item of a record that its user has deleted.
-struct Pair {
+struct DeletedItem {
     std::string record;
     int mailbox;
 };
@@ -39,7 +39,7 @@ class Removal {
   private:
     void read_choices(const pg::TextArray& records);
 
-    void judge(const Pair& pair, const RecordFacts& record);
+    void judge(const DeletedItem& item, const RecordFacts& record);
     void delete_records();
     void write_removed();
     void write_undecided() const;
@@ -48,38 +48,38 @@ class Removal {
 
     const Configuration& configuration_;
     const LinkConfiguration& link_;
-    std::vector<std::pair<Pair, RowToDelete>> to_delete_;
-    std::vector<Pair> removed_;
-    std::vector<Pair> shared_;
+    std::vector<std::pair<DeletedItem, RowToDelete>> to_delete_;
+    std::vector<DeletedItem> removed_;
+    std::vector<DeletedItem> shared_;
     std::vector<Outcome> history_;
     std::vector<Outcome> failed_;
-    std::vector<Pair> undecided_;
+    std::vector<DeletedItem> undecided_;
     std::set<std::string> chosen_;  // to be deleted whoever has it
 };
 
-struct Columns {
+struct DeletedItems {
     pg::TextArray records;
     pg::IntegerArray mailboxes;
 
-    explicit Columns(const std::vector<Pair>& pairs) {
-        for (const Pair& pair : pairs) {
-            records.push_back(pair.record);
-            mailboxes.push_back(pair.mailbox);
+    explicit DeletedItems(const std::vector<DeletedItem>& items) {
+        for (const DeletedItem& item : items) {
+            records.push_back(item.record);
+            mailboxes.push_back(item.mailbox);
         }
     }
 };
 
-Outcome outcome_of(const Pair& pair, sync::Result result) {
+Outcome outcome_of(const DeletedItem& item, sync::Result result) {
     Outcome outcome{};
-    outcome.mailbox = pair.mailbox;
+    outcome.mailbox = item.mailbox;
     outcome.result = result;
     outcome.action = sync::Action::fetch;
-    outcome.record = pair.record;
+    outcome.record = item.record;
     return outcome;
 }
 
-Outcome failure_of(const Pair& pair, std::string code, std::string message) {
-    Outcome outcome = outcome_of(pair, sync::Result::failed);
+Outcome failure_of(const DeletedItem& item, std::string code, std::string message) {
+    Outcome outcome = outcome_of(item, sync::Result::failed);
     outcome.failure.code = std::move(code);
     outcome.failure.message = std::move(message);
     return outcome;
@@ -121,46 +121,46 @@ bool Removal::remove(const std::vector<LeavingItem>& items) {
     return !(removed_.empty() && shared_.empty() && undecided_.empty() && failed_.empty());
 }
 
-void Removal::judge(const Pair& pair, const RecordFacts& record) {
+void Removal::judge(const DeletedItem& item, const RecordFacts& record) {
     const auto copy = std::find_if(
         record.copies.begin(), record.copies.end(),
-        [&](const auto& one) { return one.first->id == pair.mailbox && one.second.item; });
+        [&](const auto& one) { return one.first->id == item.mailbox && one.second.item; });
     const bool wanted = record.exists && copy != record.copies.end() && copy->second.in_audience;
     if (!record.problem.empty()) {
-        failed_.push_back(failure_of(pair, record.code, record.problem));
+        failed_.push_back(failure_of(item, record.code, record.problem));
     } else if (!wanted ||
                sync::decide(
                    link_.rules,
                    {.exists = true, .in_audience = true, .values = &record.desired->values},
                    &*copy->second.item)
                        .verdict != sync::Verdict::nothing) {
-        undecided_.push_back(pair);
-    } else if (!chosen_.contains(pair.record) &&
+        undecided_.push_back(item);
+    } else if (!chosen_.contains(item.record) &&
                std::count_if(record.copies.begin(), record.copies.end(),
                              [](const auto& one) { return one.second.in_audience; }) > 1) {
-        shared_.push_back(pair);
+        shared_.push_back(item);
     } else {
-        to_delete_.push_back({pair, {pair.record, copy->first->address, record.desired->values}});
+        to_delete_.push_back({item, {item.record, copy->first->address, record.desired->values}});
     }
 }
 
 void Removal::delete_records() {
     std::vector<RowToDelete> rows;
-    for (const auto& [pair, row] : to_delete_) {
+    for (const auto& [item, row] : to_delete_) {
         rows.push_back(row);
     }
     const auto errors = delete_rows(link_, rows);
-    for (const auto& [pair, row] : to_delete_) {
-        const auto error = errors.find(pair.record);
+    for (const auto& [item, row] : to_delete_) {
+        const auto error = errors.find(item.record);
         if (error != errors.end() && error->second.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
             continue;  // in the next turn
         }
         if (error != errors.end()) {
-            failed_.push_back(failure_of(pair, error->second.code(), error_text(error->second)));
+            failed_.push_back(failure_of(item, error->second.code(), error_text(error->second)));
             continue;
         }
-        removed_.push_back(pair);
-        Outcome done = outcome_of(pair, sync::Result::removed);
+        removed_.push_back(item);
+        Outcome done = outcome_of(item, sync::Result::removed);
         for (std::size_t place = 0; place < row.values.size(); ++place) {
             if (row.values[place]) {
                 done.fields.push_back({link_.rules.layout[place], std::nullopt});
@@ -181,7 +181,7 @@ void Removal::delete_records() {
 
 // The guard counts what went by itself: somebody has looked at what was confirmed.
 void Removal::write_removed() {
-    const Columns pairs(removed_);
+    const DeletedItems items(removed_);
     pg::query(
         "WITH removed AS (DELETE FROM crmsync.item i "
         "USING unnest($2::text[], $3::integer[]) AS u(record, mailbox) WHERE i.link = $1 "
@@ -190,22 +190,22 @@ void Removal::write_removed() {
         "SELECT $1, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
         "pg_catalog.count(*) FROM removed WHERE NOT confirmed GROUP BY mailbox "
         "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
-        link_.id, &pairs.records, &pairs.mailboxes);
+        link_.id, &items.records, &items.mailboxes);
 }
 
 // They are decided as any other that its user has deleted.
 void Removal::write_undecided() const {
-    const Columns pairs(undecided_);
+    const DeletedItems items(undecided_);
     pg::query(
         "UPDATE crmsync.item i SET state = 'absent', confirmed = false "
         "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
         "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox",
-        link_.id, &pairs.records, &pairs.mailboxes);
+        link_.id, &items.records, &items.mailboxes);
 }
 
 // In that mailbox it stays away, whatever is decided.
 void Removal::write_conflicts() const {
-    const Columns pairs(shared_);
+    const DeletedItems items(shared_);
     pg::query(
         "WITH shared AS (UPDATE crmsync.item i SET state = 'absent', confirmed = false "
         "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) WHERE i.link = $1 "
@@ -215,15 +215,15 @@ void Removal::write_conflicts() const {
         "SELECT $1, s.mailbox, s.record, 'delete', s.remote_id FROM shared s "
         "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
         "SET record = excluded.record, choice = NULL, at = pg_catalog.now()",
-        link_.id, &pairs.records, &pairs.mailboxes);
+        link_.id, &items.records, &items.mailboxes);
 }
 
 // What was deleted concerns other mailboxes, too, if only what was left there.
 void Removal::look_again() const {
     pg::TextArray records;
-    for (const std::vector<Pair>* pairs : {&removed_, &shared_, &undecided_}) {
-        for (const Pair& pair : *pairs) {
-            records.push_back(pair.record);
+    for (const std::vector<DeletedItem>* items : {&removed_, &shared_, &undecided_}) {
+        for (const DeletedItem& item : *items) {
+            records.push_back(item.record);
         }
     }
     pg::query(

@@ -88,7 +88,7 @@ void add_fetches(const LinkConfiguration& link, const std::set<ItemName>& being_
 }
 
 // The mailbox, the id and the record of each.
-struct Names {
+struct Sightings {
     pg::IntegerArray mailboxes;
     pg::TextArray ids;
     pg::TextArray records;
@@ -120,7 +120,7 @@ void learn(const LinkConfiguration& link, const std::vector<const Outcome*>& hel
         return;
     }
     const record::Layout compared = compared_of(link.rules.layout);
-    Names names;
+    Sightings names;
     pg::TextArray change_keys;
     pg::JsonbArray shadows;
     std::vector<record::Values> values;
@@ -142,7 +142,7 @@ void learn(const LinkConfiguration& link, const std::vector<const Outcome*>& hel
 }
 
 // What could not be read is written whole, or fails like everything that cannot be written.
-void distrust(const LinkConfiguration& link, const Names& unread) {
+void distrust(const LinkConfiguration& link, const Sightings& unread) {
     if (!unread.empty()) {
         pg::query("WITH touched AS (UPDATE crmsync.item i SET shadow = NULL FROM " + of_sightings +
                       "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
@@ -153,7 +153,7 @@ void distrust(const LinkConfiguration& link, const Names& unread) {
 }
 
 // What is gone is made again, unless it is never to be.
-void note_gone(const LinkConfiguration& link, const Names& gone) {
+void note_gone(const LinkConfiguration& link, const Sightings& gone) {
     if (gone.empty()) {
         return;
     }
@@ -174,7 +174,7 @@ void judge_copies(const LinkConfiguration& link, const std::vector<const Outcome
     if (copies.empty()) {
         return;
     }
-    Names names;
+    Sightings names;
     for (const Outcome* copy : copies) {
         names.add(*copy);
     }
@@ -203,7 +203,7 @@ void judge_copies(const LinkConfiguration& link, const std::vector<const Outcome
 }
 
 // Copies that are gone, or that cannot be read, are nobody's matter.
-void forget_copies(const Names& copies) {
+void forget_copies(const Sightings& copies) {
     if (!copies.empty()) {
         pg::query(
             "DELETE FROM crmsync.sighting s USING unnest($1::integer[], $2::text[]) "
@@ -214,7 +214,7 @@ void forget_copies(const Names& copies) {
 }
 
 std::set<ItemName> copies_among(const std::vector<Outcome>& outcomes) {
-    Names names;
+    Sightings names;
     for (const Outcome& outcome : outcomes) {
         names.add(outcome);
     }
@@ -314,9 +314,9 @@ void mend(const LinkConfiguration& link, const std::vector<Outcome>& outcomes) {
     const std::set<ItemName> known_copies = copies_among(outcomes);
     std::vector<const Outcome*> held;
     std::vector<const Outcome*> copies;
-    Names gone;
-    Names unread;
-    Names lost_copies;
+    Sightings gone;
+    Sightings unread;
+    Sightings lost_copies;
     for (const Outcome& outcome : outcomes) {
         const bool is_copy = known_copies.contains({outcome.mailbox, outcome.item.id});
         if (outcome.result == Result::fetched) {
@@ -344,7 +344,7 @@ std::vector<const Outcome*> take_copies(const std::vector<const Outcome*>& outco
             .empty()) {
         return outcomes;
     }
-    Names names;
+    Sightings names;
     for (const Outcome* outcome : outcomes) {
         names.add(*outcome);
     }

@@ -14,7 +14,7 @@ namespace crmsync {
 namespace {
 
 using Columns = std::vector<std::size_t>;  // places in the layout
-using Group = std::vector<const RowChange*>;
+using RowChanges = std::vector<const RowChange*>;
 
 // Those of the row itself.
 Columns columns_of(const LinkConfiguration& link, const RowChange& change) {
@@ -44,10 +44,10 @@ std::string update_statement(const LinkConfiguration& link, const Columns& colum
            " RETURNING t." + link.key + "::text";
 }
 
-void update(const LinkConfiguration& link, const Columns& columns, const Group& group) {
+void update(const LinkConfiguration& link, const Columns& columns, const RowChanges& changes) {
     pg::TextArray keys;
     std::vector<pg::NullableTextArray> values(columns.size());
-    for (const RowChange* change : group) {
+    for (const RowChange* change : changes) {
         keys.push_back(change->record);
         for (std::size_t i = 0; i < columns.size(); ++i) {
             const auto field = std::find_if(
@@ -67,27 +67,27 @@ void update(const LinkConfiguration& link, const Columns& columns, const Group& 
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         written.insert(rows.string(row, 0));
     }
-    if (written.size() < group.size()) {
+    if (written.size() < changes.size()) {
         throw pg::Error{.sqlstate = ERRCODE_TRIGGERED_ACTION_EXCEPTION,
                         .message = "the row was not updated: a trigger or a rule of " +
                                    link.source + " prevented it"};
     }
 }
 
-void update(const LinkConfiguration& link, const Group& changes) {
-    std::map<Columns, Group> groups;
+void update(const LinkConfiguration& link, const RowChanges& changes) {
+    std::map<Columns, RowChanges> groups;
     for (const RowChange* change : changes) {
         groups[columns_of(link, *change)].push_back(change);
     }
-    for (const auto& [columns, group] : groups) {
+    for (const auto& [columns, alike] : groups) {
         if (!columns.empty()) {
-            update(link, columns, group);
+            update(link, columns, alike);
         }
     }
     write_children(link, changes);
 }
 
-void write(const LinkConfiguration& link, const Group& changes) {
+void write(const LinkConfiguration& link, const RowChanges& changes) {
     if (link.apply.empty()) {
         update(link, changes);
     } else {
@@ -100,7 +100,7 @@ void write(const LinkConfiguration& link, const Group& changes) {
 }
 
 // Halves the changes until those stand alone that the CRM refuses.
-void write_divided(const LinkConfiguration& link, const Group& changes,
+void write_divided(const LinkConfiguration& link, const RowChanges& changes,
                    std::map<std::string, pg::Error>& errors) {
     const auto error = pg::subtransaction([&] { write(link, changes); });
     if (!error) {
@@ -139,7 +139,7 @@ std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::Text
 std::map<std::string, pg::Error> write_rows(const LinkConfiguration& link,
                                             const std::vector<RowChange>& changes) {
     std::map<std::string, pg::Error> errors;
-    Group all;
+    RowChanges all;
     for (const RowChange& change : changes) {
         all.push_back(&change);
     }

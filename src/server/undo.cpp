@@ -21,7 +21,7 @@ namespace {
 using sync::Outcome;
 using sync::Result;
 
-constexpr int most_at_once = 500;
+constexpr int most_steps = 500;
 
 // The rules of a link, but that what somebody has changed in the mailbox stays.
 std::shared_ptr<const sync::Rules> careful(const sync::Rules& rules) {
@@ -237,7 +237,7 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
         "WHERE u.link = $1 AND u.step <> 'row' AND m.moved IS NULL "
         "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
         "ORDER BY u.record, u.mailbox LIMIT $2",
-        link.id, most_at_once);
+        link.id, most_steps);
     if (rows.empty()) {
         return false;
     }
@@ -261,7 +261,7 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
     }
     undoer.finish();
     work.begin_also(outcomes);
-    return decided || (!outcomes.empty() && rows.size() == most_at_once);
+    return decided || (!outcomes.empty() && rows.size() == most_steps);
 }
 
 void note_undone(const std::vector<const Outcome*>& outcomes) {

@@ -11,11 +11,12 @@
 #include "directory/group.h"
 #include "directory/search.h"
 #include "directory/server_kind.h"
+#include "directory_support.h"
 
 namespace crmsync::directory {
 namespace {
 
-const ShouldStop never = [] { return false; };
+using test::never;
 constexpr const char* root = "DC=ad,DC=test";
 constexpr const char* staff = "OU=staff,DC=ad,DC=test";
 constexpr const char* users = "(&(objectCategory=person)(objectClass=user))";

@@ -19,11 +19,12 @@
 #include "directory/group.h"
 #include "directory/name.h"
 #include "directory/server_kind.h"
+#include "directory_support.h"
 
 namespace crmsync::directory {
 namespace {
 
-const ShouldStop never = [] { return false; };
+using test::never;
 constexpr const char* people = "ou=people,dc=example,dc=com";
 
 class Slapd : public testing::Test {

@@ -207,13 +207,14 @@ TEST_P(Http, WithoutSoapIsJudgedByItsStatus) {
     EXPECT_FALSE(judged.message.empty());
 }
 
-constexpr const char* page = "<!DOCTYPE html><html><head><title>Sign in</title></head></html>";
+constexpr const char* sign_in_page =
+    "<!DOCTYPE html><html><head><title>Sign in</title></head></html>";
 
 INSTANTIATE_TEST_SUITE_P(
     Statuses, Http,
     testing::Values(
         HttpCase{200, "", "text/xml", back_off, true}, HttpCase{200, " \n", "", back_off, true},
-        HttpCase{200, page, "text/html", target_broken, true},
+        HttpCase{200, sign_in_page, "text/html", target_broken, true},
         HttpCase{200, "hello", "text/plain", target_broken, true},
         HttpCase{200, "<?xml version=\"1.0\"?><s:Enve", "text/xml", back_off, true},
         HttpCase{200, "<a/>", "text/xml", target_broken, true},
@@ -221,8 +222,8 @@ INSTANTIATE_TEST_SUITE_P(
         HttpCase{400, "Bad Request", "text/html", bisect, false},
         HttpCase{401, "", "", credentials, false},
         HttpCase{401, "<s:Envelope/>", "text/xml", credentials, false},
-        HttpCase{403, page, "text/html", back_off, false},
-        HttpCase{404, page, "text/html", target_broken, false},
+        HttpCase{403, sign_in_page, "text/html", back_off, false},
+        HttpCase{404, sign_in_page, "text/html", target_broken, false},
         HttpCase{405, "", "", target_broken, false}, HttpCase{408, "", "", shrink_batch, true},
         HttpCase{413, "", "", shrink_batch, false}, HttpCase{429, "", "", retry_later, false},
         HttpCase{440, "", "", credentials, false},
@@ -233,7 +234,7 @@ INSTANTIATE_TEST_SUITE_P(
         HttpCase{504, "", "", shrink_batch, true}));
 
 TEST(HttpFailure, HasItsCodeAndTheTitleOfThePage) {
-    const Failure failed = failure(http(404, page, "text/html"));
+    const Failure failed = failure(http(404, sign_in_page, "text/html"));
     EXPECT_EQ(failed.code, "HTTP-404");
     EXPECT_EQ(failed.message, "Sign in");
 }

@@ -9,16 +9,13 @@ namespace crmsync::sync {
 namespace {
 
 using record::Value;
+using test::contact_property;
 using test::prefix;
-
-const record::Property* property(const char* name) {
-    return record::find_property(name, record::Object::contact);
-}
 
 class Conflicts : public testing::Test {
   protected:
     Conflicts() : conversation(test::mailbox_description(1, "exchange", "a@example.com")) {
-        rules.layout = {property("company"), property("job_title")};
+        rules.layout = {contact_property("company"), contact_property("job_title")};
         rules.fields.resize(2);
         item.id = server.new_id("item");
         item.stamp = std::string(prefix) + "a";
@@ -88,7 +85,7 @@ TEST_F(Conflicts, TheCrmWinsTheSameFieldAndBothValuesAreKept) {
     const Outcome outcome = write({"Acme", {}}, {"Apex", {}}, {"Axis", {}});
     EXPECT_EQ(now("company"), "Apex");
     ASSERT_EQ(outcome.conflicts.size(), 1u);
-    EXPECT_EQ(outcome.conflicts[0].property, property("company"));
+    EXPECT_EQ(outcome.conflicts[0].property, contact_property("company"));
     EXPECT_EQ(outcome.conflicts[0].crm, "Apex");
     EXPECT_EQ(outcome.conflicts[0].target, "Axis");
     EXPECT_TRUE(outcome.conflicts[0].crm_won);

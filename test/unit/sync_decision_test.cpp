@@ -2,17 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include "sync_exchange.h"
+
 namespace crmsync::sync {
 namespace {
 
-const record::Property* property(const char* name) {
-    return record::find_property(name, record::Object::contact);
-}
+using test::contact_property;
 
 class Decide : public testing::Test {
   protected:
     Decide() {
-        rules.layout = {property("company"), property("job_title")};
+        rules.layout = {contact_property("company"), contact_property("job_title")};
         rules.fields.resize(2);
         wish.exists = true;
         wish.in_audience = true;
@@ -43,7 +43,7 @@ TEST_F(Decide, WritesOnlyWhatTheCrmChanged) {
     const Decision decision = decide(rules, wish, &item);
     EXPECT_EQ(decision.verdict, Verdict::update);
     ASSERT_EQ(decision.fields.size(), 1u);
-    EXPECT_EQ(decision.fields[0].property, property("job_title"));
+    EXPECT_EQ(decision.fields[0].property, contact_property("job_title"));
     EXPECT_EQ(decision.fields[0].value, "Boss");
     ASSERT_EQ(decision.before.size(), 1u);
     EXPECT_EQ(decision.before[0], "Clerk");
@@ -96,15 +96,15 @@ TEST_F(Decide, RepairsAnItemOfUnknownContentAndRemovesWhatTheCrmLacks) {
     EXPECT_EQ(decision.verdict, Verdict::update);
     ASSERT_EQ(decision.fields.size(), 3u);
     EXPECT_EQ(decision.fields[0].value, "Acme");
-    EXPECT_EQ(decision.fields[1].property, property("file_as"));
-    EXPECT_EQ(decision.fields[2].property, property("job_title"));
+    EXPECT_EQ(decision.fields[1].property, contact_property("file_as"));
+    EXPECT_EQ(decision.fields[2].property, contact_property("job_title"));
     EXPECT_FALSE(decision.fields[2].value);
     EXPECT_TRUE(decision.before.empty());
 }
 
 TEST_F(Decide, RemovesOfAnUnknownItemOnlyWhatItMay) {
-    rules.layout = {property("company"), property("job_title"), property("file_as"),
-                    property("department")};
+    rules.layout = {contact_property("company"), contact_property("job_title"),
+                    contact_property("file_as"), contact_property("department")};
     rules.fields.resize(4);
     rules.fields[1].access = record::Access::inbound;
     rules.fields[3].write = record::Write::if_empty;

@@ -16,16 +16,11 @@ using exchange::Disposition;
 using exchange::Failure;
 using exchange::Scope;
 using test::create_task;
+using test::failed;
 using test::item_failure;
 using test::mailbox_description;
 using test::prefix;
 using namespace std::chrono_literals;
-
-exchange::Answer failed(Failure failure) {
-    exchange::Answer answer;
-    answer.failure = std::move(failure);
-    return answer;
-}
 
 Failure unreachable() {
     return {.disposition = Disposition::back_off,

@@ -82,13 +82,13 @@ std::size_t FakeExchange::count(const std::string& address) {
     return count;
 }
 
-namespace {
-
 Answer failed(Failure failure) {
     Answer answer;
     answer.failure = std::move(failure);
     return answer;
 }
+
+namespace {
 
 Failure not_found() {
     return item_failure(Disposition::item_gone, "ErrorItemNotFound");
@@ -354,12 +354,16 @@ Answer FakeExchange::execute(const exchange::Account& account,
     return std::visit(Executor{*this, account.mailbox}, operation);
 }
 
+const record::Property* contact_property(const char* name) {
+    return record::find_property(name, record::Object::contact);
+}
+
 const record::Property* company() {
-    return record::find_property("company", record::Object::contact);
+    return contact_property("company");
 }
 
 const record::Property* given_name() {
-    return record::find_property("given_name", record::Object::contact);
+    return contact_property("given_name");
 }
 
 std::shared_ptr<const sync::Desired> desired(const std::string& prefix, const std::string& key,

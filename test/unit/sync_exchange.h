@@ -69,8 +69,10 @@ class FakeExchange {
 
 exchange::Failure item_failure(exchange::Disposition disposition, const char* code,
                                bool may_have_happened = false);
+exchange::Answer failed(exchange::Failure failure);
 
 // Tasks and mailboxes with little to say.
+const record::Property* contact_property(const char* name);
 const record::Property* company();
 const record::Property* given_name();
 std::shared_ptr<const sync::Desired> desired(const std::string& prefix, const std::string& key,

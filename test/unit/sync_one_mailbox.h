@@ -23,12 +23,6 @@ inline exchange::Failure lost_answer() {
             .scope = exchange::Scope::request};
 }
 
-inline exchange::Answer failed(exchange::Failure failure) {
-    exchange::Answer answer;
-    answer.failure = std::move(failure);
-    return answer;
-}
-
 class OneMailbox : public testing::Test {
   protected:
     OneMailbox() : conversation(description()) {}
