@@ -57,7 +57,8 @@ bool may_fetch(const std::set<ItemName>& under_way) {
 }
 
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
-                                WorkInFlight& in_flight, bool& more) {
+                                const std::set<ItemName>& for_repair, WorkInFlight& in_flight,
+                                bool& more) {
     // What is under way is read again: no more than that many are.
     const auto limit = static_cast<std::int32_t>(most_arrivals + under_way.size());
     const pg::Rows rows = pg::query(
@@ -74,7 +75,8 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<It
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         ItemName item(static_cast<int>(rows.integer(row, 0)), rows.string(row, 1));
         const std::string record = rows.string(row, 2);
-        if (under_way.contains(item) || (!record.empty() && in_flight.occupies(link.id, record))) {
+        if (under_way.contains(item) || for_repair.contains(item) ||
+            (!record.empty() && in_flight.occupies(link.id, record))) {
             continue;
         }
         Fetch fetch{.mailbox = item.first, .task = {}};

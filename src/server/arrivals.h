@@ -24,10 +24,12 @@ struct Fetch {
     sync::Task task;
 };
 
-// Tasks that fetch the next ones, in the current transaction. Left out: those under way, and items
-// of records that something else goes on for. `more` is set when there may be others.
+// Tasks that fetch the next ones, in the current transaction. Left out: those under way, those that
+// are fetched for a repair, and items of records that something else goes on for. `more` is set
+// when there may be others.
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
-                                WorkInFlight& in_flight, bool& more);
+                                const std::set<ItemName>& for_repair, WorkInFlight& in_flight,
+                                bool& more);
 
 // Whether there is room for more beside what is under way.
 bool may_fetch(const std::set<ItemName>& under_way);

@@ -59,7 +59,8 @@ void begin_listings(RepairWork& work) {
 }
 
 void add_fetches(const LinkConfiguration& link, const std::set<ItemName>& being_fetched,
-                 WorkInFlight& in_flight, const Work& about_to_be, RepairWork& work) {
+                 const std::set<ItemName>& arriving, WorkInFlight& in_flight,
+                 const Work& about_to_be, RepairWork& work) {
     std::set<std::string> begun;
     for (const Work::Begun& one : about_to_be.begun) {
         begun.insert(one.record);
@@ -76,8 +77,8 @@ void add_fetches(const LinkConfiguration& link, const std::set<ItemName>& being_
         ItemName item(static_cast<int>(rows.integer(row, 0)), rows.string(row, 1));
         Fetch fetch{.mailbox = item.first, .task = {}};
         fetch.task.record = rows.string(row, 2);
-        if (being_fetched.contains(item) || in_flight.occupies(link.id, fetch.task.record) ||
-            begun.contains(fetch.task.record)) {
+        if (being_fetched.contains(item) || arriving.contains(item) ||
+            in_flight.occupies(link.id, fetch.task.record) || begun.contains(fetch.task.record)) {
             continue;
         }
         fetch.task.action = sync::Action::fetch;
@@ -112,7 +113,7 @@ const std::string then_look_at =
     "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1) "
     "DELETE FROM crmsync.sighting s USING " +
     of_sightings +
-    "WHERE s.mailbox = u.mailbox AND s.remote_id = u.id AND s.kind NOT IN ('copy', 'late')";
+    "WHERE s.mailbox = u.mailbox AND s.remote_id = u.id AND s.kind IN ('changed', 'missing')";
 
 // What a user has changed is known now, and so is what of it the CRM wants otherwise.
 void learn(const LinkConfiguration& link, const std::vector<const Outcome*>& held) {
@@ -241,7 +242,8 @@ bool anything_under_repair() {
 
 RepairWork next_repairs(const Configuration& configuration, const LinkConfiguration& link,
                         const std::set<int>& being_listed, const std::set<ItemName>& being_fetched,
-                        WorkInFlight& in_flight, const Work& about_to_be) {
+                        const std::set<ItemName>& arriving, WorkInFlight& in_flight,
+                        const Work& about_to_be) {
     RepairWork work;
     leave_those_gone(link);
     const pg::IntegerArray listed = mailboxes_at(link.id, "compare");
@@ -259,7 +261,7 @@ RepairWork next_repairs(const Configuration& configuration, const LinkConfigurat
         }
     }
     begin_listings(work);
-    add_fetches(link, being_fetched, in_flight, about_to_be, work);
+    add_fetches(link, being_fetched, arriving, in_flight, about_to_be, work);
     for (const Fetch& fetch : work.fetches) {
         concerned.push_back(fetch.mailbox);
     }

@@ -25,10 +25,12 @@ struct RepairWork {
 // Whether there is any such mailbox, of whatever link, or a copy that was found in one.
 bool anything_under_repair();
 
-// What is to be done next, in the current transaction. Left out: what is under way, or about to be.
+// What is to be done next, in the current transaction. Left out: what is under way, or about to be,
+// and what is fetched because it has arrived: each answer is for one of the two.
 RepairWork next_repairs(const Configuration& configuration, const LinkConfiguration& link,
                         const std::set<int>& being_listed, const std::set<ItemName>& being_fetched,
-                        WorkInFlight& in_flight, const Work& about_to_be);
+                        const std::set<ItemName>& arriving, WorkInFlight& in_flight,
+                        const Work& about_to_be);
 
 // Notes what was listed, in the current transaction.
 void write_stamp_pages(const std::vector<sync::StampPage>& pages);

@@ -263,6 +263,8 @@ void Worker::note_links(const Survey& survey) {
         const auto& busy = survey.busy_links;
         if (std::find(busy.begin(), busy.end(), id) == busy.end()) {
             runtime.more = runtime.more_deletes = false;
+            // Its last record may have been settled since this link was looked at.
+            report_progress(id, runtime);
         }
     }
     held_until_ = Clock::time_point::max();

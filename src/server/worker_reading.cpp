@@ -149,7 +149,7 @@ void Worker::take_echoes(const std::vector<sync::FolderPage>& pages) {
 void Worker::fetch(const LinkConfiguration& link) {
     LinkRuntime& runtime = runtimes_[link.id];
     pg::Transaction transaction("fetching for link " + link.name);
-    auto fetches = next_fetches(link, fetching_, in_flight_, runtime.more_arrivals);
+    auto fetches = next_fetches(link, fetching_, repairing_, in_flight_, runtime.more_arrivals);
     if (fetches.empty()) {
         again_ |= note_met_mailboxes(link);
     }

@@ -18,7 +18,7 @@ RepairWork Worker::repairs_of(const LinkConfiguration& link, const Work& work) {
         finish_withdrawals(link, in_flight_.size(link.id) == 0,
                            [&](int mailbox) { return engine_.busy(mailbox); });
     }
-    return next_repairs(configuration_, link, listing_, repairing_, in_flight_, work);
+    return next_repairs(configuration_, link, listing_, repairing_, fetching_, in_flight_, work);
 }
 
 // A link that is not enabled has nothing else to do.

@@ -67,10 +67,10 @@ $exchange->forget_journal;
 $crm->change("UPDATE crm.person SET phone = '1' WHERE id = 1");
 is($exchange->requests('UpdateItem') . ' ' . $exchange->requests('GetItem') . ' ' . $exchange->requests('GetAttachment'), '2 0 0', 'another field of it goes out alone');
 
-$exchange->post('server', paused => JSON::PP::true());
+$exchange->post('server', paused => JSON::XS::true);
 $crm->sql("UPDATE crm.person SET first_name = 'Ann', photo = " . bytea(picture('second')) . " WHERE id = 1");
 like($crm->sql("SELECT old_value || ' -> ' || new_value FROM crmsync.plan('people', '$one') WHERE property = 'photo'"), qr/^image\/jpeg, 109 bytes, sha256 \w+ -> image\/jpeg, 110 bytes, sha256 \w+$/, 'the plan shows a line of each');
-$exchange->post('server', paused => JSON::PP::false());
+$exchange->post('server', paused => JSON::XS::false);
 $crm->settles('it is changed with another field');
 is(photos($one) . ' ' . $exchange->show($one), '1:second 2:- 3:- 1:Ann 2:First2 3:First3', 'both arrive');
 like($crm->sql("SELECT (old ->> 'photo') || ' -> ' || (new ->> 'photo') FROM crmsync.history WHERE record = '1' AND new ? 'given_name' AND mailbox = '$one'"),
@@ -227,10 +227,10 @@ $exchange->act($one, 'update', id => id_of($one, 2), photo => encode_base64(pict
 $crm->until_true(sub { in_crm() =~ / 2:bearable / }, 'a smaller one does');
 
 # Whoever changes it at the same time as a user: the policy decides, and says so.
-$exchange->post('server', paused => JSON::PP::true());
+$exchange->post('server', paused => JSON::XS::true);
 set_photo(3, picture('ours'));
 $exchange->act($two, 'update', id => id_of($two, 3), photo => encode_base64(picture('theirs'), ''));
-$exchange->post('server', paused => JSON::PP::false());
+$exchange->post('server', paused => JSON::XS::false);
 $crm->until_true(sub { photos($two) =~ / 3:ours / }, 'the CRM wins');
 $crm->settles('it is settled');
 like($crm->sql("SELECT crm_value || ' ' || target_value FROM crmsync.conflicts WHERE record = '3' AND property = 'photo' LIMIT 1"), qr/^image\/jpeg, \d+ bytes, \S+ \w+ image\/jpeg/, 'with a line of both in the conflicts');

@@ -93,12 +93,12 @@ is($exchange->show($one), '1:Again 2:Again 3:Again', 'a token that has expired i
 is($stage->target('code IS NULL'), 't', 'without a word');
 $exchange->post('server', token_seconds => 3600);
 $stage->change("UPDATE crm.person SET first_name = 'Long'");
-$exchange->post('server', revoke_tokens => JSON::PP::true());
+$exchange->post('server', revoke_tokens => JSON::XS::true);
 $stage->sql("UPDATE crm.person SET first_name = 'Revoked'");
 $stage->until_true(sub { ($stage->sync('people', '5 s'))[0] == 0 }, 'a token that was revoked', 30);
 is($exchange->show($one), '1:Revoked 2:Revoked 3:Revoked', 'is renewed, too');
 $exchange->inject('http', endpoint => 'token', status => 503);
-$exchange->post('server', revoke_tokens => JSON::PP::true());
+$exchange->post('server', revoke_tokens => JSON::XS::true);
 $stage->sql("UPDATE crm.person SET first_name = 'Later'");
 $stage->until_true(sub { ($stage->sync('people', '5 s'))[0] == 0 }, 'a token server in trouble', 30);
 is($exchange->show($one), '1:Later 2:Later 3:Later', 'costs time only');

@@ -140,6 +140,29 @@ $stage->sql("SELECT crmsync.resume_target('exchange')");
 $stage->until_true(sub { items('friends', $person) == 1 && $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'beside: it goes', 20);
 is(friends(), $last + 2, 'beside: it is no record');
 
+# ---- read and looked for in a listing at the same time: each answer is taken for what it was asked for
+$stage->sql(<<'SQL');
+CREATE TABLE public.judgement (kind text);
+CREATE FUNCTION public.note_judgement() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.judgement VALUES (NEW.kind); RETURN NULL; END $$;
+CREATE TRIGGER judgement AFTER INSERT OR UPDATE ON crmsync.sighting FOR EACH ROW EXECUTE FUNCTION public.note_judgement();
+SQL
+$person = twice('lost answer', 'listed, too');
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival WHERE next_attempt > now()') eq '1' }, 'listed, too: it was read, and waits for the other', 10);
+$exchange->inject('delay', operation => 'FindItem', mailbox => $mailbox{friends}, seconds => 3);
+$stage->sql('UPDATE crmsync.mailbox SET look_again = now()');
+$stage->sql('SELECT crmsync.wake()');
+$stage->until_true(sub { $exchange->hits == 1 }, 'listed, too: it is being listed', 10);
+sleep 2.2;    # its turn to be read has come
+$exchange->inject('delay', operation => 'GetItem', mailbox => $mailbox{friends}, seconds => 1);
+$stage->sql('SELECT crmsync.wake()');
+$stage->until_true(sub { $exchange->hits == 2 }, 'listed, too: and read', 10);
+$stage->until_true(sub { items('friends', $person) == 1 && $stage->sql('SELECT (SELECT count(*) FROM crmsync.arrival) + (SELECT count(*) FROM crmsync.sighting)') eq '0' }, 'listed, too: it goes', 20);
+$exchange->calm;
+is($stage->sql("SELECT count(*) FILTER (WHERE kind = 'late') > 0, count(*) FILTER (WHERE kind = 'stray') FROM public.judgement"), 't|0', 'listed, too: nobody took it for a copy');
+is(friends(), $last + 2, 'listed, too: it is no record');
+is((items('friends', $person))[0]{id}, id_of('friends', $person), 'listed, too: what stays is what we know');
+$stage->sql('DROP TRIGGER judgement ON crmsync.sighting');
+
 # ---- what comes too late for that
 $stage->sql("ALTER SYSTEM SET crmsync.max_create_delay = 0");
 $stage->sql('SELECT pg_reload_conf()');

@@ -77,7 +77,7 @@ survives('an HTML page', 'html', %update);
 survives('an error page', 'error_page', %update);
 survives('XML that is none', 'invalid_xml', %update);
 # An answer that was cut short says nothing of one item: that one is tried again, and says so until then.
-survives('characters that XML does not have', 'illegal_characters', %update, raw => JSON::PP::true(), leaves => '1 NO-CODE');
+survives('characters that XML does not have', 'illegal_characters', %update, raw => JSON::XS::true, leaves => '1 NO-CODE');
 $stage->sql("SELECT crmsync.retry('people')");
 $stage->settles('... it is tried again');
 survives('an empty answer', 'empty', %update);
@@ -96,7 +96,7 @@ cmp_ok(worker_memory() - $before, '<', 200 * 1024, '... without keeping them');
 
 # ---- creates whose answer is lost
 my $next = 1000;
-for my $action ([ 'lost' ], [ 'lost', reset => JSON::PP::true() ], [ 'half' ], [ 'invalid_xml' ], [ 'html', carry_out => JSON::PP::true() ], [ 'silence', carry_out => JSON::PP::true() ])
+for my $action ([ 'lost' ], [ 'lost', reset => JSON::XS::true ], [ 'half' ], [ 'invalid_xml' ], [ 'html', carry_out => JSON::XS::true ], [ 'silence', carry_out => JSON::XS::true ])
 {
 	my ($name, %settings) = @$action;
 	my $last = $next + 29;

@@ -6,7 +6,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use CrmSync::EndToEnd;
-use JSON::PP ();
+use JSON::XS ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -18,8 +18,8 @@ my ($one, $two) = ('user1@example.test', 'user2@example.test');
 sub first_name { return $exchange->records($one)->{ $_[0] }{'contacts:GivenName'} // '' }
 
 # Something is on its way to the server, which does not answer before release().
-sub hold { $exchange->post('server', paused => JSON::PP::true); return }
-sub release { $exchange->post('server', paused => JSON::PP::false); return }
+sub hold { $exchange->post('server', paused => JSON::XS::true); return }
+sub release { $exchange->post('server', paused => JSON::XS::false); return }
 sub sent { my ($operation) = @_; return $exchange->requests($operation) > 0 }
 
 # ---- a record that cannot be read

@@ -68,7 +68,7 @@ for my $case ([ 'ErrorMailboxStoreUnavailable', 'locked' ], [ 'ErrorMailboxMoveI
 {
 	my ($code, $is) = @$case;
 	# Of what may have been carried out the answer says nothing.
-	$exchange->inject('response', mailbox => $two, code => $code, message => $is, count => 2, carry_out => $code eq 'ErrorMailboxMoveInProgress' ? JSON::PP::false : JSON::PP::true);
+	$exchange->inject('response', mailbox => $two, code => $code, message => $is, count => 2, carry_out => $code eq 'ErrorMailboxMoveInProgress' ? JSON::XS::false : JSON::XS::true);
 	my $first = $stage->sql('SELECT max(id) + 1 FROM crm.person');
 	$stage->add_people($first, $first + 4, $one, $two);
 	$stage->sql("UPDATE crm.person SET first_name = '$code' WHERE id BETWEEN 2 AND 6");

@@ -6,7 +6,7 @@ use warnings;
 
 use HTTP::Tiny;
 use IPC::Run ();
-use JSON::PP ();
+use JSON::XS ();
 use PostgreSQL::Test::Utils qw(slurp_file);
 use Time::HiRes qw(sleep time);
 
@@ -84,13 +84,13 @@ sub _ask
 	my $url = "$self->{scheme}://127.0.0.1:$self->{port}/control/$path";
 	if ($self->{scheme} eq 'https')
 	{
-		my @body = defined $content ? ('-d', JSON::PP::encode_json($content)) : ();
+		my @body = defined $content ? ('-d', JSON::XS::encode_json($content)) : ();
 		IPC::Run::run([ 'curl', '-sfk', '-X', $method, @body, $url ], '>', \my $said) or die "$method $url failed\n";
-		return $said eq '' ? undef : JSON::PP->new->utf8->allow_nonref->decode($said);
+		return $said eq '' ? undef : JSON::XS->new->utf8->allow_nonref->decode($said);
 	}
-	my $answer = $self->{http}->request($method, $url, defined $content ? { content => JSON::PP::encode_json($content) } : {});
+	my $answer = $self->{http}->request($method, $url, defined $content ? { content => JSON::XS::encode_json($content) } : {});
 	die "$method $url: $answer->{status} $answer->{content}\n" if !$answer->{success};
-	return $answer->{content} eq '' ? undef : JSON::PP->new->utf8->allow_nonref->decode($answer->{content});
+	return $answer->{content} eq '' ? undef : JSON::XS->new->utf8->allow_nonref->decode($answer->{content});
 }
 
 sub get { my ($self, $path) = @_; return $self->_ask('GET', $path) }
