@@ -157,7 +157,7 @@ is(markers(), '1:1', 'a writer takes the other log rather than wait');
 
 # ---- rows applied by logical replication
 my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
-$subscriber->init(allows_streaming => 'logical');
+$subscriber->init(allows_streaming => 'logical', extra => [ '--no-instructions' ]);    # not from a template: it has an identity of its own
 $subscriber->append_conf('postgresql.conf', "shared_preload_libraries = 'crmsync'\ncrmsync.enabled = off");
 $subscriber->start;
 prepare_database($subscriber, 'postgres');

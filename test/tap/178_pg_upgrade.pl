@@ -63,7 +63,7 @@ my $oids = $stage->sql($functions);
 
 # ---- the upgrade
 my $new = PostgreSQL::Test::Cluster->new('new');
-$new->init(allows_streaming => 1);
+$new->init(allows_streaming => 1, extra => [ '--no-instructions' ]);    # not from a template: it has an identity of its own
 $new->append_conf('postgresql.conf', "shared_preload_libraries = 'crmsync'\ncrmsync.secret_directory = '$stage->{secrets}'\nmax_prepared_transactions = 5\ncrmsync.enabled = off");
 my $user = $stage->sql('SELECT current_user');
 $old->stop('fast');
