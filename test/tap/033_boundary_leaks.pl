@@ -1,0 +1,56 @@
+# The calls of a worker that 030 and 032 leave out, and those of the SQL functions: LeakSanitizer, which takes more than
+# all the rest, finds nothing to say of them.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::FailingWorkers;
+use CrmSync::Sanitizer;
+use Test::More;
+
+plan skip_all => 'crmsync was not built with SANITIZE=1 beside the build under test' if !CrmSync::Sanitizer::build();
+
+my $workers = CrmSync::FailingWorkers->new('boundary_leaks');
+$workers->look_for_leaks;
+$workers->fail($CrmSync::FailingWorkers::leak_step, $CrmSync::FailingWorkers::leak_step);
+
+# ---- SQL functions
+my %functions = (
+	check_target => "SELECT count(*) FROM crmsync.check_target('exchange', 'user1\@example.test', true)",
+	plan => "SELECT count(*) FROM crmsync.plan('people')",
+	why => "SELECT count(*) FROM crmsync.why('people', '1', 'user1\@example.test')",
+	create_target => "SELECT crmsync.create_target('new', 'ews', 'https://mail.example.test/EWS/Exchange.asmx', auth => 'basic', username => 'x', secret => 'file:exchange'); SELECT crmsync.drop_target('new')",
+	map => "SELECT crmsync.map('people', '(upper(r.remark))', 'notes'); SELECT crmsync.unmap('people', 'notes')",
+	properties => 'SELECT count(*) FROM crmsync.properties',
+	confirm_identity => 'SELECT crmsync.confirm_identity()',
+);
+# Runs a function with each of these calls failing, in one session; returns the calls that failed and
+# what else was said.
+sub fail_calls
+{
+	my ($statements, @calls) = @_;
+	my $script = "SET client_min_messages = error;\n";
+	$script .= "BEGIN; SET LOCAL crmsync.fail_guarded_call = $_; $statements; ROLLBACK;\n" for @calls;
+	my ($status, $out, $error) = $workers->stage->node->psql('postgres', $script, on_error_stop => 0, timeout => 120);
+	my %failed = map { $_ => 1 } "$out$error" =~ /guarded call (\d+) fails/g;
+	my @strange = grep { !/guarded call|transaction is aborted/ } $error =~ /^.*(?:ERROR|FATAL|server closed|connection).*$/mg;
+	return (\%failed, @strange);
+}
+
+for my $name (sort keys %functions)
+{
+	my ($calls, @strange) = (0);
+	while ($calls < 2000)
+	{
+		my ($failed, @more) = fail_calls($functions{$name}, $calls + 1 .. $calls + 50);
+		push @strange, @more;
+		my ($works) = grep { !$failed->{$_} } $calls + 1 .. $calls + 50;
+		$calls = $works - 1, last if $works;
+		$calls += 50;
+	}
+	is(join("\n", @strange), '', "$name: each of its $calls calls may fail");
+	ok($calls > 0 && $calls < 2000, "$name: and then it works");
+}
+
+$workers->done(leaks => 1);

@@ -1,0 +1,136 @@
+# A worker whose guarded calls fail one after the other, in its start and a whole cycle: a create, an update, a delete
+# and a comparison. With a server of its own that runs sanitized.
+package CrmSync::FailingWorkers;
+
+use strict;
+use warnings;
+
+use CrmSync::EndToEnd;
+use CrmSync::FailingCalls;
+use CrmSync::Sanitizer;
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my ($one, $two) = ('user1@example.test', 'user2@example.test');
+
+# Calls of which every so many is tried with LeakSanitizer, which takes more than all the rest.
+our $leak_step = 7;
+
+sub new
+{
+	my ($class, $name) = @_;
+	# Our own sessions are not what fails, unless they ask for it.
+	$ENV{PGOPTIONS} = '-c crmsync.fail_guarded_call=0';
+	my $sanitizer = CrmSync::Sanitizer->new(PostgreSQL::Test::Utils::tempdir() . '/sanitizer');
+	my $stage = CrmSync::EndToEnd->new($name, conf => CrmSync::FailingCalls::settings(), cluster => $sanitizer->cluster, environment => $sanitizer->environment(leaks => 0));
+	$stage->make_crm(more => "options => '{\"max_deletes\": 100000, \"max_delete_percent\": 100}'");
+	$stage->add_people(1, 3, $one, $two);
+	$stage->settles('before', 'people', '60 s');
+	my $self = bless { stage => $stage, sanitizer => $sanitizer, calls => CrmSync::FailingCalls->new($stage, $sanitizer), made => 1000 }, $class;
+	$self->_began;
+	return $self;
+}
+
+sub stage { return $_[0]{stage} }
+sub _began { my ($self) = @_; $self->{began} = $self->{stage}->sql('SELECT pg_postmaster_start_time()'); return }
+
+# Starts the server again, with LeakSanitizer.
+sub look_for_leaks { my ($self) = @_; $self->{calls}->start_again(leaks => 1); $self->_began; return }
+
+# Ends the worker and has a new one started at once, that fails at its n-th call (0: at none).
+sub _new_worker_fails_at
+{
+	my ($self, $n, $more) = @_;
+	my $calls = $self->{calls};
+	$calls->fail_at($n, $more);
+	$calls->ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'crmsync worker'");
+	my $limit = time + 60;
+	until ($calls->ask('SELECT crmsync.worker_state()') eq 'waiting after a failure')
+	{
+		die 'the worker does not end' if time > $limit;
+		sleep 0.02;
+	}
+	$calls->new_lines;
+	# What the last error was about must not wait, either.
+	$calls->ask('UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL; SELECT pg_reload_conf()');
+	return;
+}
+
+sub _change
+{
+	my ($self, $n) = @_;
+	my $made = ++$self->{made};
+	return "BEGIN; UPDATE crm.person SET first_name = 'Call $n' WHERE id = 1; DELETE FROM crm.person WHERE id = $made - 1; "
+		  . "INSERT INTO crm.person (id, first_name) VALUES ($made, 'New'); INSERT INTO crm.audience VALUES ($made, '$one'); "
+		  . "UPDATE crmsync.link_state SET comparison = 'everything'; COMMIT; ";
+}
+
+# True when the injected error came; false when all was carried out without it.
+sub _fails_at
+{
+	my ($self, $n) = @_;
+	my $calls = $self->{calls};
+	my $done = "SELECT NOT EXISTS (SELECT FROM crmsync.pending) AND NOT EXISTS (SELECT FROM crmsync.item WHERE state = 'leaving') "
+	  . "AND crmsync.is_consumed(pg_current_snapshot()) AND (SELECT comparison IS NULL FROM crmsync.link_state) AND crmsync.worker_state() = 'running'";
+	for my $look (1 .. 12000)
+	{
+		return 1 if $calls->new_lines =~ /guarded call $n fails/;
+		return 0 if $look % 50 == 0 && $calls->ask($done) eq 't';
+		sleep 0.01;
+	}
+	die "neither an error nor an end with call $n: " . $calls->ask('SELECT crmsync.worker_state()');
+}
+
+sub _all_is_right
+{
+	my ($self, $n) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 2;
+	$self->_new_worker_fails_at(0);
+	$self->{stage}->settles("up to call $n: all is carried out", 'people', '30 s');
+	is($self->{stage}->exchange->show($one), "1:Call $n 2:First2 3:First3 $self->{made}:New", "up to call $n: once");
+	return;
+}
+
+# Has new workers fail at calls $first, $first + $step ... until one gets through its start and a whole cycle.
+# left_out: multiples of this are somebody else's.
+sub fail
+{
+	my ($self, $first, $step, %given) = @_;
+	my $calls = $self->{calls};
+	$calls->begin;
+	my ($n, $failed, $tried, $started) = ($first - $step, 1, 0, time);
+	while ($failed && $n < 2000)
+	{
+		$n += $step;
+		next if $given{left_out} && $n % $given{left_out} == 0;
+		$self->_new_worker_fails_at($n, $self->_change($n));
+		$failed = $self->_fails_at($n);
+		$self->_all_is_right($n) if ++$tried % 50 == 0 || !$failed;
+	}
+	$calls->calm;
+	$calls->end;
+	note(sprintf('%d guarded calls, every %d., in %.0f s', $n, $step, time - $started));
+	cmp_ok($n, '>', 50, "from call $first every $step. of the $n calls of a worker's start and a whole cycle may fail");
+	cmp_ok($n, '<', 2000, 'and then it works');
+	is($self->{stage}->sql('SELECT pg_postmaster_start_time()'), $self->{began}, 'the server never restarted');
+	return;
+}
+
+# Nothing crashed, and the sanitizers have nothing to say. leaks: they were looked for.
+sub done
+{
+	my ($self, %given) = @_;
+	my ($stage, $sanitizer) = @$self{qw(stage sanitizer)};
+	my $node = $stage->node;
+	is($stage->sql('SELECT pg_postmaster_start_time()'), $self->{began}, 'the server never restarted');
+	unlike(slurp_file($node->logfile), qr/terminated by signal|reinitializing|could not clean up/, 'nothing crashed');
+	$node->stop('fast');
+	is(join("\n", $sanitizer->reports), '', 'AddressSanitizer and LeakSanitizer have nothing to say of crmsync');
+	ok($sanitizer->finds_leaks, 'which it can: it found what PostgreSQL itself leaks') if $given{leaks};
+	$self->{calls}->start_again(leaks => 0);
+	$stage->done;
+	return;
+}
+
+1;
