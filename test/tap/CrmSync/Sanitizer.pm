@@ -7,6 +7,7 @@ use warnings;
 use File::Basename qw(dirname);
 use File::Copy qw(copy);
 use IPC::Run ();
+use POSIX ();
 use PostgreSQL::Test::Utils qw(slurp_file);
 
 # AddressSanitizer asks for this symbol when it starts; glibc, which would translate the answer that
@@ -23,10 +24,12 @@ sub build
 
 sub output_of { IPC::Run::run([@_], '>', \my $said) or die "@_ failed\n"; chomp $said; return $said }
 
-# new($directory): everything goes below the directory.
+# new($directory): everything goes below the directory. The test and its servers take the processor's time that others
+# leave: they need most of it, and wait for nothing, while others mostly wait and look how long that takes.
 sub new
 {
 	my ($class, $directory) = @_;
+	POSIX::nice(5);
 	my $self = bless { directory => $directory, reports => "$directory/report" }, $class;
 	mkdir $directory;
 	my $config = output_of('scripts/private-postgres', "$directory/postgresql", $ENV{PG_CONFIG} // 'pg_config');
