@@ -109,6 +109,7 @@ class Worker {
     void note_made(const sync::Outcome& outcome);
     void take_echoes(const std::vector<sync::FolderPage>& pages);
     void fetch(const LinkConfiguration& link);
+    void begin_fetches(int link, std::vector<Fetch> fetches, std::set<ItemName>& under_way);
     void take_in();
     Clock::time_point next_reading() const;
     void take_items_back(const LinkConfiguration& link);

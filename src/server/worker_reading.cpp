@@ -166,13 +166,23 @@ void Worker::fetch(const LinkConfiguration& link) {
         link_of_mailbox_[mailbox.id] = link.id;
         engine_.set_mailbox(std::move(mailbox));
     }
+    begin_fetches(link.id, std::move(fetches), fetching_);
+}
+
+// One record may have items in several mailboxes that are fetched at once: it is done with after
+// the last.
+void Worker::begin_fetches(int link, std::vector<Fetch> fetches, std::set<ItemName>& under_way) {
     const auto now = Clock::now();
+    std::map<std::string, int> of_record;
     for (Fetch& fetch : fetches) {
         if (!fetch.task.record.empty()) {
-            in_flight_.begin(link.id, fetch.task.record, {}, 1);
+            ++of_record[fetch.task.record];
         }
-        fetching_.emplace(fetch.mailbox, fetch.task.item.id);
+        under_way.emplace(fetch.mailbox, fetch.task.item.id);
         engine_.add(fetch.mailbox, std::move(fetch.task), now);
+    }
+    for (const auto& [record, count] : of_record) {
+        in_flight_.begin(link, record, {}, count);
     }
 }
 

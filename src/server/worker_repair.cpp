@@ -44,16 +44,7 @@ void Worker::begin_repairs(const LinkConfiguration& link, RepairWork work) {
         listing_.insert(mailbox);
         engine_.take_inventory(mailbox);
     }
-    const auto now = Clock::now();
-    std::map<std::string, int> fetches;  // of each record
-    for (Fetch& fetch : work.fetches) {
-        ++fetches[fetch.task.record];
-        repairing_.emplace(fetch.mailbox, fetch.task.item.id);
-        engine_.add(fetch.mailbox, std::move(fetch.task), now);
-    }
-    for (const auto& [record, count] : fetches) {
-        in_flight_.begin(link.id, record, {}, count);
-    }
+    begin_fetches(link.id, std::move(work.fetches), repairing_);
 }
 
 // What was read for a repair.

@@ -265,6 +265,9 @@ sub goes_on
 	return cmp_ok($took[4], '<', $limit, sprintf('%s: another link goes on (%.2f s, at most %.2f s)', $while, $took[2], $took[4]));
 }
 
+# Whether the server answers. Of one that goes away while psql is told what to ask the modules die.
+sub answers { my ($self) = @_; my (undef, $said) = eval { $self->{node}->psql('postgres', 'SELECT 1') }; return ($said // '') eq '1' }
+
 # ---- looking
 
 sub status { my ($self, $column, $link) = @_; $link //= 'people'; return $self->sql("SELECT $column FROM crmsync.status WHERE link = '$link'") }
