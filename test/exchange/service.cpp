@@ -267,9 +267,7 @@ Reply Service::carry_out(const Parsed& parsed, const std::string& account,
     {
         // Of what comes late, or was given up while we stood still, its client knows no more that
         // it is there.
-        const bool given_up =
-            (fault && fault->action == "late") || Connection::current().peer_closed();
-        Presence presence(given_up ? nullptr : context.mailbox);
+        Presence presence(Connection::current().peer_closed() ? nullptr : context.mailbox);
         reply.body = operation(context, parsed.request);
     }
     items = context.items;

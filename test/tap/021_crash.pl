@@ -18,8 +18,6 @@ my ($node, $exchange) = ($stage->node, $stage->exchange);
 my @mailboxes = map { "user$_\@example.test" } 1 .. 4;
 $stage->make_crm(more => "options => '{\"max_deletes\": 100000, \"max_delete_percent\": 100}'");
 
-sub answers { my (undef, $out) = eval { $node->psql('postgres', 'SELECT 1') }; return defined $out && $out eq '1' }
-
 # What the CRM wants and what the mailboxes hold, as one text each.
 sub wanted
 {
@@ -79,7 +77,7 @@ for my $round (1 .. 4)
 	my $before = $stage->sql('SELECT pg_postmaster_start_time(), count(*) FROM crmsync.pending');
 	kill 'KILL', $pid;
 	$stage->until_true(sub { !kill 0, $pid }, 'gone', 5);
-	$stage->until_true(sub { answers() && $stage->worker_pid ne '' }, sprintf('kill -9 of the worker after %.2f s (%s): a worker is back', $pause, $before), 10);
+	$stage->until_true(sub { $stage->answers && $stage->worker_pid ne '' }, sprintf('kill -9 of the worker after %.2f s (%s): a worker is back', $pause, $before), 10);
 	all_arrived("kill -9 of the worker, round $round");
 }
 

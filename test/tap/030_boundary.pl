@@ -13,5 +13,5 @@ use Test::More;
 plan skip_all => 'crmsync was not built with SANITIZE=1 beside the build under test' if !CrmSync::Sanitizer::build();
 
 my $workers = CrmSync::FailingWorkers->new('boundary');
-$workers->fail(1, 2, left_out => $CrmSync::FailingWorkers::leak_step);
-$workers->done;
+$workers->fail_each(1, 2, left_out => $CrmSync::FailingWorkers::leak_step);
+$workers->calls->done;

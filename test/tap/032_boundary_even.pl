@@ -11,5 +11,5 @@ use Test::More;
 plan skip_all => 'crmsync was not built with SANITIZE=1 beside the build under test' if !CrmSync::Sanitizer::build();
 
 my $workers = CrmSync::FailingWorkers->new('boundary_even');
-$workers->fail(2, 2, left_out => $CrmSync::FailingWorkers::leak_step);
-$workers->done;
+$workers->fail_each(2, 2, left_out => $CrmSync::FailingWorkers::leak_step);
+$workers->calls->done;

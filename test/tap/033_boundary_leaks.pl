@@ -12,8 +12,9 @@ use Test::More;
 plan skip_all => 'crmsync was not built with SANITIZE=1 beside the build under test' if !CrmSync::Sanitizer::build();
 
 my $workers = CrmSync::FailingWorkers->new('boundary_leaks');
-$workers->look_for_leaks;
-$workers->fail($CrmSync::FailingWorkers::leak_step, $CrmSync::FailingWorkers::leak_step);
+my $calls = $workers->calls;
+$calls->start_again(leaks => 1);
+$workers->fail_each($CrmSync::FailingWorkers::leak_step, $CrmSync::FailingWorkers::leak_step);
 
 # ---- SQL functions
 my %functions = (
@@ -29,10 +30,10 @@ my %functions = (
 # what else was said.
 sub fail_calls
 {
-	my ($statements, @calls) = @_;
+	my ($statements, @numbers) = @_;
 	my $script = "SET client_min_messages = error;\n";
-	$script .= "BEGIN; SET LOCAL crmsync.fail_guarded_call = $_; $statements; ROLLBACK;\n" for @calls;
-	my ($status, $out, $error) = $workers->stage->node->psql('postgres', $script, on_error_stop => 0, timeout => 120);
+	$script .= "BEGIN; SET LOCAL crmsync.fail_guarded_call = $_; $statements; ROLLBACK;\n" for @numbers;
+	my ($status, $out, $error) = $calls->stage->node->psql('postgres', $script, on_error_stop => 0, timeout => 120);
 	my %failed = map { $_ => 1 } "$out$error" =~ /guarded call (\d+) fails/g;
 	my @strange = grep { !/guarded call|transaction is aborted/ } $error =~ /^.*(?:ERROR|FATAL|server closed|connection).*$/mg;
 	return (\%failed, @strange);
@@ -40,17 +41,17 @@ sub fail_calls
 
 for my $name (sort keys %functions)
 {
-	my ($calls, @strange) = (0);
-	while ($calls < 2000)
+	my ($count, @strange) = (0);
+	while ($count < 2000)
 	{
-		my ($failed, @more) = fail_calls($functions{$name}, $calls + 1 .. $calls + 50);
+		my ($failed, @more) = fail_calls($functions{$name}, $count + 1 .. $count + 50);
 		push @strange, @more;
-		my ($works) = grep { !$failed->{$_} } $calls + 1 .. $calls + 50;
-		$calls = $works - 1, last if $works;
-		$calls += 50;
+		my ($works) = grep { !$failed->{$_} } $count + 1 .. $count + 50;
+		$count = $works - 1, last if $works;
+		$count += 50;
 	}
-	is(join("\n", @strange), '', "$name: each of its $calls calls may fail");
-	ok($calls > 0 && $calls < 2000, "$name: and then it works");
+	is(join("\n", @strange), '', "$name: each of its $count calls may fail");
+	ok($count > 0 && $count < 2000, "$name: and then it works");
 }
 
-$workers->done(leaks => 1);
+$calls->done(leaks => 1);

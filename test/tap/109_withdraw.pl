@@ -157,7 +157,7 @@ withdraw($two);
 $stage->until_true(sub { my $left = count_of($two); $left > 0 && $left < 45 || under_way() eq '1' }, 'under way');
 kill 'KILL', $stage->worker_pid;
 $exchange->post('server', item_ms => 0);
-$stage->until_true(sub { my ($status, $out) = $node->psql('postgres', 'SELECT 1'); ($out // '') eq '1' }, 'the server is back');
+$stage->until_true(sub { $stage->answers }, 'the server is back');
 is_withdrawn($two, 'the worker was killed');
 
 # ---- two calls at once, while the people of the link change hands

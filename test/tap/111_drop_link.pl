@@ -83,7 +83,7 @@ $stage->sql("SELECT crmsync.resume_target('exchange')");
 $stage->until_true(sub { my $left = count_of($one); $left > 0 && $left < 40 || links() eq 'none' }, 'under way');
 kill 'KILL', $stage->worker_pid;
 $exchange->post('server', item_ms => 0);
-$stage->until_true(sub { my ($status, $out) = $node->psql('postgres', 'SELECT 1'); ($out // '') eq '1' }, 'the server is back');
+$stage->until_true(sub { $stage->answers }, 'the server is back');
 is_gone('people', 'without its tables, and after a crash', $one, $two);
 
 # ---- what the worker is about to write when the link is dropped

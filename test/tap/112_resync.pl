@@ -190,7 +190,7 @@ for my $mode ('repair', 'replace')
 	sleep 0.5;
 	kill 'KILL', $stage->worker_pid;
 	$exchange->post('server', item_ms => 0);
-	$stage->until_true(sub { my ($status, $out) = $node->psql('postgres', 'SELECT 1'); ($out // '') eq '1' }, 'the server is back');
+	$stage->until_true(sub { $stage->answers }, 'the server is back');
 	is_mended("the worker was killed in a $mode");
 	is(join(' ', map { count_of($_) } $one, $two), '40 40', 'everything is there');
 	is(join(' ', map { scalar keys %{ $exchange->records($_) } } $one, $two), '42 40', 'once');

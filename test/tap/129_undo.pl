@@ -84,7 +84,7 @@ like($stage->sql("SELECT kind FROM crmsync.backlog WHERE link = 'people'"), qr/u
 my $pid = $stage->worker_pid;
 kill 'KILL', $pid;
 $stage->until_true(sub { !kill 0, $pid }, 'the worker is killed', 5);
-$stage->until_true(sub { my ($status, $out) = $stage->node->psql('postgres', 'SELECT 1'); ($out // '') eq '1' }, 'the server is back', 30);
+$stage->until_true(sub { $stage->answers }, 'the server is back', 30);
 $exchange->inject('lost', operation => 'UpdateItem');
 $exchange->post('server', item_ms => 0);
 $stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.undoing") eq '0' }, 'after a crash and a lost answer it goes on', 60);

@@ -45,7 +45,7 @@ sub kill_worker
 {
 	my $killed = $crm->worker_pid;
 	kill 'KILL', $killed;
-	return $crm->until_true(sub { my (undef, $pid) = $crm->node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'crmsync worker'"); $pid && $pid ne $killed }, 'the worker is killed, and another one at work');
+	return $crm->until_true(sub { $crm->has_another_worker($killed) }, 'the worker is killed, and another one at work');
 }
 
 # ---- from the CRM

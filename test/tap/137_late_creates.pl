@@ -37,7 +37,7 @@ my %trouble = (
 	'killed worker' => sub {
 		kill 9, $stage->worker_pid;
 		sleep 0.2;
-		$stage->until_true(sub { eval { ($node->psql('postgres', 'SELECT 1'))[0] == 0 } }, 'the server is there again', 30);
+		$stage->until_true(sub { $stage->answers }, 'the server is there again', 30);
 	},
 	'crashed server' => sub { $node->stop('immediate'); $node->start },
 	'lost answer' => sub { });

@@ -163,7 +163,7 @@ for my $n (1 .. 6)
 	sleep 0.15 * $n;
 	next if $n % 2;
 	kill 'KILL', $stage->worker_pid;
-	$stage->until_true(sub { my (undef, $out) = $stage->node->psql('postgres', 'SELECT 1'); ($out // '') eq '1' }, "killed: $n", 20);
+	$stage->until_true(sub { $stage->answers }, "killed: $n", 20);
 }
 $_->post('server', request_ms => 0) for $old, $new;
 sub phones { my ($exchange, $mailbox, $folder) = @_; my $records = $exchange->records($mailbox, $folder); return join ' ', map { "$_:" . ($records->{$_}{'contacts:PhoneNumber/BusinessPhone'} // '-') } sort keys %$records }

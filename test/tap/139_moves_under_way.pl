@@ -128,7 +128,7 @@ sub kill_worker
 	my $pid = $stage->worker_pid;
 	$stage->leave;
 	kill 'KILL', $pid;
-	return $stage->until_true(sub { my (undef, $out) = $stage->node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'crmsync worker'"); ($out // '') =~ /^\d+$/ && $out != $pid }, "$name: the worker is killed");
+	return $stage->until_true(sub { $stage->has_another_worker($pid) }, "$name: the worker is killed");
 }
 waits_to_move($one, 'new', 'exchange', 'killed', 3);
 kill_worker('while it waits');
@@ -240,7 +240,8 @@ $old->post('server', item_ms => 0);
 # ---- a link that is dropped while its mailbox waits
 waits_to_move($one, 'new', 'exchange', 'dropped');
 $stage->sql("SELECT crmsync.drop_link('people', items => 'delete')");
-$stage->until_true(sub { $stage->status('state') eq 'held' }, 'the guard holds so many deletes');
+# Of both mailboxes: one is listed after the other, and to confirm while there come more confirms none.
+$stage->until_true(sub { $stage->status('state') eq 'held' && $stage->sql("SELECT held LIKE '% in 2 mailboxes %' FROM crmsync.link_state") eq 't' }, 'the guard holds so many deletes');
 $stage->sql("SELECT crmsync.confirm_deletes('people')");
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.links') eq '0' }, 'it goes with its items', 60);
 is(join(' ', map { scalar(grep { CrmSync::StandIn::key_of($_) } $new->items($_)) } $one, $two), '0 0', 'where its mailboxes were');

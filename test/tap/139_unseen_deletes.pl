@@ -73,7 +73,7 @@ is($exchange->requests('GetItem'), 1, 'just two are asked for');
 # ---- the worker dies meanwhile
 between_readings('killed', 10, 12, sub { user('delete', 11) });
 kill 'KILL', $stage->worker_pid;
-$stage->until_true(sub { my ($status, $out) = $node->psql('postgres', 'SELECT 1'); ($out // '') eq '1' }, 'the server is back');
+$stage->until_true(sub { $stage->answers }, 'the server is back');
 $stage->until_true(sub { is_there(11) }, 'it is found after a crash of the worker, too', 20);
 $stage->settles('after it');
 is($stage->sql("SELECT count(*) FROM crmsync.items WHERE mailbox = '$one' AND state = 'linked'"), '614', 'everything else is as it was');

@@ -60,7 +60,7 @@ sub in_the_way
 sub comes_back
 {
 	my $until = time + 60;
-	sleep 0.1 while time < $until && !eval { ($node->psql('postgres', 'SELECT 1'))[0] == 0 };
+	sleep 0.1 while time < $until && !$stage->answers;
 	return;
 }
 

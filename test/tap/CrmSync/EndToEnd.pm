@@ -15,6 +15,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $user = 'service@example.test';
+my $worker = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'crmsync worker'";
 
 # new($name, conf => settings, init => {for the cluster's init}, exchange => [options of the stand-in],
 #     cluster => {for the cluster's new}, environment => {of the server when it is started here})
@@ -265,8 +266,13 @@ sub goes_on
 	return cmp_ok($took[4], '<', $limit, sprintf('%s: another link goes on (%.2f s, at most %.2f s)', $while, $took[2], $took[4]));
 }
 
-# Whether the server answers. Of one that goes away while psql is told what to ask the modules die.
-sub answers { my ($self) = @_; my (undef, $said) = eval { $self->{node}->psql('postgres', 'SELECT 1') }; return ($said // '') eq '1' }
+# What a psql of its own prints, nothing where the server does not answer: of one that goes away while psql is told
+# what to ask the modules die.
+sub _try { my ($self, $statement) = @_; my (undef, $said) = eval { $self->{node}->psql('postgres', $statement) }; return $said // '' }
+
+# Whether the server answers, and whether it has another worker than this one.
+sub answers { my ($self) = @_; return $self->_try('SELECT 1') eq '1' }
+sub has_another_worker { my ($self, $killed) = @_; my $pid = $self->_try($worker); return $pid =~ /^\d+$/ && $pid != $killed }
 
 # ---- looking
 
@@ -276,7 +282,7 @@ sub failures { my ($self) = @_; return $self->sql("SELECT coalesce(string_agg(re
 
 # Resync and withdraw have done what they were asked for.
 sub nothing_to_repair { my ($self) = @_; return $self->sql('SELECT NOT EXISTS (SELECT FROM crmsync.request) AND NOT EXISTS (SELECT FROM crmsync.repair)') eq 't' }
-sub worker_pid { my ($self) = @_; return $self->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'crmsync worker'") }
+sub worker_pid { my ($self) = @_; return $self->sql($worker) }
 
 # ---- what must hold after every test
 

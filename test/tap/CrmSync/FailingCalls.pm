@@ -1,18 +1,32 @@
-# Has guarded calls of a server's workers fail, and watches in its log that they do.
+# A server of its own, sanitized, of whose workers guarded calls are made to fail; watches in its log that they do.
 package CrmSync::FailingCalls;
 
 use strict;
 use warnings;
 
-# Of a server in which workers start by the thousand: the engine is there when they do.
-sub settings { return "log_statement = none\nshared_preload_libraries = 'crmsync,crmsync_engine'" }
+use CrmSync::EndToEnd;
+use CrmSync::Sanitizer;
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
 
-# new($stage, $sanitizer): the server of a CrmSync::EndToEnd that runs sanitized.
+# Of a server in which workers start by the thousand: the engine is there when they do.
+my $settings = "log_statement = none\nshared_preload_libraries = 'crmsync,crmsync_engine'";
+
+# new($name): the stage of a CrmSync::EndToEnd of that name.
 sub new
 {
-	my ($class, $stage, $sanitizer) = @_;
-	return bless { node => $stage->node, sanitizer => $sanitizer }, $class;
+	my ($class, $name) = @_;
+	# Our own sessions are not what fails, unless they ask for it.
+	$ENV{PGOPTIONS} = '-c crmsync.fail_guarded_call=0';
+	my $sanitizer = CrmSync::Sanitizer->new(PostgreSQL::Test::Utils::tempdir() . '/sanitizer');
+	my $stage = CrmSync::EndToEnd->new($name, conf => $settings, cluster => $sanitizer->cluster, environment => $sanitizer->environment(leaks => 0));
+	my $self = bless { stage => $stage, node => $stage->node, sanitizer => $sanitizer }, $class;
+	$self->{began} = $self->_started;
+	return $self;
 }
+
+sub stage { return $_[0]{stage} }
+sub _started { my ($self) = @_; return $self->{stage}->sql('SELECT pg_postmaster_start_time()') }
 
 # Opens the session of ask(), and the log at its end.
 sub begin
@@ -46,7 +60,7 @@ sub new_lines
 	return <$log> // '';
 }
 
-# Starts the server again, with LeakSanitizer or without.
+# Starts the server again, with LeakSanitizer, which takes more than all the rest, or without.
 sub start_again
 {
 	my ($self, %given) = @_;
@@ -54,6 +68,30 @@ sub start_again
 	my $environment = $self->{sanitizer}->environment(%given);
 	local @ENV{ keys %$environment } = values %$environment;
 	$self->{node}->start;
+	$self->{began} = $self->_started;
+	return;
+}
+
+# Reports: no process has taken the server with it.
+sub never_restarted
+{
+	my ($self, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return is($self->_started, $self->{began}, "$name: the server never restarted");
+}
+
+# What must hold in the end: nothing crashed, and the sanitizers have nothing to say. leaks: they were looked for.
+sub done
+{
+	my ($self, %given) = @_;
+	my ($node, $sanitizer) = @$self{qw(node sanitizer)};
+	$self->never_restarted('in all');
+	unlike(slurp_file($node->logfile), qr/terminated by signal|reinitializing|could not clean up/, 'nothing crashed');
+	$node->stop('fast');
+	is(join("\n", $sanitizer->reports), '', 'AddressSanitizer and LeakSanitizer have nothing to say of crmsync');
+	ok($sanitizer->finds_leaks, 'which it can: it found what PostgreSQL itself leaks') if $given{leaks};
+	$self->start_again(leaks => 0);
+	$self->{stage}->done;
 	return;
 }
 

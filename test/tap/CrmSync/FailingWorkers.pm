@@ -1,42 +1,32 @@
 # A worker whose guarded calls fail one after the other, in its start and a whole cycle: a create, an update, a delete
-# and a comparison. With a server of its own that runs sanitized.
+# and a comparison.
 package CrmSync::FailingWorkers;
 
 use strict;
 use warnings;
 
-use CrmSync::EndToEnd;
 use CrmSync::FailingCalls;
-use CrmSync::Sanitizer;
-use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 my ($one, $two) = ('user1@example.test', 'user2@example.test');
 
-# Calls of which every so many is tried with LeakSanitizer, which takes more than all the rest.
+# One call in so many is tried with LeakSanitizer, the others without.
 our $leak_step = 7;
 
+# new($name): see CrmSync::FailingCalls.
 sub new
 {
 	my ($class, $name) = @_;
-	# Our own sessions are not what fails, unless they ask for it.
-	$ENV{PGOPTIONS} = '-c crmsync.fail_guarded_call=0';
-	my $sanitizer = CrmSync::Sanitizer->new(PostgreSQL::Test::Utils::tempdir() . '/sanitizer');
-	my $stage = CrmSync::EndToEnd->new($name, conf => CrmSync::FailingCalls::settings(), cluster => $sanitizer->cluster, environment => $sanitizer->environment(leaks => 0));
+	my $calls = CrmSync::FailingCalls->new($name);
+	my $stage = $calls->stage;
 	$stage->make_crm(more => "options => '{\"max_deletes\": 100000, \"max_delete_percent\": 100}'");
 	$stage->add_people(1, 3, $one, $two);
 	$stage->settles('before', 'people', '60 s');
-	my $self = bless { stage => $stage, sanitizer => $sanitizer, calls => CrmSync::FailingCalls->new($stage, $sanitizer), made => 1000 }, $class;
-	$self->_began;
-	return $self;
+	return bless { stage => $stage, calls => $calls, made => 1000 }, $class;
 }
 
-sub stage { return $_[0]{stage} }
-sub _began { my ($self) = @_; $self->{began} = $self->{stage}->sql('SELECT pg_postmaster_start_time()'); return }
-
-# Starts the server again, with LeakSanitizer.
-sub look_for_leaks { my ($self) = @_; $self->{calls}->start_again(leaks => 1); $self->_began; return }
+sub calls { return $_[0]{calls} }
 
 # Ends the worker and has a new one started at once, that fails at its n-th call (0: at none).
 sub _new_worker_fails_at
@@ -94,7 +84,7 @@ sub _all_is_right
 
 # Has new workers fail at calls $first, $first + $step ... until one gets through its start and a whole cycle.
 # left_out: multiples of this are somebody else's.
-sub fail
+sub fail_each
 {
 	my ($self, $first, $step, %given) = @_;
 	my $calls = $self->{calls};
@@ -113,23 +103,7 @@ sub fail
 	note(sprintf('%d guarded calls, every %d., in %.0f s', $n, $step, time - $started));
 	cmp_ok($n, '>', 50, "from call $first every $step. of the $n calls of a worker's start and a whole cycle may fail");
 	cmp_ok($n, '<', 2000, 'and then it works');
-	is($self->{stage}->sql('SELECT pg_postmaster_start_time()'), $self->{began}, 'the server never restarted');
-	return;
-}
-
-# Nothing crashed, and the sanitizers have nothing to say. leaks: they were looked for.
-sub done
-{
-	my ($self, %given) = @_;
-	my ($stage, $sanitizer) = @$self{qw(stage sanitizer)};
-	my $node = $stage->node;
-	is($stage->sql('SELECT pg_postmaster_start_time()'), $self->{began}, 'the server never restarted');
-	unlike(slurp_file($node->logfile), qr/terminated by signal|reinitializing|could not clean up/, 'nothing crashed');
-	$node->stop('fast');
-	is(join("\n", $sanitizer->reports), '', 'AddressSanitizer and LeakSanitizer have nothing to say of crmsync');
-	ok($sanitizer->finds_leaks, 'which it can: it found what PostgreSQL itself leaks') if $given{leaks};
-	$self->{calls}->start_again(leaks => 0);
-	$stage->done;
+	$calls->never_restarted("every $step.");
 	return;
 }
 
