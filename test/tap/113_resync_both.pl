@@ -12,6 +12,15 @@ my $stage = CrmSync::EndToEnd->new('resync_both');
 my $exchange = $stage->exchange;
 my ($one, $two) = ('user1@example.test', 'user2@example.test');
 $stage->make_crm;
+# What users make themselves is a person of the CRM, and stays where it is.
+$stage->sql(<<'SQL');
+CREATE SEQUENCE crm.person_key START 100;
+GRANT USAGE ON SEQUENCE crm.person_key TO crm_owner;
+ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key');
+CREATE FUNCTION crm.is_seen() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO crm.audience VALUES (NEW.id, 'user1@example.test'); RETURN NULL; END $$;
+CREATE TRIGGER is_seen AFTER INSERT ON crm.person FOR EACH ROW WHEN (NEW.id >= 100) EXECUTE FUNCTION crm.is_seen();
+SQL
 $stage->add_people(1, 8, $one, $two);
 $stage->settles('before');
 # Another configuration, read while a mailbox is being read, does not make it wait for its next turn.
@@ -36,11 +45,15 @@ $exchange->act($one, 'move', match => { 'contacts:EmailAddress/EmailAddress1' =>
 $exchange->act($one, 'update', match => { 'contacts:EmailAddress/EmailAddress1' => 'person5@example.com' }, folder => 'contacts', set => { 'contacts:Surname' => 'Back' });
 $stage->sql("SELECT crmsync.resync('people', '$one')");
 $stage->until_true(sub { $stage->nothing_to_repair }, 'the mailbox is read', 60);
+# A copy is its user's own new item as soon as it has lost the stamp.
+$stage->sync;
+$stage->until_true(sub { $stage->sql('SELECT (SELECT count(*) FROM crm.person), (SELECT count(*) FROM crmsync.item WHERE NOT stamped)') eq '10|0' }, 'copies come in', 20);
 $stage->settles('and what follows is done');
 is(join(', ', map { person($_) } 1 .. 5), 'First1 Typed, First2 Last2, First3 Last3, First4 Last4, First5 Back', 'what the user has changed is in the CRM');
-my @expected = ((map { "First$_ Last$_*" } 2 .. 4, 6 .. 8), 'First1 Typed*', 'First3 Last3', 'First4 Junior', 'First5 Back*');
+my @expected = ((map { "First$_ Last$_*" } 2 .. 4, 6 .. 8), 'First1 Typed*', 'First3 Last3*', 'First4 Junior*', 'First5 Back*');
 is(join(', ', sort map { "$_->{properties}{'contacts:GivenName'} $_->{properties}{'contacts:Surname'}" . (defined CrmSync::StandIn::key_of($_) ? '*' : '') } $exchange->items($one)),
-	join(', ', sort @expected), 'what he deleted is there again, and copies are his own');
+	join(', ', sort @expected), 'what he deleted is there again, and so are copies');
+is($stage->sql("SELECT string_agg(concat_ws(' ', first_name, last_name), ', ' ORDER BY first_name) FROM crm.person WHERE id >= 100"), 'First3 Last3, First4 Junior', 'which are records of their own');
 is($exchange->records($two)->{1}{'contacts:Surname'} . ' ' . $exchange->records($two)->{5}{'contacts:Surname'}, 'Typed Back', 'and the other mailbox has what he changed');
 is($stage->sql('SELECT count(*) FROM crmsync.sighting'), '0', 'nothing is left to be looked at');
 is($stage->sql("SELECT count(*) FROM crmsync.item WHERE state <> 'linked'"), '0', 'every item is linked');
