@@ -99,6 +99,7 @@ sub private_memory
 	return slurp_file("/proc/$pid/status") =~ /RssAnon:\s+(\d+) kB/ ? $1 : die 'no RssAnon';
 }
 my $session = $node->background_psql('postgres');
+$session->set_query_timer_restart;    # what follows takes its time
 my $pid = $session->query_safe('SELECT pg_backend_pid()');
 $session->query_safe("CREATE TABLE many (id int PRIMARY KEY, name text);
 	INSERT INTO many SELECT i, 'n' FROM generate_series(1, 1000000) i");
@@ -118,16 +119,16 @@ markers();
 
 # What overflowed into the log inside a savepoint disappears with it, together with older markers.
 $session->query_safe("BEGIN; UPDATE person SET name = 'before' WHERE id = 1; UPDATE many SET name = 'p' WHERE id = 1;
-	SAVEPOINT s; UPDATE many SET name = 'q' WHERE id > 500000; ROLLBACK TO s; UPDATE person SET name = 'after' WHERE id = 2; COMMIT");
+	SAVEPOINT s; UPDATE many SET name = 'q' WHERE id > 700000; ROLLBACK TO s; UPDATE person SET name = 'after' WHERE id = 2; COMMIT");
 my %left = map { $_ => 1 } split ' ', markers();
 ok($left{'1:1'} || $left{'1:*'}, 'an overflow that is rolled back keeps changes made before');
 ok($left{'2:1'} || $left{'2:*'}, 'of every relation');
 ok($left{'1:2'} || $left{'1:*'}, 'and those made after');
 $session->query_safe("BEGIN; SAVEPOINT s; SAVEPOINT t; UPDATE person SET name = 'inner' WHERE id = 1; RELEASE t;
-	SAVEPOINT u; UPDATE many SET name = 'r' WHERE id > 500000; ROLLBACK TO u; RELEASE s; COMMIT");
+	SAVEPOINT u; UPDATE many SET name = 'r' WHERE id > 700000; ROLLBACK TO u; RELEASE s; COMMIT");
 %left = map { $_ => 1 } split ' ', markers();
 ok($left{'1:1'} || $left{'1:*'}, 'also those of a savepoint released before');
-$session->query_safe("BEGIN; SAVEPOINT s; UPDATE many SET name = 's' WHERE id > 500000; ROLLBACK TO s;
+$session->query_safe("BEGIN; SAVEPOINT s; UPDATE many SET name = 's' WHERE id > 700000; ROLLBACK TO s;
 	UPDATE many SET name = 't' WHERE id = 900000; COMMIT");
 %left = map { $_ => 1 } split ' ', markers();
 ok($left{'2:900000'} || $left{'2:*'}, 'a record marked before the rollback and changed again after it');

@@ -38,16 +38,28 @@ sub workers
 
 sub running { my ($database) = @_; my ($status, $out) = $node->psql($database, 'SELECT crmsync.worker_state()'); return defined $out && $out eq 'running' }
 
+# Apart from what PostgreSQL needs by itself.
 sub quick
 {
-	my ($statement, $database, $name) = @_;
+	my ($statement, $database, $name, $by_itself) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$by_itself //= 0;
 	$stage->leave;
 	my $started = time;
 	my ($status, undef, $error) = $node->psql($database, $statement);
 	my $took = time - $started;
-	ok($status == 0 && $took < 2, sprintf('%s (%.2f s)', $name, $took)) or diag($error);
+	ok($status == 0 && $took - $by_itself < 2, sprintf('%s (%.2f s, %.2f of them by itself)', $name, $took, $by_itself)) or diag($error);
 	return;
+}
+
+# A copy of a database where nobody is in the way takes this long, in seconds.
+sub seconds_to_copy
+{
+	my $started = time;
+	$node->safe_psql('template1', 'CREATE DATABASE alone TEMPLATE template0');
+	my $took = time - $started;
+	$node->safe_psql('template1', 'DROP DATABASE alone');
+	return $took;
 }
 
 # ---- what it holds while it waits
@@ -66,7 +78,7 @@ like($said, qr/100 removed|tuples: 100 removed/, 'VACUUM removes what was delete
 quick('ALTER EXTENSION crmsync UPDATE', 'postgres', 'ALTER EXTENSION UPDATE');
 $stage->until_true(sub { running('postgres') }, 'and the worker is back', 5);
 hang();
-quick('CREATE DATABASE copied TEMPLATE postgres', 'template1', 'CREATE DATABASE TEMPLATE while a server hangs');
+quick('CREATE DATABASE copied TEMPLATE postgres', 'template1', 'CREATE DATABASE TEMPLATE while a server hangs', seconds_to_copy());
 $stage->until_true(sub { workers() eq 'copied postgres' }, 'both have a worker', 5);
 is($node->safe_psql('copied', "SELECT state FROM crmsync.status"), 'held', 'the copy is held: it is not the database that was confirmed');
 quick('DROP DATABASE copied', 'template1', 'DROP DATABASE');
@@ -101,7 +113,7 @@ is(join(' ', sort { $a <=> $b } keys %{ $exchange->records($mailbox) }), join(' 
 $exchange->post('server', request_ms => 5, item_ms => 5);
 $stage->add_people(1000, 1400, map { "user$_\@example.test" } 1 .. 4);
 sleep 0.3;
-quick('CREATE DATABASE copied TEMPLATE postgres', 'template1', 'CREATE DATABASE TEMPLATE while it is busy');
+quick('CREATE DATABASE copied TEMPLATE postgres', 'template1', 'CREATE DATABASE TEMPLATE while it is busy', seconds_to_copy());
 quick('DROP DATABASE copied', 'template1', 'DROP DATABASE of the copy');
 $started = time;
 $node->stop('fast');

@@ -39,6 +39,7 @@ is($exchange->records($mailbox)->{7}{'contacts:GivenName'}, 'Round 12-60', 'noth
 
 # A long transaction that has written nothing of ours does not stop it; one that has, only for its time.
 my $long = $node->background_psql('postgres');
+$long->set_query_timer_restart;
 $long->query_safe("BEGIN; UPDATE crm.person SET first_name = 'Long' WHERE id = 1");
 for my $round (1 .. 4)
 {
