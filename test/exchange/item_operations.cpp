@@ -14,9 +14,7 @@ void answer_id(Answer& answer, const Mailbox& mailbox, const Folder& folder, con
     write_item_id(items.append_child(element.c_str()), mailbox, folder, item);
 }
 
-FolderRef folder_for(const Context& context, pugi::xml_node request, const ItemClass& item_class) {
-    if (pugi::xml_node saved = child(request, "SavedItemFolderId"))
-        return resolve_folder(context, first_element(saved));
+FolderRef standard_folder(const Context& context, const ItemClass& item_class) {
     std::string_view element = item_class.element;
     const char* standard = element == "Contact"        ? "contacts"
                            : element == "CalendarItem" ? "calendar"
@@ -106,12 +104,16 @@ std::string move_or_copy(Context& context, pugi::xml_node request, const char* o
 
 std::string create_item(Context& context, pugi::xml_node request) {
     Answer answer("CreateItem");
+    pugi::xml_node saved = child(request, "SavedItemFolderId");
+    std::optional<FolderRef> given;
     each_of_batch(context, answer, child(request, "Items"), [&](pugi::xml_node node) {
         const ItemClass* item_class = class_by_element(local_name(node));
         if (!item_class)
             throw ItemError{"ErrorInvalidItemForOperationCreateItem",
                             "Items of this class cannot be created here."};
-        FolderRef ref = folder_for(context, request, *item_class);
+        if (saved && !given)
+            given = resolve_folder(context, first_element(saved));
+        const FolderRef ref = given ? *given : standard_folder(context, *item_class);
         Item item;
         item.item_class = item_class;
         apply_changes(item.values, *item_class, read_new_item(node, *item_class), true);

@@ -26,13 +26,13 @@ class PropertyBag {
 
     bool has(SlotId id) const { return find(id) != kNone; }
 
+    /// `value` is not a view into this bag.
     void set(SlotId id, std::string_view value) {
-        std::string copy(value);  // value may be a view into this bag
         erase(id);
-        const auto size = static_cast<std::uint32_t>(copy.size());
+        const auto size = static_cast<std::uint32_t>(value.size());
         packed_.append(reinterpret_cast<const char*>(&id), sizeof id);
         packed_.append(reinterpret_cast<const char*>(&size), sizeof size);
-        packed_ += copy;
+        packed_ += value;
     }
 
     bool erase(SlotId id) {

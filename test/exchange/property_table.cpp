@@ -53,7 +53,17 @@ constexpr std::array<std::array<std::string_view, 5>, 3> kAddressTags{{
     {"tag:0x3a63", "tag:0x3a5f", "tag:0x3a62", "tag:0x3a60", "tag:0x3a61"},
 }};
 
-/// All slots and classes; built once, extended properties are appended later.
+/// Finds strings by views of them.
+struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+        return std::hash<std::string_view>()(text);
+    }
+};
+using Names = std::unordered_map<std::string, SlotId, Hash, std::equal_to<>>;
+
+/// All slots and classes. Those of the schema are built once, and nobody locks for them; extended
+/// properties are appended when they are first met.
 class Registry {
   public:
     Registry() {
@@ -75,34 +85,40 @@ class Registry {
         uris_.insert({"contacts:Culture", "item:MimeContentUTF8", "item:FirstBody"});
     }
 
-    SlotId find(const std::string& name) const {
+    SlotId find(std::string_view name) const {
+        if (auto found = names_.find(name); found != names_.end())
+            return found->second;
         std::shared_lock lock(mutex_);
-        auto found = names_.find(name);
-        return found == names_.end() ? kNoSlot : found->second;
+        auto found = met_names_.find(name);
+        return found == met_names_.end() ? kNoSlot : found->second;
     }
 
-    SlotId extended(const std::string& key, const std::string& type) {
+    SlotId extended(std::string_view key, std::string_view type) {
         if (SlotId known = find(key))
             return known;
         std::unique_lock lock(mutex_);
-        auto found = names_.find(key);
-        if (found != names_.end())
-            return found->second;
-        return add_locked({.uri = key, .index = {}, .kind = Kind::text, .type = type}, key);
+        const auto id = static_cast<SlotId>(slots_.size() + met_.size());
+        if (id > 65000)
+            throw std::length_error("too many different extended properties");
+        auto [place, is_new] = met_names_.try_emplace(std::string(key), id);
+        if (is_new)
+            met_.push_back(
+                {.uri = place->first, .index = {}, .kind = Kind::text, .type = std::string(type)});
+        return place->second;
     }
 
     const Slot& at(SlotId id) const {
+        if (id < slots_.size())
+            return slots_[id];
         std::shared_lock lock(mutex_);
-        return slots_.at(id);
+        return met_.at(id - slots_.size());
     }
 
     const std::vector<ItemClass>& classes() const { return classes_; }
     bool known_uri(const std::string& uri) const { return uris_.contains(uri); }
 
   private:
-    SlotId add_locked(Slot slot, const std::string& name) {
-        if (slots_.size() > 65000)
-            throw std::length_error("too many different extended properties");
+    SlotId add(Slot slot, const std::string& name) {
         auto id = static_cast<SlotId>(slots_.size());
         slots_.push_back(std::move(slot));
         names_.emplace(name, id);
@@ -147,13 +163,13 @@ class Registry {
             if (auto found = names_.find(row.uri); found != names_.end()) {
                 row.slot = found->second;
             } else {
-                row.slot = add_locked(
+                row.slot = add(
                     {row.uri, {}, row.kind, row.rights, row.limit, std::string(row.choices), {}},
                     row.uri);
                 alias(row.mapi, row.slot);
                 if (row.kind == Kind::body)
-                    add_locked({row.uri + "@BodyType", {}, Kind::text, kRead, 0, {}, {}},
-                               row.uri + "@BodyType");
+                    add({row.uri + "@BodyType", {}, Kind::text, kRead, 0, {}, {}},
+                        row.uri + "@BodyType");
             }
         }
         to.rows.push_back(std::move(row));
@@ -162,7 +178,7 @@ class Registry {
     SlotId add_member(std::string_view uri, std::string_view index, Kind kind,
                       std::size_t limit = 0) {
         Slot member{std::string(uri), std::string(index), kind, kAll, limit, {}, {}};
-        return add_locked(std::move(member), std::string(uri) + "/" + std::string(index));
+        return add(std::move(member), std::string(uri) + "/" + std::string(index));
     }
 
     void add_dictionaries() {
@@ -214,9 +230,11 @@ class Registry {
         }
     }
 
-    mutable std::shared_mutex mutex_;
-    std::deque<Slot> slots_;
-    std::unordered_map<std::string, SlotId> names_;
+    std::vector<Slot> slots_;
+    Names names_;
+    mutable std::shared_mutex mutex_;  // of what is met
+    std::deque<Slot> met_;
+    Names met_names_;
     std::unordered_set<std::string> uris_;
     std::vector<ItemClass> classes_;
 };
@@ -264,14 +282,16 @@ bool known_field_uri(std::string_view uri) {
 }
 
 SlotId slot_of(std::string_view uri) {
-    return registry().find(std::string(uri));
+    return registry().find(uri);
 }
 
 SlotId slot_of(std::string_view uri, std::string_view index) {
-    return registry().find(std::string(uri) + "/" + std::string(index));
+    thread_local std::string name;
+    name.assign(uri).append("/").append(index);
+    return registry().find(name);
 }
 
-SlotId slot_of_extended(const std::string& key, const std::string& type) {
+SlotId slot_of_extended(std::string_view key, std::string_view type) {
     return registry().extended(key, type);
 }
 

@@ -91,7 +91,7 @@ SlotId slot_of(std::string_view uri);
 /// Slot of an IndexedFieldURI; kNoSlot when URI or index is not in the schema.
 SlotId slot_of(std::string_view uri, std::string_view index);
 /// Slot of an extended property, registered when new. Thread-safe.
-SlotId slot_of_extended(const std::string& key, const std::string& type);
+SlotId slot_of_extended(std::string_view key, std::string_view type);
 /// The row of a slot. The reference stays valid.
 const Slot& slot(SlotId id);
 

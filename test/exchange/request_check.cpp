@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
+#include <cstring>
 #include <string>
 
 namespace stand_in {
@@ -185,13 +187,23 @@ class Checker {
     }
 
     void item(pugi::xml_node node, const ItemClass& item_class) {
+        constexpr std::string_view kNoPrefix = "?";
+        std::string_view of_types = kNoPrefix;
         int last = -1;
         for (pugi::xml_node inner : node.children()) {
             if (inner.type() != pugi::node_element)
                 continue;
-            int at = item_class.position(local_name(inner));
-            if (namespace_of(inner) != kTypes)
-                misplaced(node, inner);
+            std::string_view name = local_name(inner);
+            int at = item_class.position(name);
+            std::string_view prefix =
+                std::string_view(inner.name())
+                    .substr(0, std::string_view(inner.name()).size() - name.size());
+            // Where it declares nothing itself, it is what its neighbour's prefix said.
+            if (prefix != of_types || inner.first_attribute()) {
+                if (namespace_of(inner) != kTypes)
+                    misplaced(node, inner);
+                of_types = inner.first_attribute() ? kNoPrefix : prefix;
+            }
             if (at < 0 && item_class.element == "Message")
                 continue;  // messages have elements that are not kept here
             if (at < 0 || at < last)
@@ -269,16 +281,17 @@ class Checker {
     std::string_view source_;
 };
 
-// Nearly all characters are plain. Without a branch in it the loop works on many of them at once.
-constexpr std::size_t kBlock = 32;
+// Nearly all characters are plain: eight are looked at together. Each byte of a word is compared by
+// what its highest bit says after a subtraction that carries nothing over.
+constexpr std::size_t kBlock = sizeof(std::uint64_t);
+constexpr std::uint64_t kOnes = 0x0101010101010101, kHighest = 0x80 * kOnes;
 
 bool is_plain(const char* block) {
-    bool special = false;
-    for (std::size_t i = 0; i < kBlock; ++i) {
-        const auto c = static_cast<unsigned char>(block[i]);
-        special |= static_cast<unsigned char>(c - 0x20) >= 0x5f || c == '&';
-    }
-    return !special;
+    std::uint64_t word;
+    std::memcpy(&word, block, kBlock);
+    const std::uint64_t controls = (word | kHighest) - 0x20 * kOnes;
+    const std::uint64_t ampersands = ((word ^ ('&' * kOnes)) | kHighest) - kOnes;
+    return ((word | ~controls | ~ampersands) & kHighest) == 0;
 }
 
 }  // namespace

@@ -135,6 +135,7 @@ const std::vector<Sequence>& sequences() {
 constexpr std::string_view kDeleteTypes = "HardDelete|SoftDelete|MoveToDeletedItems";
 constexpr std::string_view kDispositions = "SaveOnly|SendOnly|SendAndSaveCopy";
 
+// Those of one element stand together.
 constexpr AttributeRule kAttributes[] = {
     {"CreateItem", "MessageDisposition", false, kDispositions},
     {"CreateItem", "SendMeetingInvitations", false,
@@ -197,12 +198,20 @@ const Sequence* sequence_of(std::string_view element) {
     return found == by_name.end() ? nullptr : found->second;
 }
 
-std::vector<AttributeRule> attribute_rules_of(std::string_view element) {
-    std::vector<AttributeRule> rules;
-    for (const AttributeRule& rule : kAttributes)
-        if (rule.element == element)
-            rules.push_back(rule);
-    return rules;
+std::span<const AttributeRule> attribute_rules_of(std::string_view element) {
+    static const auto by_name = [] {
+        std::unordered_map<std::string_view, std::span<const AttributeRule>> made;
+        for (const AttributeRule *first = kAttributes, *end = std::end(kAttributes);
+             first != end;) {
+            const auto* next = std::find_if(
+                first, end, [&](const AttributeRule& r) { return r.element != first->element; });
+            made.emplace(first->element, std::span(first, next));
+            first = next;
+        }
+        return made;
+    }();
+    auto found = by_name.find(element);
+    return found == by_name.end() ? std::span<const AttributeRule>() : found->second;
 }
 
 std::string_view values_of(std::string_view element) {

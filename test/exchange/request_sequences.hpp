@@ -26,7 +26,8 @@ struct AttributeRule {
 /// The sequence of an element's children, or null when it is not checked.
 const Sequence* sequence_of(std::string_view element);
 
-std::vector<AttributeRule> attribute_rules_of(std::string_view element);
+/// What is checked of its attributes.
+std::span<const AttributeRule> attribute_rules_of(std::string_view element);
 
 /// Enumeration of an element's text as a|b|c; empty when it is not checked.
 std::string_view values_of(std::string_view element);
