@@ -59,6 +59,9 @@ WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indispri
 SELECT c.relname, c.reltoastrelid = 0 AS no_toast, NOT c.relhasindex AS no_index, a.amname
 FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE c.relname LIKE 'change_log_%' ORDER BY 1;
 
+-- Values in tables that grow are not analyzed: these are of the configuration.
+SELECT c.relname, a.attname FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid AND c.relkind = 'r'
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.atttypid = 'jsonb'::regtype AND coalesce(a.attstattarget, -1) <> 0 ORDER BY 1, 2;
 -- No table applies rows that logical replication brings.
 SELECT c.relname FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid AND c.relkind = 'r'
 WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled = 'R'

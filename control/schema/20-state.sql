@@ -204,6 +204,8 @@ CREATE TABLE crmsync.item (
     since       timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (link, record, mailbox)
 );
+-- Values are long, and nothing is looked up by them: to sort a sample of them would only cost time.
+ALTER TABLE crmsync.item ALTER shadow SET STATISTICS 0;
 CREATE INDEX item_mailbox ON crmsync.item (mailbox, pg_catalog.hashtext(remote_id));
 CREATE INDEX item_leaving ON crmsync.item (link, mailbox) WHERE state = 'leaving';
 CREATE INDEX item_removed ON crmsync.item (link, mailbox) WHERE state = 'removed';
@@ -316,6 +318,7 @@ CREATE TABLE crmsync.undoing (
     since           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (link, step, mailbox, record)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
+ALTER TABLE crmsync.undoing ALTER old SET STATISTICS 0, ALTER new SET STATISTICS 0;
 COMMENT ON TABLE crmsync.undoing IS 'what undo, or resolve, has yet to bring back';
 COMMENT ON COLUMN crmsync.undoing.link IS 'the link';
 COMMENT ON COLUMN crmsync.undoing.step IS 'row: values of the CRM that a mailbox overwrote; item: values of an item that the CRM overwrote; create: an item that was deleted; unlink: it is there again, and has yet to lose our stamp; decide: somebody has chosen a value of the item, see crmsync.conflict';
@@ -471,6 +474,9 @@ CREATE TABLE crmsync.history_0 (
 );
 CREATE TABLE crmsync.history_1 (LIKE crmsync.history_0 INCLUDING CONSTRAINTS);
 CREATE TABLE crmsync.history_2 (LIKE crmsync.history_0 INCLUDING CONSTRAINTS);
+ALTER TABLE crmsync.history_0 ALTER old SET STATISTICS 0, ALTER new SET STATISTICS 0;
+ALTER TABLE crmsync.history_1 ALTER old SET STATISTICS 0, ALTER new SET STATISTICS 0;
+ALTER TABLE crmsync.history_2 ALTER old SET STATISTICS 0, ALTER new SET STATISTICS 0;
 -- forget() updates them, also where a publication FOR ALL TABLES asks how rows are known.
 ALTER TABLE crmsync.history_0 REPLICA IDENTITY FULL;
 ALTER TABLE crmsync.history_1 REPLICA IDENTITY FULL;
