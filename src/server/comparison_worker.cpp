@@ -261,16 +261,20 @@ class Comparison {
         preload().wake_worker();
     }
 
-    // What has changed meanwhile is looked at by the comparison that was asked for meanwhile.
+    // What has changed meanwhile is looked at by the comparison that was asked for meanwhile. Who
+    // asks has the mailboxes first, and is seen only by a statement that begins after that.
     void note_participants() {
-        pg::query(
-            "UPDATE crmsync.mailbox m SET took_part = now.enabled FROM (SELECT k.id, EXISTS ("
-            "SELECT FROM pg_temp.crmsync_mailboxes p WHERE p.mailbox = k.address AND p.enabled) "
-            "AS enabled FROM crmsync.mailbox k WHERE k.link = $1) AS now "
-            "WHERE m.id = now.id AND m.took_part IS DISTINCT FROM now.enabled "
-            "AND NOT EXISTS (SELECT FROM crmsync.link_state s "
-            "WHERE s.link = $1 AND s.comparison_asked <> $2)",
-            id_, asked_);
+        const std::string takes_part =
+            "EXISTS (SELECT FROM pg_temp.crmsync_mailboxes p "
+            "WHERE p.mailbox = m.address AND p.enabled) ";
+        const std::string changed =
+            "WHERE m.link = $1 AND m.took_part IS DISTINCT FROM " + takes_part;
+        pg::query("SELECT FROM crmsync.mailbox m " + changed + "ORDER BY m.id FOR NO KEY UPDATE",
+                  id_);
+        pg::query("UPDATE crmsync.mailbox m SET took_part = " + takes_part + changed +
+                      "AND NOT EXISTS (SELECT FROM crmsync.link_state s "
+                      "WHERE s.link = $1 AND s.comparison_asked <> $2)",
+                  id_, asked_);
     }
 
     void fail(const pg::Error& error) {

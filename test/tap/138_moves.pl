@@ -45,6 +45,24 @@ sub failing { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', link
 sub is_read { return $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.repair') eq '0' && $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' && $stage->sql("SELECT count(*) FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link AND l.name = 'both' WHERE sync_state IS NOT NULL AND listing IS NULL") eq '3' }, $_[0], 30) }
 sub states { return $stage->sql("SELECT coalesce(string_agg(DISTINCT i.state || ' ' || (i.remote_id IS NULL), ', '), 'none') FROM crmsync.item i") }
 
+# ---- a comparison ends while a mailbox is made ready to be compared anew: what was missed there is found by the next
+my $holder = $stage->node->background_psql('postgres');
+$stage->sql("UPDATE crmsync.mailbox m SET took_part = false FROM crmsync.link l WHERE l.id = m.link AND l.name = 'out' AND m.address = '$two'");
+$holder->query_safe(<<"SQL");
+BEGIN;
+UPDATE crmsync.mailbox m SET took_part = false FROM crmsync.link l WHERE l.id = m.link AND l.name = 'out' AND m.address = '$two';
+UPDATE crmsync.item i SET shadow = shadow || '{"surname": "Missed"}' FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
+WHERE m.id = i.mailbox AND l.name = 'out' AND m.address = '$two' AND i.record = '2';
+SQL
+my $changes = "SELECT count(*) FROM crmsync.history WHERE link = 'out' AND mailbox = '$two' AND record = '2' AND action = 'update'";
+is($stage->sql($changes), '0', 'nothing was missed yet');
+$stage->sql("SELECT crmsync.request_comparison(id, 'mailboxes') FROM crmsync.link WHERE name = 'out'; SELECT crmsync.wake()");
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'crmsync comparison' AND wait_event_type = 'Lock'") eq '1' }, 'a comparison would note that all take part');
+$holder->query_safe("SELECT crmsync.request_comparison(id, 'mailboxes') FROM crmsync.link WHERE name = 'out'; COMMIT");
+$holder->quit;
+$stage->settles('the next one ends', 'out');
+is($stage->sql($changes), '1', 'and has found it');
+
 # As a migration takes it along: with all that it has, under other ids.
 sub make_folder
 {
