@@ -8,7 +8,12 @@ use HTTP::Tiny;
 use IPC::Run ();
 use JSON::XS ();
 use PostgreSQL::Test::Utils qw(slurp_file);
+use Scalar::Util qw(weaken);
 use Time::HiRes qw(sleep time);
+
+# Also when a test dies: by the time of global destruction nobody may know their processes any more.
+my @all;
+END { local $?; $_->stop for grep { defined } @all }
 
 my $stamp_set = '7c2b3e5a-9d41-4f6e-8b0a-5e1c9a7d3f42';
 
@@ -38,6 +43,8 @@ sub new
 	mkdir $directory;
 	$self->{scheme} = (grep { $_ eq '--cert' } @options) ? 'https' : 'http';
 	$self->{http} = HTTP::Tiny->new(timeout => 60);
+	push @all, $self;
+	weaken($all[-1]);
 	$self->start;
 	return $self;
 }
