@@ -85,7 +85,10 @@ TEST_F(TlsTest, AServerWithoutTls) {
 }
 
 TEST_F(TlsTest, AServerThatClosesInTheMiddleOfTheHandshakePasses) {
-    Server server([](Connection& connection) { connection.reset(); });
+    Server server([](Connection& connection) {
+        connection.wait_for_bytes();
+        connection.reset();
+    });
     const net::Response response =
         send(trusting("https://127.0.0.1:" + std::to_string(server.port()) + "/"));
     expect_error(response, TransportErrorKind::connect, "negotiating TLS");
