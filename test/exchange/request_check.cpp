@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 
 namespace stand_in {
@@ -187,8 +188,7 @@ class Checker {
     }
 
     void item(pugi::xml_node node, const ItemClass& item_class) {
-        constexpr std::string_view kNoPrefix = "?";
-        std::string_view of_types = kNoPrefix;
+        std::optional<std::string_view> of_types;  // a prefix
         int last = -1;
         for (pugi::xml_node inner : node.children()) {
             if (inner.type() != pugi::node_element)
@@ -198,12 +198,12 @@ class Checker {
             std::string_view prefix =
                 std::string_view(inner.name())
                     .substr(0, std::string_view(inner.name()).size() - name.size());
-            // Where it declares nothing itself, it is what its neighbour's prefix said.
-            if (prefix != of_types || inner.first_attribute()) {
-                if (namespace_of(inner) != kTypes)
-                    misplaced(node, inner);
-                of_types = inner.first_attribute() ? kNoPrefix : prefix;
-            }
+            // An element that declares nothing itself is where its neighbours of that prefix are.
+            const bool may_declare = !inner.first_attribute().empty();
+            if ((may_declare || of_types != prefix) && namespace_of(inner) != kTypes)
+                misplaced(node, inner);
+            if (!may_declare)
+                of_types = prefix;
             if (at < 0 && item_class.element == "Message")
                 continue;  // messages have elements that are not kept here
             if (at < 0 || at < last)

@@ -8,12 +8,11 @@ use HTTP::Tiny;
 use IPC::Run ();
 use JSON::XS ();
 use PostgreSQL::Test::Utils qw(slurp_file);
-use Scalar::Util qw(weaken);
 use Time::HiRes qw(sleep time);
 
-# Also when a test dies: by the time of global destruction nobody may know their processes any more.
+# They end with their test, also when it dies: by the time of global destruction nobody may know their processes any more.
 my @all;
-END { local $?; $_->stop for grep { defined } @all }
+END { local $?; $_->stop for @all }
 
 my $stamp_set = '7c2b3e5a-9d41-4f6e-8b0a-5e1c9a7d3f42';
 
@@ -44,7 +43,6 @@ sub new
 	$self->{scheme} = (grep { $_ eq '--cert' } @options) ? 'https' : 'http';
 	$self->{http} = HTTP::Tiny->new(timeout => 60);
 	push @all, $self;
-	weaken($all[-1]);
 	$self->start;
 	return $self;
 }
@@ -78,8 +76,6 @@ sub stop
 	$process->kill_kill(grace => 2);
 	return;
 }
-
-sub DESTROY { local $?; $_[0]->stop; return }
 
 sub url { my ($self) = @_; return "$self->{scheme}://127.0.0.1:$self->{port}/EWS/Exchange.asmx" }
 
