@@ -118,6 +118,11 @@ class Rules(unittest.TestCase):
         text = envelope(find()).replace("http://schemas.microsoft.com", "https://schemas.microsoft.com")
         self.assertEqual(self.server.post(text).fault, "ErrorSchemaValidation")
 
+    def test_namespaces_within_an_item(self):
+        given = "<t:GivenName>X</t:GivenName>"
+        for other in ("<m:Surname>Y</m:Surname>", '<t:Surname xmlns:t="urn:x">Y</t:Surname>', '<Surname xmlns="urn:x">Y</Surname>'):
+            self.refuse(create(contact(given + other)), "ErrorSchemaValidation")
+
     def test_illegal_characters(self):
         for bad in ("&#x0;", "&#11;", "\x0b", "&#xD83D;", "\uffff"):
             self.refuse(create(contact(f"<t:GivenName>{bad}</t:GivenName>")), "ErrorSchemaValidation")
