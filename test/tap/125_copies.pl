@@ -83,11 +83,12 @@ is($stage->sql('SELECT count(*) FROM crmsync.failures') . $stage->sql("SELECT co
 my $former = sub
 {
 	my ($person, $name) = @_;
-	my $here = item($one, $person)->{id};
+	my $its = sub { return (grep { (CrmSync::StandIn::key_of($_) // '') eq $person } $exchange->items($one))[0] };
+	my $here = $its->()->{id};
 	my $away = $exchange->act($one, 'move', id => $here, to => 'deleteditems')->{ids}[0];
 	$stage->until_true(sub { $stage->sql("SELECT state FROM crmsync.items WHERE record = '$person' AND mailbox = '$one'") eq 'absent' }, "$name: deleted", 20);
 	$stage->sql("UPDATE crm.person SET last_name = '$name' WHERE id = $person");
-	$stage->until_true(sub { item($one, $person) }, "$name: made anew", 20);
+	$stage->until_true(sub { $its->() }, "$name: made anew", 20);
 	my $records = people();
 	my $back = $exchange->act($one, 'move', id => $away, to => 'contacts')->{ids}[0];
 	$stage->until_true(sub { $stage->sql("SELECT array_to_string(choices, ' ') FROM crmsync.conflicts WHERE records = '{$person}' AND choice IS NULL") eq 'new leave' }, "$name: taken out again, and somebody decides", 20)
