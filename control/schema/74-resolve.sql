@@ -115,7 +115,7 @@ BEGIN
     END LOOP;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.decide_fields(integer, integer[], text[]) IS 'what was chosen for fields that do not come in is done to the items of records that nothing else goes on for; by the worker';
+COMMENT ON FUNCTION crmsync.decide_fields(integer, integer[], text[]) IS 'what was chosen for fields that do not come in is done to the items that nothing else goes on for; by the worker';
 
 -- The item is as it was when somebody was asked about it, or what he chose is of nothing any more.
 CREATE FUNCTION crmsync.carry_out_resolutions(requests crmsync.request[]) RETURNS void

@@ -57,7 +57,7 @@ bool may_fetch(const std::set<ItemName>& under_way) {
 }
 
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
-                                const std::set<ItemName>& for_repair, WorkInFlight& in_flight,
+                                const std::set<ItemName>& for_repair, sync::WorkInFlight& in_flight,
                                 bool& more) {
     // What is under way is read again: no more than that many are.
     const auto limit = static_cast<std::int32_t>(most_arrivals + under_way.size());
@@ -76,7 +76,7 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<It
         ItemName item(static_cast<int>(rows.integer(row, 0)), rows.string(row, 1));
         const std::string record = rows.string(row, 2);
         if (under_way.contains(item) || for_repair.contains(item) ||
-            (!record.empty() && in_flight.occupies(link.id, record))) {
+            (!record.empty() && in_flight.occupies(link.id, record, item.first))) {
             continue;
         }
         Fetch fetch{.mailbox = item.first, .task = {}};

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "server/configuration.h"
-#include "server/work_in_flight.h"
+#include "sync/work_in_flight.h"
 #include "sync/task.h"
 
 namespace crmsync {
@@ -28,7 +28,7 @@ struct Fetch {
 // are fetched for a repair, and items of records that something else goes on for. `more` is set
 // when there may be others.
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
-                                const std::set<ItemName>& for_repair, WorkInFlight& in_flight,
+                                const std::set<ItemName>& for_repair, sync::WorkInFlight& in_flight,
                                 bool& more);
 
 // Whether there is room for more beside what is under way.

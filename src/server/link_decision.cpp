@@ -34,16 +34,18 @@ bool goes_round(const RecordFacts& record, int mailbox, const KnownFailure& fail
 
 class Decider {
   public:
-    // outlook: where to say what only who wants to know asks for; or null.
-    Decider(const LinkConfiguration& link, Outlook* outlook) : link_(link), outlook_(outlook) {}
+    // in_flight: what goes on already; null for who only wants to know, and says with outlook
+    // where.
+    Decider(const LinkConfiguration& link, sync::WorkInFlight* in_flight, Outlook* outlook)
+        : link_(link), in_flight_(in_flight), outlook_(outlook) {}
 
     LinkDecision decide(const Facts& facts);
 
   private:
     bool decide_copy(const std::string& key, const RecordFacts& record, const MailboxFacts& mailbox,
-                     const CopyFacts& copy, int& outcomes);
+                     const CopyFacts& copy, std::vector<int>& begun);
     bool has_problem(const std::string& key, const RecordFacts& record, const MailboxFacts& mailbox,
-                     const CopyFacts& copy, int& outcomes);
+                     const CopyFacts& copy, std::vector<int>& begun);
     std::optional<sync::Action> action_of(const std::string& key, const MailboxFacts& mailbox,
                                           const CopyFacts& copy, sync::Verdict verdict);
     void foresee_delete(const std::string& key, const RecordFacts& record,
@@ -52,6 +54,7 @@ class Decider {
                          const MailboxFacts& mailbox, const CopyFacts& copy);
 
     const LinkConfiguration& link_;
+    sync::WorkInFlight* in_flight_;
     Outlook* outlook_;
     LinkDecision decision_;
 };
@@ -59,11 +62,11 @@ class Decider {
 LinkDecision Decider::decide(const Facts& facts) {
     Work& work = decision_.work;
     for (const auto& [key, record] : facts.records) {
-        int outcomes = 0;
+        std::vector<int> begun;
         work.pairs += record.copies.size();
         std::vector<int> failing;
         for (const auto& [mailbox, copy] : record.copies) {
-            if (decide_copy(key, record, *mailbox, copy, outcomes)) {
+            if (decide_copy(key, record, *mailbox, copy, begun)) {
                 failing.push_back(mailbox->id);
             }
         }
@@ -73,8 +76,8 @@ LinkDecision Decider::decide(const Facts& facts) {
                 decision_.verdicts.well(key, mailbox);
             }
         }
-        if (outcomes > 0) {
-            work.begun.push_back({key, record.rows, outcomes});
+        if (!begun.empty() || (in_flight_ != nullptr && in_flight_->occupies(link_.id, key))) {
+            work.begun.push_back({key, record.rows, std::move(begun)});
         } else {
             ++work.unchanged;
             decision_.settled.insert(decision_.settled.end(), record.rows.begin(),
@@ -86,11 +89,16 @@ LinkDecision Decider::decide(const Facts& facts) {
 
 // Returns true when something is to be done there, now or later: a failure of before stays noted.
 bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
-                          const MailboxFacts& mailbox, const CopyFacts& copy, int& outcomes) {
+                          const MailboxFacts& mailbox, const CopyFacts& copy,
+                          std::vector<int>& begun) {
     if (!mailbox.takes_part || mailbox.moving) {
         return false;  // all is looked at again when it has moved
     }
-    if (has_problem(key, record, mailbox, copy, outcomes)) {
+    if (in_flight_ != nullptr && (in_flight_->occupies(link_.id, key, mailbox.id) ||
+                                  in_flight_->has_ended(link_.id, key, record.rows, mailbox.id))) {
+        return true;
+    }
+    if (has_problem(key, record, mailbox, copy, begun)) {
         return true;
     }
     sync::Wish wish;
@@ -101,7 +109,7 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     const bool leaving = copy.item && copy.item->leaving;
     // A change of the CRM's is undone when its user changes the item, or by a comparison. Two
     // mailboxes that hold different values would otherwise never come to rest.
-    if (decision.strays && !record.fresh) {
+    if (decision.strays && (record.compared || !record.fresh)) {
         decision_.verdicts.read(key, mailbox.id);
     }
     if (decision.verdict == sync::Verdict::leave ||
@@ -132,7 +140,7 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
         }
         return true;
     }
-    ++outcomes;
+    begun.push_back(mailbox.id);
     if (!mailbox.available) {
         work.outcomes.push_back(without_network(
             sync::Result::postponed, mailbox, key,
@@ -158,13 +166,14 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
 
 // Whether the record cannot be sent, which is then a failure where it should be.
 bool Decider::has_problem(const std::string& key, const RecordFacts& record,
-                          const MailboxFacts& mailbox, const CopyFacts& copy, int& outcomes) {
+                          const MailboxFacts& mailbox, const CopyFacts& copy,
+                          std::vector<int>& begun) {
     if (record.problem.empty() || !(record.unreadable || (record.exists && copy.in_audience))) {
         return false;
     }
     const KnownFailure* failure = failure_in(record, mailbox);
     if (failure == nullptr || !failure->holds_back) {
-        ++outcomes;
+        begun.push_back(mailbox.id);
         decision_.work.outcomes.push_back(
             without_network(sync::Result::failed, mailbox, key,
                             {exchange::Disposition::item_failed, record.code, record.problem}));
@@ -233,25 +242,26 @@ void Decider::foresee_removal(const std::string& key, const RecordFacts& record,
 
 }  // namespace
 
-void Work::begin_also(const std::map<std::string, int>& more_outcomes) {
-    for (const auto& [record, count] : more_outcomes) {
+void Work::begin_also(const std::map<std::string, std::vector<int>>& mailboxes_of) {
+    for (const auto& [record, more] : mailboxes_of) {
         const auto same = std::find_if(begun.begin(), begun.end(),
                                        [&key = record](const Begun& b) { return b.record == key; });
         if (same != begun.end()) {
-            same->outcomes += count;
+            same->mailboxes.insert(same->mailboxes.end(), more.begin(), more.end());
         } else {
-            begun.push_back({record, {}, count});
+            begun.push_back({record, {}, more});
         }
     }
 }
 
-LinkDecision decide_work(const LinkConfiguration& link, const Facts& facts) {
-    return Decider(link, nullptr).decide(facts);
+LinkDecision decide_work(const LinkConfiguration& link, const Facts& facts,
+                         sync::WorkInFlight& in_flight) {
+    return Decider(link, &in_flight, nullptr).decide(facts);
 }
 
 Outlook decide_outlook(const LinkConfiguration& link, const Facts& facts) {
     Outlook outlook;
-    outlook.work = Decider(link, &outlook).decide(facts).work;
+    outlook.work = Decider(link, nullptr, &outlook).decide(facts).work;
     for (const auto& [address, mailbox] : facts.mailboxes) {
         outlook.addresses.emplace(mailbox.id, address);
     }

@@ -11,6 +11,7 @@
 #include "server/configuration.h"
 #include "server/item_verdicts.h"
 #include "server/record_facts.h"
+#include "sync/work_in_flight.h"
 #include "sync/task.h"
 
 namespace crmsync {
@@ -21,8 +22,8 @@ struct Work {
     std::vector<sync::Outcome> outcomes;            // what ended without the network
     struct Begun {
         std::string record;
-        std::vector<PendingRow> rows;
-        int outcomes;
+        std::vector<sync::PendingRow> rows;  // that were decided: none of what was only added
+        std::vector<int> mailboxes;          // an outcome will come from each
     };
     std::vector<Begun> begun;
     bool more = false;          // there is more pending than was read
@@ -31,17 +32,19 @@ struct Work {
     std::size_t pairs = 0;
     std::int64_t unchanged = 0;  // records that needed nothing
 
-    // So many further outcomes of these records, whether or not others of them are begun.
-    void begin_also(const std::map<std::string, int>& more_outcomes);
+    // Further tasks of these records, in these mailboxes, whether or not others of them are begun.
+    void begin_also(const std::map<std::string, std::vector<int>>& mailboxes_of);
 };
 
 struct LinkDecision {
     Work work;
     ItemVerdicts verdicts;
-    std::vector<PendingRow> settled;  // rows of records that need nothing
+    std::vector<sync::PendingRow> settled;  // rows of records that need nothing
 };
 
-LinkDecision decide_work(const LinkConfiguration& link, const Facts& facts);
+// Leaves out where something goes on for a record already.
+LinkDecision decide_work(const LinkConfiguration& link, const Facts& facts,
+                         sync::WorkInFlight& in_flight);
 
 // What would be done, for who only wants to know.
 struct Outlook {

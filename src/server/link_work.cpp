@@ -17,22 +17,22 @@ namespace {
 
 // Decides for the records, and notes what only our own tables have to know.
 Work work_on_records(const Configuration& configuration, const LinkConfiguration& link,
-                     PendingRecords records) {
+                     PendingRecords records, sync::WorkInFlight& in_flight) {
     LinkDecision decision = decide_work(
-        link, read_facts(configuration, link, std::move(records), NewMailboxes::stored));
+        link, read_facts(configuration, link, std::move(records), NewMailboxes::stored), in_flight);
     decision.verdicts.write(link.id);
     settle_pending(decision.settled);
     return std::move(decision.work);
 }
 
-// Deletes that the guard lets pass, of records that nothing else is going on for. Returns true when
+// Deletes that the guard lets pass, of items that nothing else is going on for. Returns true when
 // there may be more of them.
-bool add_deletes(const LinkConfiguration& link, WorkInFlight& in_flight, Work& work) {
+bool add_deletes(const LinkConfiguration& link, sync::WorkInFlight& in_flight, Work& work) {
     const std::vector<LeavingItem> items = deletable_items(link);
     note_deletes(link, items);
-    std::map<std::string, int> outcomes;
+    std::map<std::string, std::vector<int>> begun;
     for (const LeavingItem& item : items) {
-        if (in_flight.occupies(link.id, item.record)) {
+        if (in_flight.occupies(link.id, item.record, item.mailbox)) {
             continue;
         }
         sync::Task task{};
@@ -41,10 +41,10 @@ bool add_deletes(const LinkConfiguration& link, WorkInFlight& in_flight, Work& w
         task.item = item.reference;
         task.fresh = true;
         work.tasks.emplace_back(item.mailbox, std::move(task));
-        ++outcomes[item.record];
+        begun[item.record].push_back(item.mailbox);
     }
-    work.begin_also(outcomes);
-    return !outcomes.empty() && items.size() == most_deletes_at_once;
+    work.begin_also(begun);
+    return !begun.empty() && items.size() == most_deletes_at_once;
 }
 
 // Of the mailboxes that the tasks go to.
@@ -64,13 +64,13 @@ void describe(const Configuration& configuration, const LinkConfiguration& link,
 }  // namespace
 
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
-               WorkInFlight& in_flight, PendingPosition& position) {
+               sync::WorkInFlight& in_flight, PendingPosition& position) {
     bool more = false;
     PendingRecords records = read_pending(link.id, in_flight, position, more);
     Work work;
     if (!records.empty()) {
         const std::size_t count = records.size();
-        work = work_on_records(configuration, link, std::move(records));
+        work = work_on_records(configuration, link, std::move(records), in_flight);
         position.learn(count, work.pairs);
     }
     const bool repairs = anything_under_repair();
@@ -86,7 +86,7 @@ Work next_work(const Configuration& configuration, const LinkConfiguration& link
 }
 
 Work next_withdrawal(const Configuration& configuration, const LinkConfiguration& link,
-                     WorkInFlight& in_flight) {
+                     sync::WorkInFlight& in_flight) {
     Work work;
     work.more = mark_withdrawn(link);
     if (!work.more) {

@@ -8,17 +8,17 @@
 #include "server/configuration.h"
 #include "server/link_decision.h"
 #include "server/pending_records.h"
-#include "server/work_in_flight.h"
+#include "sync/work_in_flight.h"
 
 namespace crmsync {
 
 // Reads and decides in the current transaction, which the caller commits before it uses the result.
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
-               WorkInFlight& in_flight, PendingPosition& position);
+               sync::WorkInFlight& in_flight, PendingPosition& position);
 
 // The same for a link that is not enabled, whose items are only taken back.
 Work next_withdrawal(const Configuration& configuration, const LinkConfiguration& link,
-                     WorkInFlight& in_flight);
+                     sync::WorkInFlight& in_flight);
 
 // What would be done for some records, by the same decisions, with nothing written anywhere.
 Outlook look_ahead(const Configuration& configuration, const LinkConfiguration& link,

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "server/work_in_flight.h"
+#include "sync/work_in_flight.h"
 #include "sync/task.h"
 
 namespace crmsync {
@@ -17,7 +17,7 @@ struct Results {
     std::vector<sync::StampPage> stamp_pages;
     std::vector<int> look_again;  // mailboxes where something may be created twice
     std::vector<int> echoing;     // mailboxes where items were made that a reading has to name
-    std::vector<PendingRow> settled;
+    std::vector<sync::PendingRow> settled;
 
     bool empty() const {
         return outcomes.empty() && mailboxes.empty() && targets.empty() && pages.empty() &&

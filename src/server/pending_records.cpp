@@ -34,8 +34,8 @@ bool PendingPosition::shrink() {
     return true;
 }
 
-PendingRecords read_pending(int link, WorkInFlight& in_flight, PendingPosition& position,
-                            bool& more) {
+PendingRecords read_pending(int link, const sync::WorkInFlight& in_flight,
+                            PendingPosition& position, bool& more) {
     PendingRecords records;
     more = true;
     const int limit = position.limit();
@@ -52,8 +52,8 @@ PendingRecords read_pending(int link, WorkInFlight& in_flight, PendingPosition& 
             "WHERE link = $1 AND tier = $2 AND record > $3 ORDER BY record LIMIT $4",
             link, tier, std::string_view(position.after[tier]), wanted);
         for (std::uint64_t row = 0; row < rows.size(); ++row) {
-            PendingRow pending{link, tier, rows.string(row, 0), rows.integer(row, 1)};
-            if (!in_flight.occupies(pending)) {
+            sync::PendingRow pending{link, tier, rows.string(row, 0), rows.integer(row, 1)};
+            if (!in_flight.covers(pending)) {
                 records[pending.record].push_back(std::move(pending));
             }
         }
@@ -70,7 +70,7 @@ std::int64_t count_pending(int link) {
         .integer(0, 0);
 }
 
-void settle_pending(const std::vector<PendingRow>& rows) {
+void settle_pending(const std::vector<sync::PendingRow>& rows) {
     if (rows.empty()) {
         return;
     }
@@ -78,7 +78,7 @@ void settle_pending(const std::vector<PendingRow>& rows) {
     pg::IntegerArray tiers;
     pg::TextArray records;
     pg::BigintArray versions;
-    for (const PendingRow& row : rows) {
+    for (const sync::PendingRow& row : rows) {
         links.push_back(row.link);
         tiers.push_back(row.tier);
         records.push_back(row.record);

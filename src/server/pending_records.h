@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "server/work_in_flight.h"
+#include "sync/work_in_flight.h"
 
 namespace crmsync {
 
@@ -29,18 +29,18 @@ struct PendingPosition {
     bool shrink();
 };
 
-using PendingRecords = std::map<std::string, std::vector<PendingRow>>;
+using PendingRecords = std::map<std::string, std::vector<sync::PendingRow>>;
 
-// The next records that are not in flight, in the current transaction. Sets `more` when it has not
-// been all round yet, or has taken something on a round that took more than one call: what is
+// The next records that are not decided yet, in the current transaction. Sets `more` when it has
+// not been all round yet, or has taken something on a round that took more than one call: what is
 // pending may then have changed behind it.
-PendingRecords read_pending(int link, WorkInFlight& in_flight, PendingPosition& position,
-                            bool& more);
+PendingRecords read_pending(int link, const sync::WorkInFlight& in_flight,
+                            PendingPosition& position, bool& more);
 
 // How many records of a link are pending.
 std::int64_t count_pending(int link);
 
 // Removes rows of `pending` that are settled, unless they were named again meanwhile.
-void settle_pending(const std::vector<PendingRow>& rows);
+void settle_pending(const std::vector<sync::PendingRow>& rows);
 
 }  // namespace crmsync

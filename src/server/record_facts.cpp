@@ -51,8 +51,9 @@ class FactReader {
 Facts FactReader::read(PendingRecords&& records) {
     for (auto& [key, rows] : records) {
         RecordFacts& record = facts_.records[key];
-        for (const PendingRow& row : rows) {
+        for (const sync::PendingRow& row : rows) {
             record.fresh |= row.tier == 0;
+            record.compared |= row.tier == 1;
         }
         record.rows = std::move(rows);
         keys_.push_back(key);

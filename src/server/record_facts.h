@@ -44,8 +44,9 @@ struct KnownFailure {
 };
 
 struct RecordFacts {
-    std::vector<PendingRow> rows;
-    bool fresh = false;
+    std::vector<sync::PendingRow> rows;
+    bool fresh = false;     // the CRM has just changed it
+    bool compared = false;  // named by a comparison, or by what it leads to
     bool exists = false;
     bool unreadable = false;  // whether it exists is not known: its expressions fail
     std::string code = "value";

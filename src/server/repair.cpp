@@ -59,11 +59,13 @@ void begin_listings(RepairWork& work) {
 }
 
 void add_fetches(const LinkConfiguration& link, const std::set<ItemName>& being_fetched,
-                 const std::set<ItemName>& arriving, WorkInFlight& in_flight,
+                 const std::set<ItemName>& arriving, sync::WorkInFlight& in_flight,
                  const Work& about_to_be, RepairWork& work) {
-    std::set<std::string> begun;
+    std::set<std::pair<std::string, int>> begun;
     for (const Work::Begun& one : about_to_be.begun) {
-        begun.insert(one.record);
+        for (const int mailbox : one.mailboxes) {
+            begun.emplace(one.record, mailbox);
+        }
     }
     const auto limit = static_cast<std::int32_t>(most_fetches_at_once + being_fetched.size());
     const pg::Rows rows = pg::query(
@@ -78,7 +80,8 @@ void add_fetches(const LinkConfiguration& link, const std::set<ItemName>& being_
         Fetch fetch{.mailbox = item.first, .task = {}};
         fetch.task.record = rows.string(row, 2);
         if (being_fetched.contains(item) || arriving.contains(item) ||
-            in_flight.occupies(link.id, fetch.task.record) || begun.contains(fetch.task.record)) {
+            in_flight.occupies(link.id, fetch.task.record, fetch.mailbox) ||
+            begun.contains({fetch.task.record, fetch.mailbox})) {
             continue;
         }
         fetch.task.action = sync::Action::fetch;
@@ -242,7 +245,7 @@ bool anything_under_repair() {
 
 RepairWork next_repairs(const Configuration& configuration, const LinkConfiguration& link,
                         const std::set<int>& being_listed, const std::set<ItemName>& being_fetched,
-                        const std::set<ItemName>& arriving, WorkInFlight& in_flight,
+                        const std::set<ItemName>& arriving, sync::WorkInFlight& in_flight,
                         const Work& about_to_be) {
     RepairWork work;
     leave_those_gone(link);

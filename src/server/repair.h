@@ -10,7 +10,7 @@
 #include "server/arrivals.h"
 #include "server/configuration.h"
 #include "server/link_decision.h"
-#include "server/work_in_flight.h"
+#include "sync/work_in_flight.h"
 #include "sync/task.h"
 
 namespace crmsync {
@@ -29,7 +29,7 @@ bool anything_under_repair();
 // and what is fetched because it has arrived: each answer is for one of the two.
 RepairWork next_repairs(const Configuration& configuration, const LinkConfiguration& link,
                         const std::set<int>& being_listed, const std::set<ItemName>& being_fetched,
-                        const std::set<ItemName>& arriving, WorkInFlight& in_flight,
+                        const std::set<ItemName>& arriving, sync::WorkInFlight& in_flight,
                         const Work& about_to_be);
 
 // Notes what was listed, in the current transaction.

@@ -203,32 +203,38 @@ void leave_to_users(const Items& created) {
         &created.records, &created.mailboxes, &created.ids, &created.change_keys);
 }
 
-// What somebody has chosen for fields of items of records that nothing goes on for; what is to be
-// written follows in the next turn. Adds their records to those that are taken.
-bool decide_fields(const LinkConfiguration& link, const pg::Rows& rows, WorkInFlight& in_flight,
-                   std::set<std::string>& taken) {
+using RecordInMailbox = std::pair<std::string, int>;
+
+RecordInMailbox concerned_by(const pg::Rows& rows, std::uint64_t row) {
+    return {rows.string(row, 2), static_cast<int>(rows.integer(row, 1))};
+}
+
+// What somebody has chosen for fields of items that nothing goes on for; what is to be written
+// follows in the next turn. Adds them to those that are taken.
+bool decide_fields(const LinkConfiguration& link, const pg::Rows& rows,
+                   sync::WorkInFlight& in_flight, std::set<RecordInMailbox>& taken) {
     pg::IntegerArray mailboxes;
     pg::TextArray records;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        const std::string record = rows.string(row, 2);
-        if (rows.text(row, 0) == "decide" && !taken.contains(record) &&
-            !in_flight.occupies(link.id, record)) {
-            mailboxes.push_back(static_cast<int>(rows.integer(row, 1)));
-            records.push_back(record);
+        const auto concerned = concerned_by(rows, row);
+        if (rows.text(row, 0) == "decide" && !taken.contains(concerned) &&
+            !in_flight.occupies(link.id, concerned.first, concerned.second)) {
+            mailboxes.push_back(concerned.second);
+            records.push_back(concerned.first);
+            taken.insert(concerned);
         }
     }
     if (records.empty()) {
         return false;
     }
     pg::query("SELECT crmsync.decide_fields($1, $2, $3)", link.id, &mailboxes, &records);
-    taken.insert(records.begin(), records.end());
     return true;
 }
 
 }  // namespace
 
 bool add_undos(const Configuration& configuration, const LinkConfiguration& link,
-               WorkInFlight& in_flight, Work& work) {
+               sync::WorkInFlight& in_flight, Work& work) {
     const pg::Rows rows = pg::query(
         "SELECT u.step, u.mailbox, u.record, u.old, u.new, coalesce(i.remote_id, ''), "
         "coalesce(i.change_key, ''), i.shadow, coalesce(i.state, '') FROM crmsync.undoing u "
@@ -242,26 +248,29 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
         return false;
     }
     Undoer undoer(configuration, link);
-    std::set<std::string> begun;
+    std::set<RecordInMailbox> taken;
     for (const Work::Begun& one : work.begun) {
-        begun.insert(one.record);
+        for (const int mailbox : one.mailboxes) {
+            taken.emplace(one.record, mailbox);
+        }
     }
-    const bool decided = decide_fields(link, rows, in_flight, begun);
-    std::map<std::string, int> outcomes;
+    const bool decided = decide_fields(link, rows, in_flight, taken);
+    std::map<std::string, std::vector<int>> begun;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        const std::string record = rows.string(row, 2);
-        if (rows.text(row, 0) == "decide" || begun.contains(record) ||
-            in_flight.occupies(link.id, record)) {
+        const auto concerned = concerned_by(rows, row);
+        const auto& [record, mailbox] = concerned;
+        if (rows.text(row, 0) == "decide" || taken.contains(concerned) ||
+            in_flight.occupies(link.id, record, mailbox)) {
             continue;
         }
         if (auto task = undoer.task(rows, row)) {
-            work.tasks.emplace_back(static_cast<int>(rows.integer(row, 1)), std::move(*task));
-            ++outcomes[record];
+            work.tasks.emplace_back(mailbox, std::move(*task));
+            begun[record].push_back(mailbox);
         }
     }
     undoer.finish();
-    work.begin_also(outcomes);
-    return decided || (!outcomes.empty() && rows.size() == most_steps);
+    work.begin_also(begun);
+    return decided || (!begun.empty() && rows.size() == most_steps);
 }
 
 void note_undone(const std::vector<const Outcome*>& outcomes) {

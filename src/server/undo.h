@@ -13,7 +13,7 @@
 
 #include "server/configuration.h"
 #include "server/link_decision.h"
-#include "server/work_in_flight.h"
+#include "sync/work_in_flight.h"
 #include "sync/task.h"
 
 namespace crmsync {
@@ -21,7 +21,7 @@ namespace crmsync {
 // Tasks for what is to be brought back in mailboxes, of records that nothing else goes on for. In
 // the current transaction. Returns true when there may be more.
 bool add_undos(const Configuration& configuration, const LinkConfiguration& link,
-               WorkInFlight& in_flight, Work& work);
+               sync::WorkInFlight& in_flight, Work& work);
 
 // Brings back what is to be in the CRM's rows, some at a time, in a transaction of its own. Returns
 // true when there may be more.

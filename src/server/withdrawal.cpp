@@ -73,7 +73,7 @@ bool mark_withdrawn(const LinkConfiguration& link) {
     return marked >= most_marked_at_once;
 }
 
-bool add_unlinks(const LinkConfiguration& link, WorkInFlight& in_flight, Work& work) {
+bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, Work& work) {
     const pg::Rows rows = pg::query(
         "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
         "FROM (SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key "
@@ -89,20 +89,21 @@ bool add_unlinks(const LinkConfiguration& link, WorkInFlight& in_flight, Work& w
         "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
         "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $2",
         link.id, most_unlinks_at_once);
-    std::map<std::string, int> outcomes;
+    std::map<std::string, std::vector<int>> begun;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         sync::Task task{};
         task.action = sync::Action::unlink;
         task.record = rows.string(row, 0);
-        if (in_flight.occupies(link.id, task.record)) {
+        const int mailbox = static_cast<int>(rows.integer(row, 1));
+        if (in_flight.occupies(link.id, task.record, mailbox)) {
             continue;
         }
         task.item = {rows.string(row, 2), rows.string(row, 3)};
-        ++outcomes[task.record];
-        work.tasks.emplace_back(static_cast<int>(rows.integer(row, 1)), std::move(task));
+        begun[task.record].push_back(mailbox);
+        work.tasks.emplace_back(mailbox, std::move(task));
     }
-    work.begin_also(outcomes);
-    return !outcomes.empty() && rows.size() == most_unlinks_at_once;
+    work.begin_also(begun);
+    return !begun.empty() && rows.size() == most_unlinks_at_once;
 }
 
 void finish_withdrawals(const LinkConfiguration& link, bool nothing_in_flight,

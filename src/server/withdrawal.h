@@ -8,7 +8,7 @@
 
 #include "server/configuration.h"
 #include "server/link_decision.h"
-#include "server/work_in_flight.h"
+#include "sync/work_in_flight.h"
 
 namespace crmsync {
 
@@ -18,7 +18,7 @@ bool mark_withdrawn(const LinkConfiguration& link);
 
 // Adds unlinks to the work, also of copies that only resemble our items, of records that nothing
 // else is going on for. Returns true when there may be more of them.
-bool add_unlinks(const LinkConfiguration& link, WorkInFlight& in_flight, Work& work);
+bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, Work& work);
 
 // A mailbox of which nothing is left is done with, unless the engine has something to do there; and
 // a link that is being dropped, unless something of it is in flight.

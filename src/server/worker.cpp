@@ -233,7 +233,7 @@ void Worker::start_afresh() {
     engine_ = sync::Engine();
     doubt_all_creates();
     sent_.clear();
-    in_flight_ = WorkInFlight();
+    in_flight_ = sync::WorkInFlight();
     moving_.clear();
     awaited_.clear();
     echoes_ = Echoes();

@@ -26,7 +26,7 @@
 #include "server/repair.h"
 #include "server/run_schedule.h"
 #include "server/survey.h"
-#include "server/work_in_flight.h"
+#include "sync/work_in_flight.h"
 #include "sync/engine.h"
 
 namespace crmsync {
@@ -132,7 +132,7 @@ class Worker {
     Configuration configuration_;
     std::string fingerprint_;
     bool reread_ = false;  // the configuration, although its fingerprint is the same
-    WorkInFlight in_flight_;
+    sync::WorkInFlight in_flight_;
     std::map<int, LinkRuntime> runtimes_;
     struct Sent {
         std::uint64_t sending;  // what the engine calls it

@@ -209,7 +209,13 @@ void Worker::begin(const LinkConfiguration& link, Work work) {
         engine_.set_mailbox(std::move(mailbox));
     }
     for (Work::Begun& begun : work.begun) {
-        in_flight_.begin(link.id, begun.record, std::move(begun.rows), begun.outcomes);
+        if (!begun.rows.empty()) {
+            in_flight_.decide(link.id, begun.record, std::move(begun.rows), begun.mailboxes);
+            continue;
+        }
+        for (const int mailbox : begun.mailboxes) {
+            in_flight_.begin(link.id, begun.record, mailbox);
+        }
     }
     for (sync::Outcome& outcome : work.outcomes) {
         link_of_mailbox_[outcome.mailbox] = link.id;

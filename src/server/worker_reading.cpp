@@ -169,20 +169,14 @@ void Worker::fetch(const LinkConfiguration& link) {
     begin_fetches(link.id, std::move(fetches), fetching_);
 }
 
-// One record may have items in several mailboxes that are fetched at once: it is done with after
-// the last.
 void Worker::begin_fetches(int link, std::vector<Fetch> fetches, std::set<ItemName>& under_way) {
     const auto now = Clock::now();
-    std::map<std::string, int> of_record;
     for (Fetch& fetch : fetches) {
         if (!fetch.task.record.empty()) {
-            ++of_record[fetch.task.record];
+            in_flight_.begin(link, fetch.task.record, fetch.mailbox);
         }
         under_way.emplace(fetch.mailbox, fetch.task.item.id);
         engine_.add(fetch.mailbox, std::move(fetch.task), now);
-    }
-    for (const auto& [record, count] : of_record) {
-        in_flight_.begin(link, record, {}, count);
     }
 }
 

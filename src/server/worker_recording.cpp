@@ -110,9 +110,12 @@ void Worker::count(const sync::Outcome& outcome) {
     }
     const bool to_be_done =
         outcome.result == sync::Result::released || outcome.result == sync::Result::overtaken;
-    auto ended = in_flight_.end_one(link->second, outcome.record, to_be_done);
-    again_ |= ended.awaited;
+    auto ended = in_flight_.end_one(link->second, outcome.record, outcome.mailbox, to_be_done);
     LinkRuntime& runtime = runtimes_[link->second];
+    if (ended.awaited) {
+        again_ = true;
+        runtime.position.took = true;  // its row may be behind where we are in this round
+    }
     if (!ended.settled.empty() && runtime.total > 0) {
         ++runtime.done;
         report_progress(link->second, runtime);

@@ -70,6 +70,31 @@ is($exchange->records($one)->{1}{'contacts:GivenName'}, 'Only one', 'where all i
 is($stage->sql("SELECT pending, failed FROM crmsync.sync('people', wait => '100 ms', mailbox => '$two')"), '1|0', 'it has its own count');
 is($stage->sql("SELECT phase FROM crmsync.progress WHERE link = 'slow'"), 'comparing', 'all this while the audience is read') or diag(time - $slow);
 
+# ---- a record that changes again while one of its mailboxes has not answered yet
+$stage->settles('both answer', 'people', '30 s');
+sub name_in { my ($mailbox, $person) = @_; return ($exchange->records($mailbox)->{$person} // {})->{'contacts:GivenName'} // 'none' }
+$exchange->inject('delay', operation => 'UpdateItem', mailbox => $two, seconds => 4);
+$stage->sql("UPDATE crm.person SET first_name = 'Once' WHERE id = 4");
+$stage->until_true(sub { name_in($two, 4) eq 'Once' }, 'one of two mailboxes does not answer');
+$started = time;
+for my $name ('Twice', 'Thrice')
+{
+	$stage->sql("UPDATE crm.person SET first_name = '$name' WHERE id = 4");
+	$stage->until_true(sub { name_in($one, 4) eq $name }, "$name: in the other");
+}
+cmp_ok(time - $started, '<', 3, 'without waiting for it');
+is(name_in($two, 4), 'Once', 'which nothing is sent to meanwhile');
+$stage->settles('it answers', 'people', '30 s');
+is(name_in($two, 4), 'Thrice', 'and gets what it has missed');
+
+$exchange->inject('delay', operation => 'CreateItem', mailbox => $two, seconds => 4);
+$stage->sql("INSERT INTO crm.person (id, first_name) VALUES (7, 'New'); INSERT INTO crm.audience VALUES (7, '$one'), (7, '$two')");
+$stage->until_true(sub { name_in($two, 7) eq 'New' && name_in($one, 7) eq 'New' }, 'a create that is not answered yet');
+$stage->sql("DELETE FROM crm.audience WHERE record = 7 AND mailbox = '$two'; UPDATE crm.person SET first_name = 'Newer' WHERE id = 7");
+$stage->until_true(sub { name_in($one, 7) eq 'Newer' }, 'nobody wants it there any more');
+$stage->settles('it has been answered', 'people', '30 s');
+is(name_in($two, 7), 'none', 'and is undone');
+
 # ---- a table, and a partition, that somebody has locked
 $stage->make_another('locked', 3, $four, table => <<'SQL');
 CREATE TABLE crm.locked (id integer PRIMARY KEY, first_name text) PARTITION BY RANGE (id);
