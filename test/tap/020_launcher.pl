@@ -133,8 +133,9 @@ $session->quit;
 $node->safe_psql('postgres', 'ALTER SYSTEM SET crmsync.enabled = off; SELECT pg_reload_conf()');
 until_true(sub { workers() eq 'none' }, 'crmsync.enabled = off stops the workers', 3);
 is($node->safe_psql('three', 'SELECT crmsync.worker_state()'), 'disabled', 'and it shows');
-$node->safe_psql('postgres', 'ALTER SYSTEM RESET crmsync.enabled; SELECT pg_reload_conf()');
-until_true(sub { workers() eq 'three' && attached('three') }, 'on again, they are back', 3);
+my ($reloaded) = split /\n/, $node->safe_psql('postgres', 'ALTER SYSTEM RESET crmsync.enabled; SELECT clock_timestamp(); SELECT pg_reload_conf()');
+until_true(sub { workers() eq 'three' && attached('three') }, 'on again, they are back');
+cmp_ok($node->safe_psql('postgres', "SELECT extract(epoch FROM backend_start - '$reloaded') FROM pg_stat_activity WHERE backend_type = 'crmsync worker'"), '<', 2, 'at once');
 
 # ---- the launcher holds nothing while it waits
 is( $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity a LEFT JOIN pg_locks l USING (pid)
