@@ -95,6 +95,22 @@ $stage->until_true(sub { name_in($one, 7) eq 'Newer' }, 'nobody wants it there a
 $stage->settles('it has been answered', 'people', '30 s');
 is(name_in($two, 7), 'none', 'and is undone');
 
+# ---- a mailbox that refuses it meanwhile: it is not asked again at each answer of the others
+$stage->sql("INSERT INTO crm.audience VALUES (5, '$four')");
+$stage->settles('a record in three mailboxes', 'people', '30 s');
+$exchange->inject('delay', operation => 'UpdateItem', mailbox => $two, seconds => 2);
+$exchange->inject('delay', operation => 'UpdateItem', mailbox => $four, seconds => 4);
+$stage->sql("UPDATE crm.person SET first_name = 'Slow' WHERE id = 5");
+$stage->until_true(sub { name_in($one, 5) eq 'Slow' && name_in($two, 5) eq 'Slow' && name_in($four, 5) eq 'Slow' }, 'two of three do not answer');
+$exchange->inject('item', operation => 'UpdateItem', mailbox => $one, match => 'Refused', code => 'ErrorInvalidPropertySet', count => 0);
+$stage->sql("UPDATE crm.person SET first_name = 'Refused' WHERE id = 5");
+$stage->until_true(sub { name_in($two, 5) eq 'Refused' && name_in($four, 5) eq 'Refused' }, 'they get the next change', 30);
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.pending WHERE record = '5'") eq '0' }, 'and all is done');
+is($stage->sql("SELECT attempts <= 2, next_attempt IS NOT NULL FROM crmsync.failure WHERE record = '5'"), 't|t', 'where it was refused it will be tried again') or diag($stage->sql('SELECT * FROM crmsync.failure'));
+$exchange->calm;
+$stage->sql("UPDATE crm.person SET first_name = 'Taken' WHERE id = 5");
+$stage->settles('it is taken', 'people', '30 s');
+
 # ---- a table, and a partition, that somebody has locked
 $stage->make_another('locked', 3, $four, table => <<'SQL');
 CREATE TABLE crm.locked (id integer PRIMARY KEY, first_name text) PARTITION BY RANGE (id);
