@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "server/configuration.h"
-#include "sync/work_in_flight.h"
 #include "sync/task.h"
+#include "sync/work_in_flight.h"
 
 namespace crmsync {
 
@@ -25,7 +25,7 @@ struct Fetch {
 };
 
 // Tasks that fetch the next ones, in the current transaction. Left out: those under way, those that
-// are fetched for a repair, and items of records that something else goes on for. `more` is set
+// are fetched for a repair, and those that something else goes on for. `more` is set
 // when there may be others.
 std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
                                 const std::set<ItemName>& for_repair, sync::WorkInFlight& in_flight,

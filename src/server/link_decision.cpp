@@ -42,6 +42,9 @@ class Decider {
     LinkDecision decide(const Facts& facts);
 
   private:
+    bool is_occupied(const std::string& key) const {
+        return in_flight_ != nullptr && in_flight_->occupies(link_.id, key);
+    }
     bool decide_copy(const std::string& key, const RecordFacts& record, const MailboxFacts& mailbox,
                      const CopyFacts& copy, std::vector<int>& begun);
     bool has_problem(const std::string& key, const RecordFacts& record, const MailboxFacts& mailbox,
@@ -76,7 +79,7 @@ LinkDecision Decider::decide(const Facts& facts) {
                 decision_.verdicts.well(key, mailbox);
             }
         }
-        if (!begun.empty() || (in_flight_ != nullptr && in_flight_->occupies(link_.id, key))) {
+        if (!begun.empty() || is_occupied(key)) {
             work.begun.push_back({key, record.rows, std::move(begun)});
         } else {
             ++work.unchanged;
@@ -94,8 +97,8 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     if (!mailbox.takes_part || mailbox.moving) {
         return false;  // all is looked at again when it has moved
     }
-    if (in_flight_ != nullptr && (in_flight_->occupies(link_.id, key, mailbox.id) ||
-                                  in_flight_->has_ended(link_.id, key, record.rows, mailbox.id))) {
+    if (is_occupied(key) && (in_flight_->occupies(link_.id, key, mailbox.id) ||
+                             in_flight_->has_ended(link_.id, key, record.rows, mailbox.id))) {
         return true;
     }
     if (has_problem(key, record, mailbox, copy, begun)) {
@@ -241,6 +244,16 @@ void Decider::foresee_removal(const std::string& key, const RecordFacts& record,
 }
 
 }  // namespace
+
+std::set<RecordInMailbox> Work::begun_in() const {
+    std::set<RecordInMailbox> pairs;
+    for (const Begun& one : begun) {
+        for (const int mailbox : one.mailboxes) {
+            pairs.emplace(one.record, mailbox);
+        }
+    }
+    return pairs;
+}
 
 void Work::begin_also(const std::map<std::string, std::vector<int>>& mailboxes_of) {
     for (const auto& [record, more] : mailboxes_of) {

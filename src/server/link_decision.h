@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,10 +12,12 @@
 #include "server/configuration.h"
 #include "server/item_verdicts.h"
 #include "server/record_facts.h"
-#include "sync/work_in_flight.h"
 #include "sync/task.h"
+#include "sync/work_in_flight.h"
 
 namespace crmsync {
+
+using RecordInMailbox = std::pair<std::string, int>;
 
 struct Work {
     std::vector<sync::MailboxDescription> mailboxes;
@@ -32,6 +35,8 @@ struct Work {
     std::size_t pairs = 0;
     std::int64_t unchanged = 0;  // records that needed nothing
 
+    // What is begun, by record and mailbox.
+    std::set<RecordInMailbox> begun_in() const;
     // Further tasks of these records, in these mailboxes, whether or not others of them are begun.
     void begin_also(const std::map<std::string, std::vector<int>>& mailboxes_of);
 };

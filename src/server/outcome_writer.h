@@ -4,8 +4,8 @@
 
 #include <vector>
 
-#include "sync/work_in_flight.h"
 #include "sync/task.h"
+#include "sync/work_in_flight.h"
 
 namespace crmsync {
 

@@ -61,12 +61,7 @@ void begin_listings(RepairWork& work) {
 void add_fetches(const LinkConfiguration& link, const std::set<ItemName>& being_fetched,
                  const std::set<ItemName>& arriving, sync::WorkInFlight& in_flight,
                  const Work& about_to_be, RepairWork& work) {
-    std::set<std::pair<std::string, int>> begun;
-    for (const Work::Begun& one : about_to_be.begun) {
-        for (const int mailbox : one.mailboxes) {
-            begun.emplace(one.record, mailbox);
-        }
-    }
+    const std::set<RecordInMailbox> begun = about_to_be.begun_in();
     const auto limit = static_cast<std::int32_t>(most_fetches_at_once + being_fetched.size());
     const pg::Rows rows = pg::query(
         "SELECT s.mailbox, s.remote_id, s.record FROM crmsync.repair p "

@@ -10,8 +10,8 @@
 #include "server/arrivals.h"
 #include "server/configuration.h"
 #include "server/link_decision.h"
-#include "sync/work_in_flight.h"
 #include "sync/task.h"
+#include "sync/work_in_flight.h"
 
 namespace crmsync {
 

@@ -203,8 +203,6 @@ void leave_to_users(const Items& created) {
         &created.records, &created.mailboxes, &created.ids, &created.change_keys);
 }
 
-using RecordInMailbox = std::pair<std::string, int>;
-
 RecordInMailbox concerned_by(const pg::Rows& rows, std::uint64_t row) {
     return {rows.string(row, 2), static_cast<int>(rows.integer(row, 1))};
 }
@@ -248,12 +246,7 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
         return false;
     }
     Undoer undoer(configuration, link);
-    std::set<RecordInMailbox> taken;
-    for (const Work::Begun& one : work.begun) {
-        for (const int mailbox : one.mailboxes) {
-            taken.emplace(one.record, mailbox);
-        }
-    }
+    std::set<RecordInMailbox> taken = work.begun_in();
     const bool decided = decide_fields(link, rows, in_flight, taken);
     std::map<std::string, std::vector<int>> begun;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {

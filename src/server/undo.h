@@ -13,12 +13,12 @@
 
 #include "server/configuration.h"
 #include "server/link_decision.h"
-#include "sync/work_in_flight.h"
 #include "sync/task.h"
+#include "sync/work_in_flight.h"
 
 namespace crmsync {
 
-// Tasks for what is to be brought back in mailboxes, of records that nothing else goes on for. In
+// Tasks for what is to be brought back in mailboxes, of items that nothing else goes on for. In
 // the current transaction. Returns true when there may be more.
 bool add_undos(const Configuration& configuration, const LinkConfiguration& link,
                sync::WorkInFlight& in_flight, Work& work);

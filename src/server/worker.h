@@ -26,8 +26,8 @@
 #include "server/repair.h"
 #include "server/run_schedule.h"
 #include "server/survey.h"
-#include "sync/work_in_flight.h"
 #include "sync/engine.h"
+#include "sync/work_in_flight.h"
 
 namespace crmsync {
 
