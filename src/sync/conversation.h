@@ -134,6 +134,7 @@ class Conversation {
     std::size_t waiting() const { return waiting_.size() + (asked_ ? 1 : 0); }
     void item_failed(Task task, const exchange::Failure& failure);
     void gone(Task task);
+    bool comes_again(const Task& task) const;
     void recreate(Task task);
 
     Trouble request_failed(const exchange::Failure& failure, Clock::time_point now);

@@ -70,8 +70,8 @@ enum class Result {
     partly,     // all but the photo is written, and agreed says what is there; unasked, since what
                 // came of the whole follows
     found,      // a stamped item that nobody asked for, seen while listing
-    vanished,   // deleted on the other side, and not to be made again: the policy says never, or
-                // the link makes nothing
+    vanished,   // deleted on the other side, and not to be made again: the policy says never, only
+                // its stamp was to be written, or the link makes nothing
     fetched,    // read: see Outcome::held
     overtaken,  // somebody changed the item meanwhile, and what he did has to come in first:
                 // nothing was written, see Outcome::held

@@ -113,4 +113,17 @@ is(scalar(grep { $_->{'contacts:Surname'} eq 'Crowd' } held($two)), 150, 'none i
 is($stage->sql("SELECT count(*) FROM crm.person WHERE last_name = 'Crowd'"), '150', 'on either side');
 is($stage->sql('SELECT count(*) FROM crmsync.arrival'), '0', 'nothing is left over');
 
+# ---- one that its user deletes before it bears our stamp
+$exchange->inject('busy', operation => 'UpdateItem', count => 0, back_off_ms => 500);
+my $short_lived = user_makes($one, 'contacts:Surname' => 'Shortlived');
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crm.person WHERE last_name = 'Shortlived'") eq '1' }, 'it comes in', 20);
+$exchange->act($one, 'delete', id => $short_lived->{ids}[0]);
+$exchange->calm;
+my $state = "SELECT i.state FROM crmsync.item i JOIN crm.person p ON p.id::text = i.record WHERE p.last_name = 'Shortlived'";
+$stage->until_true(sub { $stage->sql($state) eq 'absent' }, 'that it is away is known', 20);
+$stage->settles('the stamp is not written');
+unlike(all_items($one), qr/Shortlived/, 'it is not made anew for that');
+$stage->change("UPDATE crm.person SET phone = '+49 30 9' WHERE last_name = 'Shortlived'");
+like(all_items($one), qr/Shortlived/, 'but when the CRM changes it, as on_target_delete says');
+
 $stage->done;

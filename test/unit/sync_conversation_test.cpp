@@ -256,6 +256,24 @@ TEST_F(OneMailbox, AnItemThatIsGoneIsCreatedAgainOrNeverAsThePolicySays) {
     }
 }
 
+TEST_F(OneMailbox, WhatItsUserDeletesBeforeItIsStampedIsNotMadeAgainForTheStamp) {
+    for (const auto policy : {OnTargetDelete::ignore, OnTargetDelete::remove,
+                              OnTargetDelete::unlink, OnTargetDelete::recreate}) {
+        MailboxDescription changed = description();
+        changed.policy.on_target_delete = policy;
+        conversation.redescribe(changed);
+        Task task = update_task(prefix, "a", {"nowhere", "v1"});
+        task.fields.clear();
+        task.stamp = true;
+        conversation.add(std::move(task));
+        folder().items.clear();
+        run();
+        const bool again = policy == OnTargetDelete::recreate;
+        EXPECT_EQ(outcomes().at(0).result, again ? Result::written : Result::vanished);
+        EXPECT_EQ(folder().items.size(), again ? 1u : 0u);
+    }
+}
+
 TEST_F(OneMailbox, WhatWeMayHaveDeletedOurselvesIsCreatedAgainWhateverThePolicySays) {
     MailboxDescription changed = description();
     changed.policy.on_target_delete = OnTargetDelete::unlink;
