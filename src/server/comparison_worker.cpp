@@ -178,12 +178,10 @@ class Comparison {
   private:
     bool begin() {
         preload().set_progress(id_, "comparing", 0, 0);
-        pg::Transaction transaction("comparing link " + std::to_string(id_));
-        if (!pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", lock_space,
-                       static_cast<std::int32_t>(id_))
-                 .boolean(0, 0)) {
+        if (!expect_absentees()) {
             return false;  // one that another worker has started is still under way
         }
+        pg::Transaction transaction("comparing link " + std::to_string(id_));
         const Configuration configuration = read_configuration();
         const auto link = configuration.links.find(id_);
         if (link == configuration.links.end() || !link->second.enabled ||
@@ -261,20 +259,39 @@ class Comparison {
         preload().wake_worker();
     }
 
-    // What has changed meanwhile is looked at by the comparison that was asked for meanwhile. Who
-    // asks has the mailboxes first, and is seen only by a statement that begins after that.
-    void note_participants() {
-        const std::string takes_part =
-            "EXISTS (SELECT FROM pg_temp.crmsync_mailboxes p "
-            "WHERE p.mailbox = m.address AND p.enabled) ";
+    // From here on whoever meets a mailbox that takes no part says so anew, and what is read here
+    // of who takes part does not overrule him: he may have left something undone there since.
+    bool expect_absentees() const {
+        pg::Transaction transaction("comparing link " + std::to_string(id_),
+                                    pg::Transaction::read_committed);
+        if (!pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", lock_space,
+                       static_cast<std::int32_t>(id_))
+                 .boolean(0, 0)) {
+            return false;
+        }
+        pg::query(
+            "SELECT FROM crmsync.mailbox WHERE link = $1 AND took_part IS FALSE ORDER BY id "
+            "FOR NO KEY UPDATE",
+            id_);
+        pg::query(
+            "UPDATE crmsync.mailbox SET took_part = NULL "
+            "WHERE link = $1 AND took_part IS FALSE",
+            id_);
+        transaction.commit_lazily();
+        return true;
+    }
+
+    void note_participants() const {
         const std::string changed =
-            "WHERE m.link = $1 AND m.took_part IS DISTINCT FROM " + takes_part;
-        pg::query("SELECT FROM crmsync.mailbox m " + changed + "ORDER BY m.id FOR NO KEY UPDATE",
-                  id_);
-        pg::query("UPDATE crmsync.mailbox m SET took_part = " + takes_part + changed +
-                      "AND NOT EXISTS (SELECT FROM crmsync.link_state s "
-                      "WHERE s.link = $1 AND s.comparison_asked <> $2)",
-                  id_, asked_);
+            "(SELECT m.id, EXISTS (SELECT FROM pg_temp.crmsync_mailboxes p "
+            "WHERE p.mailbox = m.address AND p.enabled) AS takes_part "
+            "FROM crmsync.mailbox m WHERE m.link = $1) AS u "
+            "WHERE m.id = u.id AND CASE WHEN u.takes_part THEN m.took_part IS NULL "
+            "ELSE m.took_part IS NOT FALSE END";
+        pg::query(
+            "SELECT FROM crmsync.mailbox m, " + changed + " ORDER BY m.id FOR NO KEY UPDATE OF m",
+            id_);
+        pg::query("UPDATE crmsync.mailbox m SET took_part = u.takes_part FROM " + changed, id_);
     }
 
     void fail(const pg::Error& error) {

@@ -63,6 +63,23 @@ $holder->quit;
 $stage->settles('the next one ends', 'out');
 is($stage->sql($changes), '1', 'and has found it');
 
+# ---- somebody decides nothing for a mailbox that takes no part, while a comparison goes on that has seen it take part
+$holder = $stage->node->background_psql('postgres');
+my $takes_part = "SELECT m.took_part FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link AND l.name = 'out' AND m.address = '$two'";
+is($stage->sql($takes_part), 't', 'it takes part');
+$stage->sql("UPDATE crmsync.mailbox m SET took_part = NULL FROM crmsync.link l WHERE l.id = m.link AND l.name = 'out' AND m.address = '$one'");
+$holder->query_safe("BEGIN; SELECT FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link AND l.name = 'out' WHERE m.address = '$one' FOR UPDATE OF m");
+$stage->sql("SELECT crmsync.request_comparison(id, 'mailboxes') FROM crmsync.link WHERE name = 'out'; SELECT crmsync.wake()");
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'crmsync comparison' AND wait_event_type = 'Lock'") eq '1' }, 'a comparison is on its way');
+$stage->sql("UPDATE crmsync.mailbox m SET took_part = false FROM crmsync.link l WHERE l.id = m.link AND l.name = 'out' AND m.address = '$two'");
+$holder->query_safe('COMMIT');
+$holder->quit;
+$stage->settles('it ends', 'out');
+is($stage->sql($takes_part), 'f', 'and does not say that nothing was missed there');
+$stage->sql("SELECT crmsync.request_comparison(id, 'mailboxes') FROM crmsync.link WHERE name = 'out'; SELECT crmsync.wake()");
+$stage->settles('the next one looks there', 'out');
+is($stage->sql($takes_part), 't', 'after which nothing is missed');
+
 # As a migration takes it along: with all that it has, under other ids.
 sub make_folder
 {
