@@ -56,7 +56,8 @@ bool may_fetch(const std::set<ItemName>& under_way) {
     return under_way.size() < few_arrivals;
 }
 
-std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
+std::vector<Fetch> next_fetches(const LinkConfiguration& link, const pg::IntegerArray& absent,
+                                const std::set<ItemName>& under_way,
                                 const std::set<ItemName>& for_repair, sync::WorkInFlight& in_flight,
                                 bool& more) {
     // What is under way is read again: no more than that many are.
@@ -69,8 +70,9 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<It
         "LEFT JOIN LATERAL (SELECT t.record FROM crmsync.item t "
         "WHERE t.mailbox = a.mailbox AND t.remote_id = a.remote_id AND pg_catalog.hashtext("
         "t.remote_id) = pg_catalog.hashtext(a.remote_id) OFFSET 0) AS i ON true "
-        "WHERE m.link = $1 AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) LIMIT $2",
-        link.id, limit, most_of_one_mailbox);
+        "WHERE m.link = $1 AND m.id <> ALL ($4) "
+        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) LIMIT $2",
+        link.id, limit, most_of_one_mailbox, &absent);
     std::vector<Fetch> fetches;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         ItemName item(static_cast<int>(rows.integer(row, 0)), rows.string(row, 1));

@@ -24,10 +24,11 @@ struct Fetch {
     sync::Task task;
 };
 
-// Tasks that fetch the next ones, in the current transaction. Left out: those under way, those that
-// are fetched for a repair, and those that something else goes on for. `more` is set
-// when there may be others.
-std::vector<Fetch> next_fetches(const LinkConfiguration& link, const std::set<ItemName>& under_way,
+// Tasks that fetch the next ones, in the current transaction. Left out: those in absent mailboxes,
+// those under way, those that are fetched for a repair, and those that something else goes on for.
+// `more` is set when there may be others.
+std::vector<Fetch> next_fetches(const LinkConfiguration& link, const pg::IntegerArray& absent,
+                                const std::set<ItemName>& under_way,
                                 const std::set<ItemName>& for_repair, sync::WorkInFlight& in_flight,
                                 bool& more);
 

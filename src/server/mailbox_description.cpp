@@ -38,10 +38,28 @@ sync::MailboxDescription description_of(const Configuration& configuration,
     return mailbox;
 }
 
+// Addresses of those that take part, and whether they do so by themselves, or only when started.
+using Automatic = std::unordered_map<std::string, bool>;
+
+Automatic who_takes_part(const std::vector<Participant>& participants) {
+    Automatic automatic;
+    for (const Participant& participant : participants) {
+        if (participant.enabled) {
+            automatic[participant.address] |= participant.automatic;
+        }
+    }
+    return automatic;
+}
+
+bool takes_part(const Automatic& automatic, const std::string& address, bool started) {
+    const auto known = automatic.find(address);
+    return known != automatic.end() && (known->second || started);
+}
+
 // Who takes part by himself and is not known yet. Compared here: for a thousand that are known, a
 // join would look each of them up.
 void add_mailboxes(const LinkConfiguration& link, const std::vector<Participant>& participants,
-                   const std::unordered_map<std::string, bool>& automatic) {
+                   const Automatic& automatic) {
     const pg::Rows known =
         pg::query("SELECT address FROM crmsync.mailbox WHERE link = $1", link.id);
     std::unordered_set<std::string> addresses;
@@ -71,6 +89,22 @@ pg::TextArray taking_part(const LinkConfiguration& link) {
     return addresses;
 }
 
+pg::IntegerArray absent_mailboxes(const LinkConfiguration& link) {
+    pg::IntegerArray absent;
+    if (link.mailboxes_query.empty()) {
+        return absent;
+    }
+    const Automatic automatic = who_takes_part(participants(link, Renames::ignored));
+    const pg::Rows rows = pg::query(
+        "SELECT id, address, started IS NOT NULL FROM crmsync.mailbox WHERE link = $1", link.id);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        if (!takes_part(automatic, rows.string(row, 1), rows.boolean(row, 2))) {
+            absent.push_back(static_cast<int>(rows.integer(row, 0)));
+        }
+    }
+    return absent;
+}
+
 std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& configuration,
                                                          const LinkConfiguration& link,
                                                          const pg::IntegerArray& ids) {
@@ -88,14 +122,10 @@ std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& co
 std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
                                              const LinkConfiguration& link, Reading which) {
     const bool all = link.mailboxes_query.empty();
-    std::unordered_map<std::string, bool> automatic;  // of those that take part
+    Automatic automatic;
     if (!all) {
         const std::vector<Participant> given = participants(link, Renames::noted);
-        for (const Participant& participant : given) {
-            if (participant.enabled) {
-                automatic[participant.address] |= participant.automatic;
-            }
-        }
+        automatic = who_takes_part(given);
         add_mailboxes(link, given, automatic);
     }
     const pg::Rows rows = pg::query(
@@ -108,11 +138,8 @@ std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
     std::vector<MailboxToRead> mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const bool started = rows.boolean(row, 7);
-        if (!all) {
-            const auto known = automatic.find(rows.string(row, 1));
-            if (known == automatic.end() || !(known->second || started)) {
-                continue;
-            }
+        if (!all && !takes_part(automatic, rows.string(row, 1), started)) {
+            continue;
         }
         mailboxes.push_back({description_of(configuration, link, rows, row), rows.string(row, 5),
                              rows.boolean(row, 6) || started});

@@ -14,6 +14,10 @@ namespace crmsync {
 // link must have one.
 pg::TextArray taking_part(const LinkConfiguration& link);
 
+// Mailboxes of the link that take no part at present, in the current transaction: nothing is to be
+// asked for there.
+pg::IntegerArray absent_mailboxes(const LinkConfiguration& link);
+
 // In the current transaction.
 std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& configuration,
                                                          const LinkConfiguration& link,

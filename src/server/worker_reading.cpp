@@ -17,6 +17,10 @@ namespace {
 // Between readings of an inbound link's mailboxes, where it says nothing else.
 constexpr std::chrono::seconds default_reading_interval{30};
 
+// For so long may be fetched from a mailbox that takes part no more: to ask who does costs a query
+// of the CRM's relation, and there are many fetches a second.
+constexpr std::chrono::seconds longest_time_to_leave{1};
+
 // Between readings, when something waits for them.
 constexpr std::chrono::seconds shortest_reading_interval{1};
 
@@ -73,6 +77,7 @@ void Worker::read_mailboxes(const LinkConfiguration& link) {
     echoes_.inherit();
     auto mailboxes = mailboxes_to_read(configuration_, link, all ? Reading::all : Reading::started);
     transaction.commit();
+    runtime.absent_read = {};  // who was away may be among these
     if (all) {
         runtime.last_reading = now;
         runtime.read_soon = false;
@@ -149,7 +154,13 @@ void Worker::take_echoes(const std::vector<sync::FolderPage>& pages) {
 void Worker::fetch(const LinkConfiguration& link) {
     LinkRuntime& runtime = runtimes_[link.id];
     pg::Transaction transaction("fetching for link " + link.name);
-    auto fetches = next_fetches(link, fetching_, repairing_, in_flight_, runtime.more_arrivals);
+    const auto now = Clock::now();
+    if (now - runtime.absent_read > longest_time_to_leave) {
+        runtime.absent = absent_mailboxes(link);
+        runtime.absent_read = now;
+    }
+    auto fetches = next_fetches(link, runtime.absent, fetching_, repairing_, in_flight_,
+                                runtime.more_arrivals);
     if (fetches.empty()) {
         again_ |= note_met_mailboxes(link);
     }

@@ -56,6 +56,18 @@ $stage->settles('automatic again');
 $stage->change("UPDATE crm.person SET first_name = 'Now' WHERE id = 5");
 is(people($two), '1:Later 3:First3 4:First4 5:Now', 'an automatic one goes along');
 
+# ---- enabled: what has arrived there is not asked for
+$stage->sql("UPDATE crm.mailboxes SET enabled = false WHERE id = 2");
+$stage->settles('one is switched off');
+sleep 1.5;
+$exchange->forget_journal;
+$stage->sql("INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT i.mailbox, i.remote_id FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox WHERE i.record = '5'; SELECT crmsync.wake()");
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '1' }, 'what has arrived in another one is fetched', 20);
+sleep 1.5;
+is(scalar(grep { $_->{mailbox} eq $two } $exchange->journal), 0, 'nothing is asked for where nobody takes part');
+$stage->sql("UPDATE crm.mailboxes SET enabled = true WHERE id = 2");
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'until he does', 20);
+
 # ---- id
 my @ids = sort map { $_->{id} } $exchange->items($one);
 $exchange->post('mailbox', address => $one, rename_to => 'anna@example.test');
