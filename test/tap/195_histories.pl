@@ -141,12 +141,12 @@ sub is_quiet
 	return 0 if $late && $stage->sql('SELECT EXISTS (SELECT FROM crmsync.mailbox WHERE look_again IS NOT NULL) OR EXISTS (SELECT FROM crmsync.repair)') eq 't';
 	return $stage->sql(<<'SQL') eq 't';
 SELECT NOT EXISTS (SELECT FROM crmsync.status WHERE pending > 0 OR state NOT IN ('idle'))
-   AND NOT EXISTS (SELECT FROM crmsync.arrival WHERE code IS NULL OR next_attempt IS NOT NULL AND code <> 'AMBIGUOUS')
-   AND NOT EXISTS (SELECT FROM crmsync.item WHERE state = 'linked' AND NOT stamped)
+   AND NOT EXISTS (SELECT FROM crmsync.arrival a WHERE (code IS NULL OR next_attempt IS NOT NULL AND code <> 'AMBIGUOUS') AND takes_part(a.mailbox))
+   AND NOT EXISTS (SELECT FROM crmsync.item i WHERE state = 'linked' AND NOT stamped AND takes_part(i.mailbox))
    AND NOT EXISTS (SELECT FROM crmsync.link_state WHERE comparison IS NOT NULL)
-   AND NOT EXISTS (SELECT FROM crmsync.mailbox WHERE code IS NOT NULL OR listing IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM crmsync.mailbox WHERE (code IS NOT NULL OR listing IS NOT NULL) AND takes_part(id))
    AND NOT EXISTS (SELECT FROM crmsync.request)
-   AND NOT EXISTS (SELECT FROM crmsync.sighting)
+   AND NOT EXISTS (SELECT FROM crmsync.sighting s WHERE takes_part(s.mailbox))
    AND NOT EXISTS (SELECT FROM crmsync.failures WHERE NOT parked AND code <> 'AMBIGUOUS')
 SQL
 }
@@ -344,7 +344,7 @@ sub finish
 if (my $file = $ENV{CRMSYNC_HISTORY})
 {
 	my ($title, @lines) = grep { $_ ne '' } map { s/^#?\s+|\s+$//gr } split /\n/, slurp_file($file);
-	my %policy = ((map { $_ => '' } qw(conflict write_fields on_audience_loss match_on on_ambiguous folder)), $title =~ /(\w+)=(\S+)/g);
+	my %policy = ((map { $_ => '' } qw(conflict write_fields on_audience_loss match_on on_ambiguous folder participants title_conflict title_write_fields title_direction)), $title =~ /(\w+)=(\S+)/g);
 	push @lines, 'quiet' if $lines[-1] ne 'quiet';
 	for my $time (1 .. $rounds)
 	{

@@ -13,6 +13,7 @@ sub policies
 	my $direction = often(both => 5, outbound => 3, inbound => 2);
 	my ($writes, $reads) = ($direction ne 'inbound', $direction ne 'outbound');
 	my $match_on = $reads && rand() < 0.3 ? '{nickname}' : '';
+	my $title = !($reads && $writes) || rand() < 0.6 ? '' : any('outbound', 'crm_wins', 'target_wins', 'newest_wins');
 	return (
 		direction => $direction,
 		conflict => !$writes ? '' : $reads ? any('crm_wins', 'target_wins', 'newest_wins') : 'crm_wins',
@@ -23,12 +24,16 @@ sub policies
 		match_on => $match_on,
 		on_ambiguous => $match_on ? any('park', 'oldest') : '',
 		folder => rand() < 0.4 ? 'Customers' : '',
+		title_conflict => $title =~ /_wins/ ? $title : '',
+		title_write_fields => $writes && rand() < 0.3 ? any('changed', 'all') : '',
+		title_direction => $title eq 'outbound' ? $title : '',
+		participants => $reads || rand() < 0.5 ? 'told' : '',
 		mailboxes => often(1 => 4, 2 => 7, 3 => 1),
 	);
 }
 
 # new(policies of the world). Where a record may be at present is guessed, so that most steps are possible.
-sub new { my ($class, %world) = @_; return bless { %world, tags => [], where => {}, away => [], made => 0 }, $class }
+sub new { my ($class, %world) = @_; return bless { %world, tags => [], where => {}, away => [], off => {}, made => 0 }, $class }
 
 # What there is before the link, and the link. Where match_on is set users have some of it already, now and then
 # twice; of those only the values change until they have been recognised.
@@ -71,7 +76,7 @@ sub without_doubles
 
 my %weights = (
 	'crm makes' => 6, 'user makes' => 4, 'crm sets' => 24, 'user sets' => 30, 'crm deletes' => 4, 'crm gives' => 8, 'crm takes' => 8, 'user deletes' => 8,
-	'user moves out' => 9, 'user moves back' => 12, 'user copies' => 3, 'user deletes the folder' => 1, 'server forgets' => 2);
+	'user moves out' => 9, 'user moves back' => 12, 'user copies' => 3, 'user deletes the folder' => 1, 'server forgets' => 2, 'crm switches' => 6);
 
 sub step
 {
@@ -82,7 +87,8 @@ sub step
 	my @in = grep { $self->{where}{$tag // ''}{$_} } @boxes;
 	my $is_there = $kind =~ /^user |takes/ && @in && rand() < 0.9;
 	$box //= any($is_there ? @in : @boxes);
-	$kind = 'crm sets' if $self->{direction} eq 'inbound' && $kind =~ /gives|takes/;
+	$kind = 'crm sets' if $self->{direction} eq 'inbound' && $kind =~ /gives|takes/ || !$self->{participants} && $kind eq 'crm switches';
+	return "crm switches $box " . (($self->{off}{$box} = !$self->{off}{$box}) ? 'off' : 'on') if $kind eq 'crm switches';
 	if ($kind eq 'user moves back')
 	{
 		my $away = pop @{ $self->{away} };
@@ -156,7 +162,7 @@ sub is_forgetful { return scalar grep { /crashes|killed|answers (?:lost|late|hal
 sub without_touching
 {
 	my (@steps) = @_;
-	return grep { !/^crm (?:deletes|takes) |^user \d (?:sets|deletes|moves|copies) / } @steps;
+	return grep { !/^crm (?:deletes|takes|switches) |^user \d (?:sets|deletes|moves|copies) / } @steps;
 }
 
 1;

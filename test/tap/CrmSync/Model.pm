@@ -6,6 +6,7 @@
 # many outcomes as the timing allows, and no more. When all is quiet the states are left that agree with what is seen.
 #
 # A state: the row of the CRM (its fields; undef: none), who is in the audience, and of each mailbox
+#   off      undef: it takes part; soon: not any more, but what is under way may still be carried out; now
 #   known    none: nothing was agreed on; linked; leaving: deleted by us, which we may not know; absent: deleted by its
 #            user; gone: likewise, and never to come back; removed: likewise, and the record is to be deleted;
 #            unlinked: left to its user
@@ -14,6 +15,7 @@
 #   remade   true: the item was made anew, and the one before may come back. Somebody then has to decide
 #            whether that is a copy, and until then it stays as it is
 #   item     the item that is meant by known: its fields, whether it is stamped, whether its user has touched it
+#   late     what was being written when the record went, and may yet be: the row of that time
 #   others   further items with the record's stamp: copies, and what was away; fresh: not looked at yet
 #   left     items without a stamp of which nothing is known: fields
 #   away     what its user has moved out of the folder
@@ -26,7 +28,7 @@ use warnings;
 
 # Who wins where newest_wins the model does not know: it may be either side.
 # new(mailboxes => number, direction => ..., conflict => ..., and so on as for create_link)
-sub new { my ($class, %world) = @_; return bless { %world, states => {}, asleep => 1 }, $class }
+sub new { my ($class, %world) = @_; return bless { %world, states => {}, asleep => 1, off => [] }, $class }
 
 sub reads_mailboxes { my ($self) = @_; return $self->{direction} ne 'outbound' }
 
@@ -37,11 +39,14 @@ sub tags
 	return sort keys %tags;
 }
 
-# ---- what is done: does($tag, doing, arguments); forgetful: what is carried out may be forgotten by whoever did it
+# ---- what is done: does($tag, doing, arguments), with undef for all records; forgetful: what is carried out may be
+# forgotten by whoever did it
 
 sub does
 {
 	my ($self, $tag, @doing) = @_;
+	return $self->does_to_all(@doing) if !defined $tag;
+	$self->{states}{$tag} //= $self->states_of($tag);
 	if ($self->{asleep})
 	{
 		push @{ $self->{meanwhile}{$tag} }, \@doing;
@@ -52,10 +57,19 @@ sub does
 	return $self->now_is($tag, \@doing, $self->after($self->states_of($tag), 0, \@doing));
 }
 
+# Who is switched on or off is so for records that are not there yet, too.
+sub does_to_all
+{
+	my ($self, $doing, $box, $on) = @_;
+	$self->does($_, $doing, $box, $on) for $self->tags;
+	$self->{off}[$box] = $on ? undef : 'soon';
+	return;
+}
+
 sub states_of
 {
 	my ($self, $tag) = @_;
-	return $self->{states}{$tag} // [ { row => undef, audience => [], boxes => [ map { { known => 'none', others => [], left => [] } } 1 .. $self->{mailboxes} ] } ];
+	return $self->{states}{$tag} // [ { row => undef, audience => [], boxes => [ map { { known => 'none', others => [], left => [], off => $self->{off}[$_] } } 0 .. $self->{mailboxes} - 1 ] } ];
 }
 
 # The states after these doings; nothing: nothing happened in between.
@@ -127,7 +141,11 @@ sub sets_again
 	return scalar grep { $_ > 1 } values %times;
 }
 
-sub leaves { my ($doing, @arguments) = @_; return $doing eq 'crm_deletes' || $doing eq 'crm_shares' && !$arguments[2] }
+sub leaves
+{
+	my ($doing, @arguments) = @_;
+	return $doing eq 'crm_deletes' || $doing eq 'crm_shares' && !$arguments[2] || $doing eq 'crm_switches' && !$arguments[1];
+}
 
 sub crm_makes { my ($self, $state, $fields, @in) = @_; my @audience; @audience[@in] = (1) x @in; return { %$state, row => $fields, audience => \@audience } }
 
@@ -139,7 +157,12 @@ sub crm_sets
 	return $found ? { %$state, row => changed($state->{row}, $field, $value) } : $state;
 }
 
-sub crm_deletes { my ($self, $state, $found) = @_; return $found != defined $state->{row} ? () : { %$state, row => undef, audience => [] } }
+sub crm_deletes
+{
+	my ($self, $state, $found) = @_;
+	return if $found != defined $state->{row};
+	return { %{ $self->leaves_behind($state, 0 .. $self->{mailboxes} - 1) }, row => undef, audience => [] };
+}
 
 sub crm_shares
 {
@@ -147,8 +170,21 @@ sub crm_shares
 	return if $found != defined $state->{row};
 	my @audience = @{ $state->{audience} };
 	$audience[$box] = $found && $with;
-	return { %$state, audience => \@audience };
+	return { %{ $with ? $state : $self->leaves_behind($state, $box) }, audience => \@audience };
 }
+
+# Where answers are lost a write is tried again, also when its record has gone meanwhile.
+sub leaves_behind
+{
+	my ($self, $state, @boxes) = @_;
+	for my $i ($self->{forgetful} && $state->{row} ? grep { $state->{audience}[$_] && ($state->{boxes}[$_]{off} // '') ne 'now' } @boxes : ())
+	{
+		$state = with($state, $i, late => $state->{row});
+	}
+	return $state;
+}
+
+sub crm_switches { my ($self, $state, $box, $on) = @_; return with($state, $box, off => $on ? undef : 'soon') }
 
 sub user_makes { my ($self, $state, $box, $fields) = @_; return with($state, $box, left => [ @{ $state->{boxes}[$box]{left} }, $fields ]) }
 
@@ -256,8 +292,8 @@ sub keeps
 		return $self->creates($state, $i, $forgetful);
 	}
 	return $self->merges($state, $i) if $self->{direction} eq 'both' && $item->{touched};
-	my $all = !$box->{shadow} || $self->{write_fields} eq 'all';
-	my @fields = map { $all || differ($state->{row}[$_], $box->{shadow}[$_]) ? $state->{row}[$_] : $item->{fields}[$_] } 0 .. $#{ $state->{row} };
+	my $whole = !$box->{shadow};
+	my @fields = map { $whole || $self->policy_of($_, 'write_fields') eq 'all' || differ($state->{row}[$_], $box->{shadow}[$_]) ? $state->{row}[$_] : $item->{fields}[$_] } 0 .. $#{ $state->{row} };
 	return with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) if $forgetful;
 	return with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1 });
 }
@@ -290,6 +326,19 @@ sub creates
 		  : with($state, $i, known => 'linked', remade => $box->{remade} || $box->{known} !~ /^(none|leaving)$/, shadow => $state->{row}, own => $made->{own}, item => { fields => $state->{row}, stamped => 1 }, others => \@rest);
 	}
 	return @next;
+}
+
+# What may come after its record has gone: it is written, or was never begun.
+sub comes_late
+{
+	my ($self, $state, $i) = @_;
+	my $late = $state->{boxes}[$i]{late} // return;
+	my @audience = @{ $state->{audience} };
+	$audience[$i] = 1;
+	my $rest = with($state, $i, late => undef);
+	my $then = { %$rest, row => $late, audience => \@audience };
+	my @written = grep { same($_->{row}, $late) } map { $self->keeps($then, $i, $_) } 0, 1;
+	return $rest, map { { %$_, row => $state->{row}, audience => $state->{audience} } } @written;
 }
 
 # The record does not belong there, or is gone.
@@ -372,7 +421,8 @@ sub takes_new
 	my ($fields, @left) = @{ $state->{boxes}[$i]{left} };
 	my @audience;
 	$audience[$i] = 1;
-	return { %{ with($state, $i, known => 'linked', own => 1, shadow => $fields, left => \@left, item => { fields => $fields }) }, row => $fields, audience => \@audience };
+	my @row = map { $self->comes_in($_) ? $fields->[$_] : undef } 0 .. $#$fields;
+	return { %{ with($state, $i, known => 'linked', own => 1, shadow => \@row, left => \@left, item => { fields => $fields }) }, row => \@row, audience => \@audience };
 }
 
 sub recognises
@@ -393,15 +443,19 @@ sub merges
 	my $shadow = $box->{shadow} // [];
 	my $reads_only = $self->{direction} eq 'inbound';
 	my @next;
-	for my $he_wins ($reads_only || $self->{conflict} eq 'target_wins' ? 1 : $self->{conflict} eq 'newest_wins' ? (0, 1) : 0)
+	for my $he_is_newer (0, 1)
 	{
 		my @row = @{ $state->{row} };
-		for my $field (0 .. $#row)
+		my @agreed = @$shadow;
+		for my $field (grep { $self->comes_in($_) } 0 .. $#row)
 		{
 			my ($crm_moved, $user_moved) = (differ($row[$field], $shadow->[$field]), differ($held->[$field], $shadow->[$field]));
+			my $policy = $self->policy_of($field, 'conflict');
+			my $he_wins = $reads_only || $policy eq 'target_wins' || ($policy eq 'newest_wins' && $he_is_newer);
 			$row[$field] = $held->[$field] if $user_moved ? !$crm_moved || $he_wins : $reads_only && defined $held->[$field];
+			$agreed[$field] = $held->[$field];
 		}
-		push @next, { %{ with($state, $i, shadow => $held, item => { %{ $box->{item} }, touched => 0 }) }, row => \@row };
+		push @next, { %{ with($state, $i, shadow => \@agreed, item => { %{ $box->{item} }, touched => 0 }) }, row => \@row };
 	}
 	return @next;
 }
@@ -434,6 +488,10 @@ sub closure
 		push @all, $state;
 		for my $i (0 .. $self->{mailboxes} - 1)
 		{
+			my $off = $state->{boxes}[$i]{off} // '';
+			push @states, $self->comes_late($state, $i);
+			next if $off eq 'now';
+			push @states, with($state, $i, off => 'now') if $off eq 'soon';
 			push @states, $self->writes($state, $i), $self->reads($state, $i), $self->meets($state, $i);
 			push @states, $self->writes($state, $i, 1) if $self->{forgetful};
 		}
@@ -469,6 +527,8 @@ sub is_at_home
 
 # ---- what is seen when all is quiet
 
+sub rests { my ($self) = @_; $_ &&= 'now' for @{ $self->{off} }; return }
+
 # What was done though no state allows it, as what concerns a row that should not be there.
 sub impossible { my ($self) = @_; return @{ $self->{impossible} // [] } }
 
@@ -492,7 +552,8 @@ sub is_quiet
 	my ($self, $state) = @_;
 	for my $i (0 .. $self->{mailboxes} - 1)
 	{
-		return 0 if $self->writes($state, $i) || $self->reads($state, $i);
+		my $off = $state->{boxes}[$i]{off} // '';
+		return 0 if $off eq 'soon' || $state->{boxes}[$i]{late} || !$off && ($self->writes($state, $i) || $self->reads($state, $i));
 	}
 	return 1;
 }
@@ -507,6 +568,11 @@ sub look_of
 }
 sub look { my ($row, @boxes) = @_; return join '; ', 'CRM: ' . text($row), map { 'user ' . ($_ + 1) . ': ' . (join(' and ', sort @{ $boxes[$_] }) || 'nothing') } 0 .. $#boxes }
 sub shown { my ($stamped, $fields) = @_; return text($fields) . ($stamped ? '*' : '') }
+
+# ---- policies of a field: those of the link, but for what is said of the second, the title
+
+sub policy_of { my ($self, $field, $policy) = @_; return $field == 1 && $self->{"title_$policy"} || $self->{$policy} }
+sub comes_in { my ($self, $field) = @_; return $self->policy_of($field, 'direction') ne 'outbound' }
 
 # ---- values
 
@@ -534,7 +600,7 @@ sub key_of_box
 {
 	my ($box) = @_;
 	my $flags = sub { my ($of, @names) = @_; return join '', map { $_ ? 1 : 0 } @$of{@names} };
-	return join '/', $box->{known}, $flags->($box, qw(own remade)), text($box->{shadow}), $box->{item} ? text($box->{item}{fields}) . $flags->($box->{item}, qw(stamped touched)) : '',
+	return join '/', $box->{known}, $box->{off} // '', $flags->($box, qw(own remade)), text($box->{late}), text($box->{shadow}), $box->{item} ? text($box->{item}{fields}) . $flags->($box->{item}, qw(stamped touched)) : '',
 	  join('&', sort map { text($_->{fields}) . $flags->($_, qw(own fresh ours)) } @{ $box->{others} }), join('&', sort map { text($_) } @{ $box->{left} }),
 	  $box->{away} ? text($box->{away}{fields}) . $flags->($box->{away}, 'own') : '';
 }
