@@ -4,8 +4,9 @@
 //
 // A comparison has a process of its own, since the queries of the link's owner may take minutes:
 //
-//   transaction    what is asked for; the audience, read as the owner, and the records to look at
-//                  go into temporary tables
+//   transaction    what is asked for
+//   transaction    the audience, read as the owner, and the records to look at go into temporary
+//                  tables
 //   transactions   slices of them become pending, which the resident worker begins with at once
 //   transaction    the comparison is done, unless another was asked for meanwhile
 #include <algorithm>
@@ -161,7 +162,7 @@ std::int64_t blocks_of_named() {
 
 class Comparison {
   public:
-    explicit Comparison(int link) : id_(link) {}
+    explicit Comparison(int link) : id_(link), name_(std::to_string(link)) {}
 
     void run() {
         try {
@@ -176,12 +177,41 @@ class Comparison {
     }
 
   private:
-    bool begin() {
+    // What is asked for; empty: nothing, or one that another worker has started is still under way.
+    // From here on whoever meets a mailbox that takes no part says so anew, and what is read
+    // afterwards of who takes part does not overrule him: he may have left something undone there.
+    std::string take_turn() {
         preload().set_progress(id_, "comparing", 0, 0);
-        if (!expect_absentees()) {
-            return false;  // one that another worker has started is still under way
+        pg::Transaction transaction("comparing link " + name_, pg::Transaction::read_committed);
+        if (!pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", lock_space,
+                       static_cast<std::int32_t>(id_))
+                 .boolean(0, 0)) {
+            return {};
         }
-        pg::Transaction transaction("comparing link " + std::to_string(id_));
+        const pg::Rows due = pg::query(
+            "SELECT coalesce(comparison, ''), comparison_asked FROM crmsync.link_state "
+            "WHERE link = $1",
+            id_);
+        // Without a row the database was restored: nothing is known for sure.
+        std::string kind = due.empty() ? "everything" : due.string(0, 0);
+        asked_ = due.empty() ? -1 : due.integer(0, 1);
+        if (!kind.empty()) {
+            pg::query(
+                "UPDATE crmsync.mailbox SET took_part = NULL WHERE id IN (SELECT m.id "
+                "FROM crmsync.mailbox m WHERE m.link = $1 AND m.took_part IS FALSE "
+                "ORDER BY m.id FOR NO KEY UPDATE)",
+                id_);
+        }
+        transaction.commit_lazily();
+        return kind;
+    }
+
+    bool begin() {
+        const std::string kind = take_turn();
+        if (kind.empty()) {
+            return false;
+        }
+        pg::Transaction transaction("comparing link " + name_);
         const Configuration configuration = read_configuration();
         const auto link = configuration.links.find(id_);
         if (link == configuration.links.end() || !link->second.enabled ||
@@ -189,16 +219,6 @@ class Comparison {
             return false;
         }
         name_ = link->second.name;
-        const pg::Rows due = pg::query(
-            "SELECT coalesce(comparison, ''), comparison_asked FROM crmsync.link_state "
-            "WHERE link = $1",
-            id_);
-        // Without a row the database was restored: nothing is known for sure.
-        const std::string kind = due.empty() ? "everything" : due.string(0, 0);
-        asked_ = due.empty() ? -1 : due.integer(0, 1);
-        if (kind.empty()) {
-            return false;
-        }
         // Only numbers of rows and of different values matter for the plans here.
         once("SET LOCAL default_statistics_target = 10", id_);
         read_mailboxes(link->second);
@@ -259,39 +279,20 @@ class Comparison {
         preload().wake_worker();
     }
 
-    // From here on whoever meets a mailbox that takes no part says so anew, and what is read here
-    // of who takes part does not overrule him: he may have left something undone there since.
-    bool expect_absentees() const {
-        pg::Transaction transaction("comparing link " + std::to_string(id_),
-                                    pg::Transaction::read_committed);
-        if (!pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", lock_space,
-                       static_cast<std::int32_t>(id_))
-                 .boolean(0, 0)) {
-            return false;
-        }
-        pg::query(
-            "SELECT FROM crmsync.mailbox WHERE link = $1 AND took_part IS FALSE ORDER BY id "
-            "FOR NO KEY UPDATE",
-            id_);
-        pg::query(
-            "UPDATE crmsync.mailbox SET took_part = NULL "
-            "WHERE link = $1 AND took_part IS FALSE",
-            id_);
-        transaction.commit_lazily();
-        return true;
-    }
-
+    // Of a mailbox that became known meanwhile nobody knows whether something was left undone there
+    // before that, unless nothing has been asked for since.
     void note_participants() const {
-        const std::string changed =
-            "(SELECT m.id, EXISTS (SELECT FROM pg_temp.crmsync_mailboxes p "
-            "WHERE p.mailbox = m.address AND p.enabled) AS takes_part "
-            "FROM crmsync.mailbox m WHERE m.link = $1) AS u "
-            "WHERE m.id = u.id AND CASE WHEN u.takes_part THEN m.took_part IS NULL "
-            "ELSE m.took_part IS NOT FALSE END";
         pg::query(
-            "SELECT FROM crmsync.mailbox m, " + changed + " ORDER BY m.id FOR NO KEY UPDATE OF m",
-            id_);
-        pg::query("UPDATE crmsync.mailbox m SET took_part = u.takes_part FROM " + changed, id_);
+            "UPDATE crmsync.mailbox SET took_part = u.takes_part FROM (SELECT m.id, p.takes_part "
+            "FROM crmsync.mailbox m CROSS JOIN LATERAL (SELECT EXISTS ("
+            "SELECT FROM pg_temp.crmsync_mailboxes x WHERE x.mailbox = m.address AND x.enabled)) "
+            "AS p(takes_part) WHERE m.link = $1 AND CASE WHEN p.takes_part THEN m.took_part IS "
+            "NULL "
+            "AND (EXISTS (SELECT FROM pg_temp.crmsync_returned r WHERE r.id = m.id) "
+            "OR EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = $1 "
+            "AND s.comparison_asked = $2)) ELSE m.took_part IS NOT FALSE END "
+            "ORDER BY m.id FOR NO KEY UPDATE OF m) AS u WHERE crmsync.mailbox.id = u.id",
+            id_, asked_);
     }
 
     void fail(const pg::Error& error) {

@@ -1,5 +1,6 @@
 #include "server/mailbox_description.h"
 
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -38,28 +39,24 @@ sync::MailboxDescription description_of(const Configuration& configuration,
     return mailbox;
 }
 
-// Addresses of those that take part, and whether they do so by themselves, or only when started.
-using Automatic = std::unordered_map<std::string, bool>;
+using ByAddress = std::unordered_map<std::string_view, const Participant*>;
 
-Automatic who_takes_part(const std::vector<Participant>& participants) {
-    Automatic automatic;
+ByAddress by_address(const std::vector<Participant>& participants) {
+    ByAddress result;
     for (const Participant& participant : participants) {
-        if (participant.enabled) {
-            automatic[participant.address] |= participant.automatic;
-        }
+        result.emplace(participant.address, &participant);
     }
-    return automatic;
+    return result;
 }
 
-bool takes_part(const Automatic& automatic, const std::string& address, bool started) {
-    const auto known = automatic.find(address);
-    return known != automatic.end() && (known->second || started);
+bool takes_part(const ByAddress& participants, std::string_view address, bool started) {
+    const auto known = participants.find(address);
+    return known != participants.end() && known->second->takes_part(started);
 }
 
 // Who takes part by himself and is not known yet. Compared here: for a thousand that are known, a
 // join would look each of them up.
-void add_mailboxes(const LinkConfiguration& link, const std::vector<Participant>& participants,
-                   const Automatic& automatic) {
+void add_mailboxes(const LinkConfiguration& link, const std::vector<Participant>& participants) {
     const pg::Rows known =
         pg::query("SELECT address FROM crmsync.mailbox WHERE link = $1", link.id);
     std::unordered_set<std::string> addresses;
@@ -67,9 +64,9 @@ void add_mailboxes(const LinkConfiguration& link, const std::vector<Participant>
         addresses.insert(known.string(row, 0));
     }
     pg::TextArray missing;
-    for (const auto& [address, by_itself] : automatic) {
-        if (by_itself && !addresses.contains(address)) {
-            missing.push_back(address);
+    for (const Participant& participant : participants) {
+        if (participant.takes_part(false) && !addresses.contains(participant.address)) {
+            missing.push_back(participant.address);
         }
     }
     if (!missing.empty()) {
@@ -94,11 +91,12 @@ pg::IntegerArray absent_mailboxes(const LinkConfiguration& link) {
     if (link.mailboxes_query.empty()) {
         return absent;
     }
-    const Automatic automatic = who_takes_part(participants(link, Renames::ignored));
+    const std::vector<Participant> given = participants(link, Renames::ignored);
+    const ByAddress known = by_address(given);
     const pg::Rows rows = pg::query(
         "SELECT id, address, started IS NOT NULL FROM crmsync.mailbox WHERE link = $1", link.id);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        if (!takes_part(automatic, rows.string(row, 1), rows.boolean(row, 2))) {
+        if (!takes_part(known, rows.text(row, 1), rows.boolean(row, 2))) {
             absent.push_back(static_cast<int>(rows.integer(row, 0)));
         }
     }
@@ -122,12 +120,12 @@ std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& co
 std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
                                              const LinkConfiguration& link, Reading which) {
     const bool all = link.mailboxes_query.empty();
-    Automatic automatic;
+    std::vector<Participant> given;
     if (!all) {
-        const std::vector<Participant> given = participants(link, Renames::noted);
-        automatic = who_takes_part(given);
-        add_mailboxes(link, given, automatic);
+        given = participants(link, Renames::noted);
+        add_mailboxes(link, given);
     }
+    const ByAddress known = by_address(given);
     const pg::Rows rows = pg::query(
         "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL, target, "
         "coalesce(sync_state, ''), listing IS NOT NULL, started IS NOT NULL FROM crmsync.mailbox "
@@ -138,7 +136,7 @@ std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
     std::vector<MailboxToRead> mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const bool started = rows.boolean(row, 7);
-        if (!all && !takes_part(automatic, rows.string(row, 1), started)) {
+        if (!all && !takes_part(known, rows.text(row, 1), started)) {
             continue;
         }
         mailboxes.push_back({description_of(configuration, link, rows, row), rows.string(row, 5),

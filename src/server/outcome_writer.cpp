@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/array_rows.h"
+#include "server/arrivals.h"
 #include "server/conflicts.h"
 #include "server/echoes.h"
 #include "server/folder_pages.h"
@@ -254,7 +255,8 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
               &pairs.records, &pairs.mailboxes);
 }
 
-// Only where nothing is created is it another policy than never again.
+// Of what is not made again, since the policy says so, the link makes nothing, or nothing but our
+// stamp was to be written. Other items may be of the record now.
 void mark_gone(const std::vector<const Outcome*>& vanished) {
     Pairs pairs;
     for (const Outcome* outcome : vanished) {
@@ -267,6 +269,7 @@ void mark_gone(const std::vector<const Outcome*>& vanished) {
             "JOIN crmsync.link l ON l.id = u.link "
             "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
         &pairs.records, &pairs.mailboxes);
+    retry_ambiguous(pairs.mailboxes, pairs.records);
 }
 
 void clear_failures(const std::vector<Outcome>& outcomes) {

@@ -14,6 +14,9 @@ struct Participant {
     bool enabled;
     bool automatic;      // false: only while somebody has asked for it
     std::string target;  // that it is at; empty: the link's own
+
+    // started: somebody has asked for it, and not all is done yet.
+    bool takes_part(bool started) const { return enabled && (automatic || started); }
 };
 
 // Whether mailboxes whose users have another address now get it at once, and those that are to be

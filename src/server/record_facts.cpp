@@ -210,8 +210,7 @@ void FactReader::read_participants() {
     for (const Participant& participant : participants_) {
         const auto mailbox = facts_.mailboxes.find(participant.address);
         if (mailbox != facts_.mailboxes.end()) {
-            mailbox->second.takes_part =
-                participant.enabled && (participant.automatic || mailbox->second.started);
+            mailbox->second.takes_part = participant.takes_part(mailbox->second.started);
         }
     }
     note_absentees();
@@ -227,8 +226,9 @@ void FactReader::note_absentees() const {
     }
     if (!absent.empty() && new_mailboxes_ == NewMailboxes::stored) {
         pg::query(
-            "UPDATE crmsync.mailbox SET took_part = false WHERE id = ANY ($1) "
-            "AND took_part IS NOT FALSE",
+            "UPDATE crmsync.mailbox SET took_part = false WHERE id IN (SELECT m.id "
+            "FROM crmsync.mailbox m WHERE m.id = ANY ($1) AND m.took_part IS NOT FALSE "
+            "ORDER BY m.id FOR NO KEY UPDATE)",
             &absent);
     }
 }

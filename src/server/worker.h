@@ -58,16 +58,16 @@ class Worker {
         Clock::time_point triggers_checked{};
         Clock::time_point next_sending{};  // where changes wait for an interval
         Clock::time_point last_reading = Clock::time_point::min();  // of all mailboxes
-        bool read_soon = false;       // not at once: there may always be a reason
-        std::set<int> being_started;  // inbound: mailboxes read out of turn
-        pg::IntegerArray absent;      // inbound: mailboxes that take no part
-        Clock::time_point absent_read{};
-        Clock::time_point not_before{};  // inbound: after an error
-        Clock::time_point last_retry{};  // when it met another transaction
-        int retries = 0;                 // without a second in between
-        bool more_arrivals = false;      // inbound: there are more than were fetched
-        std::int64_t done = 0;           // records of the pass under way
-        std::int64_t total = 0;          // 0: no long pass is under way
+        bool read_soon = false;           // not at once: there may always be a reason
+        std::set<int> being_started;      // inbound: mailboxes read out of turn
+        pg::IntegerArray absent;          // inbound: mailboxes that take no part
+        Clock::time_point absent_read{};  // when it was asked which
+        Clock::time_point not_before{};   // inbound: after an error
+        Clock::time_point last_retry{};   // when it met another transaction
+        int retries = 0;                  // without a second in between
+        bool more_arrivals = false;       // inbound: there are more than were fetched
+        std::int64_t done = 0;            // records of the pass under way
+        std::int64_t total = 0;           // 0: no long pass is under way
     };
 
     void receive();

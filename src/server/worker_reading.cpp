@@ -77,7 +77,6 @@ void Worker::read_mailboxes(const LinkConfiguration& link) {
     echoes_.inherit();
     auto mailboxes = mailboxes_to_read(configuration_, link, all ? Reading::all : Reading::started);
     transaction.commit();
-    runtime.absent_read = {};  // who was away may be among these
     if (all) {
         runtime.last_reading = now;
         runtime.read_soon = false;
@@ -87,6 +86,7 @@ void Worker::read_mailboxes(const LinkConfiguration& link) {
         if (!all && !runtime.being_started.insert(id).second) {
             continue;  // it is being read
         }
+        std::erase(runtime.absent, id);
         link_of_mailbox_[id] = link.id;
         if (mailbox.awaited) {
             awaited_.insert(id);
@@ -154,13 +154,17 @@ void Worker::take_echoes(const std::vector<sync::FolderPage>& pages) {
 void Worker::fetch(const LinkConfiguration& link) {
     LinkRuntime& runtime = runtimes_[link.id];
     pg::Transaction transaction("fetching for link " + link.name);
-    const auto now = Clock::now();
-    if (now - runtime.absent_read > longest_time_to_leave) {
+    const auto next = [&] {
+        return next_fetches(link, runtime.absent, fetching_, repairing_, in_flight_,
+                            runtime.more_arrivals);
+    };
+    auto fetches = next();
+    if (const auto now = Clock::now();
+        !fetches.empty() && now - runtime.absent_read > longest_time_to_leave) {
         runtime.absent = absent_mailboxes(link);
         runtime.absent_read = now;
+        fetches = next();
     }
-    auto fetches = next_fetches(link, runtime.absent, fetching_, repairing_, in_flight_,
-                                runtime.more_arrivals);
     if (fetches.empty()) {
         again_ |= note_met_mailboxes(link);
     }

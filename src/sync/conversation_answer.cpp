@@ -416,16 +416,17 @@ void Conversation::gone(Task task) {
         const Result result = task.doubtful ? Result::removed : Result::vanished;
         finish(std::move(task), result, {});
     } else {
-        task.sought = !task.doubtful && !comes_again(task);
+        task.sought |= !task.doubtful && !comes_again(task);
         recreate(std::move(task));
     }
 }
 
-// What its user has deleted comes again when the CRM has changed it, and not only for our stamp.
+// What its user has deleted comes again when the CRM has changed it, or wants what was left to him:
+// not only for our stamp.
 bool Conversation::comes_again(const Task& task) const {
     const OnTargetDelete policy = mailbox_.policy.on_target_delete;
     return policy == OnTargetDelete::recreate ||
-           (policy != OnTargetDelete::unlink && !task.fields.empty());
+           (policy != OnTargetDelete::unlink && (task.was_left || !task.fields.empty()));
 }
 
 void Conversation::recreate(Task task) {

@@ -56,6 +56,7 @@ struct Task {
     bool undo = false;       // writes old values back, as its user would: the shadow stays
     bool fresh = false;      // changed just now: before any backlog
     bool was_there = false;  // a create that became an update of what it met
+    bool was_left = false;   // its item was left to its user
     bool sought = false;     // its item is gone, and not made again unless it has only moved
     bool doubtful = false;   // if its item is gone it was us who deleted it
     int attempts = 0;        // that failed because of this item

@@ -131,4 +131,15 @@ $stage->sql('DROP TRIGGER keep ON crm.person');
 $stage->settles('nothing more is to be done');
 is(people(), '1 2 5 6', 'and stays');
 
+# ---- what was left to its user, who has deleted it before the CRM wants it there again
+alter("on_target_delete => 'delete', on_audience_loss => 'unlink', inbound_interval => '1 h'");
+$stage->until_true(\&is_read, 'the mailboxes are read once more', 20);
+$stage->settles('all that was to be done is done');
+$stage->sql("DELETE FROM crm.audience WHERE record = 5 AND mailbox = '$one'");
+$stage->until_true(sub { states() =~ /5 unlinked/ }, 'it is left to him', 20) or diag(states());
+user('delete', 5);
+$stage->sql("INSERT INTO crm.audience VALUES (5, '$one')");
+$stage->until_true(sub { is_there(5) }, 'it is made anew', 20) or diag(states(), failing());
+is(people(), '1 2 5 6', 'and nothing is deleted for it');
+
 $stage->done;

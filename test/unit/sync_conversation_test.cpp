@@ -274,6 +274,23 @@ TEST_F(OneMailbox, WhatItsUserDeletesBeforeItIsStampedIsNotMadeAgainForTheStamp)
     }
 }
 
+TEST_F(OneMailbox, WhatWasLeftToItsUserAndIsWantedAgainIsMadeAgain) {
+    for (const auto policy : {OnTargetDelete::ignore, OnTargetDelete::remove}) {
+        MailboxDescription changed = description();
+        changed.policy.on_target_delete = policy;
+        conversation.redescribe(changed);
+        Task task = update_task(prefix, "a", {"nowhere", "v1"});
+        task.fields.clear();
+        task.stamp = true;
+        task.was_left = true;
+        conversation.add(std::move(task));
+        folder().items.clear();
+        run();
+        EXPECT_EQ(outcomes().at(0).result, Result::written);
+        EXPECT_EQ(folder().items.size(), 1u);
+    }
+}
+
 TEST_F(OneMailbox, WhatWeMayHaveDeletedOurselvesIsCreatedAgainWhateverThePolicySays) {
     MailboxDescription changed = description();
     changed.policy.on_target_delete = OnTargetDelete::unlink;

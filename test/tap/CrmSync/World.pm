@@ -54,8 +54,17 @@ BEGIN
 END;
 $$;
 RESET ROLE;
-CREATE FUNCTION takes_part(mailbox integer) RETURNS boolean LANGUAGE sql AS
-'SELECT took_part IS NOT FALSE FROM crmsync.mailbox m WHERE m.id = takes_part.mailbox';
+CREATE FUNCTION takes_part(mailbox integer) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    world text;
+    address text;
+    enabled boolean;
+BEGIN
+    SELECT substr(l.name, 2), m.address INTO world, address FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link WHERE m.id = takes_part.mailbox;
+    EXECUTE format('SELECT m.enabled FROM crm.m%s m WHERE m.mailbox = $1', world) INTO enabled USING address;
+    RETURN enabled;
+END;
+$$;
 SQL
 }
 
