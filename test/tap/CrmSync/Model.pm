@@ -80,7 +80,9 @@ sub after
 	for (@doings)
 	{
 		my ($doing, @arguments) = @$_;
-		@now = map { $self->$doing($_, @arguments) } $nothing ? @now : $self->closure(@now);
+		@now = $self->closure(@now) if !$nothing;
+		local $self->{crowded} = @now > 200;
+		@now = map { $self->$doing($_, @arguments) } @now;
 	}
 	return @now;
 }
@@ -173,11 +175,12 @@ sub crm_shares
 	return { %{ $with ? $state : $self->leaves_behind($state, $box) }, audience => \@audience };
 }
 
-# Where answers are lost a write is tried again, also when its record has gone meanwhile.
+# Where answers are lost a write is tried again, also when its record has gone meanwhile. That is rare: where there
+# are very many states already, it would only make more of them than can be followed.
 sub leaves_behind
 {
 	my ($self, $state, @boxes) = @_;
-	for my $i ($self->{forgetful} && $state->{row} ? grep { $state->{audience}[$_] && ($state->{boxes}[$_]{off} // '') ne 'now' } @boxes : ())
+	for my $i ($self->{forgetful} && !$self->{crowded} && $state->{row} ? grep { $state->{audience}[$_] && ($state->{boxes}[$_]{off} // '') ne 'now' } @boxes : ())
 	{
 		$state = with($state, $i, late => $state->{row});
 	}
