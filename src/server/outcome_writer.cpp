@@ -229,7 +229,8 @@ void remove_items(const std::vector<const Outcome*>& removed) {
         &pairs.records, &pairs.mailboxes);
 }
 
-// Where mailboxes are read it would come in as a new item, if nothing were known of it.
+// Where mailboxes are read it would come in as a new item, if nothing were known of it, or could be
+// of its record when that is wanted there again.
 void unlink_items(const std::vector<const Outcome*>& unlinked) {
     Pairs pairs;
     for (const Outcome* outcome : unlinked) {
@@ -240,7 +241,8 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
         "confirmed = false, since = pg_catalog.now() "
         "FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
         "crmsync.mailbox m, crmsync.link l WHERE m.id = u.mailbox AND l.id = m.link "
-        "AND (l.direction <> 'outbound' OR i.origin <> 'crm') AND i.link = m.link "
+        "AND (l.direction <> 'outbound' OR l.match_on <> '{}' OR i.origin <> 'crm') "
+        "AND i.link = m.link "
         "AND i.record = u.record AND i.mailbox = u.mailbox AND i.state <> 'unlinked' "
         "RETURNING i.link, i.mailbox, i.record, i.remote_id, i.origin) "
         "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "

@@ -77,4 +77,15 @@ $stage->until_true(sub { shown($one) !~ /Anna/ }, 'until somebody lets it go', 2
 is(people(), '1 Anna Lee +11, 2 New Person +2, 3 Two Times +3, 4 Secret Person', 'the CRM is as it was');
 is($stage->sql('SELECT count(*) FROM crmsync.arrival WHERE code IS NULL'), '0', 'nothing is left over');
 
+# ---- what we made ourselves, left to its user, and wanted there again
+$stage->sql("SET client_min_messages = error; SELECT crmsync.alter_link('people', on_audience_loss => 'unlink'); SELECT crmsync.enable_link('people')");
+$stage->sync;
+$stage->sql("DELETE FROM crm.audience WHERE record = 2 AND mailbox = '$one'");
+$stage->until_true(sub { shown($one) =~ /- New Person \+2/ }, 'it only loses the stamp', 20) or diag(shown($one));
+sleep 2.5;
+$stage->sql("INSERT INTO crm.audience VALUES (2, '$one'); UPDATE crm.person SET phone = '+22' WHERE id = 2");
+$stage->until_true(sub { shown($one) =~ /2 New Person \+22/ }, 'it is known again', 20) or diag(shown($one));
+$stage->sync;
+is(scalar(() = shown($one) =~ /New Person/g), 1, 'it is not doubled');
+
 $stage->done;

@@ -12,7 +12,7 @@ sub policies
 {
 	my $direction = often(both => 5, outbound => 3, inbound => 2);
 	my ($writes, $reads) = ($direction ne 'inbound', $direction ne 'outbound');
-	my $match_on = $reads && rand() < 0.3 ? '{nickname}' : '';
+	my $match_on = rand() < 0.3 ? '{nickname}' : '';
 	my $title = !($reads && $writes) || rand() < 0.6 ? '' : any('outbound', 'crm_wins', 'target_wins', 'newest_wins');
 	return (
 		direction => $direction,

@@ -296,9 +296,16 @@ sub keeps
 	}
 	return $self->merges($state, $i) if $self->{direction} eq 'both' && $item->{touched};
 	my $whole = !$box->{shadow};
-	my @fields = map { $whole || $self->policy_of($_, 'write_fields') eq 'all' || differ($state->{row}[$_], $box->{shadow}[$_]) ? $state->{row}[$_] : $item->{fields}[$_] } 0 .. $#{ $state->{row} };
-	return with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) if $forgetful;
-	return with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1 });
+	my $recognised = $whole && !$item->{stamped};
+	my @next;
+	for my $user_keeps ($recognised ? (1, grep { $self->policy_of(1, 'write_fields') eq 'all' || $self->{write_fields} eq 'all' } 0) : 0)
+	{
+		# Of what has just been recognised only that is written which the CRM says, or all when its user has changed it.
+		my @row = map { $user_keeps && !defined $state->{row}[$_] ? $item->{fields}[$_] : $state->{row}[$_] } 0 .. $#{ $state->{row} };
+		my @fields = map { $whole || $self->policy_of($_, 'write_fields') eq 'all' || differ($row[$_], $box->{shadow}[$_]) ? $row[$_] : $item->{fields}[$_] } 0 .. $#row;
+		push @next, $forgetful ? with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) : with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1 });
+	}
+	return @next;
 }
 
 sub stamps
@@ -363,7 +370,7 @@ sub parts
 	if ($unlinks)
 	{
 		return $item->{stamped} ? with($state, $i, item => { %$item, stamped => 0, touched => 1 }) : () if $forgetful;
-		return with($state, $i, %nothing, left => [ @{ $box->{left} }, $item->{fields} ]) if $self->{direction} eq 'outbound';
+		return with($state, $i, %nothing, left => [ @{ $box->{left} }, $item->{fields} ]) if $self->{direction} eq 'outbound' && !$self->{match_on};
 		return with($state, $i, known => 'unlinked', item => { %$item, stamped => 0, touched => 1 });
 	}
 	return $forgetful ? with($state, $i, known => 'leaving', item => undef) : with($state, $i, %nothing);
@@ -376,32 +383,34 @@ sub reads
 	my $box = $state->{boxes}[$i];
 	my ($known, $item) = @$box{qw(known item)};
 	my $writes_only = $self->{direction} eq 'outbound';
-	return if $writes_only && $self->{on_target_delete} ne 'recreate';
+	return if $writes_only && $self->{on_target_delete} ne 'recreate' && !$self->{match_on};
 	if (!$item && $known =~ /^(linked|leaving|unlinked)$/)
 	{
 		return with($state, $i, known => 'none', remade => undef, shadow => undef, own => undef) if $known ne 'linked';
 		return with($state, $i, known => { unlink => 'gone', delete => 'removed' }->{ $self->{on_target_delete} } // 'absent');
 	}
-	return if $writes_only;
+	return if $writes_only && !$self->{match_on};
 	my $missing = $known =~ /^(none|absent|gone|removed)$/;
 	my @others = @{ $box->{others} };
 	if (my @fresh = grep { $others[$_]{fresh} } 0 .. $#others)
 	{
+		return with($state, $i, others => [], left => [ @{ $box->{left} }, map { $_->{fields} } @others ]) if !$missing && $writes_only;
 		return with($state, $i, others => [ map { { %$_, fresh => 0 } } @others ]) if !$missing;
 		return map {
 			my $back = $others[$_];
 			my @rest = map { { %$_, fresh => 0 } } grep { $_ != $back } @others;
 			my $next = with($state, $i, known => 'linked', own => $back->{own}, item => { fields => $back->{fields}, stamped => 1, touched => 1 }, others => \@rest);
-			$state->{row} ? $self->merges($next, $i) : $next
+			$state->{row} && !$writes_only ? $self->merges($next, $i) : $next
 		} @fresh;
 	}
 	if (@{ $box->{left} } && $missing)
 	{
-		return $self->takes_new($state, $i) if !$state->{row};
+		return $writes_only ? () : $self->takes_new($state, $i) if !$state->{row};
 		my @may_be = !$self->{match_on} || !$state->{audience}[$i] && $self->{direction} ne 'inbound' ? ()
 		  : $self->{on_ambiguous} eq 'oldest' || @{ $box->{left} } == 1 ? 0 .. $#{ $box->{left} } : ();
 		return map { $self->recognises($state, $i, $_) } @may_be if @may_be;
 	}
+	return if $writes_only;
 	return $self->removes($state, $i) if $known eq 'removed' && $state->{row};
 	return $self->merges($state, $i) if $known eq 'linked' && $item->{touched} && $state->{row};
 	return;
@@ -433,7 +442,8 @@ sub recognises
 	my ($self, $state, $i, $place) = @_;
 	my @left = @{ $state->{boxes}[$i]{left} };
 	my $fields = splice @left, $place, 1;
-	return $self->merges(with($state, $i, known => 'linked', own => 1, shadow => undef, left => \@left, item => { fields => $fields }), $i);
+	my $next = with($state, $i, known => 'linked', own => 1, shadow => undef, left => \@left, item => { fields => $fields });
+	return $self->{direction} eq 'outbound' ? $next : $self->merges($next, $i);
 }
 
 # Three ways: what only the user changed, or both and he wins, comes into the CRM. The rest is written afterwards. A

@@ -91,7 +91,7 @@ sub link_sql
 	my ($n, $policy) = ($self->{number}, $self->{policy});
 	my $reads = $self->{model}->reads_mailboxes;
 	my $more = join '', map { ", $_ => '$policy->{$_}'" } grep { $policy->{$_} ne '' } qw(direction conflict write_fields on_crm_delete on_target_delete on_audience_loss on_ambiguous match_on folder);
-	$more .= ", inbound_interval => '1 s'" if $reads || $policy->{on_target_delete} eq 'recreate';
+	$more .= ", inbound_interval => '1 s'" if $reads || $policy->{match_on} || $policy->{on_target_delete} eq 'recreate';
 	$more .= ", mailboxes => 'crm.m$n'" if $policy->{participants};
 	$more .= ", audience => 'crm.a$n'" if $policy->{direction} ne 'inbound';
 	my $made_in = $reads ? "SELECT crmsync.map('w$n', 'made_in', '\@mailbox');" : '';
