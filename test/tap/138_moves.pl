@@ -45,9 +45,13 @@ sub failing { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', link
 sub is_read { return $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.repair') eq '0' && $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' && $stage->sql("SELECT count(*) FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link AND l.name = 'both' WHERE sync_state IS NOT NULL AND listing IS NULL") eq '3' }, $_[0], 30) }
 sub states { return $stage->sql("SELECT coalesce(string_agg(DISTINCT i.state || ' ' || (i.remote_id IS NULL), ', '), 'none') FROM crmsync.item i") }
 
+sub takes_no_part { my ($mailbox) = @_; $stage->sql("UPDATE crmsync.mailbox m SET took_part = false FROM crmsync.link l WHERE l.id = m.link AND l.name = 'out' AND m.address = '$mailbox'"); return }
+sub ask_for_comparison { $stage->sql("SELECT crmsync.request_comparison(id, 'mailboxes') FROM crmsync.link WHERE name = 'out'; SELECT crmsync.wake()"); return }
+sub comparison_waits { return $stage->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'crmsync comparison' AND wait_event_type = 'Lock'") eq '1' }
+
 # ---- a comparison ends while a mailbox is made ready to be compared anew: what was missed there is found by the next
 my $holder = $stage->node->background_psql('postgres');
-$stage->sql("UPDATE crmsync.mailbox m SET took_part = false FROM crmsync.link l WHERE l.id = m.link AND l.name = 'out' AND m.address = '$two'");
+takes_no_part($two);
 $holder->query_safe(<<"SQL");
 BEGIN;
 UPDATE crmsync.mailbox m SET took_part = false FROM crmsync.link l WHERE l.id = m.link AND l.name = 'out' AND m.address = '$two';
@@ -56,8 +60,8 @@ WHERE m.id = i.mailbox AND l.name = 'out' AND m.address = '$two' AND i.record = 
 SQL
 my $changes = "SELECT count(*) FROM crmsync.history WHERE link = 'out' AND mailbox = '$two' AND record = '2' AND action = 'update'";
 is($stage->sql($changes), '0', 'nothing was missed yet');
-$stage->sql("SELECT crmsync.request_comparison(id, 'mailboxes') FROM crmsync.link WHERE name = 'out'; SELECT crmsync.wake()");
-$stage->until_true(sub { $stage->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'crmsync comparison' AND wait_event_type = 'Lock'") eq '1' }, 'a comparison would note that all take part');
+ask_for_comparison();
+$stage->until_true(\&comparison_waits, 'a comparison waits for that');
 $holder->query_safe("SELECT crmsync.request_comparison(id, 'mailboxes') FROM crmsync.link WHERE name = 'out'; COMMIT");
 $holder->quit;
 $stage->settles('the next one ends', 'out');
@@ -69,14 +73,14 @@ my $takes_part = "SELECT m.took_part FROM crmsync.mailbox m JOIN crmsync.link l 
 is($stage->sql($takes_part), 't', 'it takes part');
 $stage->sql("UPDATE crmsync.mailbox m SET took_part = NULL FROM crmsync.link l WHERE l.id = m.link AND l.name = 'out' AND m.address = '$one'");
 $holder->query_safe("BEGIN; SELECT FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link AND l.name = 'out' WHERE m.address = '$one' FOR UPDATE OF m");
-$stage->sql("SELECT crmsync.request_comparison(id, 'mailboxes') FROM crmsync.link WHERE name = 'out'; SELECT crmsync.wake()");
-$stage->until_true(sub { $stage->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'crmsync comparison' AND wait_event_type = 'Lock'") eq '1' }, 'a comparison is on its way');
-$stage->sql("UPDATE crmsync.mailbox m SET took_part = false FROM crmsync.link l WHERE l.id = m.link AND l.name = 'out' AND m.address = '$two'");
+ask_for_comparison();
+$stage->until_true(\&comparison_waits, 'a comparison is on its way');
+takes_no_part($two);
 $holder->query_safe('COMMIT');
 $holder->quit;
 $stage->settles('it ends', 'out');
 is($stage->sql($takes_part), 'f', 'and does not say that nothing was missed there');
-$stage->sql("SELECT crmsync.request_comparison(id, 'mailboxes') FROM crmsync.link WHERE name = 'out'; SELECT crmsync.wake()");
+ask_for_comparison();
 $stage->settles('the next one looks there', 'out');
 is($stage->sql($takes_part), 't', 'after which nothing is missed');
 

@@ -256,37 +256,36 @@ TEST_F(OneMailbox, AnItemThatIsGoneIsCreatedAgainOrNeverAsThePolicySays) {
     }
 }
 
-TEST_F(OneMailbox, WhatItsUserDeletesBeforeItIsStampedIsNotMadeAgainForTheStamp) {
-    for (const auto policy : {OnTargetDelete::ignore, OnTargetDelete::remove,
-                              OnTargetDelete::unlink, OnTargetDelete::recreate}) {
+struct StampsWhatIsAway : OneMailbox {
+    // Nothing but our stamp is to be written to an item that is not there.
+    Result stamp(OnTargetDelete policy, bool was_left) {
         MailboxDescription changed = description();
         changed.policy.on_target_delete = policy;
         conversation.redescribe(changed);
         Task task = update_task(prefix, "a", {"nowhere", "v1"});
         task.fields.clear();
         task.stamp = true;
+        task.was_left = was_left;
         conversation.add(std::move(task));
         folder().items.clear();
         run();
-        const bool again = policy == OnTargetDelete::recreate;
-        EXPECT_EQ(outcomes().at(0).result, again ? Result::written : Result::vanished);
-        EXPECT_EQ(folder().items.size(), again ? 1u : 0u);
+        return outcomes().at(0).result;
     }
+};
+
+TEST_F(StampsWhatIsAway, ItIsNotMadeAgainForTheStamp) {
+    for (const auto policy :
+         {OnTargetDelete::ignore, OnTargetDelete::remove, OnTargetDelete::unlink}) {
+        EXPECT_EQ(stamp(policy, false), Result::vanished);
+        EXPECT_TRUE(folder().items.empty());
+    }
+    EXPECT_EQ(stamp(OnTargetDelete::recreate, false), Result::written);
+    EXPECT_EQ(folder().items.size(), 1u);
 }
 
-TEST_F(OneMailbox, WhatWasLeftToItsUserAndIsWantedAgainIsMadeAgain) {
+TEST_F(StampsWhatIsAway, ItIsMadeAgainWhereItWasLeftToItsUserAndIsWantedAgain) {
     for (const auto policy : {OnTargetDelete::ignore, OnTargetDelete::remove}) {
-        MailboxDescription changed = description();
-        changed.policy.on_target_delete = policy;
-        conversation.redescribe(changed);
-        Task task = update_task(prefix, "a", {"nowhere", "v1"});
-        task.fields.clear();
-        task.stamp = true;
-        task.was_left = true;
-        conversation.add(std::move(task));
-        folder().items.clear();
-        run();
-        EXPECT_EQ(outcomes().at(0).result, Result::written);
+        EXPECT_EQ(stamp(policy, true), Result::written);
         EXPECT_EQ(folder().items.size(), 1u);
     }
 }

@@ -298,7 +298,7 @@ sub keeps
 	my $whole = !$box->{shadow};
 	my $recognised = $whole && !$item->{stamped};
 	my @next;
-	for my $user_keeps ($recognised ? (1, grep { $self->policy_of(1, 'write_fields') eq 'all' || $self->{write_fields} eq 'all' } 0) : 0)
+	for my $user_keeps (!$recognised ? 0 : $self->any_field('write_fields', 'all') ? (1, 0) : 1)
 	{
 		# Of what has just been recognised only that is written which the CRM says, or all when its user has changed it.
 		my @row = map { $user_keeps && !defined $state->{row}[$_] ? $item->{fields}[$_] : $state->{row}[$_] } 0 .. $#{ $state->{row} };
@@ -456,7 +456,7 @@ sub merges
 	my $shadow = $box->{shadow} // [];
 	my $reads_only = $self->{direction} eq 'inbound';
 	my @next;
-	for my $he_is_newer (0, 1)
+	for my $he_is_newer ($self->any_field('conflict', 'newest_wins') ? (0, 1) : 0)
 	{
 		my @row = @{ $state->{row} };
 		my @agreed = @$shadow;
@@ -585,6 +585,7 @@ sub shown { my ($stamped, $fields) = @_; return text($fields) . ($stamped ? '*' 
 # ---- policies of a field: those of the link, but for what is said of the second, the title
 
 sub policy_of { my ($self, $field, $policy) = @_; return $field == 1 && $self->{"title_$policy"} || $self->{$policy} }
+sub any_field { my ($self, $policy, $value) = @_; return scalar grep { $self->policy_of($_, $policy) eq $value } 0, 1 }
 sub comes_in { my ($self, $field) = @_; return $self->policy_of($field, 'direction') ne 'outbound' }
 
 # ---- values
