@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 
 namespace crmsync::record {
 namespace {
@@ -42,13 +43,37 @@ Decoded decode(std::string_view rest) {
     return {character, length};
 }
 
-// Bytes from the start that are plain printable ASCII: nearly always all there are.
-std::size_t plain_prefix(std::string_view text) {
-    const auto end = std::find_if(text.begin(), text.end(), [](char c) {
-        const auto byte = static_cast<std::uint8_t>(c);
-        return byte < 0x20 || byte >= 0x80;
-    });
-    return static_cast<std::size_t>(end - text.begin());
+// Whether eight bytes are plain printable ASCII, or 0x7F. The subtraction borrows from no
+// neighbour, since the highest bit of every byte is set before it, and is still set where a byte is
+// not below 0x20.
+bool is_plain(const char* eight) {
+    constexpr std::uint64_t ones = 0x0101010101010101;
+    constexpr std::uint64_t highest = 0x80 * ones;
+    std::uint64_t word = 0;
+    std::memcpy(&word, eight, sizeof word);
+    return ((~word & ((word | highest) - 0x20 * ones)) & highest) == highest;
+}
+
+bool is_good(const Decoded& decoded) {
+    return decoded.character != no_character && xml_character(decoded.character);
+}
+
+// Bytes from the start that can be carried in XML as they are: nearly always all there are, and
+// nearly all of them plain.
+std::size_t good_prefix(std::string_view text) {
+    std::size_t at = 0;
+    while (at < text.size()) {
+        if (text.size() - at >= sizeof(std::uint64_t) && is_plain(text.data() + at)) {
+            at += sizeof(std::uint64_t);
+            continue;
+        }
+        const Decoded next = decode(text.substr(at));
+        if (!is_good(next)) {
+            break;
+        }
+        at += next.length;
+    }
+    return at;
 }
 
 bool space(char c) {
@@ -58,38 +83,33 @@ bool space(char c) {
 }  // namespace
 
 std::optional<std::string> text_problem(std::string_view text) {
-    std::size_t at = plain_prefix(text);
-    while (at < text.size()) {
-        const Decoded next = decode(text.substr(at));
-        char words[96];
-        if (next.character == no_character) {
-            std::snprintf(words, sizeof words, "byte %zu (0x%02X) is not valid UTF-8", at + 1,
-                          static_cast<unsigned>(static_cast<std::uint8_t>(text[at])));
-            return words;
-        }
-        if (!xml_character(next.character)) {
-            std::snprintf(words, sizeof words,
-                          "the character U+%04X at byte %zu cannot be carried in XML",
-                          static_cast<unsigned>(next.character), at + 1);
-            return words;
-        }
-        at += next.length;
+    const std::size_t at = good_prefix(text);
+    if (at == text.size()) {
+        return std::nullopt;
     }
-    return std::nullopt;
+    const char32_t character = decode(text.substr(at)).character;
+    char words[96];
+    if (character == no_character) {
+        std::snprintf(words, sizeof words, "byte %zu (0x%02X) is not valid UTF-8", at + 1,
+                      static_cast<unsigned>(static_cast<std::uint8_t>(text[at])));
+    } else {
+        std::snprintf(words, sizeof words,
+                      "the character U+%04X at byte %zu cannot be carried in XML",
+                      static_cast<unsigned>(character), at + 1);
+    }
+    return words;
 }
 
 std::string cleaned(std::string_view text, std::size_t limit) {
-    const std::size_t plain = plain_prefix(text);
-    if (plain == text.size()) {
-        return std::string(text.substr(0, limit));
+    if (text.size() <= limit && good_prefix(text) == text.size()) {
+        return std::string(text);
     }
-    std::string result(text.substr(0, std::min(plain, limit)));
-    std::size_t at = plain;
+    std::string result;
+    std::size_t at = 0;
     while (at < text.size() && result.size() < limit) {
         const Decoded next = decode(text.substr(at));
-        const bool good = next.character != no_character && xml_character(next.character);
         std::string character;
-        append_utf8(character, good ? next.character : U'\uFFFD');
+        append_utf8(character, is_good(next) ? next.character : U'\uFFFD');
         if (result.size() + character.size() > limit) {
             break;
         }

@@ -54,16 +54,17 @@ const std::string* shown_name(const Fields& fields, const Property& address) {
 }
 
 void check_writable(const Property& property, Object object) {
-    const std::string name(property.name);
+    const auto refuse = [&](const std::string& why) {
+        throw std::invalid_argument("property " + std::string(property.name) + " " + why);
+    };
     if (!record::belongs_to(property, object)) {
-        throw std::invalid_argument("property " + name + " does not belong to " +
-                                    std::string(record::object_name(object)));
+        refuse("does not belong to " + std::string(record::object_name(object)));
     }
     if (property.access == record::Access::inbound) {
-        throw std::invalid_argument("property " + name + " cannot be written");
+        refuse("cannot be written");
     }
     if (!carried(property)) {
-        throw std::invalid_argument("property " + name + " is not supported yet");
+        refuse("is not supported yet");
     }
 }
 
