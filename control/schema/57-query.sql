@@ -245,18 +245,31 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.record_type(integer) IS 'type to cast the text of a key to, to compare it with the audience''s column record';
 
+-- An address is the same however its ASCII letters are written, whatever the language of the database
+-- makes of an I.
+CREATE FUNCTION crmsync.address_expression(written text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN format('lower(btrim((%s)::text) COLLATE "C")', written);
+COMMENT ON FUNCTION crmsync.address_expression(text) IS 'expression for a mailbox''s address as crmsync knows it, from an expression for how it was written';
+
+CREATE FUNCTION crmsync.address(written text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN lower(btrim(written) COLLATE "C");
+COMMENT ON FUNCTION crmsync.address(text) IS 'what address_expression is, of one address';
+
 CREATE FUNCTION crmsync.build_audience_query(link integer, records text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('SELECT DISTINCT a.record::text AS record, nullif(lower(btrim(a.mailbox::text)), '''') AS mailbox FROM %s a '
-                  'WHERE a.record IS NOT NULL', l.audience)
+    SELECT format('SELECT %sa.record::text AS record, nullif(%s, '''') AS mailbox FROM %s a '
+                  'WHERE a.record IS NOT NULL',
+                  CASE WHEN records IS NOT NULL THEN 'DISTINCT ' ELSE '' END, crmsync.address_expression('a.mailbox'), l.audience)
         || CASE WHEN records IS NULL THEN ''
                 ELSE format(' AND btrim(a.mailbox::text) <> '''' AND a.record = ANY (%s::%s[])', records,
                             crmsync.record_type(l.id)) END
     FROM crmsync.link l
     WHERE l.id = build_audience_query.link AND to_regclass(l.audience) IS NOT NULL;
 END;
-COMMENT ON FUNCTION crmsync.build_audience_query(integer, text) IS 'query for the mailboxes of the records that an expression of type text[] names; NULL: of all records, with those that have none';
+COMMENT ON FUNCTION crmsync.build_audience_query(integer, text) IS 'query for the mailboxes of the records that an expression of type text[] names; NULL: of all records, with those that have none, and some perhaps more than once';
 
 CREATE FUNCTION crmsync.audience_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -266,21 +279,21 @@ COMMENT ON FUNCTION crmsync.audience_query(integer) IS 'query for record and mai
 CREATE FUNCTION crmsync.audience_in_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT crmsync.build_audience_query(l.id, NULL) || ' AND lower(btrim(a.mailbox::text)) = ANY ($1::text[])'
+    SELECT crmsync.build_audience_query(l.id, NULL) || format(' AND %s = ANY ($1::text[])', crmsync.address_expression('a.mailbox'))
     FROM crmsync.link l WHERE l.id = audience_in_query.link;
 END;
-COMMENT ON FUNCTION crmsync.audience_in_query(integer) IS 'query for record and mailbox of the mailboxes $1 (text[], in lower case); NULL: there is no audience';
+COMMENT ON FUNCTION crmsync.audience_in_query(integer) IS 'query for record and mailbox of the mailboxes $1 (text[], in lower case), some perhaps more than once; NULL: there is no audience';
 
 CREATE FUNCTION crmsync.audience_all_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN crmsync.build_audience_query(link, NULL);
-COMMENT ON FUNCTION crmsync.audience_all_query(integer) IS 'query for record and mailbox of all records, NULL where a row names no mailbox; NULL: there is no audience';
+COMMENT ON FUNCTION crmsync.audience_all_query(integer) IS 'query for record and mailbox of all records, some perhaps more than once, NULL where a row names no mailbox; NULL: there is no audience';
 
 -- A mailbox at a target that does not exist, or is of another kind, takes no part.
 CREATE FUNCTION crmsync.mailboxes_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('SELECT lower(btrim(m.mailbox::text)) AS mailbox, bool_or(%1$s) AS enabled, bool_or(%2$s) AS automatic, max(%3$s) AS id, '
+    SELECT format('SELECT %6$s AS mailbox, bool_or(%1$s) AS enabled, bool_or(%2$s) AS automatic, max(%3$s) AS id, '
                   'max(%4$s) FILTER (WHERE %1$s) AS target FROM %5$s m WHERE btrim(m.mailbox::text) <> '''' GROUP BY 1',
                   CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'enabled') IS NULL THEN 'true'
                        ELSE 'coalesce(m.enabled, true)' END
@@ -290,7 +303,7 @@ BEGIN ATOMIC
                        ELSE 'coalesce(m.automatic, true)' END,
                   CASE WHEN crmsync.column_type(to_regclass(l.mailboxes), 'id') IS NULL THEN 'NULL::text' ELSE 'm.id::text' END,
                   CASE WHEN place.is_named THEN format('coalesce(m.target::text, %L)', l.target) ELSE 'NULL::text' END,
-                  l.mailboxes)
+                  l.mailboxes, crmsync.address_expression('m.mailbox'))
     FROM crmsync.link l
     JOIN crmsync.target own ON own.name = l.target
     CROSS JOIN LATERAL (SELECT crmsync.column_type(to_regclass(l.mailboxes), 'target') IS NOT NULL AS is_named,

@@ -311,7 +311,7 @@ CREATE FUNCTION crmsync.check_mailbox(this crmsync.link, mailbox text) RETURNS i
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    id integer := (SELECT m.id FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = lower(btrim(check_mailbox.mailbox)));
+    id integer := (SELECT m.id FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = crmsync.address(check_mailbox.mailbox));
 BEGIN
     IF mailbox IS NOT NULL AND id IS NULL THEN
         RAISE EXCEPTION 'link "%" has no mailbox "%"', this.name, mailbox
@@ -327,7 +327,7 @@ CREATE FUNCTION crmsync.check_address(this crmsync.link, mailbox text) RETURNS t
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    wanted text := lower(btrim(mailbox));
+    wanted text := crmsync.address(mailbox);
     in_audience text := 'SELECT 1 FROM (' || coalesce(crmsync.audience_all_query(this.id), crmsync.mailboxes_query(this.id)) || ') AS a WHERE a.mailbox = '
                         || quote_literal(wanted) || ' LIMIT 1';
 BEGIN

@@ -148,7 +148,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator', retired => true);
-    address text := lower(btrim(mailbox));
+    address text := crmsync.address(mailbox);
 BEGIN
     IF crmsync.is_import(this) THEN
         PERFORM crmsync.not_supported('why for an import', 'See the views crmsync.items and crmsync.failures.');

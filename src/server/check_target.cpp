@@ -306,7 +306,7 @@ void check_arguments(const TargetConfiguration& target, bool has_mailbox, bool w
 // As links have it.
 std::optional<std::string> mailbox_argument(FunctionCallInfo call) {
     const auto given = pg::optional_text_argument(call, 1);
-    return given ? pg::query("SELECT lower(btrim($1))", std::string_view(*given)).string(0, 0)
+    return given ? pg::query("SELECT crmsync.address($1)", std::string_view(*given)).string(0, 0)
                  : given;
 }
 

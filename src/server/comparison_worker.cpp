@@ -5,8 +5,8 @@
 // A comparison has a process of its own, since the queries of the link's owner may take minutes:
 //
 //   transaction    what is asked for
-//   transaction    the audience, read as the owner, and the records to look at go into temporary
-//                  tables
+//   transaction    what the audience says, read as the owner, and the records to look at go into
+//                  temporary tables
 //   transactions   slices of them become pending, which the resident worker begins with at once
 //   transaction    the comparison is done, unless another was asked for meanwhile
 #include <algorithm>
@@ -57,24 +57,45 @@ struct LeftOut {
     std::int64_t long_keys = 0;
 };
 
+LeftOut read_counts(const pg::Rows& rows) {
+    return {rows.integer(0, 0), rows.integer(0, 1)};
+}
+
 LeftOut leave_out() {
-    const pg::Rows rows = pg::query(
+    return read_counts(pg::query(
         "WITH gone AS (DELETE FROM pg_temp.crmsync_audience WHERE mailbox IS NULL "
         "OR pg_catalog.octet_length(mailbox) > $2 OR pg_catalog.octet_length(record) > $1 "
         "RETURNING record, pg_catalog.octet_length(record) > $1 AS is_long) "
         "SELECT pg_catalog.count(DISTINCT record) FILTER (WHERE NOT is_long), "
         "pg_catalog.count(DISTINCT record) FILTER (WHERE is_long) FROM gone",
-        static_cast<std::int32_t>(longest_kept_key), static_cast<std::int32_t>(longest_address));
-    return {rows.integer(0, 0), rows.integer(0, 1)};
+        static_cast<std::int32_t>(longest_kept_key), static_cast<std::int32_t>(longest_address)));
 }
 
 LeftOut read_audience(const LinkConfiguration& link, const std::string& query,
                       std::span<const pg::Parameter> parameters) {
     materialise(link, "crmsync_audience", "record text COLLATE \"C\", mailbox text COLLATE \"C\"",
-                query.empty() ? "SELECT WHERE false" : query, parameters);
+                "SELECT DISTINCT a.record, a.mailbox FROM (" + query + ") AS a", parameters);
     const LeftOut left_out = leave_out();
     once("ANALYZE pg_temp.crmsync_audience", link.id);
     return left_out;
+}
+
+// Where every record is looked at, it does not matter which mailboxes it should be in: an initial
+// load begins in two thirds of the time.
+LeftOut read_records(const LinkConfiguration& link) {
+    materialise(link, "crmsync_records",
+                "record text COLLATE \"C\", rows bigint, rows_with_mailbox bigint",
+                link.audience_all_query.empty()
+                    ? "SELECT WHERE false"
+                    : "SELECT a.record, pg_catalog.count(*), "
+                      "pg_catalog.count(nullif(pg_catalog.octet_length(a.mailbox) <= " +
+                          std::to_string(longest_address) + ", false)) FROM (" +
+                          link.audience_all_query + ") AS a GROUP BY a.record");
+    return read_counts(pg::query(
+        "SELECT pg_catalog.count(*) FILTER (WHERE r.rows_with_mailbox < r.rows AND NOT k.is_long), "
+        "pg_catalog.count(*) FILTER (WHERE k.is_long) FROM pg_temp.crmsync_records r "
+        "CROSS JOIN LATERAL (SELECT pg_catalog.octet_length(r.record) > $1) AS k(is_long)",
+        static_cast<std::int32_t>(longest_kept_key)));
 }
 
 // Who takes part. In mailboxes that did not when it was last looked at anything may have been
@@ -127,20 +148,25 @@ const std::string returned =
     "JOIN crmsync.item i ON i.link = $1 AND i.mailbox = r.id";
 
 const std::string every =
-    "SELECT record FROM pg_temp.crmsync_audience "
-    "UNION SELECT record FROM crmsync.item WHERE link = $1";
+    "SELECT record FROM pg_temp.crmsync_records WHERE rows_with_mailbox > 0 "
+    "AND pg_catalog.octet_length(record) <= " +
+    std::to_string(longest_kept_key) + " UNION ALL SELECT record FROM crmsync.item WHERE link = $1";
+
+bool looks_at_every_record(const LinkConfiguration& link, const std::string& kind) {
+    return kind == "everything" || link.audience_query.empty();
+}
 
 // Of the mailboxes kind the audience has only rows of those that have returned.
 std::string to_look_at(const LinkConfiguration& link, const std::string& kind) {
-    if (kind == "everything" || link.audience_query.empty()) {
+    if (looks_at_every_record(link, kind)) {
         return every;
     }
     std::string records = missing;
     if (kind == "audience") {
-        records += " UNION " + unwanted(link);
+        records += " UNION ALL " + unwanted(link);
     }
     if (!link.mailboxes_query.empty()) {
-        records += " UNION " + returned;
+        records += " UNION ALL " + returned;
     }
     return records;
 }
@@ -222,7 +248,9 @@ class Comparison {
         // Only numbers of rows and of different values matter for the plans here.
         once("SET LOCAL default_statistics_target = 10", id_);
         read_mailboxes(link->second);
-        if (kind == "mailboxes") {
+        if (looks_at_every_record(link->second, kind)) {
+            left_out_ = read_records(link->second);
+        } else if (kind == "mailboxes") {
             const pg::TextArray addresses = returned_mailboxes();
             const pg::Parameter parameters[] = {&addresses};
             read_audience(link->second,

@@ -8,7 +8,7 @@ use lib $FindBin::RealBin;
 use CrmSync::EndToEnd;
 use Test::More;
 
-my $stage = CrmSync::EndToEnd->new('keys');
+my $stage = CrmSync::EndToEnd->new('keys', exchange => [ map { ('--mailbox', $_) } 'user1@example.test', 'user2@example.test', 'info@example.test' ]);
 my $exchange = $stage->exchange;
 my ($one, $two) = ('user1@example.test', 'user2@example.test');
 $stage->make_target;
@@ -16,7 +16,7 @@ $stage->sql(<<"SQL");
 CREATE ROLE crm_owner LOGIN;
 CREATE SCHEMA crm AUTHORIZATION crm_owner;
 SET ROLE crm_owner;
-CREATE TABLE crm.part (id integer PRIMARY KEY, code text, name text, mailbox text);
+CREATE TABLE crm.part (id integer PRIMARY KEY, code text, name text, mailbox text COLLATE "tr-x-icu");
 CREATE TABLE crm.label (id integer PRIMARY KEY, part integer, name text);
 CREATE VIEW crm.thing AS SELECT p.code, p.name, l.name AS label FROM crm.part p LEFT JOIN crm.label l ON l.part = p.id;
 CREATE VIEW crm.wanted AS SELECT code AS record, mailbox FROM crm.part;
@@ -87,5 +87,17 @@ is(left(), '0 0', 'with a mailbox');
 is(names($two), 'Nobody Somebody', 'it is carried out');
 compare();
 is($stage->sql("SELECT without_mailbox FROM crmsync.status"), '2', 'and counted no more');
+$stage->sql("INSERT INTO crm.part VALUES (34, 'key34', 'Noise', repeat('y', 5000)), (35, 'key34', 'Noise', NULL), (36, repeat('d', 1001), 'Endless', '$two'); SELECT crmsync.request_comparison(id, 'audience') FROM crmsync.link");
+is(left(), '0 0', 'a comparison of the audience alone');
+is($stage->sql("SELECT without_mailbox FROM crmsync.status"), '3', 'counts each record once');
+is(alert(), '1 records are left out: their keys are much longer than 200 bytes', 'and those with long keys');
+
+# ---- where an I is no i
+$stage->sql("INSERT INTO crm.part VALUES (40, 'key40', 'Turkish', ' INFO\@EXAMPLE.TEST')");
+is(left(), '0 0', 'an address in capitals, in the Turkish language');
+is(names('info@example.test'), 'Turkish', 'is the same in small letters');
+is($stage->sql("SELECT string_agg(DISTINCT mailbox, ' ' ORDER BY mailbox) FROM crmsync.items WHERE record IN ('key40', 'key33')"), "info\@example.test $two", 'and is known so');
+is(compare(), '0 0', 'a comparison meets it');
+is(names('info@example.test'), 'Turkish', 'and leaves it');
 
 $stage->done;
