@@ -67,6 +67,11 @@ std::size_t good_prefix(std::string_view text) {
             at += sizeof(std::uint64_t);
             continue;
         }
+        const auto byte = static_cast<std::uint8_t>(text[at]);
+        if (byte >= 0x20 && byte < 0x80) {
+            ++at;
+            continue;
+        }
         const Decoded next = decode(text.substr(at));
         if (!is_good(next)) {
             break;

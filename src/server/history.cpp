@@ -123,11 +123,11 @@ pg::JsonbArray::Document old_values(const Outcome& outcome) {
 
 void write_history(const std::vector<Outcome>& outcomes) {
     pg::IntegerArray mailboxes;
-    pg::TextArray records;
-    pg::TextArray actions;
-    pg::TextArray results;
-    pg::TextArray codes;
-    pg::TextArray messages;
+    pg::TextViewArray records;
+    pg::TextViewArray actions;
+    pg::TextViewArray results;
+    pg::TextViewArray codes;
+    pg::TextViewArray messages;
     pg::JsonbArray old;
     pg::JsonbArray now;
     for (const Outcome& outcome : outcomes) {
@@ -145,11 +145,11 @@ void write_history(const std::vector<Outcome>& outcomes) {
             continue;  // the end of what was said when it was created; nothing was brought back
         }
         mailboxes.push_back(outcome.mailbox);
-        records.push_back(outcome.record);
+        records.emplace_back(outcome.record);
         actions.emplace_back(action_name(outcome));
         results.emplace_back(outcome.result == Result::failed ? "failed" : "done");
-        codes.push_back(outcome.failure.code);
-        messages.push_back(outcome.failure.message);
+        codes.emplace_back(outcome.failure.code);
+        messages.emplace_back(outcome.failure.message);
         // The values of a new item are its shadow; only what was changed is worth a copy.
         const bool has_old =
             (outcome.action == Action::update || outcome.action == Action::fetch) &&

@@ -59,15 +59,17 @@ pg::JsonbArray::Document shadow_of(const Outcome& outcome, Absent absent) {
     return document;
 }
 
+// Of outcomes that outlive it.
 class ItemRows {
   public:
     ItemRows(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of,
              Absent absent) {
         for (const Outcome* outcome : written) {
-            pairs_.add(*outcome);
             links_.push_back(link_of.at(outcome->mailbox));
-            ids_.push_back(outcome->item.id);
-            change_keys_.push_back(outcome->item.change_key);
+            records_.emplace_back(outcome->record);
+            mailboxes_.push_back(outcome->mailbox);
+            ids_.emplace_back(outcome->item.id);
+            change_keys_.emplace_back(outcome->item.change_key);
             // By the layout that it was decided with: the link may be enabled with another one by
             // now, or not at all, and the item is there all the same.
             shadows_.documents.push_back(shadow_of(*outcome, absent));
@@ -87,14 +89,15 @@ class ItemRows {
                             {"change_key", "text"},
                             {"shadow", "jsonb"}}) +
                 otherwise,
-            &links_, &pairs_.records, &pairs_.mailboxes, &ids_, &change_keys_, &shadows_);
+            &links_, &records_, &mailboxes_, &ids_, &change_keys_, &shadows_);
     }
 
   private:
-    Pairs pairs_;
     pg::IntegerArray links_;
-    pg::TextArray ids_;
-    pg::TextArray change_keys_;
+    pg::TextViewArray records_;
+    pg::IntegerArray mailboxes_;
+    pg::TextViewArray ids_;
+    pg::TextViewArray change_keys_;
     pg::JsonbArray shadows_;
 };
 

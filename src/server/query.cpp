@@ -119,12 +119,21 @@ void put_array(Slot slot, const std::vector<Element>& list, Oid array_type, Oid 
     *slot.value = array_datum(values, nulls, count, type, length, by_value, align);
 }
 
-void put(Slot slot, const TextArray* list) {
-    put_array(slot, *list, TEXTARRAYOID, TEXTOID, -1, false, TYPALIGN_INT,
-              [](const std::string& text, Datum* value) {
+template <class Text>
+void put_texts(Slot slot, const std::vector<Text>& list) {
+    put_array(slot, list, TEXTARRAYOID, TEXTOID, -1, false, TYPALIGN_INT,
+              [](std::string_view text, Datum* value) {
                   *value = text_datum(text);
                   return true;
               });
+}
+
+void put(Slot slot, const TextArray* list) {
+    put_texts(slot, *list);
+}
+
+void put(Slot slot, const TextViewArray* list) {
+    put_texts(slot, *list);
 }
 
 void put(Slot slot, const NullableTextArray* list) {
@@ -159,6 +168,12 @@ void put(Slot slot, const JsonbArray* list) {
               });
 }
 
+// std::visit may throw, which nothing may inside a guard; the index says the same.
+template <std::size_t... Index>
+void put(Slot slot, const Parameter& parameter, std::index_sequence<Index...>) {
+    ((parameter.index() == Index ? put(slot, *std::get_if<Index>(&parameter)) : void()), ...);
+}
+
 PlainParameters plain(std::span<const Parameter> parameters) {
     const std::size_t count = parameters.size();
     PlainParameters result;
@@ -168,41 +183,8 @@ PlainParameters plain(std::span<const Parameter> parameters) {
     result.nulls = static_cast<char*>(palloc0(count + 1));
     for (std::size_t i = 0; i < count; ++i) {
         result.nulls[i] = ' ';
-        const Slot slot{&result.types[i], &result.values[i], &result.nulls[i]};
-        // std::visit may throw, which nothing may inside a guard; the index says the same.
-        const Parameter& parameter = parameters[i];
-        switch (parameter.index()) {
-            case 0:
-                put(slot, std::monostate{});
-                break;
-            case 1:
-                put(slot, *std::get_if<1>(&parameter));
-                break;
-            case 2:
-                put(slot, *std::get_if<2>(&parameter));
-                break;
-            case 3:
-                put(slot, *std::get_if<3>(&parameter));
-                break;
-            case 4:
-                put(slot, *std::get_if<4>(&parameter));
-                break;
-            case 5:
-                put(slot, *std::get_if<5>(&parameter));
-                break;
-            case 6:
-                put(slot, *std::get_if<6>(&parameter));
-                break;
-            case 7:
-                put(slot, *std::get_if<7>(&parameter));
-                break;
-            case 8:
-                put(slot, *std::get_if<8>(&parameter));
-                break;
-            case 9:
-                put(slot, *std::get_if<9>(&parameter));
-                break;
-        }
+        put(Slot{&result.types[i], &result.values[i], &result.nulls[i]}, parameters[i],
+            std::make_index_sequence<std::variant_size_v<Parameter>>());
     }
     return result;
 }

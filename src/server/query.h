@@ -21,6 +21,7 @@ extern "C" {
 namespace crmsync::pg {
 
 using TextArray = std::vector<std::string>;
+using TextViewArray = std::vector<std::string_view>;
 using NullableTextArray = std::vector<std::optional<std::string>>;
 using IntegerArray = std::vector<std::int32_t>;
 using BigintArray = std::vector<std::int64_t>;
@@ -34,8 +35,8 @@ struct JsonbArray {
 // A parameter of a query; std::monostate is NULL of type text. Arrays are passed by reference and
 // must outlive the call.
 using Parameter = std::variant<std::monostate, bool, std::int32_t, std::int64_t, std::string_view,
-                               const TextArray*, const NullableTextArray*, const IntegerArray*,
-                               const BigintArray*, const JsonbArray*>;
+                               const TextArray*, const TextViewArray*, const NullableTextArray*,
+                               const IntegerArray*, const BigintArray*, const JsonbArray*>;
 
 // The rows of a query, until the object goes.
 class Rows {

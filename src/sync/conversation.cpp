@@ -91,7 +91,8 @@ void Conversation::requeue_sent() {
     }
 }
 
-void Conversation::finish(Task task, Result result, exchange::ItemReference item, Failure failure) {
+void Conversation::finish(Task&& task, Result result, exchange::ItemReference item,
+                          Failure failure) {
     if (result == Result::failed || result == Result::postponed || result == Result::released) {
         finish_partly(task);
     }

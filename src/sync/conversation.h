@@ -121,21 +121,21 @@ class Conversation {
 
     void doubt_creates();
     void use_list();
-    void there_already(Task task, exchange::ItemReference item);
-    void not_there(Task task);
-    void item_succeeded(Task task, const exchange::ItemAnswer& answer);
-    void item_found(Task task, const exchange::ItemAnswer& answer);
-    void item_read(Task task, const exchange::ItemAnswer& answer);
-    void proceed(Task task);
-    void photo_written(Task task, const exchange::ItemAnswer& answer);
-    void photo_failed(Task task, const exchange::Failure& failure);
+    void there_already(Task&& task, exchange::ItemReference item);
+    void not_there(Task&& task);
+    void item_succeeded(Task&& task, const exchange::ItemAnswer& answer);
+    void item_found(Task&& task, const exchange::ItemAnswer& answer);
+    void item_read(Task&& task, const exchange::ItemAnswer& answer);
+    void proceed(Task&& task);
+    void photo_written(Task&& task, const exchange::ItemAnswer& answer);
+    void photo_failed(Task&& task, const exchange::Failure& failure);
     void finish_partly(Task& task);
     void ask_for_content();
     std::size_t waiting() const { return waiting_.size() + (asked_ ? 1 : 0); }
-    void item_failed(Task task, const exchange::Failure& failure);
-    void gone(Task task);
+    void item_failed(Task&& task, const exchange::Failure& failure);
+    void gone(Task&& task);
     bool comes_again(const Task& task) const;
-    void recreate(Task task);
+    void recreate(Task&& task);
 
     Trouble request_failed(const exchange::Failure& failure, Clock::time_point now);
     void divide(const exchange::Failure& failure);
@@ -150,7 +150,7 @@ class Conversation {
     void list_from_start();
     void forget_folder();
     void requeue_sent();
-    void finish(Task task, Result result, exchange::ItemReference item,
+    void finish(Task&& task, Result result, exchange::ItemReference item,
                 exchange::Failure failure = {});
 
     MailboxDescription mailbox_;

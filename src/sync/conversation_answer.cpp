@@ -205,7 +205,7 @@ void Conversation::use_list() {
     }
 }
 
-void Conversation::there_already(Task task, exchange::ItemReference item) {
+void Conversation::there_already(Task&& task, exchange::ItemReference item) {
     // What it holds is not known, so everything is written.
     task.action = Action::update;
     task.was_there = true;
@@ -233,7 +233,7 @@ void Conversation::look_up_answer(const Answer& answer) {
     }
 }
 
-void Conversation::not_there(Task task) {
+void Conversation::not_there(Task&& task) {
     if (task.sought) {
         finish(std::move(task), Result::vanished, {});
     } else {
@@ -288,7 +288,7 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
 }
 
 // Somebody has changed it since we last knew it: what that means for what we are about to write.
-void Conversation::item_read(Task task, const exchange::ItemAnswer& answer) {
+void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
     // What was read only for its photo, before it is written, is as it was agreed on.
     const bool is_known = photo_of(task) != nullptr && !answer.item.change_key.empty() &&
                           answer.item.change_key == task.item.change_key;
@@ -316,13 +316,13 @@ void Conversation::item_read(Task task, const exchange::ItemAnswer& answer) {
 }
 
 // Writes what is left of it.
-void Conversation::proceed(Task task) {
+void Conversation::proceed(Task&& task) {
     const bool done = task.photo.rest_written || (!has_rest(task) && photo_of(task) != nullptr);
     if (!done) {
         TaskQueue& queue = queue_of(task.action);
         queue.push_front(std::move(task));
     } else if (photo_of(task) == nullptr || task.photo.settled) {
-        exchange::ItemReference item = task.item;
+        exchange::ItemReference item = std::move(task.item);
         finish(std::move(task), Result::written, std::move(item));
     } else if (photo_of(task)->value && !task.photo.content) {
         waiting_.push_back(std::move(task));
@@ -332,7 +332,7 @@ void Conversation::proceed(Task task) {
     }
 }
 
-void Conversation::item_succeeded(Task task, const exchange::ItemAnswer& answer) {
+void Conversation::item_succeeded(Task&& task, const exchange::ItemAnswer& answer) {
     if (std::holds_alternative<exchange::GetItems>(operation_)) {
         item_found(std::move(task), answer);
         return;
@@ -368,7 +368,7 @@ void Conversation::item_succeeded(Task task, const exchange::ItemAnswer& answer)
     }
 }
 
-void Conversation::item_failed(Task task, const Failure& failure) {
+void Conversation::item_failed(Task&& task, const Failure& failure) {
     if (is_of_photo(operation_)) {
         photo_failed(std::move(task), failure);
     } else if (failure.disposition == Disposition::item_gone) {
@@ -381,7 +381,7 @@ void Conversation::item_failed(Task task, const Failure& failure) {
     }
 }
 
-void Conversation::gone(Task task) {
+void Conversation::gone(Task&& task) {
     exchange::ItemReference item = task.item;
     if (task.action == Action::fetch) {
         if (!task.record.empty()) {
@@ -429,7 +429,7 @@ bool Conversation::comes_again(const Task& task) const {
            (policy != OnTargetDelete::unlink && (task.was_left || !task.fields.empty()));
 }
 
-void Conversation::recreate(Task task) {
+void Conversation::recreate(Task&& task) {
     if (++task.attempts > most_attempts) {
         finish(std::move(task), Result::failed, {},
                {.disposition = Disposition::item_failed,

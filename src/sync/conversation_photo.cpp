@@ -21,7 +21,7 @@ constexpr std::size_t size_margin = 16U << 10U;
 }  // namespace
 
 // A photo that is too large is not worth reading: what is known of it says so.
-void Conversation::item_found(Task task, const exchange::ItemAnswer& answer) {
+void Conversation::item_found(Task&& task, const exchange::ItemAnswer& answer) {
     const record::Layout& layout = std::get<exchange::GetItems>(operation_).layout;
     const auto place = place_of_photo(layout);
     if (place && !answer.photos.empty() &&
@@ -61,7 +61,7 @@ Operation Conversation::write_photo() {
                                       task.photo.content};
 }
 
-void Conversation::photo_written(Task task, const exchange::ItemAnswer& answer) {
+void Conversation::photo_written(Task&& task, const exchange::ItemAnswer& answer) {
     if (std::holds_alternative<exchange::GetAttachments>(operation_)) {
         const auto read = ::std::exchange(task.read, nullptr);
         const record::Layout& layout =
@@ -85,7 +85,7 @@ void Conversation::photo_written(Task task, const exchange::ItemAnswer& answer) 
 }
 
 // Whatever is not as it was thought to be is read again.
-void Conversation::photo_failed(Task task, const Failure& failure) {
+void Conversation::photo_failed(Task&& task, const Failure& failure) {
     const bool is_other =
         failure.disposition == Disposition::item_gone || failure.disposition == Disposition::reread;
     if (is_other && ++task.attempts <= most_attempts) {

@@ -12,8 +12,8 @@ namespace crmsync::sync {
 
 class TaskQueue {
   public:
-    void push_back(Task task) { tier(task).push_back(std::move(task)); }
-    void push_front(Task task) { tier(task).push_front(std::move(task)); }
+    void push_back(Task&& task) { tier(task).push_back(std::move(task)); }
+    void push_front(Task&& task) { tier(task).push_front(std::move(task)); }
 
     // Takes up to `limit` tasks.
     std::vector<Task> take(std::size_t limit) {

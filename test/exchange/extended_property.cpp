@@ -50,10 +50,11 @@ std::string hexadecimal(long value) {
     return text;
 }
 
-std::string lower(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(),
+std::string lower(std::string_view text) {
+    std::string small(text);
+    std::transform(small.begin(), small.end(), small.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
+    return small;
 }
 
 std::string_view guid_of(std::string_view distinguished) {
@@ -64,10 +65,12 @@ std::string_view guid_of(std::string_view distinguished) {
 }
 
 std::string key_of(pugi::xml_node path) {
-    auto attribute = [&](const char* name) { return std::string(path.attribute(name).value()); };
-    std::string set = attribute("DistinguishedPropertySetId"), guid = attribute("PropertySetId"),
-                tag = attribute("PropertyTag"), name = attribute("PropertyName"),
-                id = attribute("PropertyId");
+    auto attribute = [&](const char* name) {
+        return std::string_view(path.attribute(name).value());
+    };
+    std::string_view set = attribute("DistinguishedPropertySetId"),
+                     guid = attribute("PropertySetId"), tag = attribute("PropertyTag"),
+                     name = attribute("PropertyName"), id = attribute("PropertyId");
     if (!tag.empty()) {
         if (!set.empty() || !guid.empty() || !name.empty() || !id.empty())
             invalid("A property tag goes without property set, name and identifier.");
@@ -80,8 +83,9 @@ std::string key_of(pugi::xml_node path) {
         invalid("An extended property needs one property set, or a property tag.");
     if (name.empty() == id.empty())
         invalid("A named property needs either PropertyName or PropertyId.");
-    std::string prefix = set.empty() ? lower(guid) : std::string(guid_of(set));
-    return prefix + "/" + (name.empty() ? hexadecimal(number(id)) : name);
+    std::string key = set.empty() ? lower(guid) : std::string(guid_of(set));
+    key += '/';
+    return name.empty() ? key.append(hexadecimal(number(id))) : key.append(name);
 }
 
 /// Canonical text of one value of a type, or nothing when it is not of that type.
