@@ -232,8 +232,8 @@ void remove_items(const std::vector<const Outcome*>& removed) {
         &pairs.records, &pairs.mailboxes);
 }
 
-// Where mailboxes are read it would come in as a new item, if nothing were known of it, or could be
-// of its record when that is wanted there again.
+// Whose it was stays known: its record may be wanted there again, and where mailboxes are read it
+// would come in as a new item.
 void unlink_items(const std::vector<const Outcome*>& unlinked) {
     Pairs pairs;
     for (const Outcome* outcome : unlinked) {
@@ -241,23 +241,17 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
     }
     pg::query(
         "WITH unlinked AS (UPDATE crmsync.item i SET state = 'unlinked', stamped = false, "
-        "confirmed = false, since = pg_catalog.now() "
-        "FROM unnest($1::text[], $2::integer[]) AS u(record, mailbox), "
-        "crmsync.mailbox m, crmsync.link l WHERE m.id = u.mailbox AND l.id = m.link "
-        "AND (l.direction <> 'outbound' OR l.match_on <> '{}' OR i.origin <> 'crm') "
-        "AND i.link = m.link "
-        "AND i.record = u.record AND i.mailbox = u.mailbox AND i.state <> 'unlinked' "
-        "RETURNING i.link, i.mailbox, i.record, i.remote_id, i.origin) "
-        "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "
-        "SELECT link, mailbox, record, 'unlinked', remote_id FROM unlinked "
-        "WHERE origin <> 'crm' AND remote_id IS NOT NULL "
-        "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
-        "SET record = excluded.record, choice = NULL, at = pg_catalog.now()",
+        "confirmed = false, since = pg_catalog.now() FROM " +
+            of_pairs +
+            "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
+            "AND i.state <> 'unlinked' "
+            "RETURNING i.link, i.mailbox, i.record, i.remote_id, i.origin) "
+            "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "
+            "SELECT link, mailbox, record, 'unlinked', remote_id FROM unlinked "
+            "WHERE origin <> 'crm' AND remote_id IS NOT NULL "
+            "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
+            "SET record = excluded.record, choice = NULL, at = pg_catalog.now()",
         &pairs.records, &pairs.mailboxes);
-    pg::query("DELETE FROM crmsync.item i USING " + of_pairs +
-                  "WHERE i.link = u.link "
-                  "AND i.record = u.record AND i.mailbox = u.mailbox AND i.state <> 'unlinked'",
-              &pairs.records, &pairs.mailboxes);
 }
 
 // Of what is not made again, since the policy says so, the link makes nothing, or nothing but our

@@ -291,7 +291,7 @@ sub keeps
 	return if $known =~ /^(absent|gone|removed)$/ || ($agrees && (!$item || $item->{stamped}) && $known ne 'unlinked');
 	if (!$item)
 	{
-		return with($state, $i, known => 'gone') if $self->{on_target_delete} eq 'unlink' && !@{ $box->{others} };
+		return with($state, $i, known => 'gone') if $self->{on_target_delete} eq 'unlink' && $known ne 'unlinked' && !@{ $box->{others} };
 		return $self->creates($state, $i, $forgetful);
 	}
 	return $self->merges($state, $i) if $self->{direction} eq 'both' && $item->{touched};
@@ -370,7 +370,6 @@ sub parts
 	if ($unlinks)
 	{
 		return $item->{stamped} ? with($state, $i, item => { %$item, stamped => 0, touched => 1 }) : () if $forgetful;
-		return with($state, $i, %nothing, left => [ @{ $box->{left} }, $item->{fields} ]) if $self->{direction} eq 'outbound' && !$self->{match_on};
 		return with($state, $i, known => 'unlinked', item => { %$item, stamped => 0, touched => 1 });
 	}
 	return $forgetful ? with($state, $i, known => 'leaving', item => undef) : with($state, $i, %nothing);
