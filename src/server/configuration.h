@@ -9,23 +9,13 @@
 #include <utility>
 #include <vector>
 
-#include "net/client.h"
 #include "record/record.h"
 #include "server/query.h"
+#include "server/target_configuration.h"
 #include "sync/categories.h"
 #include "sync/decision.h"
 
 namespace crmsync {
-
-struct TargetConfiguration {
-    std::string name;
-    std::string kind;
-    bool paused = false;
-    bool impersonation = true;
-    std::string server_version;
-    std::shared_ptr<const net::Endpoint> endpoint;
-    std::string problem;  // why it cannot be used: a secret file that is missing, say
-};
 
 struct GuardLimits {
     std::int64_t max_deletes = 500;
@@ -126,8 +116,5 @@ Configuration read_configuration(const std::string& link = {});
 
 // The name of a role, quoted for use in SQL.
 std::string role_name(Oid role);
-
-// A target as configured, also for check_target. Throws pg::UserError when there is none.
-TargetConfiguration read_target(const std::string& name);
 
 }  // namespace crmsync

@@ -1,7 +1,6 @@
 #include "server/directory_link.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "directory/attribute.h"
 #include "server/query.h"
@@ -14,13 +13,6 @@ namespace {
 
 pg::UserError broken(const std::string& message, std::string hint = {}) {
     return {ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, {}, std::move(hint)};
-}
-
-std::int64_t number_or(const pg::Rows& rows, int column, std::int64_t otherwise) {
-    const std::string_view text = rows.text(0, column);
-    std::int64_t number = otherwise;
-    std::from_chars(text.data(), text.data() + text.size(), number);
-    return number;
 }
 
 directory::Auth bind_from_name(std::string_view name) {
@@ -67,13 +59,13 @@ void read_link_row(DirectoryLink& link) {
     link.base = rows.string(0, 4);
     link.scope = scope_from_name(rows.text(0, 5));
     link.filter = rows.string(0, 6);
-    link.page_size = static_cast<int>(number_or(rows, 7, 0));
+    link.page_size = static_cast<int>(rows.number_or(0, 7, 0));
     link.nested = rows.boolean(0, 8);
     link.exclusive = rows.boolean(0, 9);
     link.grace_seconds = rows.integer(0, 10);
-    link.guard.max_deletes = number_or(rows, 11, link.guard.max_deletes);
-    link.guard.max_delete_percent = number_or(rows, 12, link.guard.max_delete_percent);
-    link.guard.min_deletes = number_or(rows, 13, link.guard.min_deletes);
+    link.guard.max_deletes = rows.number_or(0, 11, link.guard.max_deletes);
+    link.guard.max_delete_percent = rows.number_or(0, 12, link.guard.max_delete_percent);
+    link.guard.min_deletes = rows.number_or(0, 13, link.guard.min_deletes);
     link.source = rows.string(0, 14);
     link.key_column = rows.string(0, 15);
     link.disables_vanished = rows.text(0, 16) == "disable";

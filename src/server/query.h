@@ -8,35 +8,14 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <variant>
-#include <vector>
 
-#include "server/boundary.h"
+#include "server/parameters.h"
 
 extern "C" {
 #include "utils/jsonb.h"
 }
 
 namespace crmsync::pg {
-
-using TextArray = std::vector<std::string>;
-using TextViewArray = std::vector<std::string_view>;
-using NullableTextArray = std::vector<std::optional<std::string>>;
-using IntegerArray = std::vector<std::int32_t>;
-using BigintArray = std::vector<std::int64_t>;
-
-// Documents to be written as jsonb[]: each a list of (key, text value), or absent for NULL.
-struct JsonbArray {
-    using Document = std::vector<std::pair<std::string_view, std::optional<std::string_view>>>;
-    std::vector<std::optional<Document>> documents;
-};
-
-// A parameter of a query; std::monostate is NULL of type text. Arrays are passed by reference and
-// must outlive the call.
-using Parameter = std::variant<std::monostate, bool, std::int32_t, std::int64_t, std::string_view,
-                               const TextArray*, const TextViewArray*, const NullableTextArray*,
-                               const IntegerArray*, const BigintArray*, const JsonbArray*>;
 
 // The rows of a query, until the object goes.
 class Rows {
@@ -64,6 +43,8 @@ class Rows {
     // Columns that hold integers, booleans (as 0 and 1) or oids. 0 for NULL.
     std::int64_t integer(std::uint64_t row, int column) const noexcept;
     bool boolean(std::uint64_t row, int column) const noexcept { return integer(row, column) != 0; }
+    // The integer that a text begins with; `otherwise` where there is none.
+    std::int64_t number_or(std::uint64_t row, int column, std::int64_t otherwise) const noexcept;
     // Any column as text for people.
     std::string display(std::uint64_t row, int column) const;
     // A column of type jsonb, for the functions of server/jsonb_fields.h. Null for NULL.

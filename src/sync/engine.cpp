@@ -4,9 +4,6 @@
 #include <iterator>
 #include <utility>
 
-#include "net/back_off.h"
-#include "sync/jitter.h"
-
 namespace crmsync::sync {
 
 using exchange::Disposition;
@@ -15,31 +12,6 @@ using exchange::Failure;
 namespace {
 
 constexpr std::size_t smallest_batch = 1;
-constexpr std::size_t largest_batch = 100;
-
-// Requests in a row that meet trouble, before it is taken to be the target's.
-constexpr int most_troubles = 3;
-
-// For so long nobody may ask for the next request, while results are recorded or work is decided.
-constexpr std::chrono::duration<double> owners_turn = std::chrono::milliseconds(50);
-
-// What counts at most as the time between two answers: nothing may have been asked for meanwhile.
-constexpr Clock::duration longest_between = std::chrono::milliseconds(100);
-
-// A server that throttles may do so by refusing good credentials; with bad ones every attempt
-// brings the account nearer to being locked.
-constexpr int most_refusals = 2;
-
-constexpr net::BackOff pauses{std::chrono::seconds(1), std::chrono::minutes(5),
-                              std::chrono::hours(1)};
-// Where somebody may have to change something.
-constexpr net::BackOff long_pauses{std::chrono::seconds(10), std::chrono::minutes(5),
-                                   std::chrono::hours(1)};
-
-bool needs_somebody(const Failure& failure) {
-    return failure.disposition == Disposition::credentials ||
-           failure.disposition == Disposition::target_broken;
-}
 
 }  // namespace
 
@@ -96,30 +68,6 @@ void Engine::make_ready(const Conversation& conversation) {
     }
 }
 
-void Engine::note_pace(Target& target, Clock::time_point now) {
-    const std::chrono::duration<double> since = std::min(now - target.last_answer, longest_between);
-    target.between_answers += (since - target.between_answers) / 16;
-    target.last_answer = now;
-}
-
-// Only a target that does well gets requests before it has a connection for them: as many as it
-// answers while the owner of the engine is busy. More would only keep fresh changes waiting.
-int Engine::may_be_ahead(const Target& target) {
-    const bool does_well = target.worked && target.attempts == 0 && target.troubles == 0 &&
-                           target.window == target.max_connections;
-    if (!does_well) {
-        return 0;
-    }
-    const bool quick = target.between_answers * target.ahead < owners_turn;
-    return quick ? target.ahead
-                 : std::clamp(static_cast<int>(owners_turn / target.between_answers),
-                              std::min(target.max_connections, target.ahead), target.ahead);
-}
-
-bool Engine::is_full(const Target& target) {
-    return target.in_flight >= target.window + may_be_ahead(target);
-}
-
 std::optional<Sending> Engine::next(Clock::time_point now) {
     for (auto& [name, target] : targets_) {
         if (target.stopped || is_full(target) || now < target.not_before) {
@@ -163,53 +111,7 @@ std::optional<Clock::time_point> Engine::next_time() const {
     return earliest;
 }
 
-// ---- what is known of targets and mailboxes -------------------------------------------------
-
-void Engine::set_target(const std::string& name, int max_connections, int ahead) {
-    Target& target = targets_[name];
-    target.ahead = std::max(0, ahead);
-    target.max_connections = std::max(1, max_connections);
-    target.window = std::min(target.window, target.max_connections);
-}
-
-void Engine::set_target_health(const std::string& name, int attempts, bool stopped) {
-    Target& target = targets_[name];
-    target.attempts = attempts;
-    target.stopped = stopped;
-    target.health_known = true;
-}
-
-bool Engine::knows_health(const std::string& name) const {
-    const auto target = targets_.find(name);
-    return target != targets_.end() && target->second.health_known;
-}
-
-bool Engine::failing(const std::string& name) const {
-    const auto target = targets_.find(name);
-    return target != targets_.end() && (target->second.attempts > 0 || target->second.stopped);
-}
-
-bool Engine::stopped(const std::string& name) const {
-    const auto target = targets_.find(name);
-    return target != targets_.end() && target->second.stopped;
-}
-
-bool Engine::available(const std::string& name, Clock::time_point now) const {
-    const auto target = targets_.find(name);
-    return target == targets_.end() ||
-           (!target->second.stopped && now >= target->second.not_before);
-}
-
-void Engine::retry(const std::string& name) {
-    const auto target = targets_.find(name);
-    if (target != targets_.end()) {
-        target->second.stopped = false;
-        target->second.attempts = 0;
-        target->second.refusals = 0;
-        target->second.troubles = 0;
-        target->second.not_before = {};
-    }
-}
+// ---- what is known of mailboxes -------------------------------------------------------------
 
 void Engine::set_mailbox(MailboxDescription description) {
     const auto known = conversations_.find(description.id);
@@ -316,66 +218,6 @@ void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_
     }
     collect(conversation);
     make_ready(conversation);
-}
-
-void Engine::judge(const std::string& name, Target& target, const std::optional<Failure>& trouble,
-                   Clock::time_point now) {
-    if (!trouble) {
-        target.worked = true;
-        // What was sent before a failure says nothing about what is after it.
-        if (!target.stopped && now >= target.not_before) {
-            target_succeeded(name, target);
-        }
-    } else if (exchange::concerns_target(*trouble) || ++target.troubles >= most_troubles) {
-        target_failed(name, target, *trouble, now);
-    } else {
-        target.window = std::max(1, target.window / 2);
-    }
-}
-
-void Engine::target_succeeded(const std::string& name, Target& target) {
-    target.window = std::min(target.max_connections, target.window + 1);
-    if (target.batch < largest_batch && target.window == target.max_connections) {
-        // Creep back up after the server was too slow for a batch.
-        target.batch = std::min(largest_batch, target.batch + 1);
-    }
-    target.refusals = 0;
-    target.troubles = 0;
-    if (target.attempts > 0) {
-        target.attempts = 0;
-        target_changes_.push_back({name, std::nullopt, 0, std::nullopt});
-    }
-}
-
-void Engine::target_failed(const std::string& name, Target& target, const Failure& failure,
-                           Clock::time_point now) {
-    // Requests that were under way together fail together: that is one failure.
-    if (target.stopped || now < target.not_before) {
-        return;
-    }
-    ++target.attempts;
-    target.window = 1;
-    target.troubles = 0;
-    target.last_failure = failure;
-    if (failure.disposition == Disposition::credentials &&
-        (!target.worked || ++target.refusals > most_refusals)) {
-        target.stopped = true;
-        target_changes_.push_back({name, failure, target.attempts, std::nullopt});
-        release(name, failure);
-        return;
-    }
-    std::optional<std::chrono::milliseconds> asked;
-    if (failure.retry_after.count() > 0) {
-        asked = failure.retry_after;
-    }
-    const auto pause = net::pause_after(
-        target.attempts, needs_somebody(failure) ? long_pauses : pauses, jitter(), asked);
-    target.not_before = now + pause;
-    target_changes_.push_back({name, failure, target.attempts, pause});
-    if (target.attempts > 1) {
-        // A short disturbance keeps its queue; a longer one is looked at anew when it is over.
-        release(name, failure);
-    }
 }
 
 void Engine::release(const std::string& name, const Failure& failure) {

@@ -8,9 +8,10 @@
 
 #include "exchange/ews/answer_parts.h"
 #include "exchange/ews/failures.h"
-#include "exchange/ews/item_xml.h"
+#include "exchange/ews/item_reading.h"
 #include "exchange/ews/protocol.h"
 #include "exchange/ews/read_list.h"
+#include "exchange/ews/request.h"
 #include "exchange/ews/xml.h"
 #include "record/text.h"
 

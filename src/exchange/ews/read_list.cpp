@@ -9,7 +9,8 @@
 #include <utility>
 
 #include "exchange/ews/answer_parts.h"
-#include "exchange/ews/item_xml.h"
+#include "exchange/ews/item_reading.h"
+#include "exchange/ews/request.h"
 #include "exchange/ews/xml.h"
 #include "record/text.h"
 

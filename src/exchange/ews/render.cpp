@@ -5,7 +5,8 @@
 #include <stdexcept>
 
 #include "exchange/ews/field_uri.h"
-#include "exchange/ews/item_xml.h"
+#include "exchange/ews/item_reading.h"
+#include "exchange/ews/item_writing.h"
 #include "exchange/ews/protocol.h"
 #include "exchange/ews/request.h"
 

@@ -109,6 +109,18 @@ net::Request Request::finish(std::size_t answer_limit) const {
     return request;
 }
 
+std::string_view item_element(record::Object object) {
+    switch (object) {
+        case record::Object::contact:
+            return "Contact";
+        case record::Object::event:
+            return "CalendarItem";
+        case record::Object::task:
+            return "Task";
+    }
+    return "Item";
+}
+
 void add_default_folder(pugi::xml_node parent, record::Object object, const Account& account) {
     pugi::xml_node folder = add(parent, "t:DistinguishedFolderId");
     set(folder, "Id", default_folder(object));

@@ -36,6 +36,9 @@ class Request {
     pugi::xml_node operation_;
 };
 
+// The local name of the element that an item of this kind is.
+std::string_view item_element(record::Object object);
+
 // <t:DistinguishedFolderId> of the object's default folder; names the mailbox for delegates.
 void add_default_folder(pugi::xml_node parent, record::Object object, const Account& account);
 void add_folder_id(pugi::xml_node parent, const std::string& id);

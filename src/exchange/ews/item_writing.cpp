@@ -1,19 +1,14 @@
 // Elements go out in the order of Property::position, which is the schema's. Entries of the same
 // container, and parts of the same address, stand next to each other in that order, so that one
 // open container and one open entry are all there is to remember.
-#include "exchange/ews/item_xml.h"
+#include "exchange/ews/item_writing.h"
 
 #include <algorithm>
-#include <charconv>
 #include <stdexcept>
 
-#include "exchange/ews/answer_parts.h"
 #include "exchange/ews/field_uri.h"
 #include "exchange/ews/request.h"
 #include "exchange/ews/wire_value.h"
-#include "exchange/ews/xml.h"
-#include "record/date.h"
-#include "record/text.h"
 #include "record/value.h"
 
 namespace crmsync::exchange::ews {
@@ -24,7 +19,6 @@ using record::Field;
 using record::Fields;
 using record::Object;
 using record::Property;
-using record::Value;
 
 std::string qualified(std::string_view name) {
     std::string text = "t:";
@@ -196,68 +190,6 @@ bool removed_with_address(const Field& field, const std::vector<const Field*>& f
     });
 }
 
-Value read_extended(pugi::xml_node item, const Property& property) {
-    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
-        if (names_property(child(extended, "ExtendedFieldURI"), property)) {
-            return from_wire(property, text_of(child(extended, "Value")));
-        }
-    }
-    return {};
-}
-
-Value read_strings(pugi::xml_node item, const Property& property) {
-    std::vector<std::string> list;
-    for (pugi::xml_node element : children(child(item, property.ews.element), "String")) {
-        list.push_back(std::string(record::trimmed(record::cleaned(text_of(element)))));
-    }
-    std::string text = record::write_text_list(std::move(list));
-    return text.empty() ? Value{} : Value{std::move(text)};
-}
-
-pugi::xml_node find_entry(pugi::xml_node item, const Property& property) {
-    for (pugi::xml_node entry : children(child(item, property.ews.container), "Entry")) {
-        if (entry.attribute("Key").value() == property.ews.index) {
-            return entry;
-        }
-    }
-    return {};
-}
-
-// As far as it is known before its content is read.
-Value read_photo(pugi::xml_node item) {
-    const std::vector<Attachment> photos = read_photos(item);
-    if (photos.empty()) {
-        return {};
-    }
-    return record::write_description(
-        {.kind = record::unknown_kind, .size = photos.front().size, .digest = {}});
-}
-
-Value read_value(pugi::xml_node item, const Property& property) {
-    switch (property.ews.form) {
-        case EwsForm::none:
-        case EwsForm::structure:
-            return {};
-        case EwsForm::photo:
-            return read_photo(item);
-        case EwsForm::extended_tag:
-        case EwsForm::extended_set:
-        case EwsForm::named:
-            return read_extended(item, property);
-        case EwsForm::string_list:
-            return read_strings(item, property);
-        case EwsForm::entry:
-            return from_wire(property, text_of(find_entry(item, property)));
-        case EwsForm::address_part:
-            return from_wire(property,
-                             text_of(child(find_entry(item, property), property.ews.element)));
-        case EwsForm::element:
-        case EwsForm::body:
-            return from_wire(property, text_of(child(item, property.ews.element)));
-    }
-    return {};
-}
-
 }  // namespace
 
 void add_new_item(pugi::xml_node items, Object object, const NewItem& item, std::int64_t attempt) {
@@ -308,121 +240,6 @@ void add_updates(pugi::xml_node updates, Object object, const ItemChange& item) 
         add_stamp_uri(change);
         add_stamp(add(change, element.c_str()), item.stamp);
     }
-}
-
-void add_shape(pugi::xml_node operation, const record::Layout& layout,
-               const std::string& key_property) {
-    pugi::xml_node shape = add(operation, "m:ItemShape");
-    add_text(shape, "t:BaseShape", "IdOnly");
-    add_text(shape, "t:BodyType", "Text");
-    pugi::xml_node more = add(shape, "t:AdditionalProperties");
-    add_stamp_uri(more);
-    add_attempt_uri(more);
-    set(add(more, "t:FieldURI"), "FieldURI", "item:DateTimeCreated");
-    set(add(more, "t:FieldURI"), "FieldURI", "item:LastModifiedTime");
-    const Property* sensitivity = record::find_property("sensitivity", Object::contact);
-    add_field_uri(more, *sensitivity);
-    const Property* categories = record::find_property("categories", Object::contact);
-    add_field_uri(more, *categories);
-    if (!key_property.empty()) {
-        add_user_field_uris(more, key_property);
-    }
-    for (const Property* property : layout) {
-        if (carried(*property) && property != sensitivity && property != categories) {
-            add_field_uri(more, *property);
-        }
-    }
-}
-
-std::vector<Value> read_values(pugi::xml_node item, const record::Layout& layout) {
-    std::vector<Value> values;
-    values.reserve(layout.size());
-    for (const Property* property : layout) {
-        values.push_back(read_value(item, *property));
-    }
-    return values;
-}
-
-std::vector<Attachment> read_photos(pugi::xml_node item) {
-    std::vector<Attachment> photos;
-    for (pugi::xml_node file : children(child(item, "Attachments"), "FileAttachment")) {
-        std::string id = child(file, "AttachmentId").attribute("Id").value();
-        if (text_of(child(file, "IsContactPhoto")) == "true" && usable_id(id)) {
-            photos.push_back({std::move(id), child(file, "Size").text().as_uint()});
-        }
-    }
-    return photos;
-}
-
-std::string_view item_element(Object object) {
-    switch (object) {
-        case Object::contact:
-            return "Contact";
-        case Object::event:
-            return "CalendarItem";
-        case Object::task:
-            return "Task";
-    }
-    return "Item";
-}
-
-std::string read_created(pugi::xml_node item) {
-    const auto at = record::read_time(text_of(child(item, "DateTimeCreated")));
-    return at ? record::timestamp_text(at->utc()) : std::string();
-}
-
-std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item) {
-    const auto at = record::read_time(text_of(child(item, "LastModifiedTime")));
-    return at ? std::optional(at->utc()) : std::nullopt;
-}
-
-std::optional<std::chrono::seconds> read_changed_after(pugi::xml_node item) {
-    const auto created = record::read_time(text_of(child(item, "DateTimeCreated")));
-    const auto modified = read_modified(item);
-    return created && modified ? std::optional<std::chrono::seconds>(*modified - created->utc())
-                               : std::nullopt;
-}
-
-std::vector<std::string> read_categories(pugi::xml_node item) {
-    const Value list = read_value(item, *record::find_property("categories", Object::contact));
-    return list ? record::read_text_list(*list) : std::vector<std::string>();
-}
-
-bool read_private(pugi::xml_node item) {
-    const std::string sensitivity = text_of(child(item, "Sensitivity"));
-    return sensitivity == "Private" || sensitivity == "Confidential";
-}
-
-namespace {
-
-// Of the first one that is named so; empty: there is none.
-template <typename IsNamed>
-std::string extended_value(pugi::xml_node item, const IsNamed& is_named) {
-    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
-        if (is_named(child(extended, "ExtendedFieldURI"))) {
-            return text_of(child(extended, "Value"));
-        }
-    }
-    return {};
-}
-
-}  // namespace
-
-std::string read_key(pugi::xml_node item, std::string_view key_property) {
-    const std::string value = extended_value(
-        item, [&](pugi::xml_node uri) { return names_user_field(uri, key_property); });
-    return std::string(record::trimmed(record::cleaned(value)));
-}
-
-std::string read_stamp_of(pugi::xml_node item) {
-    return record::cleaned(extended_value(item, names_stamp));
-}
-
-std::int64_t read_attempt_of(pugi::xml_node item) {
-    const std::string text = extended_value(item, names_attempt);
-    std::int64_t attempt = 0;
-    const auto read = std::from_chars(text.data(), text.data() + text.size(), attempt);
-    return read.ec == std::errc{} && attempt > 0 ? attempt : 0;
 }
 
 }  // namespace crmsync::exchange::ews

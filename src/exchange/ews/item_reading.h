@@ -1,21 +1,17 @@
-// The values of an item as XML: the whole element for CreateItem, the single changes for
-// UpdateItem, and back again from an answer.
+// What an answer says of an item, and which properties to ask for so that it does.
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <pugixml.hpp>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "exchange/operation.h"
 
 namespace crmsync::exchange::ews {
-
-// Throws std::invalid_argument "... is not supported yet" for objects and properties that this
-// build does not write, and for properties that only travel inwards.
-void add_new_item(pugi::xml_node items, record::Object object, const NewItem& item,
-                  std::int64_t attempt);
-void add_updates(pugi::xml_node updates, record::Object object, const ItemChange& item);
 
 // The additional properties to ask for, so that read_values finds the layout's values, and read_key
 // what the user-defined field holds. Empty: there is none.
@@ -28,9 +24,6 @@ std::vector<record::Value> read_values(pugi::xml_node item, const record::Layout
 
 // The attachments that are the contact's photo; more than one where something went wrong.
 std::vector<Attachment> read_photos(pugi::xml_node item);
-
-// The local name of the element that an item of this kind is.
-std::string_view item_element(record::Object object);
 
 // The key that another program has left in a user-defined field; empty: none.
 std::string read_key(pugi::xml_node item, std::string_view key_property);

@@ -1,0 +1,243 @@
+#include "server/item_writer.h"
+
+#include "server/array_rows.h"
+#include "server/arrivals.h"
+#include "server/jsonb_fields.h"
+#include "server/outcome_pairs.h"
+#include "server/subtransaction.h"
+
+namespace crmsync {
+
+namespace {
+
+using sync::Outcome;
+
+// What was under way when its mailbox's items were withdrawn is withdrawn, too.
+const std::string state_of_new_item =
+    "CASE WHEN u.mailbox IN (SELECT p.mailbox FROM crmsync.repair p WHERE p.mode = 'withdraw') "
+    "THEN 'leaving' ELSE 'linked' END ";
+
+// What only comes in was not written.
+pg::JsonbArray::Document shadow_of(const Outcome& outcome, Absent absent) {
+    const sync::Rules& rules = *outcome.desired->rules;
+    auto document = document_of(rules.layout,
+                                outcome.agreed ? *outcome.agreed : outcome.desired->values, absent);
+    for (std::size_t place = 0; place < rules.layout.size(); ++place) {
+        if (rules.fields[place].access == record::Access::inbound) {
+            std::erase_if(document, [&](const auto& pair) {
+                return pair.first == rules.layout[place]->name;
+            });
+        }
+    }
+    return document;
+}
+
+// Of outcomes that outlive it.
+class ItemRows {
+  public:
+    ItemRows(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of,
+             Absent absent) {
+        for (const Outcome* outcome : written) {
+            links_.push_back(link_of.at(outcome->mailbox));
+            records_.emplace_back(outcome->record);
+            mailboxes_.push_back(outcome->mailbox);
+            ids_.emplace_back(outcome->item.id);
+            change_keys_.emplace_back(outcome->item.change_key);
+            // By the layout that it was decided with: the link may be enabled with another one by
+            // now, or not at all, and the item is there all the same.
+            shadows_.documents.push_back(shadow_of(*outcome, absent));
+        }
+    }
+
+    void insert(const std::string& otherwise) const {
+        pg::query(
+            "INSERT INTO crmsync.item AS i "
+            "(link, record, mailbox, remote_id, change_key, shadow, state) "
+            "SELECT u.link, u.record, u.mailbox, u.remote_id, u.change_key, u.shadow, " +
+                state_of_new_item + "FROM " +
+                array_rows({{"link", "integer"},
+                            {"record", "text"},
+                            {"mailbox", "integer"},
+                            {"remote_id", "text"},
+                            {"change_key", "text"},
+                            {"shadow", "jsonb"}}) +
+                otherwise,
+            &links_, &records_, &mailboxes_, &ids_, &change_keys_, &shadows_);
+    }
+
+  private:
+    pg::IntegerArray links_;
+    pg::TextViewArray records_;
+    pg::IntegerArray mailboxes_;
+    pg::TextViewArray ids_;
+    pg::TextViewArray change_keys_;
+    pg::JsonbArray shadows_;
+};
+
+std::string update_known(const char* shadow) {
+    return " ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+           "change_key = excluded.change_key, shadow = " +
+           std::string(shadow) +
+           ", stamped = true, doubtful = false, "
+           "remade = i.remade OR coalesce(i.remote_id <> excluded.remote_id, false), "
+           "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END";
+}
+
+// Of a new item all is known. Most were never there before, and to look for each would cost a
+// fifth of its insert.
+void write_new_items(const std::vector<const Outcome*>& created, const LinkOfMailbox& link_of) {
+    const ItemRows rows(created, link_of, Absent::left_out);
+    const auto error = pg::subtransaction([&] { rows.insert(""); });
+    if (!error) {
+        return;
+    }
+    if (error->sqlstate != ERRCODE_UNIQUE_VIOLATION) {
+        throw pg::Error(*error);
+    }
+    rows.insert(update_known("excluded.shadow"));
+}
+
+// An item that was changed still has what was written while more was mapped: that stays in its
+// shadow, to be compared with when it is mapped again.
+void write_changed_items(const std::vector<const Outcome*>& changed, const LinkOfMailbox& link_of) {
+    ItemRows(changed, link_of, Absent::as_null)
+        .insert(update_known(
+            "pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || excluded.shadow)"));
+}
+
+// Where an item that a user made was to lose its stamp, and is away, he may bring it back: whose it
+// is stays known as long as its record does.
+void note_missing(const std::vector<const Outcome*>& removed) {
+    Pairs pairs;
+    for (const Outcome* outcome : removed) {
+        if (outcome->action == sync::Action::unlink) {
+            pairs.add(*outcome);
+        }
+    }
+    if (pairs.empty()) {
+        return;
+    }
+    pg::query(
+        "WITH missing AS (UPDATE crmsync.item i SET since = pg_catalog.now(), "
+        "state = CASE l.on_target_delete WHEN 'unlink' THEN 'gone' ELSE 'absent' END FROM " +
+            of_pairs +
+            "JOIN crmsync.link l ON l.id = u.link "
+            "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
+            "AND i.state IN ('linked', 'leaving') AND i.origin <> 'crm' "
+            "RETURNING i.link, i.record) "
+            "INSERT INTO crmsync.pending AS p (link, tier, record) "
+            "SELECT DISTINCT link, 1, record FROM missing "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        &pairs.records, &pairs.mailboxes);
+}
+
+}  // namespace
+
+void write_items(const std::vector<const Outcome*>& written, const LinkOfMailbox& link_of) {
+    std::vector<const Outcome*> created;
+    std::vector<const Outcome*> changed;
+    for (const Outcome* outcome : written) {
+        (outcome->action == sync::Action::create ? created : changed).push_back(outcome);
+    }
+    if (!created.empty()) {
+        write_new_items(created, link_of);
+    }
+    if (!changed.empty()) {
+        write_changed_items(changed, link_of);
+    }
+}
+
+// Items of ours that were met in a mailbox without being asked for: known from now on, and looked
+// at, since the CRM may not want them there.
+void write_found(const std::vector<const Outcome*>& found) {
+    Pairs pairs;
+    pg::TextArray ids;
+    pg::TextArray change_keys;
+    for (const Outcome* outcome : found) {
+        pairs.add(*outcome);
+        ids.push_back(outcome->item.id);
+        change_keys.push_back(outcome->item.change_key);
+    }
+    pg::query(
+        "WITH known AS (INSERT INTO crmsync.item "
+        "(link, record, mailbox, remote_id, change_key, state) "
+        "SELECT m.link, u.record, m.id, u.remote_id, u.change_key, " +
+            state_of_new_item +
+            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
+            "AS u(record, mailbox, remote_id, change_key) "
+            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            "ON CONFLICT (link, record, mailbox) DO NOTHING RETURNING link, record) "
+            "INSERT INTO crmsync.pending AS p (link, tier, record) "
+            "SELECT DISTINCT link, 1, record FROM known "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        &pairs.records, &pairs.mailboxes, &ids, &change_keys);
+}
+
+void remove_items(const std::vector<const Outcome*>& removed) {
+    if (removed.empty()) {
+        return;
+    }
+    note_missing(removed);
+    Pairs pairs;
+    for (const Outcome* outcome : removed) {
+        pairs.add(*outcome);
+    }
+    // The guard counts what went by itself: somebody has looked at what was confirmed.
+    pg::query(
+        "WITH removed AS (DELETE FROM crmsync.item i "
+        "USING " +
+            of_pairs +
+            "WHERE i.link = u.link AND i.record = u.record "
+            "AND i.mailbox = u.mailbox AND i.state NOT IN ('absent', 'gone') "
+            "RETURNING i.link, i.mailbox, i.record, i.renew, "
+            "i.state = 'leaving' AND NOT i.confirmed AS counts), "
+            "made_anew AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
+            "SELECT DISTINCT link, 1, record FROM removed WHERE renew "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1) "
+            "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
+            "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
+            "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
+            "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
+        &pairs.records, &pairs.mailboxes);
+}
+
+// Whose it was stays known: its record may be wanted there again, and where mailboxes are read it
+// would come in as a new item.
+void unlink_items(const std::vector<const Outcome*>& unlinked) {
+    Pairs pairs;
+    for (const Outcome* outcome : unlinked) {
+        pairs.add(*outcome);
+    }
+    pg::query(
+        "WITH unlinked AS (UPDATE crmsync.item i SET state = 'unlinked', stamped = false, "
+        "confirmed = false, since = pg_catalog.now() FROM " +
+            of_pairs +
+            "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
+            "AND i.state <> 'unlinked' "
+            "RETURNING i.link, i.mailbox, i.record, i.remote_id, i.origin) "
+            "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "
+            "SELECT link, mailbox, record, 'unlinked', remote_id FROM unlinked "
+            "WHERE origin <> 'crm' AND remote_id IS NOT NULL "
+            "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
+            "SET record = excluded.record, choice = NULL, at = pg_catalog.now()",
+        &pairs.records, &pairs.mailboxes);
+}
+
+// Of what is not made again, since the policy says so, the link makes nothing, or nothing but our
+// stamp was to be written. Other items may be of the record now.
+void mark_gone(const std::vector<const Outcome*>& vanished) {
+    Pairs pairs;
+    for (const Outcome* outcome : vanished) {
+        pairs.add(*outcome);
+    }
+    pg::query(
+        "UPDATE crmsync.item i SET since = pg_catalog.now(), state = CASE l.on_target_delete "
+        "WHEN 'unlink' THEN 'gone' WHEN 'delete' THEN 'removed' ELSE 'absent' END FROM " +
+            of_pairs +
+            "JOIN crmsync.link l ON l.id = u.link "
+            "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
+        &pairs.records, &pairs.mailboxes);
+    retry_ambiguous(pairs.mailboxes, pairs.records);
+}
+
+}  // namespace crmsync

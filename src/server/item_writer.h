@@ -1,0 +1,21 @@
+// The rows of crmsync.item, as what came of tasks makes them: written, met, removed, left to their
+// users, or away. In the current transaction; the outcomes are of mailboxes that are locked.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "sync/task.h"
+
+namespace crmsync {
+
+// The links of mailboxes, by id.
+using LinkOfMailbox = std::map<int, int>;
+
+void write_items(const std::vector<const sync::Outcome*>& written, const LinkOfMailbox& link_of);
+void write_found(const std::vector<const sync::Outcome*>& found);
+void remove_items(const std::vector<const sync::Outcome*>& removed);
+void unlink_items(const std::vector<const sync::Outcome*>& unlinked);
+void mark_gone(const std::vector<const sync::Outcome*>& vanished);
+
+}  // namespace crmsync
