@@ -136,6 +136,17 @@ INSERT INTO crmsync.item (link, record, mailbox) SELECT id, '1', 1000 FROM crmsy
 SELECT crmsync.alter_link('view', folder => 'Other');
 SELECT crmsync.alter_link('view', audience => 'crm.mailboxes', folder => 'Other');
 SELECT crmsync.alter_link('view', key => 'guid', audience => 'crm.guid_audience');
+-- Not on what was left to their users, where the link only writes: it is known no more then.
+BEGIN;
+UPDATE crmsync.item SET state = 'unlinked';
+SELECT crmsync.alter_link('view', folder => 'Other');
+SELECT count(*) FROM crmsync.item;
+ROLLBACK;
+BEGIN;
+UPDATE crmsync.item SET state = 'unlinked';
+UPDATE crmsync.link SET direction = 'both', preset = NULL WHERE name = 'view';
+SELECT crmsync.alter_link('view', folder => 'Other');
+ROLLBACK;
 
 SELECT crmsync.drop_target('directory');
 SELECT crmsync.drop_link('view', 'burn');

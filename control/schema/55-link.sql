@@ -109,6 +109,11 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_interval(text, interval, text) IS 'refuses intervals out of range';
 
+CREATE FUNCTION crmsync.may_be_forgotten(item crmsync.item, this crmsync.link) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN item.state = 'unlinked' AND this.direction = 'outbound';
+COMMENT ON FUNCTION crmsync.may_be_forgotten(crmsync.item, crmsync.link) IS 'whether an item is its user''s own, and would not come in as a new one if nothing were known of it';
+
 CREATE FUNCTION crmsync.reads_mailboxes(this crmsync.link) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN this.direction <> 'outbound' OR this.on_target_delete = 'recreate' OR this.match_on <> '{}';
@@ -474,11 +479,13 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = format('Call crmsync.disable_link(%L) before and crmsync.enable_link(%1$L) after.', name);
     ELSIF new.target <> old.target AND EXISTS (SELECT FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox
-                                               WHERE i.link = old.id AND coalesce(m.target, old.target) <> new.target) THEN
+                                               WHERE i.link = old.id AND coalesce(m.target, old.target) <> new.target
+                                                 AND NOT crmsync.may_be_forgotten(i, old)) THEN
         RAISE EXCEPTION 'link "%" has items at other targets than "%"', name, new.target
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Its mailboxes can move one by one: the column target of the relation of mailboxes says where each is.';
-    ELSIF changed && '{source,key,folder}' AND EXISTS (SELECT FROM crmsync.item i WHERE i.link = old.id) THEN
+    ELSIF changed && '{source,key,folder}' AND EXISTS (SELECT FROM crmsync.item i
+                                                           WHERE i.link = old.id AND NOT crmsync.may_be_forgotten(i, old)) THEN
         RAISE EXCEPTION 'the % of a link that has items cannot be changed', array_to_string(changed, ', ')
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Create another link, or drop this one; its items stay where they are.';
@@ -492,6 +499,9 @@ BEGIN
          new.on_audience_loss, new.on_ambiguous, new.match_on, new.folder,
          new.outbound_interval, new.inbound_interval, new.daily_at, new.apply, new.owner, new.options)
     WHERE l.id = old.id;
+    IF changed && '{source,key,folder}' THEN
+        DELETE FROM crmsync.item i WHERE i.link = old.id;
+    END IF;
     IF new.target <> old.target THEN
         -- Where each mailbox is does not change by that.
         UPDATE crmsync.mailbox m SET target = nullif(coalesce(m.target, old.target), new.target) WHERE m.link = old.id;

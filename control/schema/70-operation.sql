@@ -506,7 +506,8 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator');
     present integer := (SELECT count(*) FROM crmsync.item i
-                        WHERE i.link = this.id AND i.record = forget.record AND i.state NOT IN ('gone', 'absent', 'removed'));
+                        WHERE i.link = this.id AND i.record = forget.record AND i.state NOT IN ('gone', 'absent', 'removed')
+                          AND NOT crmsync.may_be_forgotten(i, this));
 BEGIN
     IF present > 0 AND NOT crmsync.is_import(this) THEN
         RAISE EXCEPTION 'record % of link "%" still is in % mailboxes', quote_literal(record), link, present

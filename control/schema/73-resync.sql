@@ -97,7 +97,8 @@ BEGIN
     END IF;
     IF this.mode = 'late' THEN
         DELETE FROM crmsync.sighting s USING crmsync.item i
-        WHERE s.mailbox = this.mailbox AND s.kind = 'listed' AND i.link = of_link.id AND i.record = s.record AND i.mailbox = s.mailbox;
+        WHERE s.mailbox = this.mailbox AND s.kind = 'listed' AND i.link = of_link.id AND i.record = s.record AND i.mailbox = s.mailbox
+          AND i.state <> 'unlinked';
     ELSIF this.mode <> 'withdraw' THEN
         INSERT INTO crmsync.sighting (mailbox, remote_id, change_key, record, kind)
         SELECT i.mailbox, i.remote_id, i.change_key, i.record, 'missing'
@@ -106,12 +107,13 @@ BEGIN
         ON CONFLICT ON CONSTRAINT sighting_pkey DO NOTHING;
     END IF;
 
-    -- An item that was away and has come back has another id.
+    -- An item that was away and has come back has another id. What was left to its user bears no stamp.
     WITH moved AS (
         SELECT DISTINCT ON (s.record) s.record, s.remote_id, s.change_key, i.remote_id AS before
         FROM crmsync.sighting s
         JOIN crmsync.item i ON i.link = of_link.id AND i.record = s.record AND i.mailbox = this.mailbox
         WHERE s.mailbox = this.mailbox AND s.kind = 'listed' AND i.since < this.began AND i.remote_id IS DISTINCT FROM s.remote_id
+          AND i.state <> 'unlinked'
           AND NOT EXISTS (SELECT FROM crmsync.sighting k
                           WHERE k.mailbox = this.mailbox AND k.kind = 'listed' AND k.remote_id = i.remote_id)
         ORDER BY s.record, s.remote_id
@@ -146,8 +148,10 @@ BEGIN
     )
     DELETE FROM crmsync.sighting s USING unknown u WHERE s.mailbox = this.mailbox AND s.remote_id = u.remote_id;
 
-    -- Of a mailbox that is read a copy is its user's new item, as soon as it has lost the stamp.
-    UPDATE crmsync.sighting s SET kind = CASE WHEN i.remote_id = s.remote_id THEN 'changed'
+    -- Of a mailbox that is read a copy is its user's new item, as soon as it has lost the stamp. Of what was left
+    -- to him everything is his.
+    UPDATE crmsync.sighting s SET kind = CASE WHEN i.state = 'unlinked' THEN 'stray'
+                                              WHEN i.remote_id = s.remote_id THEN 'changed'
                                               WHEN of_link.direction = 'both' AND this.mode <> 'withdraw' THEN 'stray'
                                               ELSE 'copy' END
     FROM crmsync.item i

@@ -159,7 +159,8 @@ bool looks_at_every_record(const LinkConfiguration& link, const std::string& kin
 // Of the mailboxes kind the audience has only rows of those that have returned.
 std::string to_look_at(const LinkConfiguration& link, const std::string& kind) {
     if (looks_at_every_record(link, kind)) {
-        return every;
+        // Nothing comes of what was left to its user and is not wanted again.
+        return every + (link.audience_query.empty() ? "" : " AND state <> 'unlinked'");
     }
     std::string records = missing;
     if (kind == "audience") {

@@ -80,7 +80,8 @@ std::string update_known(const char* shadow) {
            std::string(shadow) +
            ", stamped = true, doubtful = false, "
            "remade = i.remade OR coalesce(i.remote_id <> excluded.remote_id, false), "
-           "state = CASE WHEN i.state = 'leaving' THEN i.state ELSE 'linked' END";
+           "state = CASE WHEN i.state = 'leaving' THEN i.state "
+           "WHEN i.origin = 'crm' THEN excluded.state ELSE 'linked' END";
 }
 
 // Of a new item all is known. Most were never there before, and to look for each would cost a

@@ -147,6 +147,10 @@ class PlanRows {
         const bool creates = task.action == sync::Action::create;
         const record::Fields& fields =
             creates ? static_cast<const record::Fields&>(task.desired->all) : task.fields;
+        if (fields.empty() && task.was_left) {
+            add_row(mailbox, task.record, "update", {}, {}, {},
+                    "the record is back; its item was left to its user");
+        }
         for (std::size_t i = 0; i < fields.size(); ++i) {
             const record::Value before = i < task.before.size() ? task.before[i] : record::Value();
             add_row(mailbox, task.record, creates ? "create" : "update",

@@ -108,11 +108,13 @@ bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
 
 void finish_withdrawals(const LinkConfiguration& link, bool nothing_in_flight,
                         const std::function<bool(int mailbox)>& is_busy) {
+    // What was under way there may have become a linked item since.
     pg::query(
-        "UPDATE crmsync.repair p SET step = 'delete' FROM crmsync.mailbox m "
-        "WHERE m.id = p.mailbox AND m.link = $1 AND p.mode = 'withdraw' AND p.step = 'unlink' "
-        "AND NOT EXISTS (SELECT FROM crmsync.item i WHERE i.mailbox = p.mailbox "
-        "AND i.state = 'linked')",
+        "UPDATE crmsync.repair p SET step = u.step FROM crmsync.mailbox m, "
+        "LATERAL (SELECT CASE WHEN EXISTS (SELECT FROM crmsync.item i "
+        "WHERE i.mailbox = m.id AND i.state = 'linked') THEN 'unlink' ELSE 'delete' END) "
+        "AS u(step) WHERE m.id = p.mailbox AND m.link = $1 AND p.mode = 'withdraw' "
+        "AND p.step IN ('unlink', 'delete') AND p.step <> u.step",
         link.id);
     const pg::Rows empty = pg::query(
         "SELECT p.mailbox FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "

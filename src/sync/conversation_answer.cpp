@@ -421,12 +421,12 @@ void Conversation::gone(Task&& task) {
     }
 }
 
-// What its user has deleted comes again when the CRM has changed it, or wants what was left to him:
-// not only for our stamp.
+// What was left to its user was his to delete. Of ours that comes again which the CRM has changed:
+// nothing does only for our stamp.
 bool Conversation::comes_again(const Task& task) const {
     const OnTargetDelete policy = mailbox_.policy.on_target_delete;
-    return policy == OnTargetDelete::recreate ||
-           (policy != OnTargetDelete::unlink && (task.was_left || !task.fields.empty()));
+    return task.was_left || policy == OnTargetDelete::recreate ||
+           (policy != OnTargetDelete::unlink && !task.fields.empty());
 }
 
 void Conversation::recreate(Task&& task) {

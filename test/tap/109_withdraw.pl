@@ -171,6 +171,30 @@ is_withdrawn($two, 'two calls');
 $stage->settles('and the others have what they should');
 is(count_of($one), 40, 'no more and no less');
 
+# ---- what had been left to its user is wanted again, and withdrawn while it is being written
+$stage->sql("SELECT crmsync.disable_link('people'); SET client_min_messages = error; SELECT crmsync.alter_link('people', on_audience_loss => 'unlink'); SELECT crmsync.enable_link('people')");
+$stage->sql("DELETE FROM crm.audience WHERE mailbox = '$two'");
+comes_back($two);
+$stage->settles('a link that unlinks');
+$stage->add_people(1001, 1300, $two);
+$stage->settles('more than go out at once');
+$stage->sql("DELETE FROM crm.audience WHERE mailbox = '$two'");
+$stage->settles('all are left to their user');
+is($stage->sql("SELECT count(*) FROM crmsync.items WHERE mailbox = '$two' AND state = 'unlinked' AND record::integer > 1000"), '300', 'as is known');
+leaves($two);
+$stage->sql("INSERT INTO crm.audience SELECT i, '$two' FROM generate_series(1001, 1300) i");
+$stage->settles('their user takes no part when they are wanted again');
+$exchange->post('server', item_ms => 20);
+comes_back($two);
+$stage->until_true(sub { grep { defined CrmSync::StandIn::key_of($_) } $exchange->items($two) }, 'they are being taken back', 20);
+my $began = $stage->sql('SELECT clock_timestamp()');
+leaves($two);
+withdraw($two);
+$exchange->post('server', item_ms => 0);
+is_withdrawn($two, 'while they were taken back');
+is($stage->sql("SELECT count(*) FROM crmsync.history WHERE mailbox = '$two' AND record::integer > 1000 AND action = 'unlink' AND at > '$began'"), '0', 'they are not left to their user a second time');
+$stage->sql("DELETE FROM crm.audience WHERE mailbox = '$two'");
+
 # ---- a link that is disabled
 $stage->sql("SELECT crmsync.disable_link('people')");
 $exchange->post('server', item_ms => 20);

@@ -217,6 +217,18 @@ $stage->sql("SELECT crmsync.retry('people')");
 $stage->until_true(sub { $exchange->records($one)->{10}{$first} eq 'First10' }, 'and written whole when it is tried again');
 is_mended('unreadable items');
 
+# ---- copies of what was left to its user are his, too
+my $copy = user('copy', 13, to => 'contacts')->{ids}[0];
+$exchange->act($one, 'copy', id => $copy, to => 'contacts');
+$stage->sql("SET client_min_messages = error; SELECT crmsync.alter_link('people', on_audience_loss => 'unlink'); DELETE FROM crm.audience WHERE record = 13 AND mailbox = '$one'");
+$stage->settles('a contact is left to its user');
+is(join(' ', names() =~ /First13 Last13\*?/g), 'First13 Last13 First13 Last13* First13 Last13*', 'who has made copies before');
+resync();
+is_mended('what he has copied');
+is(join(' ', names() =~ /First13 Last13\*?/g), 'First13 Last13 First13 Last13 First13 Last13', 'nothing is deleted, and nothing bears the stamp');
+user('delete', 13);
+$stage->sql("SELECT crmsync.alter_link('people', reset => '{on_audience_loss}')");
+
 # ---- what withdraw finds beside what it knows
 orphan(2001);
 user('copy', 11, to => 'contacts');

@@ -180,6 +180,28 @@ unlike(names($new, $one, 'Out') . names($new, $one, 'Both'), qr/First6/, 'a dele
 $new->act($one, 'update', match => { 'contacts:GivenName' => 'First1' }, folder => 'Both', set => { 'contacts:Surname' => 'Read' });
 $stage->until_true(sub { $stage->sql('SELECT last_name FROM crm.person WHERE id = 1') eq 'Read' }, 'and it is read as ever', 20);
 
+# ---- what was left to its user before the mailbox moves
+$stage->sql(<<"SQL");
+SET client_min_messages = error;
+SET ROLE crm_owner;
+CREATE TABLE crm.mailboxes_left AS SELECT '$three' AS mailbox, 'exchange' AS target;
+CREATE TABLE crm.audience_left AS SELECT i AS record, '$three' AS mailbox FROM generate_series(1, 3) i;
+RESET ROLE;
+SELECT crmsync.create_link('left', 'exchange', 'contact', 'crm.person', audience => 'crm.audience_left', mailboxes => 'crm.mailboxes_left', folder => 'Left', on_audience_loss => 'unlink');
+SELECT crmsync.map('left', 'first_name', 'given_name');
+SELECT crmsync.enable_link('left');
+SQL
+$stage->settles('a link that unlinks', 'left');
+$stage->sql('DELETE FROM crm.audience_left WHERE record < 3');
+$stage->settles('two are left', 'left');
+is(names($old, $three, 'Left'), 'First1/-? First2/-? First3/-', 'to their user');
+$stage->sql("UPDATE crm.mailboxes_left SET target = 'new'");
+$stage->until_true(sub { names($new, $three, 'Left') eq 'First3/-' }, 'the mailbox has moved', 20) or diag(names($new, $three, 'Left'));
+$stage->sql("INSERT INTO crm.audience_left VALUES (1, '$three')");
+$stage->until_true(sub { names($new, $three, 'Left') eq 'First1/- First3/-' }, 'what is wanted again is made there', 20) or diag(names($new, $three, 'Left'), failing());
+is($stage->sql("SELECT string_agg(record || ' ' || state, ', ' ORDER BY record) FROM crmsync.items WHERE link = 'left'"), '1 linked, 3 linked', 'the other is nobody\'s any more');
+$stage->sql("SELECT crmsync.drop_link('left')");
+
 # ---- an empty mailbox, while the server crashes
 $stage->sql("UPDATE crm.mailboxes SET target = 'new' WHERE mailbox = '$two'");
 sleep 0.3;

@@ -284,7 +284,8 @@ TEST_F(StampsWhatIsAway, ItIsNotMadeAgainForTheStamp) {
 }
 
 TEST_F(StampsWhatIsAway, ItIsMadeAgainWhereItWasLeftToItsUserAndIsWantedAgain) {
-    for (const auto policy : {OnTargetDelete::ignore, OnTargetDelete::remove}) {
+    for (const auto policy :
+         {OnTargetDelete::ignore, OnTargetDelete::remove, OnTargetDelete::unlink}) {
         EXPECT_EQ(stamp(policy, true), Result::written);
         EXPECT_EQ(folder().items.size(), 1u);
     }
