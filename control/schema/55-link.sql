@@ -114,6 +114,24 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN item.state = 'unlinked' AND this.direction = 'outbound';
 COMMENT ON FUNCTION crmsync.may_be_forgotten(crmsync.item, crmsync.link) IS 'whether an item is its user''s own, and would not come in as a new one if nothing were known of it';
 
+CREATE FUNCTION crmsync.forget_contents(link integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    mailboxes integer[] := ARRAY(SELECT m.id FROM crmsync.mailbox m WHERE m.link = forget_contents.link);
+BEGIN
+    DELETE FROM crmsync.item i WHERE i.link = forget_contents.link;
+    DELETE FROM crmsync.arrival a WHERE a.mailbox = ANY (mailboxes);
+    DELETE FROM crmsync.listed l WHERE l.mailbox = ANY (mailboxes);
+    DELETE FROM crmsync.sighting s WHERE s.mailbox = ANY (mailboxes);
+    DELETE FROM crmsync.repair p WHERE p.mailbox = ANY (mailboxes);
+    DELETE FROM crmsync.conflict c WHERE c.link = forget_contents.link;
+    DELETE FROM crmsync.failure f WHERE f.link = forget_contents.link;
+    UPDATE crmsync.mailbox m SET folder_id = NULL, sync_state = NULL, listing = NULL, met = NULL WHERE m.id = ANY (mailboxes);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.forget_contents(integer) IS 'forgets what a link knows of its mailboxes'' contents, since other records, or another folder, are meant from now on';
+
 CREATE FUNCTION crmsync.reads_mailboxes(this crmsync.link) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN this.direction <> 'outbound' OR this.on_target_delete = 'recreate' OR this.match_on <> '{}';
@@ -480,12 +498,12 @@ BEGIN
                   HINT = format('Call crmsync.disable_link(%L) before and crmsync.enable_link(%1$L) after.', name);
     ELSIF new.target <> old.target AND EXISTS (SELECT FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox
                                                WHERE i.link = old.id AND coalesce(m.target, old.target) <> new.target
-                                                 AND NOT crmsync.may_be_forgotten(i, old)) THEN
+                                                 AND NOT crmsync.may_be_forgotten(i, new)) THEN
         RAISE EXCEPTION 'link "%" has items at other targets than "%"', name, new.target
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Its mailboxes can move one by one: the column target of the relation of mailboxes says where each is.';
     ELSIF changed && '{source,key,folder}' AND EXISTS (SELECT FROM crmsync.item i
-                                                           WHERE i.link = old.id AND NOT crmsync.may_be_forgotten(i, old)) THEN
+                                                           WHERE i.link = old.id AND NOT crmsync.may_be_forgotten(i, new)) THEN
         RAISE EXCEPTION 'the % of a link that has items cannot be changed', array_to_string(changed, ', ')
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Create another link, or drop this one; its items stay where they are.';
@@ -500,7 +518,7 @@ BEGIN
          new.outbound_interval, new.inbound_interval, new.daily_at, new.apply, new.owner, new.options)
     WHERE l.id = old.id;
     IF changed && '{source,key,folder}' THEN
-        DELETE FROM crmsync.item i WHERE i.link = old.id;
+        PERFORM crmsync.forget_contents(old.id);
     END IF;
     IF new.target <> old.target THEN
         -- Where each mailbox is does not change by that.

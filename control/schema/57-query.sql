@@ -260,7 +260,7 @@ COMMENT ON FUNCTION crmsync.address(text) IS 'what address_expression is, of one
 CREATE FUNCTION crmsync.build_audience_query(link integer, records text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('SELECT %sa.record::text AS record, nullif(%s, '''') AS mailbox FROM %s a '
+    SELECT format('SELECT %sa.record::text COLLATE "C" AS record, nullif(%s, '''') AS mailbox FROM %s a '
                   'WHERE a.record IS NOT NULL',
                   CASE WHEN records IS NOT NULL THEN 'DISTINCT ' ELSE '' END, crmsync.address_expression('a.mailbox'), l.audience)
         || CASE WHEN records IS NULL THEN ''

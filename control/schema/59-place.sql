@@ -87,7 +87,7 @@ DECLARE
 BEGIN
     WITH away AS (
         UPDATE crmsync.item i
-        SET remote_id = NULL, shadow = '{}', state = CASE WHEN i.state IN ('linked', 'leaving', 'unlinked') THEN 'absent' ELSE i.state END,
+        SET remote_id = NULL, shadow = '{}', state = CASE WHEN i.state IN ('linked', 'leaving') THEN 'absent' ELSE i.state END,
             confirmed = false, renew = false, doubtful = false, since = now()
         WHERE i.mailbox = ANY (leaving) RETURNING i.mailbox)
     SELECT coalesce(array_agg(DISTINCT away.mailbox), '{}') INTO filled FROM away;

@@ -107,13 +107,14 @@ BEGIN
         ON CONFLICT ON CONSTRAINT sighting_pkey DO NOTHING;
     END IF;
 
-    -- An item that was away and has come back has another id. What was left to its user bears no stamp.
+    -- An item that was away and has come back has another id. What was left to its user bears no stamp, save where
+    -- the mailbox was moved with a copy that is older: it loses it there, too.
     WITH moved AS (
-        SELECT DISTINCT ON (s.record) s.record, s.remote_id, s.change_key, i.remote_id AS before
+        SELECT DISTINCT ON (s.record) s.record, s.remote_id, s.change_key, i.remote_id AS before, i.state = 'unlinked' AS is_his
         FROM crmsync.sighting s
         JOIN crmsync.item i ON i.link = of_link.id AND i.record = s.record AND i.mailbox = this.mailbox
         WHERE s.mailbox = this.mailbox AND s.kind = 'listed' AND i.since < this.began AND i.remote_id IS DISTINCT FROM s.remote_id
-          AND i.state <> 'unlinked'
+          AND (i.state <> 'unlinked' OR i.remote_id IS NULL)
           AND NOT EXISTS (SELECT FROM crmsync.sighting k
                           WHERE k.mailbox = this.mailbox AND k.kind = 'listed' AND k.remote_id = i.remote_id)
         ORDER BY s.record, s.remote_id
@@ -126,7 +127,8 @@ BEGIN
         DELETE FROM crmsync.sighting s USING moved m
         WHERE s.mailbox = this.mailbox AND s.kind = 'missing' AND s.remote_id = m.before
     )
-    UPDATE crmsync.sighting s SET kind = 'changed' FROM moved m WHERE s.mailbox = this.mailbox AND s.remote_id = m.remote_id;
+    UPDATE crmsync.sighting s SET kind = CASE WHEN m.is_his THEN 'stray' ELSE 'changed' END
+    FROM moved m WHERE s.mailbox = this.mailbox AND s.remote_id = m.remote_id;
 
     -- Nothing is to be done about what is as we wrote it, or is to go anyway.
     DELETE FROM crmsync.sighting s USING crmsync.item i
@@ -212,10 +214,12 @@ BEGIN
         DELETE FROM crmsync.repair p WHERE p.mailbox = ANY (done) AND p.mode <> 'withdraw' RETURNING p.mailbox, p.mode
     ), absent AS (
         DELETE FROM crmsync.item i USING ended e
-        WHERE i.mailbox = e.mailbox AND e.mode <> 'late' AND i.state = 'absent' AND i.origin = 'crm' RETURNING i.link, i.record
+        WHERE i.mailbox = e.mailbox AND e.mode <> 'late' AND i.origin = 'crm'
+          AND (i.state = 'absent' OR i.state = 'unlinked' AND i.remote_id IS NULL) RETURNING i.link, i.record
     ), his AS (
-        UPDATE crmsync.item i SET shadow = '{}' FROM ended e
-        WHERE i.mailbox = e.mailbox AND e.mode <> 'late' AND i.state = 'absent' AND i.origin <> 'crm' RETURNING i.link, i.record)
+        UPDATE crmsync.item i SET shadow = '{}', state = 'absent' FROM ended e
+        WHERE i.mailbox = e.mailbox AND e.mode <> 'late' AND i.origin <> 'crm'
+          AND (i.state = 'absent' OR i.state = 'unlinked' AND i.remote_id IS NULL) RETURNING i.link, i.record)
     INSERT INTO crmsync.pending AS p (link, tier, record)
     SELECT a.link, 1, a.record FROM absent a UNION SELECT h.link, 1, h.record FROM his h
     ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1;

@@ -89,13 +89,15 @@ bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
         "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
         "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $2",
         link.id, most_unlinks_at_once);
+    const std::set<RecordInMailbox> about_to_be = work.begun_in();
     std::map<std::string, std::vector<int>> begun;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         sync::Task task{};
         task.action = sync::Action::unlink;
         task.record = rows.string(row, 0);
         const int mailbox = static_cast<int>(rows.integer(row, 1));
-        if (in_flight.occupies(link.id, task.record, mailbox)) {
+        if (in_flight.occupies(link.id, task.record, mailbox) ||
+            about_to_be.contains({task.record, mailbox})) {
             continue;
         }
         task.item = {rows.string(row, 2), rows.string(row, 3)};

@@ -127,6 +127,20 @@ $stage->change("INSERT INTO crm.audience VALUES (2, '$two')");
 is($exchange->show($two), '2:Bill', 'in that mailbox; others get it');
 alter("reset => '{on_target_delete}'");
 
+# ---- a link whose items are all gone, or left to their users, may have another folder: nothing is known of that
+$stage->make_another('moved', 2, $two);
+$stage->sql("SET client_min_messages = error; SELECT crmsync.alter_link('moved', on_audience_loss => 'unlink', on_crm_delete => 'keep')");
+$stage->settles('another link', 'moved');
+$stage->sql('DELETE FROM crm.moved');
+$stage->settles('which leaves all that it has made', 'moved');
+$stage->sql("SELECT crmsync.disable_link('moved'); SELECT crmsync.alter_link('moved', folder => 'Elsewhere')");
+is($stage->sql("SELECT count(*) FROM crmsync.items WHERE link = 'moved'"), '0', 'it knows nothing of them any more');
+$stage->node->restart;
+$stage->sql("SET client_min_messages = error; SELECT crmsync.enable_link('moved'); INSERT INTO crm.moved VALUES (3, 'There')");
+$stage->settles('enabled after a restart', 'moved');
+is(join(' ', map { $_->{properties}{$first} } $exchange->items($two, 'Elsewhere')), 'There', 'it writes to the other folder');
+$stage->sql("SELECT crmsync.drop_link('moved')");
+
 # ---- compare_interval
 $stage->sql(<<'SQL');
 SET client_min_messages = error;

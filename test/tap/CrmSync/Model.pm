@@ -302,7 +302,8 @@ sub keeps
 	{
 		# Of what has just been recognised only that is written which the CRM says, or all when its user has changed it.
 		my @row = map { $user_keeps && !defined $state->{row}[$_] ? $item->{fields}[$_] : $state->{row}[$_] } 0 .. $#{ $state->{row} };
-		my @fields = map { $whole || $self->policy_of($_, 'write_fields') eq 'all' || differ($row[$_], $box->{shadow}[$_]) ? $row[$_] : $item->{fields}[$_] } 0 .. $#row;
+		# Where nothing but our stamp is missing nothing but it is written.
+		my @fields = $agrees ? @{ $item->{fields} } : map { $whole || $self->policy_of($_, 'write_fields') eq 'all' || differ($row[$_], $box->{shadow}[$_]) ? $row[$_] : $item->{fields}[$_] } 0 .. $#row;
 		push @next, $forgetful ? with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) : with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1 });
 	}
 	return @next;
