@@ -59,7 +59,8 @@ sub start
 	$self->{process} = IPC::Run::start(
 		[ program(), '--port', $self->{port}, '--port-file', $file, '--bodies', $bodies, '--journal', "$self->{directory}/journal", @schema, @{ $self->{options} } ],
 		'<', \undef, '>', $log, '2>', "$log.error");
-	my $limit = time + 20;
+	# Among many others that begin it may have to wait for its turn.
+	my $limit = time + 60;
 	until (-s $file)
 	{
 		die 'the stand-in does not start: ' . slurp_file("$log.error") if time > $limit || !$self->{process}->pumpable;
