@@ -151,11 +151,10 @@ void write_items(const std::vector<const Outcome*>& written, const LinkOfMailbox
 // Items of ours that were met in a mailbox without being asked for: known from now on, and looked
 // at, since the CRM may not want them there.
 void write_found(const std::vector<const Outcome*>& found) {
-    Pairs pairs;
+    const Pairs pairs(found);
     pg::TextArray ids;
     pg::TextArray change_keys;
     for (const Outcome* outcome : found) {
-        pairs.add(*outcome);
         ids.push_back(outcome->item.id);
         change_keys.push_back(outcome->item.change_key);
     }
@@ -179,10 +178,7 @@ void remove_items(const std::vector<const Outcome*>& removed) {
         return;
     }
     note_missing(removed);
-    Pairs pairs;
-    for (const Outcome* outcome : removed) {
-        pairs.add(*outcome);
-    }
+    const Pairs pairs(removed);
     // The guard counts what went by itself: somebody has looked at what was confirmed.
     pg::query(
         "WITH removed AS (DELETE FROM crmsync.item i "
@@ -205,10 +201,7 @@ void remove_items(const std::vector<const Outcome*>& removed) {
 // Whose it was stays known: its record may be wanted there again, and where mailboxes are read it
 // would come in as a new item.
 void unlink_items(const std::vector<const Outcome*>& unlinked) {
-    Pairs pairs;
-    for (const Outcome* outcome : unlinked) {
-        pairs.add(*outcome);
-    }
+    const Pairs pairs(unlinked);
     pg::query(
         "WITH unlinked AS (UPDATE crmsync.item i SET state = 'unlinked', stamped = false, "
         "confirmed = false, since = pg_catalog.now() FROM " +
@@ -227,10 +220,7 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
 // Of what is not made again, since the policy says so, the link makes nothing, or nothing but our
 // stamp was to be written. Other items may be of the record now.
 void mark_gone(const std::vector<const Outcome*>& vanished) {
-    Pairs pairs;
-    for (const Outcome* outcome : vanished) {
-        pairs.add(*outcome);
-    }
+    const Pairs pairs(vanished);
     pg::query(
         "UPDATE crmsync.item i SET since = pg_catalog.now(), state = CASE l.on_target_delete "
         "WHEN 'unlink' THEN 'gone' WHEN 'delete' THEN 'removed' ELSE 'absent' END FROM " +

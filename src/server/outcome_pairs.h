@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "server/query.h"
 #include "sync/task.h"
@@ -12,6 +13,11 @@ struct Pairs {
     pg::TextArray records;
     pg::IntegerArray mailboxes;
 
+    explicit Pairs(const std::vector<const sync::Outcome*>& outcomes = {}) {
+        for (const sync::Outcome* outcome : outcomes) {
+            add(*outcome);
+        }
+    }
     void add(const sync::Outcome& outcome) {
         records.push_back(outcome.record);
         mailboxes.push_back(outcome.mailbox);

@@ -188,11 +188,10 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
 }  // namespace
 
 void write_failures(const std::vector<const Outcome*>& failed) {
-    Pairs pairs;
+    const Pairs pairs(failed);
     pg::TextArray codes;
     pg::TextArray messages;
     for (const Outcome* outcome : failed) {
-        pairs.add(*outcome);
         codes.push_back(outcome->result == Result::postponed ? "postponed" : outcome->failure.code);
         messages.push_back(outcome->failure.message);
     }
