@@ -182,6 +182,7 @@ $crm->sql("UPDATE crm.person SET first_name = 'Undone', photo = " . bytea(pictur
 $crm->settles('a change that is to be undone');
 $crm->sql("SELECT crmsync.undo('people', (SELECT at FROM crm.then))");
 $crm->until_true(sub { $exchange->show($two) =~ /5:Fifth/ }, 'the rest is brought back');
+$crm->settles('and its answer is known');
 like(photos($two), qr/5:undone/, 'the photo is not');
 is($crm->sql("SELECT DISTINCT code || ': ' || message FROM crmsync.history WHERE record = '5' AND code IS NOT NULL"), 'NOT-KEPT: what was there before is not kept: photo', 'which the history says');
 
