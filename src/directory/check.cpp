@@ -61,7 +61,9 @@ class Check {
 
     std::string open_connection() {
         if (endpoint_.scheme == "ldapi") {
-            connection_.emplace(server_, endpoint_, connect_local(endpoint_.host), should_stop_);
+            connection_.emplace(server_, endpoint_,
+                                connect_local(endpoint_.host, deadline_, should_stop_),
+                                should_stop_);
             return "connected to " + endpoint_.host;
         }
         std::optional<Error> first_failure;

@@ -1,13 +1,11 @@
 #include "directory/connection.h"
 
-#include <array>
 #include <cstdlib>
-#include <sstream>
 #include <thread>
 
 #include <openldap.h>
-#include <unistd.h>
 
+#include "directory/tls.h"
 #include "record/text.h"
 
 namespace crmsync::directory {
@@ -25,16 +23,6 @@ constexpr ber_len_t longest_message = 256u << 20;
 
 constexpr std::size_t longest_diagnostic = 500;
 
-// Where distributions keep the certificates that the system trusts; libldap's own default comes
-// from ldap.conf, which is not read.
-constexpr std::array system_ca_files = {"/etc/ssl/certs/ca-certificates.crt",
-                                        "/etc/pki/tls/certs/ca-bundle.crt",
-                                        "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
-
-struct UrlDeleter {
-    void operator()(LDAPURLDesc* url) const noexcept { ldap_free_urldesc(url); }
-};
-
 timeval to_timeval(std::chrono::milliseconds duration) {
     timeval value{};
     value.tv_sec = duration.count() / 1000;
@@ -50,25 +38,6 @@ std::string text_option(LDAP* ldap, int option) {
     std::string copy(text);
     ldap_memfree(text);
     return copy;
-}
-
-Endpoint parse_url(const std::string& text) {
-    LDAPURLDesc* parsed = nullptr;
-    const int code = ldap_url_parse(text.c_str(), &parsed);
-    if (code != LDAP_URL_SUCCESS) {
-        throw Error(ErrorKind::configuration, "\"" + text + "\" is not an LDAP URL",
-                    "use ldap://host, ldaps://host or ldapi://socket");
-    }
-    const std::unique_ptr<LDAPURLDesc, UrlDeleter> url(parsed);
-    Endpoint endpoint{url->lud_scheme, url->lud_host == nullptr ? "" : url->lud_host,
-                      static_cast<std::uint16_t>(url->lud_port)};
-    if (endpoint.host.empty()) {
-        throw Error(ErrorKind::configuration, "the LDAP URL \"" + text + "\" names no host");
-    }
-    if (endpoint.port == 0) {
-        endpoint.port = endpoint.scheme == "ldaps" ? LDAPS_PORT : LDAP_PORT;
-    }
-    return endpoint;
 }
 
 ErrorKind kind_of(int code) {
@@ -121,26 +90,6 @@ const char* hint_for(int code) {
 
 }  // namespace
 
-std::string Endpoint::url() const {
-    if (scheme == "ldapi") {
-        return "ldapi://" + host;
-    }
-    const bool is_ipv6 = host.find(':') != std::string::npos;
-    return scheme + "://" + (is_ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
-}
-
-std::vector<Endpoint> parse_urls(const std::string& urls) {
-    std::vector<Endpoint> endpoints;
-    std::istringstream words(urls);
-    for (std::string word; words >> word;) {
-        endpoints.push_back(parse_url(word));
-    }
-    if (endpoints.empty()) {
-        throw Error(ErrorKind::configuration, "the target has no LDAP URL");
-    }
-    return endpoints;
-}
-
 Connection::Connection(const Server& server, ShouldStop should_stop)
     : server_(server), should_stop_(std::move(should_stop)) {
     const auto deadline = Clock::now() + server_.timeout;
@@ -149,7 +98,7 @@ Connection::Connection(const Server& server, ShouldStop should_stop)
         endpoint_ = endpoint;
         try {
             if (endpoint.scheme == "ldapi") {
-                open(connect_local(endpoint.host));
+                open(connect_local(endpoint.host, deadline, should_stop_));
                 break;
             }
             for (const Address& address :
@@ -210,6 +159,7 @@ bool Connection::uses_tls() const noexcept {
 void Connection::open(Socket socket) {
     // Before libldap looks for its files for the first time in this process.
     setenv("LDAPNOINIT", "1", 1);
+    auto wire = std::make_unique<Wire>(socket.get(), peer(), server_.timeout, should_stop_);
     LDAP* ldap = nullptr;
     const int protocol = endpoint_.scheme == "ldapi" ? LDAP_PROTO_IPC : LDAP_PROTO_TCP;
     const std::string url = endpoint_.scheme == "ldapi" ? "" : endpoint_.url();
@@ -221,17 +171,16 @@ void Connection::open(Socket socket) {
                     code);
     }
     socket.release();
+    ldap_.reset();
+    wire_ = std::move(wire);
     ldap_.reset(ldap);
+    wire_->put_below(ldap);
     set_options();
 }
 
 void Connection::set_options() {
     const int version = LDAP_VERSION3;
     const int none = 0;
-    const int keepalive_idle = 60;
-    const int keepalive_interval = 10;
-    const int keepalive_probes = 3;
-    const auto user_timeout = static_cast<unsigned>(server_.timeout.count());
     const timeval timeout = to_timeval(server_.timeout);
     ber_len_t limit = longest_message;
     LDAP* ldap = ldap_.get();
@@ -245,10 +194,6 @@ void Connection::set_options() {
     ldap_set_option(ldap, LDAP_OPT_TIMELIMIT, &none);
     ldap_set_option(ldap, LDAP_OPT_NETWORK_TIMEOUT, &timeout);
     ldap_set_option(ldap, LDAP_OPT_TIMEOUT, &timeout);
-    ldap_set_option(ldap, LDAP_OPT_X_KEEPALIVE_IDLE, &keepalive_idle);
-    ldap_set_option(ldap, LDAP_OPT_X_KEEPALIVE_INTERVAL, &keepalive_interval);
-    ldap_set_option(ldap, LDAP_OPT_X_KEEPALIVE_PROBES, &keepalive_probes);
-    ldap_set_option(ldap, LDAP_OPT_TCP_USER_TIMEOUT, &user_timeout);
     ldap_set_option(ldap, LDAP_OPT_X_SASL_NOCANON, LDAP_OPT_ON);
 
     Sockbuf* socket = nullptr;
@@ -257,44 +202,10 @@ void Connection::set_options() {
     }
 }
 
-void Connection::set_tls_options() {
-    LDAP* ldap = ldap_.get();
-    const int require = server_.tls_verify ? LDAP_OPT_X_TLS_DEMAND : LDAP_OPT_X_TLS_NEVER;
-    const int match_name = server_.tls_verify ? LDAP_OPT_X_TLS_DEMAND : LDAP_OPT_X_TLS_NEVER;
-    const int oldest = LDAP_OPT_X_TLS_PROTOCOL_TLS1_2;
-    const int client = 0;
-    std::string ca_file = server_.ca_file;
-    for (const char* candidate : system_ca_files) {
-        if (ca_file.empty() && access(candidate, R_OK) == 0) {
-            ca_file = candidate;
-        }
-    }
-    ldap_set_option(ldap, LDAP_OPT_X_TLS_REQUIRE_CERT, &require);
-    ldap_set_option(ldap, LDAP_OPT_X_TLS_REQUIRE_SAN, &match_name);
-    ldap_set_option(ldap, LDAP_OPT_X_TLS_PROTOCOL_MIN, &oldest);
-    if (!ca_file.empty()) {
-        ldap_set_option(ldap, LDAP_OPT_X_TLS_CACERTFILE, ca_file.c_str());
-    }
-    if (!server_.cert_file.empty()) {
-        ldap_set_option(ldap, LDAP_OPT_X_TLS_CERTFILE, server_.cert_file.c_str());
-        const std::string& key = server_.key_file.empty() ? server_.cert_file : server_.key_file;
-        ldap_set_option(ldap, LDAP_OPT_X_TLS_KEYFILE, key.c_str());
-    }
-    // Options of one handle take effect only in a context of its own, made after them.
-    if (ldap_set_option(ldap, LDAP_OPT_X_TLS_NEWCTX, &client) != LDAP_OPT_SUCCESS) {
-        throw Error(ErrorKind::tls,
-                    "could not prepare TLS: a certificate or key file cannot be read",
-                    "check ca_file, cert_file and key_file: PEM files that the server's user may "
-                    "read");
-    }
-}
-
 void Connection::install_tls() {
     const int code = ldap_install_tls(ldap_.get());
+    wire_->rethrow();
     if (code != LDAP_SUCCESS) {
-        if (should_stop_()) {
-            throw Error(ErrorKind::stopped, "stopped while starting TLS");
-        }
         const std::string reason = text_option(ldap_.get(), LDAP_OPT_DIAGNOSTIC_MESSAGE);
         throw Error(ErrorKind::tls,
                     "no TLS connection to " + peer() + ": " +
@@ -311,10 +222,10 @@ void Connection::secure() {
             throw Error(ErrorKind::configuration, "start_tls cannot be used with ldaps://",
                         "use ldap:// with start_tls, or ldaps:// without");
         }
-        set_tls_options();
+        set_tls_options(ldap_.get(), server_);
         install_tls();
     } else if (server_.start_tls) {
-        set_tls_options();
+        set_tls_options(ldap_.get(), server_);
         int message_id = 0;
         const int code = ldap_start_tls(ldap_.get(), nullptr, nullptr, &message_id);
         if (code != LDAP_SUCCESS) {
@@ -363,7 +274,7 @@ void Connection::bind() {
 }
 
 Message Connection::wait(int message_id) const {
-    const auto deadline = Clock::now() + server_.timeout;
+    const auto begin = Clock::now();
     timeval patience{};
     for (;; patience = to_timeval(between_looks)) {
         LDAPMessage* message = nullptr;
@@ -371,6 +282,7 @@ Message Connection::wait(int message_id) const {
         if (type > 0) {
             return Message(message);
         }
+        wire_->rethrow();
         if (type < 0) {
             int code = LDAP_SERVER_DOWN;
             ldap_get_option(ldap_.get(), LDAP_OPT_RESULT_CODE, &code);
@@ -385,11 +297,8 @@ Message Connection::wait(int message_id) const {
         if (patience.tv_sec == 0 && patience.tv_usec == 0) {
             std::this_thread::sleep_for(gathering);
         }
-        if (Clock::now() >= deadline) {
-            throw Error(ErrorKind::timeout,
-                        peer() + " sent nothing for " +
-                            std::to_string(server_.timeout.count() / 1000) + " seconds",
-                        "raise the target's option timeout if the server is that slow");
+        if (Clock::now() >= wire_->end_of_wait(begin)) {
+            throw Error(wire_->silence(begin));
         }
     }
 }
@@ -407,6 +316,7 @@ Error Connection::failure(int code, const std::string& what, const std::string& 
 }
 
 Error Connection::local_failure(int code, const std::string& what) const {
+    wire_->rethrow();
     if (should_stop_()) {
         return {ErrorKind::stopped, "stopped during " + what};
     }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -11,6 +10,8 @@
 
 #include "directory/error.h"
 #include "directory/socket.h"
+#include "directory/url.h"
+#include "directory/wire.h"
 
 namespace crmsync::directory {
 
@@ -28,20 +29,8 @@ struct Server {
     std::string ca_file;    // PEM; empty: the system's
     std::string cert_file;  // PEM, for Auth::external
     std::string key_file;
-    std::chrono::milliseconds timeout{30'000};  // for connecting, and for each answer
+    std::chrono::milliseconds timeout{30'000};  // for connecting, and for each silence
 };
-
-// One of Server::url, taken apart.
-struct Endpoint {
-    std::string scheme;
-    std::string host;  // for ldapi the path of the socket
-    std::uint16_t port = 0;
-
-    std::string url() const;
-};
-
-// Throws Error (configuration) for an unknown scheme or a malformed URL.
-std::vector<Endpoint> parse_urls(const std::string& urls);
 
 struct MessageDeleter {
     void operator()(LDAPMessage* message) const noexcept { ldap_msgfree(message); }
@@ -56,6 +45,8 @@ class Connection {
     // The same in steps, for check_target: connect to one address, then start_tls, then bind.
     Connection(const Server& server, const Endpoint& endpoint, Socket socket,
                ShouldStop should_stop);
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
     void secure();
     void bind();
     void read_ahead();
@@ -84,12 +75,12 @@ class Connection {
 
     void open(Socket socket);
     void set_options();
-    void set_tls_options();
     void install_tls();
 
     Server server_;
     Endpoint endpoint_;
     ShouldStop should_stop_;
+    std::unique_ptr<Wire> wire_;  // outlives the handle
     std::unique_ptr<LDAP, Unbind> ldap_;
 };
 

@@ -9,7 +9,6 @@
 #include <system_error>
 #include <thread>
 
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -89,9 +88,16 @@ int finished_connect_error(int descriptor) {
     return error_number;
 }
 
-void set_blocking(int descriptor) {
-    const int flags = fcntl(descriptor, F_GETFL, 0);
-    fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+void set_option(int descriptor, int level, int option, int value) {
+    setsockopt(descriptor, level, option, &value, sizeof(value));
+}
+
+// A peer that is gone without a word is noticed although nobody waits for it just now, or for long.
+void keep_alive(int descriptor) {
+    set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
 }  // namespace
@@ -152,9 +158,8 @@ Socket connect(const Address& address, Clock::time_point deadline, const ShouldS
     Socket socket(::socket(address.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (socket.get() < 0)
         throw connect_error(where, errno);
-    const int on = 1;
-    setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(socket.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+    keep_alive(socket.get());
 
     if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address.storage),
                   address.length) != 0) {
@@ -171,20 +176,30 @@ Socket connect(const Address& address, Clock::time_point deadline, const ShouldS
         if (const int error_number = finished_connect_error(socket.get()); error_number != 0)
             throw connect_error(where, error_number);
     }
-    set_blocking(socket.get());
     return socket;
 }
 
-Socket connect_local(const std::string& path) {
+Socket connect_local(const std::string& path, Clock::time_point deadline,
+                     const ShouldStop& should_stop) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof(address.sun_path))
         throw Error(ErrorKind::configuration, "the socket's path \"" + path + "\" is too long");
     std::memcpy(address.sun_path, path.data(), path.size());
-    Socket socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (socket.get() < 0 ||
-        ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
+    Socket socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (socket.get() < 0)
         throw connect_error("\"" + path + "\"", errno);
+    while (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) !=
+           0) {
+        // Of a server that accepts nothing any more the queue is full; poll does not wait for that.
+        if (errno != EAGAIN)
+            throw connect_error("\"" + path + "\"", errno);
+        if (should_stop())
+            throw Error(ErrorKind::stopped, "stopped while connecting to \"" + path + "\"");
+        if (Clock::now() >= deadline)
+            throw Error(ErrorKind::timeout, "the server at \"" + path + "\" accepts nobody");
+        std::this_thread::sleep_for(slice);
+    }
     return socket;
 }
 

@@ -1,5 +1,6 @@
-// From a host name to a connected socket, without ever blocking for longer than a moment: libldap
-// would do the same with a resolver and a connect that cannot be interrupted.
+// From a host name to a connected socket, which does not block, without ever blocking for longer
+// than a moment: libldap would do the same with a resolver and a connect that cannot be
+// interrupted.
 #pragma once
 
 #include <chrono>
@@ -50,7 +51,8 @@ std::vector<Address> resolve(const std::string& host, std::uint16_t port,
 // Connects to the address. Throws Error (connect, timeout, stopped).
 Socket connect(const Address& address, Clock::time_point deadline, const ShouldStop& should_stop);
 
-// Connects to a socket in the file system (ldapi). Throws Error (connect).
-Socket connect_local(const std::string& path);
+// Connects to a socket in the file system (ldapi). Throws Error (connect, timeout, stopped).
+Socket connect_local(const std::string& path, Clock::time_point deadline,
+                     const ShouldStop& should_stop);
 
 }  // namespace crmsync::directory

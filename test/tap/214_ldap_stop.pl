@@ -6,9 +6,10 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use CrmSync::Directory;
+use IO::Socket::INET;
 use PostgreSQL::Test::Utils qw(slurp_file append_to_file);
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 my $people = 13_000;    # more than one slice of a merge
 my $test = CrmSync::Directory->new('stop', slapd => [ '--people', $people, '--groups', 1 ]);
@@ -89,7 +90,17 @@ $node->append_conf('postgresql.conf', 'crmsync.enabled = on');
 $node->reload;
 goes_on('crmsync.enabled');
 
-meanwhile('a process that is killed', sub { $test->sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'crmsync directory'") });
+# Ends the import's process, which must not wait for what the server says next.
+sub kill_it
+{
+	my ($name) = @_;
+	my $pid = $test->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'crmsync directory'");
+	$test->sql("SELECT pg_terminate_backend($pid)");
+	$test->comes_to("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0', "$name ends at once", 5);
+	return;
+}
+
+meanwhile('a process that is killed', sub { kill_it('a process in the middle of an entry') });
 goes_on('a process that is killed');
 
 meanwhile('alter_link', sub { $test->sql("SELECT crmsync.alter_link('users', options => '{\"filter\": \"(&(objectClass=person)(uid=user00*))\"}')") });
@@ -100,4 +111,34 @@ is(merged(), $people, 'drop_link: the rows stay');
 my @ends = slurp_file($node->logfile) =~ /LOG: +crmsync: link "users": the import has ended early/g;
 cmp_ok(scalar @ends, '>=', 4, 'the log says which have ended early');
 unlike(slurp_file($node->logfile), qr/ERROR:|WARNING: +crmsync/, 'without an error');
+
+# ---- while a server takes the connection and says nothing
+my $silent = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1') or die;
+sub connecting
+{
+	my ($name) = @_;
+	$test->comes_to("$running AND query LIKE 'connecting %'", '1', "$name: the import connects");
+	sleep 0.3;
+	return;
+}
+sub fall_silent { my ($scheme) = @_; $test->sql("SELECT crmsync.alter_target('ldap', url => '$scheme://127.0.0.1:${\ $silent->sockport }', secret => 'secret')"); return }
+
+fall_silent('ldap');
+$test->make_link(more => "inbound_interval => '1 day'");
+connecting('silence');
+kill_it('silence: the import');
+fall_silent('ldaps');
+$test->sql("SELECT crmsync.retry('users')");
+connecting('silence instead of TLS');
+kill_it('silence instead of TLS: the import');
+
+like($test->said("SET statement_timeout = '500ms'; SELECT * FROM crmsync.check_target('ldap')"), qr/canceling statement due to statement timeout/, 'check_target can be interrupted');
+$test->sql("SELECT crmsync.alter_target('ldap', options => '{\"timeout\": 1}', secret => 'secret')");
+like($test->sql("SELECT ok, detail FROM crmsync.check_target('ldap') WHERE step = 'TLS'"), qr/^f\|.* sent nothing for 1 second$/, 'and ends with the timeout');
+$test->sql("SELECT crmsync.alter_target('ldap', options => '{\"timeout\": 600}', secret => 'secret'); SELECT crmsync.retry('users')");
+connecting('shutdown');
+my $before = time;
+$node->stop('fast');
+cmp_ok(time - $before, '<', 10, 'shutdown: it does not wait for the server');
+$node->start;
 $test->done;

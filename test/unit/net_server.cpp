@@ -85,6 +85,12 @@ std::optional<ReceivedRequest> Connection::read() {
     return request;
 }
 
+std::string Connection::read_some() {
+    std::string bytes(65536, '\0');
+    bytes.resize(static_cast<std::size_t>(std::max(receive(bytes.data(), bytes.size()), 0L)));
+    return bytes;
+}
+
 void Connection::wait_for_bytes() {
     pollfd wait{socket_, POLLIN, 0};
     poll(&wait, 1, 20'000);

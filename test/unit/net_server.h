@@ -37,6 +37,9 @@ class Connection {
     // The next request; nullopt when the client has closed the connection.
     std::optional<ReceivedRequest> read();
 
+    // Whatever arrives next, of any protocol; empty when the client has closed the connection.
+    std::string read_some();
+
     // Returns when something has arrived, which stays unread.
     void wait_for_bytes();
 
