@@ -21,7 +21,7 @@ FROM (VALUES
     ('target', 'ldap', 'cert_file',        'file',     NULL, NULL, true, 'external: client certificate, PEM, below crmsync.secret_directory'),
     ('target', 'ldap', 'key_file',         'file',     NULL, NULL, true, 'external: key of the client certificate, PEM, below crmsync.secret_directory'),
     ('target', 'ldap', 'tls_verify',       'boolean',  'true', NULL, true, 'verify the server''s certificate'),
-    ('target', 'ldap', 'timeout',          'seconds',  '30', NULL, true, 'longest wait for an answer'),
+    ('target', 'ldap', 'timeout',          'seconds',  '30', NULL, true, 'longest time for logging on, and longest silence after that'),
     ('target', 'ldap', 'allow_plaintext',  'boolean',  'false', NULL, true, 'allow ldap with a password to a host that is not a loopback address'),
     ('target', 'ldap', 'start_tls',        'boolean',  'false', NULL, true, 'start TLS on an ldap:// connection, or fail'),
     ('target', 'ldap', 'page_size',        'count',    NULL, NULL, true, 'entries a page; default: 1000 with Active Directory, 10000 with others'),

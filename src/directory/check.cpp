@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "directory/attribute.h"
+#include "directory/fail_over.h"
 #include "directory/search.h"
 #include "directory/server_kind.h"
 
@@ -66,22 +67,13 @@ class Check {
                                 should_stop_);
             return "connected to " + endpoint_.host;
         }
-        std::optional<Error> first_failure;
-        for (const Address& address : addresses_) {
-            try {
-                connection_.emplace(server_, endpoint_, connect(address, deadline_, should_stop_),
-                                    should_stop_);
-                return "connected to " + address.text();
-            } catch (const Error& error) {
-                if (error.kind() == ErrorKind::stopped) {
-                    throw;
-                }
-                if (!first_failure) {
-                    first_failure.emplace(error);
-                }
-            }
-        }
-        throw Error(*first_failure);
+        std::string connected;
+        try_in_turn(addresses_, deadline_, [&](const Address& address, Clock::time_point share) {
+            connection_.emplace(server_, endpoint_, connect(address, share, should_stop_),
+                                should_stop_);
+            connected = "connected to " + address.text();
+        });
+        return connected;
     }
 
     std::string secure_connection() {

@@ -5,6 +5,7 @@
 
 #include <openldap.h>
 
+#include "directory/fail_over.h"
 #include "directory/tls.h"
 #include "record/text.h"
 
@@ -92,47 +93,31 @@ const char* hint_for(int code) {
 
 Connection::Connection(const Server& server, ShouldStop should_stop)
     : server_(server), should_stop_(std::move(should_stop)) {
-    const auto deadline = Clock::now() + server_.timeout;
-    std::unique_ptr<Error> first_failure;
-    for (const Endpoint& endpoint : parse_urls(server_.url)) {
-        endpoint_ = endpoint;
-        try {
-            if (endpoint.scheme == "ldapi") {
-                open(connect_local(endpoint.host, deadline, should_stop_));
-                break;
-            }
-            for (const Address& address :
-                 resolve(endpoint.host, endpoint.port, deadline, should_stop_)) {
-                try {
-                    open(connect(address, deadline, should_stop_));
-                    break;
-                } catch (const Error& error) {
-                    if (error.kind() == ErrorKind::stopped) {
-                        throw;
-                    }
-                    if (!first_failure) {
-                        first_failure = std::make_unique<Error>(error);
-                    }
-                }
-            }
-        } catch (const Error& error) {
-            if (error.kind() == ErrorKind::stopped) {
-                throw;
-            }
-            if (!first_failure) {
-                first_failure = std::make_unique<Error>(error);
-            }
-        }
-        if (ldap_) {
-            break;
-        }
+    try_in_turn(parse_urls(server_.url), Clock::now() + server_.timeout,
+                [&](const Endpoint& endpoint, Clock::time_point deadline) {
+                    endpoint_ = endpoint;
+                    reach(deadline);
+                });
+    read_ahead();
+}
+
+void Connection::reach(Clock::time_point deadline) {
+    if (endpoint_.scheme == "ldapi") {
+        log_on(connect_local(endpoint_.host, deadline, should_stop_), deadline);
+        return;
     }
-    if (!ldap_) {
-        throw Error(*first_failure);
-    }
+    try_in_turn(resolve(endpoint_.host, endpoint_.port, deadline, should_stop_), deadline,
+                [&](const Address& address, Clock::time_point share) {
+                    log_on(connect(address, share, should_stop_), share);
+                });
+}
+
+void Connection::log_on(Socket socket, Clock::time_point deadline) {
+    open(std::move(socket));
+    wire_->set_deadline(deadline);
     secure();
     bind();
-    read_ahead();
+    wire_->clear_deadline();
 }
 
 // Without it libldap asks the kernel three times for each entry. Not before the last layer is in

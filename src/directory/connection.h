@@ -19,8 +19,9 @@ enum class Auth { none, simple, external };
 
 // Where and how to connect.
 struct Server {
-    std::string
-        url;  // ldap://, ldaps:// or ldapi://; several, separated by spaces, are tried in turn
+    // ldap://, ldaps:// or ldapi://; of several, separated by spaces, the first at which logging on
+    // is possible is taken.
+    std::string url;
     Auth auth = Auth::simple;
     std::string username;  // the DN to bind as; Active Directory also takes user@domain
     std::string secret;
@@ -29,7 +30,7 @@ struct Server {
     std::string ca_file;    // PEM; empty: the system's
     std::string cert_file;  // PEM, for Auth::external
     std::string key_file;
-    std::chrono::milliseconds timeout{30'000};  // for connecting, and for each silence
+    std::chrono::milliseconds timeout{30'000};  // for logging on, and for each silence
 };
 
 struct MessageDeleter {
@@ -39,7 +40,7 @@ using Message = std::unique_ptr<LDAPMessage, MessageDeleter>;
 
 class Connection {
   public:
-    // Resolves, connects, starts TLS and binds. Throws Error.
+    // Resolves, connects, starts TLS and binds, at one server after the other. Throws Error.
     Connection(const Server& server, ShouldStop should_stop);
 
     // The same in steps, for check_target: connect to one address, then start_tls, then bind.
@@ -73,6 +74,8 @@ class Connection {
         void operator()(LDAP* ldap) const noexcept { ldap_unbind_ext(ldap, nullptr, nullptr); }
     };
 
+    void reach(Clock::time_point deadline);
+    void log_on(Socket socket, Clock::time_point deadline);
     void open(Socket socket);
     void set_options();
     void install_tls();

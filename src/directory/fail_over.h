@@ -1,0 +1,38 @@
+// Several servers, or addresses of one, of which any will do.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+
+#include "directory/error.h"
+#include "directory/socket.h"
+
+namespace crmsync::directory {
+
+// Calls attempt(candidate, deadline) for one after the other until one succeeds. Each gets an equal
+// share of what is left of the time: one that swallows everything uses up all that it is given. A
+// server that has answered and refused the log-on is the last: to knock at each with a wrong
+// password would lock the account. Throws the first Error, since the first candidate is the one
+// that was wanted.
+template <class Candidates, class Attempt>
+void try_in_turn(const Candidates& candidates, Clock::time_point deadline, Attempt attempt) {
+    std::optional<Error> first_failure;
+    auto left = static_cast<int>(candidates.size());
+    for (const auto& candidate : candidates) {
+        const auto now = Clock::now();
+        try {
+            attempt(candidate, now + std::max(deadline - now, Clock::duration::zero()) / left--);
+            return;
+        } catch (const Error& error) {
+            if (!concerns_server(error.kind()) || error.kind() == ErrorKind::credentials) {
+                throw;
+            }
+            if (!first_failure) {
+                first_failure.emplace(error);
+            }
+        }
+    }
+    throw Error(*first_failure);
+}
+
+}  // namespace crmsync::directory

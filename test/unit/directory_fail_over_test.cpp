@@ -1,0 +1,124 @@
+// Several servers in one URL: which failures of the first lead to the second, and that the first
+// leaves enough of the time to it.
+#include <gtest/gtest.h>
+
+#include "directory/connection.h"
+#include "directory_support.h"
+#include "net_certificates.h"
+
+namespace crmsync::directory {
+namespace {
+
+using std::chrono::milliseconds;
+using test::bind_answer;
+using test::first_answer;
+using test::never;
+
+// A server that lets everybody in, or nobody.
+class Door {
+  public:
+    explicit Door(char code, std::optional<test::TlsFiles> tls = std::nullopt)
+        : server_(
+              [code](test::Connection& connection) {
+                  if (!connection.read_some().empty()) {
+                      connection.write(first_answer(bind_answer, code));
+                  }
+                  connection.wait_for_close();
+              },
+              std::move(tls)) {}
+
+    std::string url(const std::string& scheme = "ldap") const {
+        return scheme + "://127.0.0.1:" + std::to_string(server_.port());
+    }
+    int visitors() const { return server_.connections(); }
+
+  private:
+    test::Server server_;
+};
+
+Server server_with(const std::string& urls) {
+    Server server;
+    server.url = urls;
+    server.username = "cn=reader,dc=example,dc=com";
+    server.secret = "secret";
+    server.timeout = milliseconds(1000);
+    return server;
+}
+
+const Door& good_door() {
+    static const Door door(LDAP_SUCCESS);
+    return door;
+}
+
+// Half of the time is for the second.
+void gets_to_the_second(const std::string& first) {
+    const auto begin = Clock::now();
+    try {
+        const Connection connection(server_with(first + " " + good_door().url()), never);
+        EXPECT_EQ(connection.peer(), good_door().url()) << first;
+    } catch (const Error& error) {
+        ADD_FAILURE() << first << ": " << error.what();
+    }
+    EXPECT_LT(Clock::now() - begin, milliseconds(950)) << first;
+}
+
+ErrorKind kind_of(const Server& server) {
+    try {
+        const Connection connection(server, never);
+    } catch (const Error& error) {
+        return error.kind();
+    }
+    return ErrorKind::stopped;
+}
+
+TEST(FailOver, FromOneWhoIsNotThere) {
+    gets_to_the_second("ldap://127.0.0.1:1");
+    gets_to_the_second("ldap://no-such-host.invalid");
+    gets_to_the_second("ldapi://%2Fno%2Fsuch%2Fsocket");
+}
+
+TEST(FailOver, FromOneWhoSwallowsEverything) {
+    const test::FullQueue full = test::swallowing_server();
+    gets_to_the_second("ldap://127.0.0.1:" + std::to_string(full.port()));
+}
+
+TEST(FailOver, FromOneWhoTakesConnectionsAndIsSilent) {
+    const test::Server silent([](test::Connection& connection) { connection.wait_for_close(); });
+    gets_to_the_second("ldap://127.0.0.1:" + std::to_string(silent.port()));
+    gets_to_the_second("ldaps://127.0.0.1:" + std::to_string(silent.port()));
+}
+
+TEST(FailOver, FromOneWhoHangsUp) {
+    const test::Server rude([](test::Connection& connection) { connection.wait_for_bytes(); });
+    gets_to_the_second("ldap://127.0.0.1:" + std::to_string(rude.port()));
+    gets_to_the_second("ldaps://127.0.0.1:" + std::to_string(rude.port()));
+}
+
+TEST(FailOver, FromOneWhoseCertificateIsNotTrusted) {
+    test::Certificates certificates;
+    const Door stranger(LDAP_SUCCESS, certificates.make({.known_issuer = false}));
+    const Door friendly(LDAP_SUCCESS, certificates.make());
+    Server server = server_with(stranger.url("ldaps") + " " + friendly.url("ldaps"));
+    server.ca_file = certificates.ca_file();
+    EXPECT_EQ(Connection(server, never).peer(), friendly.url("ldaps"));
+    server.url = stranger.url("ldaps") + " " + stranger.url("ldaps");
+    EXPECT_EQ(kind_of(server), ErrorKind::tls);
+}
+
+TEST(FailOver, NotFromOneWhoRefusesThePassword) {
+    const Door refusing(LDAP_INVALID_CREDENTIALS);
+    const int visitors = good_door().visitors();
+    EXPECT_EQ(kind_of(server_with(refusing.url() + " " + good_door().url())),
+              ErrorKind::credentials);
+    EXPECT_EQ(good_door().visitors(), visitors);
+}
+
+TEST(FailOver, TheFirstFailureIsTold) {
+    const test::FullQueue full = test::swallowing_server();
+    const std::string swallowing = "ldap://127.0.0.1:" + std::to_string(full.port());
+    EXPECT_EQ(kind_of(server_with("ldap://127.0.0.1:1 " + swallowing)), ErrorKind::connect);
+    EXPECT_EQ(kind_of(server_with(swallowing + " ldap://127.0.0.1:1")), ErrorKind::timeout);
+}
+
+}  // namespace
+}  // namespace crmsync::directory
