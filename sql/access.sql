@@ -131,6 +131,25 @@ SELECT crmsync.revoke_role('regress_crmsync_operator', 'reader');
 SELECT crmsync.revoke_role('regress_crmsync_admin', 'admin');
 SELECT crmsync.drop_link('three');
 SELECT crmsync.drop_link('one');     -- takes the grant at it along
+
+-- Nor does it come back with another role of the same name, or to the members of one.
+SELECT crmsync.grant_role('regress_crmsync_operator', 'admin');
+DROP OWNED BY regress_crmsync_operator;
+DROP ROLE regress_crmsync_operator;
+CREATE ROLE regress_crmsync_operator;
+GRANT regress_crmsync_operator TO regress_crmsync_member;
+SELECT crmsync.grant_role('regress_crmsync_member', 'reader');
+SET ROLE regress_crmsync_member;
+SELECT * FROM crmsync.allowed_links('admin');
+RESET ROLE;
+SELECT crmsync.grant_role('regress_crmsync_operator', 'reader', 'two');
+SET ROLE regress_crmsync_operator;
+SELECT name FROM crmsync.links;
+SELECT * FROM crmsync.allowed_links('operator');
+RESET ROLE;
+SELECT role, level FROM crmsync.role_grant ORDER BY role;
+SELECT crmsync.revoke_role('regress_crmsync_operator', link => 'two');
+SELECT crmsync.revoke_role('regress_crmsync_member');
 DROP ROLE regress_crmsync_operator, regress_crmsync_member, regress_crmsync_reader;
 
 -- No view shows the secret.

@@ -59,6 +59,15 @@ SELECT crmsync.map('theirs', '(mallory.spell()::text)', 'notes');
 SELECT crmsync.watch('theirs', 'crm.salary', 'person');
 SELECT crmsync.watch('theirs', 'crm.salary', 'person', 'SELECT mallory.escalate() WHERE $1 IS NOT NULL');
 SELECT crmsync.alter_link('theirs', audience => 'mallory.audience');
+-- Nor has it write, or delete, what users of mailboxes like.
+SELECT crmsync.alter_link('theirs', direction => 'both');
+SELECT crmsync.alter_link('theirs', direction => 'both', on_target_delete => 'delete');
+RESET ROLE;
+SELECT crmsync.alter_link('theirs', direction => 'both');
+SET ROLE regress_crmsync_mallory;
+SELECT crmsync.alter_link('theirs', on_target_delete => 'delete');
+SELECT crmsync.alter_link('theirs', on_target_delete => 'unlink');
+-- He can take it over, as himself.
 SELECT crmsync.alter_link('theirs', audience => 'mallory.audience', owner => 'regress_crmsync_mallory');
 -- Nor by having its import write elsewhere.
 RESET ROLE;
@@ -72,6 +81,15 @@ SELECT crmsync.create_link('staff', 'directory', 'user', 'crm.person', owner => 
 SET ROLE regress_crmsync_mallory;
 SELECT crmsync.alter_link('staff', options => '{"memberships": {"table": "crm.administrator", "user": "person", "group": "level"}}');
 SELECT crmsync.alter_link('staff', options => '{"filter": "(uid=*)"}');
+-- What is no expression is a value, whatever it looks like.
+SELECT crmsync.map_group('staff', 'cn=sales', '(SELECT mallory.escalate()) + 0');
+SELECT crmsync.map_group('staff', 'cn=sales', '(SELECT mallory.escalate())');
+SELECT crmsync.map_group('staff', 'cn=sales', '5)) AS g(name, value); DROP TABLE crm.salary; --');
+SELECT crmsync.map_group('staff', 'cn=sales', '5');
+RESET ROLE;
+SELECT crmsync.map_group('staff', 'cn=sales', '(7 /* seven */)');
+SELECT crmsync.group_value(l, g.crm_group) FROM crmsync.link l JOIN crmsync.group_mapping g ON g.link = l.id ORDER BY 1;
+SET ROLE regress_crmsync_mallory;
 -- What the owner of a link may not read, it cannot watch.
 SELECT crmsync.watch('l', 'crm.salary', 'amount', 'SELECT mallory.escalate() WHERE $1 IS NOT NULL');
 SELECT * FROM crmsync.enable_link('l');

@@ -23,6 +23,14 @@ SELECT * FROM crmsync.sync('people');
 SELECT * FROM crmsync.sync('nowhere');
 SELECT count(*) FROM crmsync.enable_link('people');
 SELECT * FROM crmsync.sync('people', mailbox => 'nobody@example.com');
+-- A user without records is known to the relation of mailboxes alone.
+BEGIN;
+CREATE TABLE crm.mailboxes AS SELECT ' Fresh@example.com' AS mailbox, false AS automatic;
+ALTER TABLE crm.mailboxes OWNER TO regress_crmsync_owner;
+UPDATE crmsync.link SET mailboxes = 'crm.mailboxes';
+SELECT crmsync.check_address(l, 'fresh@example.com') FROM crmsync.link l;
+SELECT crmsync.check_address(l, 'nobody@example.com') FROM crmsync.link l;
+ROLLBACK;
 BEGIN;
 INSERT INTO crm.person VALUES (1, 'Ada');
 SELECT * FROM crmsync.sync('people', '1 s');
@@ -78,10 +86,29 @@ SELECT count(*) FROM crmsync.failures;
 
 -- forget: not while copies are there; then without a trace, in the history, too.
 INSERT INTO crmsync.history_1 (at, link, mailbox, record, action, result, new) VALUES ('2026-01-01', 1, 'a@example.com', '1', 'create', 'done', '{"given_name": "Ada"}');
+INSERT INTO crmsync.undoing (link, step, mailbox, record, old) VALUES (1, 'create', 1001, '1', '{"given_name": "Ada"}');
+INSERT INTO crmsync.bounce (mailbox, record, properties, held) VALUES (1001, '1', 'Ada', 'Ada');
+INSERT INTO crmsync.request (action, link, record) VALUES ('retry', 1, '1');
+INSERT INTO crmsync.conflict (link, mailbox, kind, item, records) VALUES (1, 1001, 'ambiguous', 'XXX', '{1,2}');
 SELECT crmsync.forget('people', '1');
 DELETE FROM crmsync.item WHERE record = '1';
 SELECT crmsync.forget('people', '1');
 SELECT link, mailbox, record, action, new FROM crmsync.history;
+SELECT records FROM crmsync.conflict;
+DELETE FROM crmsync.conflict;
+DO $$
+DECLARE
+    this regclass;
+    hits bigint;
+BEGIN
+    FOR this IN SELECT oid FROM pg_class WHERE relnamespace = 'crmsync'::regnamespace AND relkind = 'r' LOOP
+        EXECUTE format('SELECT count(*) FROM %s t WHERE t::text LIKE ''%%Ada%%'' OR to_jsonb(t) ->> ''record'' = ''1''', this) INTO hits;
+        IF hits > 0 THEN
+            RAISE WARNING '% keeps something', this;
+        END IF;
+    END LOOP;
+END;
+$$;
 
 -- resync: of an enabled link, in mailboxes that take part. A copy counts as a delete like an item.
 SAVEPOINT before_resync;

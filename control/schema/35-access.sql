@@ -14,6 +14,13 @@ RETURN EXISTS (
       AND (r.rolsuper OR pg_has_role(r.oid, e.extowner, 'USAGE')));
 COMMENT ON FUNCTION crmsync.is_owner(regrole) IS 'whether a role is a superuser or owns the extension, and so needs no grant';
 
+-- Grants name roles, which survives a restore. The privilege goes with a role that is dropped, and so
+-- tells whether the role of this name is the one that was meant.
+CREATE FUNCTION crmsync.has_entry(role regrole) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'crmsync' AND a.grantee = role AND a.privilege_type = 'USAGE');
+COMMENT ON FUNCTION crmsync.has_entry(regrole) IS 'whether grant_role has given this role, rather than one of its name that was dropped, what it gives';
+
 CREATE FUNCTION crmsync.allowed_links(level text) RETURNS SETOF integer
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -21,7 +28,7 @@ BEGIN ATOMIC
         SELECT g.link FROM crmsync.role_grant g
         WHERE array_position(crmsync.levels(), g.level)
               >= array_position(crmsync.levels(), allowed_links.level)
-          AND pg_has_role(crmsync.caller(), to_regrole(g.role), 'USAGE')
+          AND pg_has_role(crmsync.caller(), to_regrole(g.role), 'USAGE') AND crmsync.has_entry(to_regrole(g.role))
         UNION
         SELECT NULL WHERE crmsync.is_owner(crmsync.caller()))
     SELECT l.id FROM (SELECT id FROM crmsync.link UNION ALL SELECT 0) l
@@ -183,6 +190,10 @@ BEGIN
     IF role IS NULL OR to_regrole(role::text) IS NULL THEN
         RAISE EXCEPTION 'role % does not exist', coalesce(role::text, 'NULL')
             USING ERRCODE = 'undefined_object';
+    END IF;
+    DELETE FROM crmsync.role_grant g WHERE g.role = grant_role.role::text AND NOT crmsync.has_entry(grant_role.role);
+    IF FOUND THEN
+        RAISE NOTICE 'what was granted to an earlier role % is taken back', role;
     END IF;
     INSERT INTO crmsync.role_grant AS g (role, level, link)
     VALUES (grant_role.role::text, grant_role.level, link_id)

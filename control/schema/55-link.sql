@@ -326,6 +326,12 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.complete_link(crmsync.link) IS 'the link with defaults for what is NULL; refuses what does not fit together';
 
+-- Since release 16 a membership can be granted that gives neither the role's rights nor the role itself.
+CREATE FUNCTION crmsync.may_become(member regrole, role regrole) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN pg_has_role(member, role, CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END);
+COMMENT ON FUNCTION crmsync.may_become(regrole, regrole) IS 'whether a role could say SET ROLE to the other';
+
 CREATE FUNCTION crmsync.find_owner(owner regrole, source oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -335,7 +341,7 @@ BEGIN
     IF owner IS NOT NULL THEN
         IF to_regrole(owner::text) IS NULL THEN
             RAISE EXCEPTION 'role % does not exist', owner USING ERRCODE = 'undefined_object';
-        ELSIF NOT pg_has_role(caller, owner, 'MEMBER') THEN
+        ELSIF NOT crmsync.may_become(caller, owner) THEN
             RAISE EXCEPTION 'must be a member of role % to let a link run as it', owner
                 USING ERRCODE = 'insufficient_privilege';
         END IF;
@@ -353,19 +359,38 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.find_owner(regrole, oid) IS 'whom a link runs as: the role named, of which the caller must be a member; else the caller, or for a superuser the source''s owner';
 
--- Who gives a link something to run has it run as the link's owner.
-CREATE FUNCTION crmsync.check_may_run_as_owner(this crmsync.link) RETURNS void
+CREATE FUNCTION crmsync.check_is_member(this crmsync.link, purpose text, detail text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT coalesce(pg_has_role(crmsync.caller(), to_regrole(this.owner), 'MEMBER'), crmsync.is_owner(crmsync.caller())) THEN
-        RAISE EXCEPTION 'must be a member of role % to give link "%" an expression, a query or a relation', this.owner, this.name
-            USING ERRCODE = 'insufficient_privilege',
-                  DETAIL = 'They run with the rights of the link''s owner. Plain columns can be mapped.';
+    IF NOT coalesce(crmsync.may_become(crmsync.caller(), to_regrole(this.owner)), crmsync.is_owner(crmsync.caller())) THEN
+        RAISE EXCEPTION 'must be a member of role % to %', this.owner, purpose
+            USING ERRCODE = 'insufficient_privilege', DETAIL = detail;
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_may_run_as_owner(crmsync.link) IS 'refuses a caller who is no member of the role that the link runs as';
+COMMENT ON FUNCTION crmsync.check_is_member(crmsync.link, text, text) IS 'refuses a caller who may not become the role that the link runs as';
+
+-- Who gives a link something to run has it run as the link's owner.
+CREATE FUNCTION crmsync.check_may_run_as_owner(this crmsync.link) RETURNS void
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN crmsync.check_is_member(this, format('give link "%s" an expression, a query or a relation', (this).name),
+                               'They run with the rights of the link''s owner. Plain columns can be mapped.');
+COMMENT ON FUNCTION crmsync.check_may_run_as_owner(crmsync.link) IS 'refuses a caller who is no member of the role that the link runs as, when they give it something to run';
+
+-- So does who lets it write what users of mailboxes write, or delete what they delete.
+CREATE FUNCTION crmsync.check_may_write_as_owner(old crmsync.link, new crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF old.direction = 'outbound' AND new.direction <> 'outbound' OR old.on_target_delete <> 'delete' AND new.on_target_delete = 'delete' THEN
+        PERFORM crmsync.check_is_member(new, format('let link "%s" %s', new.name,
+                                                    CASE WHEN new.on_target_delete = 'delete' THEN 'delete in the CRM' ELSE 'write to the CRM' END),
+                                        'It does so with the rights of the link''s owner.');
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_may_write_as_owner(crmsync.link, crmsync.link) IS 'refuses a caller who is no member of the role that the link runs as, when the change makes it write or delete';
 
 CREATE FUNCTION crmsync.create_link(
     name text, target text, object text, source regclass, key text DEFAULT NULL,
@@ -492,6 +517,7 @@ BEGIN
        OR new.options -> 'memberships' IS DISTINCT FROM old.options -> 'memberships' THEN
         PERFORM crmsync.check_may_run_as_owner(new);
     END IF;
+    PERFORM crmsync.check_may_write_as_owner(old, new);
     IF old.enabled AND changed <> '{}' THEN
         RAISE EXCEPTION 'the % of an enabled link cannot be changed', array_to_string(changed, ', ')
             USING ERRCODE = 'object_not_in_prerequisite_state',

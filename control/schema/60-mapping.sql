@@ -200,11 +200,22 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_inbound(oid, text, text, text) IS 'refuses what is not an expression over $1 that the column can hold';
 
+-- A fallback is another property, or a constant in quotes.
+CREATE FUNCTION crmsync.fallback_constant(fallback text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN fallback ~ '^''([^'']|'''')*''$' THEN replace(substr(fallback, 2, length(fallback) - 2), '''''', '''') END;
+COMMENT ON FUNCTION crmsync.fallback_constant(text) IS 'the text that a fallback in quotes stands for; NULL: it is a property, or there is none';
+
+CREATE FUNCTION crmsync.fallback_property(fallback text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN fallback NOT LIKE '''%' THEN fallback END;
+COMMENT ON FUNCTION crmsync.fallback_property(text) IS 'the property that stands in for an absent one; NULL: it is a constant, or there is none';
+
 CREATE FUNCTION crmsync.check_fallback(relation oid, crm text, fallback text, inbound text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF fallback ~ '^''([^'']|'''')*''$' THEN
+    IF crmsync.fallback_constant(fallback) IS NOT NULL THEN
         -- With inbound it is the expression that makes it fit.
         PERFORM crmsync.check_query(format('the fallback %s', fallback),
                                     format('SELECT %s::%s AS value', fallback, crmsync.target_type(relation, crm)))
@@ -400,6 +411,22 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.unmap(text, text, text) IS 'undoes map; crm NULL: all that the property is mapped to';
 
+-- The same text that the import runs for each group.
+CREATE FUNCTION crmsync.group_value(this crmsync.link, crm_group text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('%s::%s', CASE WHEN crm_group LIKE '(%)' THEN format(E'(%s\n)', crm_group) ELSE quote_literal(crm_group) END,
+              crmsync.target_type(to_regclass((this).options #>> '{memberships,table}'), (this).options #>> '{memberships,group}'));
+COMMENT ON FUNCTION crmsync.group_value(crmsync.link, text) IS 'SQL for the value of the group column that a CRM group of map_group stands for';
+
+CREATE FUNCTION crmsync.read_group(this crmsync.link, crm_group text)
+RETURNS TABLE (object oid, class text, column_name text, direct boolean, times integer)
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT q.* FROM crmsync.check_query(format('the group %s', crm_group),
+                                        format('SELECT %s AS value', crmsync.group_value(this, crm_group))) q;
+END;
+COMMENT ON FUNCTION crmsync.read_group(crmsync.link, text) IS 'what a CRM group of map_group reads; refuses one that the group column cannot hold';
+
 CREATE FUNCTION crmsync.map_group(link text, ldap_group text, crm_group text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -415,8 +442,13 @@ BEGIN
     ELSIF crm_group LIKE '(%)' THEN
         PERFORM crmsync.check_may_run_as_owner(this);
         PERFORM crmsync.check_expression(crm_group);
-        PERFORM crmsync.check_query(format('the expression %s', crm_group), format(E'SELECT %s\n AS value', crm_group));
+    ELSIF crm_group LIKE '(%' THEN
+        RAISE EXCEPTION 'crm_group must be a value of the group column or an expression in parentheses'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = format('Is the parenthesis part of the value? Then: (%L).', crm_group);
     END IF;
+    PERFORM crmsync.membership_relation(this);
+    PERFORM crmsync.read_group(this, crm_group);
     INSERT INTO crmsync.group_mapping VALUES (this.id, map_group.ldap_group, map_group.crm_group)
     ON CONFLICT DO NOTHING;
     PERFORM crmsync.notice_enabled(this);

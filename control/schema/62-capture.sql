@@ -104,10 +104,7 @@ BEGIN
                                      crmsync.inbound_query(to_regclass(this.source), m.crm, m.property, m.inbound)) d
             WHERE m.link = this.id AND m.inbound IS NOT NULL
             UNION ALL
-            SELECT d.*, 'memberships'
-            FROM crmsync.group_mapping g,
-                 crmsync.check_query(format('the expression %s', g.crm_group), format(E'SELECT %s\n AS value', g.crm_group)) d
-            WHERE g.link = this.id AND g.crm_group LIKE '(%)';
+            SELECT d.*, 'memberships' FROM crmsync.group_mapping g, crmsync.read_group(this, g.crm_group) d WHERE g.link = this.id;
         RETURN;
     END IF;
     RETURN QUERY

@@ -197,8 +197,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = format('Call crmsync.unmap(%L, %L).', this.name, wrong.property);
     END IF;
     SELECT m.fallback INTO wrong FROM crmsync.mapping m
-    WHERE m.link = this.id AND m.fallback NOT LIKE '''%'
-      AND m.fallback NOT IN (SELECT o.property FROM crmsync.mapping o WHERE o.link = this.id) LIMIT 1;
+    WHERE m.link = this.id
+      AND crmsync.fallback_property(m.fallback) NOT IN (SELECT o.property FROM crmsync.mapping o WHERE o.link = this.id) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'the fallback % is not mapped', wrong.fallback
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Map the property, too.';

@@ -328,11 +328,11 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted text := crmsync.address(mailbox);
-    in_audience text := 'SELECT 1 FROM (' || coalesce(crmsync.audience_all_query(this.id), crmsync.mailboxes_query(this.id)) || ') AS a WHERE a.mailbox = '
-                        || quote_literal(wanted) || ' LIMIT 1';
 BEGIN
     IF NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = wanted)
-       AND NOT EXISTS (SELECT FROM crmsync.query_as_owner(this.id, in_audience, NULL)) THEN
+       AND NOT EXISTS (SELECT FROM (VALUES (crmsync.audience_all_query(this.id)), (crmsync.mailboxes_query(this.id))) AS q (query),
+                              crmsync.query_as_owner(this.id, format('SELECT 1 FROM (%s) AS a WHERE a.mailbox = %L LIMIT 1', q.query, wanted), NULL)
+                       WHERE q.query IS NOT NULL) THEN
         PERFORM crmsync.check_mailbox(this, mailbox);
     END IF;
     RETURN wanted;
@@ -517,6 +517,10 @@ BEGIN
     DELETE FROM crmsync.item i WHERE i.link = this.id AND i.record = forget.record;
     DELETE FROM crmsync.failure f WHERE f.link = this.id AND f.record = forget.record;
     DELETE FROM crmsync.conflict c WHERE c.link = this.id AND c.record = forget.record;
+    UPDATE crmsync.conflict c SET records = array_remove(c.records, forget.record) WHERE c.link = this.id AND forget.record = ANY (c.records);
+    DELETE FROM crmsync.undoing u WHERE u.link = this.id AND u.record = forget.record;
+    DELETE FROM crmsync.bounce b USING crmsync.mailbox m WHERE m.link = this.id AND b.mailbox = m.id AND b.record = forget.record;
+    DELETE FROM crmsync.request r WHERE r.link = this.id AND r.record = forget.record;
     DELETE FROM crmsync.pending p WHERE p.link = this.id AND p.record = forget.record;
     UPDATE crmsync.history_0 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;
     UPDATE crmsync.history_1 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;

@@ -196,7 +196,9 @@ void read_matching(LinkConfiguration& link) {
 void read_inbound(LinkConfiguration& link) {
     read_children(link);
     const pg::Rows columns = pg::query(
-        "SELECT c.property, c.column_name, c.expression, coalesce(m.fallback, ''), c.child_number "
+        "SELECT c.property, c.column_name, c.expression, c.child_number, "
+        "coalesce(crmsync.fallback_property(m.fallback), ''), "
+        "crmsync.fallback_constant(m.fallback) "
         "FROM crmsync.inbound_columns($1) c "
         "JOIN crmsync.mapping_in_force($1) m ON m.property = c.property",
         link.id);
@@ -204,8 +206,8 @@ void read_inbound(LinkConfiguration& link) {
         const std::size_t place = place_of(link, columns.text(row, 0)).value();
         const record::Property& property = *link.rules.layout[place];
         std::optional<std::size_t> child;
-        if (!columns.is_null(row, 4)) {
-            child = static_cast<std::size_t>(columns.integer(row, 4)) - 1;
+        if (!columns.is_null(row, 3)) {
+            child = static_cast<std::size_t>(columns.integer(row, 3)) - 1;
             link.children[*child].places.push_back(place);
         }
         if (property.access == record::Access::outbound) {
@@ -215,12 +217,8 @@ void read_inbound(LinkConfiguration& link) {
         field.column = columns.string(row, 1);
         field.expression = columns.string(row, 2);
         field.child = child;
-        const std::string_view fallback = columns.text(row, 3);
-        if (fallback.starts_with("'")) {
-            field.constant = std::string(fallback.substr(1, fallback.size() - 2));
-        } else {
-            field.fallback = place_of(link, fallback);
-        }
+        field.fallback = place_of(link, columns.text(row, 4));
+        field.constant = columns.optional_text(row, 5);
     }
     const pg::Rows queries = pg::query(
         "SELECT coalesce(crmsync.modified_query($1), ''), "

@@ -105,25 +105,12 @@ void read_key(DirectoryLink& link) {
     link.triggers_may_interfere = rows.boolean(0, 3);
 }
 
-// A fallback is another property, or a constant in quotes.
-void read_fallback(DirectoryMapping& mapping, std::string_view fallback) {
-    if (fallback.size() >= 2 && fallback.front() == '\'' && fallback.back() == '\'') {
-        std::string constant(fallback.substr(1, fallback.size() - 2));
-        for (std::size_t at = constant.find("''"); at != std::string::npos;
-             at = constant.find("''", at + 1)) {
-            constant.erase(at, 1);
-        }
-        mapping.fallback_constant = std::move(constant);
-    } else {
-        mapping.fallback_property = fallback;
-    }
-}
-
 void read_mappings(DirectoryLink& link) {
     const pg::Rows rows = pg::query(
         "SELECT m.property, pg_catalog.quote_ident(m.crm), "
-        "pg_catalog.format_type(a.atttypid, -1), m.crm = l.key, m.fallback, m.inbound, "
-        "m.value_map IS NOT NULL, v.crm_value, v.value, "
+        "pg_catalog.format_type(a.atttypid, -1), m.crm = l.key, m.inbound, "
+        "coalesce(crmsync.fallback_property(m.fallback), ''), "
+        "crmsync.fallback_constant(m.fallback), m.value_map IS NOT NULL, v.crm_value, v.value, "
         "pg_catalog.lower(m.property) = ANY (ARRAY(SELECT pg_catalog.lower(p) "
         "FROM pg_catalog.unnest(l.match_on) p)) "
         "FROM crmsync.link l CROSS JOIN crmsync.mapping_in_force(l.id) m "
@@ -144,7 +131,7 @@ void read_mappings(DirectoryLink& link) {
                          "Create it again, or remove its mapping with crmsync.unmap.");
         }
         if (property == "@none") {
-            link.constants.push_back({column, rows.string(row, 2), rows.string(row, 5)});
+            link.constants.push_back({column, rows.string(row, 2), rows.string(row, 4)});
             continue;
         }
         if (link.mappings.empty() || link.mappings.back().property != property ||
@@ -154,20 +141,19 @@ void read_mappings(DirectoryLink& link) {
             mapping.column = column;
             mapping.type = rows.string(row, 2);
             mapping.column_is_key = rows.boolean(row, 3);
-            mapping.inbound = rows.string(row, 5);
-            if (!rows.is_null(row, 4)) {
-                read_fallback(mapping, rows.text(row, 4));
-            }
-            if (rows.boolean(row, 6)) {
+            mapping.inbound = rows.string(row, 4);
+            mapping.fallback_property = rows.string(row, 5);
+            mapping.fallback_constant = rows.optional_text(row, 6);
+            if (rows.boolean(row, 7)) {
                 mapping.value_map.emplace();
             }
-            if (rows.boolean(row, 9)) {
+            if (rows.boolean(row, 10)) {
                 link.match_on.push_back(static_cast<int>(link.mappings.size()));
             }
             link.mappings.push_back(std::move(mapping));
         }
-        if (!rows.is_null(row, 7)) {
-            link.mappings.back().value_map->emplace(rows.string(row, 8), rows.string(row, 7));
+        if (!rows.is_null(row, 8)) {
+            link.mappings.back().value_map->emplace(rows.string(row, 9), rows.string(row, 8));
         }
     }
     if (link.mappings.empty()) {
@@ -186,16 +172,6 @@ void check_match_on(const DirectoryLink& link) {
     if (!rows.is_null(0, 0)) {
         throw broken("match_on names " + rows.string(0, 0) + ", which is not mapped",
                      "Map it with crmsync.map, then call crmsync.enable_link.");
-    }
-}
-
-void read_groups(DirectoryLink& link) {
-    const pg::Rows rows = pg::query(
-        "SELECT ldap_group, crm_group FROM crmsync.group_mapping_in_force($1) "
-        "ORDER BY ldap_group, crm_group",
-        link.id);
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        link.groups.push_back({rows.string(row, 0), rows.string(row, 1)});
     }
 }
 
@@ -234,6 +210,17 @@ void read_memberships(DirectoryLink& link) {
         }
     }
     link.memberships = std::move(memberships);
+}
+
+void read_groups(DirectoryLink& link) {
+    const pg::Rows rows = pg::query(
+        "SELECT g.ldap_group, g.crm_group, crmsync.group_value(l, g.crm_group) "
+        "FROM crmsync.link l, crmsync.group_mapping_in_force(l.id) g "
+        "WHERE l.id = $1 AND l.options ? 'memberships' ORDER BY g.ldap_group, g.crm_group",
+        link.id);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        link.groups.push_back({rows.string(row, 0), rows.string(row, 1), rows.string(row, 2)});
+    }
 }
 
 void read_mailbox(DirectoryLink& link) {
@@ -307,8 +294,8 @@ DirectoryLink read_directory_link(int id) {
     read_key(link);
     read_mappings(link);
     check_match_on(link);
-    read_groups(link);
     read_memberships(link);
+    read_groups(link);
     read_mailbox(link);
     return link;
 }

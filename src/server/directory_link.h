@@ -37,6 +37,7 @@ struct DirectoryConstant {
 struct DirectoryGroup {
     std::string ldap_group;
     std::string crm_group;
+    std::string value;  // SQL for what the group column gets
 };
 
 // Where the CRM keeps memberships; the option memberships.

@@ -1,6 +1,5 @@
 #include "server/directory_membership.h"
 
-#include <algorithm>
 #include <set>
 
 #include "directory/error.h"
@@ -23,14 +22,13 @@ void DirectoryMembership::read(directory::Connection& connection, const director
     const directory::MemberQuery query{link_.base, user_filter, link_.nested, page_size};
     directory::GroupReader reader(connection, kind, query);
     DirectoryMembers members(link_);
-    std::set<std::string> complete;
     std::set<std::string> incomplete;
     for (const DirectoryGroup& group : link_.groups) {
         try {
             reader.read(group.ldap_group, [&](directory::MemberForm form, std::string_view member) {
                 members.add(group.crm_group, form_name(form), member);
             });
-            complete.insert(group.crm_group);
+            read_groups_.emplace(group.crm_group, group.value);
         } catch (const directory::Error& error) {
             if (error.kind() != directory::ErrorKind::not_found &&
                 error.kind() != directory::ErrorKind::configuration) {
@@ -43,18 +41,15 @@ void DirectoryMembership::read(directory::Connection& connection, const director
     members.finish();
     // Several groups of the directory may lead to one of the CRM: it is known whole only when all
     // of them are.
-    std::set_difference(complete.begin(), complete.end(), incomplete.begin(), incomplete.end(),
-                        std::back_inserter(read_groups_));
+    std::erase_if(read_groups_,
+                  [&](const auto& group) { return incomplete.contains(group.first); });
 }
 
-// The mapped groups as rows (name, value): a value of the group column, or an expression for it.
+// The mapped groups as rows (name, value).
 std::string DirectoryMembership::groups() const {
     std::string rows;
-    for (const std::string& group : read_groups_) {
-        const std::string name = literal(group);
-        rows += (rows.empty() ? "" : ", ") + std::string("(") + name + ", " +
-                (group.starts_with('(') ? group : name) + "::" + link_.memberships->group_type +
-                ")";
+    for (const auto& [name, value] : read_groups_) {
+        rows += (rows.empty() ? "(" : ", (") + literal(name) + ", " + value + ")";
     }
     return "(VALUES " + rows + ") AS g(name, value)";
 }

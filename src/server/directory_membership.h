@@ -2,8 +2,8 @@
 // rows of the CRM's membership relation, set-based, and only for groups that are mapped.
 #pragma once
 
+#include <map>
 #include <string>
-#include <vector>
 
 #include "directory/group.h"
 #include "server/directory_link.h"
@@ -39,7 +39,7 @@ class DirectoryMembership {
 
     const DirectoryLink& link_;
     DirectoryOutcome& outcome_;
-    std::vector<std::string> read_groups_;  // the crm_groups that were read whole
+    std::map<std::string, std::string> read_groups_;  // what was read whole: crm_group and value
     std::string problem_;
 };
 

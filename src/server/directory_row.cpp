@@ -123,15 +123,15 @@ void DirectoryRowReader::read_value(const directory::Entry& entry, std::size_t p
     const DirectoryMapping& mapping = link_.mappings[position];
     std::string& value = row.values[position];
     bool found = read_property(entry, mapping.property, row, value);
+    std::string stray;
     if (found && mapping.value_map) {
         const auto mapped = mapping.value_map->find(value);
-        if (mapped != mapping.value_map->end()) {
+        found = mapped != mapping.value_map->end();
+        if (found) {
             value = mapped->second;
-        } else if (mapping.fallback_constant) {
-            value = *mapping.fallback_constant;
         } else {
-            row.problem = "the value map of " + mapping.column + " has no entry for \"" + value +
-                          "\" of " + mapping.property;
+            stray = "the value map of " + mapping.column + " has no entry for \"" + value +
+                    "\" of " + mapping.property;
         }
     }
     if (!found && !mapping.fallback_property.empty()) {
@@ -140,6 +140,9 @@ void DirectoryRowReader::read_value(const directory::Entry& entry, std::size_t p
     if (!found && mapping.fallback_constant) {
         value = *mapping.fallback_constant;
         found = true;
+    }
+    if (!found && !stray.empty()) {
+        row.problem = std::move(stray);
     }
     row.is_null[position] = !found;
     if (const auto problem = found ? pg::encoding_problem(value) : std::nullopt) {

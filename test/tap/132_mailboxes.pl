@@ -96,4 +96,12 @@ $stage->until_true(sub { people($two) eq '1:Renamed 3:Swapped 4:First4 5:Now' &&
 is($stage->sql("SELECT string_agg(address || ' ' || user_id, ', ' ORDER BY user_id) FROM crmsync.mailbox"), "$two 1, anna\@example.test 2, $one 3", 'and are known by them');
 is($stage->sql("SELECT count(*) FROM crmsync.history WHERE action = 'create' AND at > (SELECT max(at) FROM crmsync.history WHERE new ->> 'given_name' = 'Renamed')"), '1', 'nothing was created anew');
 
+# ---- a user whom the audience does not name
+my $fresh = 'fresh\@example.test';
+$exchange->post('mailboxes', address => $fresh);
+$stage->sql("INSERT INTO crm.mailboxes VALUES (4, '$fresh', true, false)");
+$exchange->forget_journal;
+is(start($fresh), 'over', 'a new user without records can be started');
+ok((grep { $_->{mailbox} eq $fresh } $exchange->journal), 'and his mailbox is read');
+
 $stage->done;
