@@ -38,7 +38,7 @@ const char* action_name(const Outcome& outcome) {
     if (outcome.result == Result::removed && outcome.action == Action::fetch) {
         return "delete record";
     }
-    if (outcome.undo) {
+    if (outcome.undo != sync::UndoStep::none) {
         return outcome.action == Action::fetch ? "undo bring in" : "undo";
     }
     switch (outcome.action) {
@@ -139,9 +139,10 @@ void write_history(const std::vector<Outcome>& outcomes) {
             outcome.fields.empty()) {
             continue;  // the photo is what there was to write
         }
-        if (outcome.undo && (outcome.result == Result::unlinked ||
-                             (outcome.action == Action::update && outcome.fields.empty() &&
-                              outcome.result == Result::written))) {
+        if (outcome.undo != sync::UndoStep::none &&
+            (outcome.result == Result::unlinked ||
+             (outcome.action == Action::update && outcome.fields.empty() &&
+              outcome.result == Result::written))) {
             continue;  // the end of what was said when it was created; nothing was brought back
         }
         mailboxes.push_back(outcome.mailbox);

@@ -70,7 +70,7 @@ void note_written(const std::vector<const Outcome*>& outcomes) {
     }
     Bounces bounces;
     for (const Outcome* outcome : outcomes) {
-        if (outcome->action == sync::Action::update && !outcome->undo) {
+        if (outcome->action == sync::Action::update && outcome->undo == sync::UndoStep::none) {
             bounces.add(*outcome);
         }
     }

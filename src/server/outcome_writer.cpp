@@ -28,7 +28,7 @@ using sync::Result;
 void clear_failures(const std::vector<Outcome>& outcomes) {
     Pairs pairs;
     for (const Outcome& outcome : outcomes) {
-        if (carried_out(outcome.result) && !outcome.undo) {
+        if (carried_out(outcome.result) && outcome.undo == sync::UndoStep::none) {
             pairs.add(outcome);
         }
     }
@@ -123,11 +123,11 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
         if (link == link_of.end()) {
             continue;
         }
-        if (outcome.undo) {
+        if (outcome.undo != sync::UndoStep::none) {
             undone.push_back(&outcome);
         }
-        if (!outcome.undo ||
-            (outcome.result == Result::written && outcome.action == sync::Action::update)) {
+        if (outcome.undo == sync::UndoStep::none ||
+            (outcome.undo == sync::UndoStep::item && outcome.result == Result::written)) {
             by_result[outcome.result].push_back(&outcome);
         }
     }

@@ -20,6 +20,7 @@ namespace {
 
 using sync::Outcome;
 using sync::Result;
+using sync::UndoStep;
 
 constexpr int most_steps = 500;
 
@@ -77,20 +78,24 @@ std::optional<sync::Task> Undoer::task(const pg::Rows& rows, std::uint64_t row) 
     const std::string_view step = rows.text(row, 0);
     const std::string_view state = rows.text(row, 8);
     sync::Task task{};
-    task.undo = true;
     task.record = rows.string(row, 2);
     task.item = {rows.string(row, 5), rows.string(row, 6)};
     if (step == "item") {
         return restore(rows, row, std::move(task));
     }
     if (step == "unlink") {
+        if (state != "unlinked") {
+            return nothing(rows, row, task);  // the CRM wants it back
+        }
         task.action = sync::Action::unlink;
+        task.undo = UndoStep::unlink;
         return task;
     }
     if (state == "linked" || state == "leaving" || state == "unlinked") {
         return nothing(rows, row, task);  // it is there again
     }
     task.action = sync::Action::create;
+    task.undo = UndoStep::create;
     record::Values values = read_values(rows.jsonb(row, 3), link_.rules.layout);
     for (std::size_t i = 0; i < values.size(); ++i) {
         const record::Property& property = *link_.rules.layout[i];
@@ -117,6 +122,7 @@ std::optional<sync::Task> Undoer::restore(const pg::Rows& rows, std::uint64_t ro
     Judged judged = judge(layout, shadow, read_values(rows.jsonb(row, 3), layout),
                           read_values(rows.jsonb(row, 4), layout));
     task.action = sync::Action::update;
+    task.undo = UndoStep::item;
     task.fields =
         record::fields_to_update(rules_->object, layout, rules_->fields, judged.restored, shadow);
     if (!judged.left.empty()) {
@@ -170,10 +176,8 @@ struct Items {
     }
 };
 
-const char* step_of(sync::Action action) {
-    return action == sync::Action::create   ? "create"
-           : action == sync::Action::unlink ? "unlink"
-                                            : "item";
+const char* name_of(UndoStep step) {
+    return step == UndoStep::create ? "create" : step == UndoStep::unlink ? "unlink" : "item";
 }
 
 // Where mailboxes are read the CRM takes the old value, as it takes what users write.
@@ -273,17 +277,19 @@ void note_undone(const std::vector<const Outcome*>& outcomes) {
     UndoneRows done;
     std::vector<Outcome> history;
     for (const Outcome* outcome : outcomes) {
-        const bool creates = outcome->action == sync::Action::create;
-        if (outcome->result == Result::failed) {
-            done.add(step_of(outcome->action), outcome->mailbox, outcome->record);
-        } else if (outcome->result == Result::unlinked || outcome->result == Result::removed) {
-            unlinked.add(*outcome);
-            done.add("unlink", outcome->mailbox, outcome->record);
-        } else if (outcome->result == Result::written && creates) {
+        const bool is_written = outcome->result == Result::written;
+        if (is_written && outcome->undo == UndoStep::create) {
             created.add(*outcome);
-        } else if (outcome->result == Result::written) {
+            continue;
+        }
+        if (!carried_out(outcome->result) && outcome->result != Result::failed) {
+            continue;  // it is tried again
+        }
+        done.add(name_of(outcome->undo), outcome->mailbox, outcome->record);
+        if (outcome->undo == UndoStep::unlink && outcome->result != Result::failed) {
+            unlinked.add(*outcome);
+        } else if (is_written) {
             written.add(*outcome);
-            done.add("item", outcome->mailbox, outcome->record);
             const std::string left = left_by(*outcome);
             if (!left.empty()) {
                 history.push_back(

@@ -106,7 +106,7 @@ void RowUndoer::judge_row(const pg::Rows& rows, std::uint64_t row_number, const 
     change.result = Result::fetched;
     change.action = sync::Action::fetch;
     change.record = key;
-    change.undo = true;
+    change.undo = sync::UndoStep::item;
     for (std::size_t i = 0; i < layout.size(); ++i) {
         if (!record::same_value(*layout[i], judged.restored[i], now[i]) &&
             !link_.fields_in[i].column.empty()) {

@@ -52,7 +52,7 @@ sync::Outcome left_alone(int mailbox, const std::string& record, sync::Action ac
     outcome.action = action;
     outcome.record = record;
     outcome.failure = {exchange::Disposition::item_failed, code, std::move(message)};
-    outcome.undo = true;
+    outcome.undo = sync::UndoStep::item;
     return outcome;
 }
 

@@ -93,7 +93,7 @@ void Worker::count_outcomes() {
             (for_repair ? repaired_ : read_).push_back(std::move(outcome));
             again_ = true;
         } else {
-            again_ |= outcome.undo;
+            again_ |= outcome.undo != sync::UndoStep::none;
             note_made(outcome);
             results_.outcomes.push_back(std::move(outcome));
         }

@@ -103,7 +103,7 @@ void Conversation::finish(Task&& task, Result result, exchange::ItemReference it
     if (task.action == Action::fetch && item.id.empty()) {
         item.id = std::move(task.item.id);  // whoever asked knows it by this
     }
-    const bool undo = task.undo;
+    const UndoStep undo = task.undo;
     outcomes_.push_back({mailbox_.id,
                          result,
                          task.action,

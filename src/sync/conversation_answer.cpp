@@ -57,7 +57,7 @@ void merge_with(Task& task, const record::Values& held) {
         const auto place = place_of(rules.layout, field.property);
         task.before.push_back(place ? held[*place] : record::Value());
     }
-    if (!task.undo) {
+    if (task.undo == UndoStep::none) {
         task.agreed = std::move(merge.shadow);
     }
     std::move(merge.conflicts.begin(), merge.conflicts.end(), std::back_inserter(task.conflicts));
@@ -407,7 +407,7 @@ void Conversation::gone(Task&& task) {
         case Action::fetch:
             break;
     }
-    if (task.undo) {
+    if (task.undo != UndoStep::none) {
         finish(std::move(task), Result::failed, {},
                {.disposition = Disposition::item_failed,
                 .code = "GONE",

@@ -27,6 +27,10 @@ struct Desired {
     std::shared_ptr<const Rules> rules{};  // that it was decided by; the link's may change
 };
 
+// What a task of crmsync.undo does: old values go back into an item, one that was deleted is made
+// again, and then loses our stamp. What is met on the way changes the action, not the step.
+enum class UndoStep { none, item, create, unlink };
+
 // fetch: nothing is written; what the item holds comes back.
 enum class Action { create, update, remove, unlink, fetch };
 
@@ -53,13 +57,13 @@ struct Task {
     std::vector<record::FieldConflict> conflicts{};
     std::shared_ptr<const Rules> rules{};  // what is read, if not by desired->rules
     bool stamp = false;                    // update: write the stamp, too
-    bool undo = false;       // writes old values back, as its user would: the shadow stays
-    bool fresh = false;      // changed just now: before any backlog
-    bool was_there = false;  // a create that became an update of what it met
-    bool was_left = false;   // its item was left to its user
-    bool sought = false;     // its item is gone, and not made again unless it has only moved
-    bool doubtful = false;   // if its item is gone it was us who deleted it
-    int attempts = 0;        // that failed because of this item
+    UndoStep undo = UndoStep::none;        // other than none: as its user would, the shadow stays
+    bool fresh = false;                    // changed just now: before any backlog
+    bool was_there = false;                // a create that became an update of what it met
+    bool was_left = false;                 // its item was left to its user
+    bool sought = false;    // its item is gone, and not made again unless it has only moved
+    bool doubtful = false;  // if its item is gone it was us who deleted it
+    int attempts = 0;       // that failed because of this item
     PhotoProgress photo{};
     std::shared_ptr<exchange::ItemAnswer> read{};  // whose photo is being read
 };
@@ -106,7 +110,7 @@ struct Outcome {
     std::vector<record::FieldConflict> conflicts{};
     std::shared_ptr<const Rules> rules{};  // fetched, overtaken: what `held` is parallel to
     exchange::ItemAnswer held{};           // fetched, overtaken: what the item holds
-    bool undo = false;                     // it brought old values back
+    UndoStep undo = UndoStep::none;
 };
 
 // A photo that is to be attached next.

@@ -62,6 +62,7 @@ my $then = now_there();
 $stage->change("DELETE FROM crm.person WHERE id = 4; DELETE FROM crm.audience WHERE record = 5 AND mailbox = '$one'");
 is(name($one, 4) . name($one, 5), 'nonenone', 'two items are deleted');
 my $count = () = $exchange->items($one);
+$exchange->inject('lost', operation => 'CreateItem');
 undo($then);
 my @back = sort map { $_->{properties}{'contacts:Surname'} . (defined CrmSync::StandIn::key_of($_) ? '*' : '') . ' ' . ($_->{properties}{'contacts:PhoneNumber/BusinessPhone'} // '') } grep { $_->{properties}{'contacts:Surname'} =~ /^Last[45]$/ } $exchange->items($one);
 is(join(', ', @back), 'Last4 +49 30 4, Last5 +49 30 5', 'deleted items are created again, as their user\'s own');

@@ -45,7 +45,7 @@ class Conflicts : public testing::Test {
         task.item = known.reference;
         task.fields = decision.fields;
         task.before = decision.before;
-        task.undo = undo;
+        task.undo = undo ? UndoStep::item : UndoStep::none;
         if (undo) {
             task.agreed = shadow;
         }
@@ -113,7 +113,7 @@ TEST_F(Conflicts, WhatIsUndoneLeavesTheShadowAndWhatTheUserHasTyped) {
     const Outcome outcome = write({"Apex", "Chief"}, {"Acme", "Clerk"}, {"Own", "Chief"});
     EXPECT_EQ(now("company"), "Own");
     EXPECT_EQ(now("job_title"), "Clerk");
-    EXPECT_TRUE(outcome.undo);
+    EXPECT_EQ(outcome.undo, UndoStep::item);
     EXPECT_EQ(outcome.agreed, (record::Values{"Apex", "Chief"})) << "the CRM keeps its values";
     EXPECT_TRUE(outcome.conflicts.empty());
 }
