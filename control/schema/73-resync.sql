@@ -121,7 +121,8 @@ BEGIN
     ), known AS (
         UPDATE crmsync.item i
         SET remote_id = m.remote_id, change_key = m.change_key,
-            state = CASE WHEN i.state IN ('gone', 'absent') THEN 'linked' ELSE i.state END
+            state = CASE WHEN i.state IN ('gone', 'absent', 'removed') THEN 'linked' ELSE i.state END,
+            confirmed = i.confirmed AND i.state <> 'removed'
         FROM moved m WHERE i.link = of_link.id AND i.record = m.record AND i.mailbox = this.mailbox
     ), gone AS (
         DELETE FROM crmsync.sighting s USING moved m

@@ -206,18 +206,24 @@ void Incoming::merge_all() {
     // Who only reads the CRM need not have a right to lock there.
     pg::TextArray rows = link_.inbound ? lock_rows(link_, records) : records;
     modified_ = modified_rows(link_, rows);
-    PendingRecords locked;
-    for (std::string& record : rows) {
-        locked.try_emplace(std::move(record));
+    const std::set<std::string> locked(rows.begin(), rows.end());
+    PendingRecords all;
+    for (std::string& record : records) {
+        all.try_emplace(std::move(record));
     }
-    const Facts facts = read_facts(configuration_, link_, std::move(locked), NewMailboxes::stored);
+    const Facts facts = read_facts(configuration_, link_, std::move(all), NewMailboxes::stored);
     for (const auto& [key, outcome] : by_record_) {
-        const auto record = facts.records.find(key);
-        if (record != facts.records.end() && !record->second.problem.empty()) {
-            fail(*outcome, record->second.code, record->second.problem);
-        } else if (record == facts.records.end() || !merge(*outcome, key, record->second)) {
-            // Somebody has the row for the moment, it is gone, or the mailbox takes no part.
-            postponed_.push_back(name_of(*outcome));
+        const RecordFacts& record = facts.records.at(key);
+        if (!record.exists && !record.unreadable) {
+            // There is nothing to bring it into: that it has to go is decided as ever.
+            settled_.push_back(name_of(*outcome));
+            pending_.push_back(key);
+        } else if (!locked.contains(key)) {
+            postponed_.push_back(name_of(*outcome));  // somebody has the row for the moment
+        } else if (!record.problem.empty()) {
+            fail(*outcome, record.code, record.problem);
+        } else if (!merge(*outcome, key, record)) {
+            postponed_.push_back(name_of(*outcome));  // the mailbox takes no part
         }
     }
 }

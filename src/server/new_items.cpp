@@ -161,7 +161,11 @@ NewItems bring_in_new(const Configuration& configuration, const LinkConfiguratio
             "(link, record, mailbox, remote_id, change_key, shadow, origin, stamped) "
             "SELECT $1, u.record, u.mailbox, u.id, u.change_key, u.shadow, 'mailbox', false "
             "FROM unnest($2::text[], $3::integer[], $4::text[], $5::text[], $6::jsonb[]) "
-            "AS u(record, mailbox, id, change_key, shadow)",
+            "AS u(record, mailbox, id, change_key, shadow) "
+            "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+            "change_key = excluded.change_key, shadow = excluded.shadow, origin = 'mailbox', "
+            "stamped = false, state = 'linked', confirmed = false, doubtful = false, "
+            "since = pg_catalog.now()",
             link.id, &items.records, &mailboxes, &ids, &change_keys, &shadows);
     }
     return items;

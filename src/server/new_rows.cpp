@@ -140,9 +140,39 @@ void check_audience(const LinkConfiguration& link, const NewRow* rows, const pg:
     }
 }
 
+// Which record has got an item in which mailbox.
+using Taken = std::set<std::pair<std::string, std::string>>;
+
+// A function that finds the record there is already, or a key that is used again, can lead to one
+// that has an item in the mailbox. Where that is away, or was left to its user, the new one takes
+// its place.
+void check_vacant(const LinkConfiguration& link, const NewRow* rows, const pg::TextArray& keys,
+                  Taken taken) {
+    pg::TextViewArray mailboxes;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        mailboxes.emplace_back(rows[i].mailbox);
+    }
+    const pg::Rows occupied = pg::query(
+        "SELECT i.record, m.address FROM unnest($2::text[], $3::text[]) AS u(record, address) "
+        "JOIN crmsync.mailbox m ON m.link = $1 AND m.address = u.address JOIN crmsync.item i "
+        "ON i.link = $1 AND i.record = u.record AND i.mailbox = m.id "
+        "WHERE i.state NOT IN ('absent', 'gone', 'removed', 'unlinked')",
+        link.id, &keys, &mailboxes);
+    for (std::uint64_t row = 0; row < occupied.size(); ++row) {
+        taken.emplace(occupied.string(row, 0), occupied.string(row, 1));
+    }
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        if (!taken.emplace(keys[i], rows[i].mailbox).second) {
+            throw pg::Error{.sqlstate = ERRCODE_UNIQUE_VIOLATION,
+                            .message = "it would be record " + keys[i] +
+                                       ", which has another item in mailbox " + rows[i].mailbox};
+        }
+    }
+}
+
 // Halves the rows until those stand alone that the CRM refuses.
 void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* made,
-                  std::size_t count) {
+                  std::size_t count, Taken& taken) {
     pg::TextArray keys;
     const auto error = pg::subtransaction([&] {
         for (std::size_t i = 0; i < count; ++i) {
@@ -154,9 +184,11 @@ void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* ma
         if (!link.audience_query.empty()) {
             check_audience(link, rows, keys);
         }
+        check_vacant(link, rows, keys, taken);
     });
     if (!error) {
         for (std::size_t i = 0; i < count; ++i) {
+            taken.emplace(keys[i], rows[i].mailbox);
             made[i].record = std::move(keys[i]);
         }
         return;
@@ -166,8 +198,8 @@ void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* ma
         made->error = error;
         return;
     }
-    make_divided(link, rows, made, count / 2);
-    make_divided(link, rows + count / 2, made + count / 2, count - count / 2);
+    make_divided(link, rows, made, count / 2, taken);
+    make_divided(link, rows + count / 2, made + count / 2, count - count / 2, taken);
 }
 
 }  // namespace
@@ -177,8 +209,9 @@ std::vector<MadeRow> make_rows(const LinkConfiguration& link, const std::vector<
     if (rows.empty()) {
         return made;
     }
+    Taken taken;
     if (link.apply.empty()) {
-        make_divided(link, rows.data(), made.data(), rows.size());
+        make_divided(link, rows.data(), made.data(), rows.size(), taken);
         return made;
     }
     check_function(link);
@@ -188,7 +221,7 @@ std::vector<MadeRow> make_rows(const LinkConfiguration& link, const std::vector<
             made[i].error = not_called(link);
             continue;
         }
-        make_divided(link, &rows[i], &made[i], 1);
+        make_divided(link, &rows[i], &made[i], 1, taken);
         too_long = made[i].error && took_too_long(*made[i].error);
     }
     return made;

@@ -83,16 +83,18 @@ struct Copy {
 
 std::vector<Copy> find_copies(const LinkConfiguration& link, const Stamped& stamped) {
     const pg::Rows rows = pg::query(
-        "SELECT u.place, i.remade AND $5 AND NOT EXISTS (SELECT FROM crmsync.conflict c "
+        "SELECT u.place, i.remade AND i.remote_id IS NOT NULL AND $5 AND NOT EXISTS (SELECT FROM "
+        "crmsync.conflict c "
         "WHERE c.mailbox = u.mailbox AND c.item = u.id AND c.kind = 'ambiguous' "
         "AND c.choice IS NOT NULL), coalesce(a.original_attempt, 0), i.shadow, "
         "CASE WHEN i.remade THEN pg_catalog.date_part('epoch', i.since) * 1000000 "
-        "ELSE 0 END::bigint "
+        "ELSE 0 END::bigint, i.remote_id IS NULL "
         "FROM unnest($1::text[], $2::integer[], $3::text[]) WITH ORDINALITY "
         "AS u(record, mailbox, id, place) "
         "JOIN crmsync.item i ON i.link = $4 AND i.record = u.record AND i.mailbox = u.mailbox "
-        "AND i.remote_id <> u.id JOIN crmsync.arrival a ON a.mailbox = u.mailbox "
-        "AND a.remote_id = u.id AND a.original = i.remote_id WHERE NOT EXISTS ("
+        "AND i.remote_id IS DISTINCT FROM u.id JOIN crmsync.arrival a ON a.mailbox = u.mailbox "
+        "AND a.remote_id = u.id AND (i.remote_id IS NULL OR a.original = i.remote_id) "
+        "WHERE NOT EXISTS ("
         "SELECT FROM crmsync.arrival o "
         "WHERE o.mailbox = i.mailbox AND o.remote_id = i.remote_id AND o.code IS NULL)",
         &stamped.records, &stamped.mailboxes, &stamped.ids, link.id, link.inbound);
@@ -102,7 +104,7 @@ std::vector<Copy> find_copies(const LinkConfiguration& link, const Stamped& stam
         const Outcome& item = *stamped.items.at({stamped.records[place], stamped.mailboxes[place]});
         const Jsonb* shadow = rows.is_null(row, 3) ? nullptr : rows.jsonb(row, 3);
         // What the record had there before it was made anew is no attempt at that.
-        const bool late = item.held.attempt > rows.integer(row, 4) &&
+        const bool late = !rows.boolean(row, 5) && item.held.attempt > rows.integer(row, 4) &&
                           is_late(item.held.attempt, rows.integer(row, 2)) &&
                           is_untouched(item, holds_the_same(link, shadow, item));
         copies.push_back({place, rows.boolean(row, 1), late});

@@ -77,6 +77,21 @@ like($stage->sql("SELECT string_agg(detail, ' ') FROM crmsync.why('people', '4',
 $stage->sql("DROP TABLE crm.opinion; SELECT crmsync.retry('people', '4')");
 $stage->until_true(sub { people() eq '1 2 5 6' }, 'when it may go it goes', 20);
 is(failing(), 'nothing', 'and the failure with it');
+
+# What is back before it is looked for again is not gone, whoever finds it.
+$stage->sql('CREATE TABLE crm.opinion (person integer CONSTRAINT opinion_of_person REFERENCES crm.person); INSERT INTO crm.opinion VALUES (5)');
+user('move', 5, to => 'deleteditems');
+$stage->until_true(sub { failing() =~ /^5 23503/ }, 'one that the CRM does not let go', 20) or diag(failing());
+alter("inbound_interval => '1 day'");
+sleep 2.5;
+$exchange->act($one, 'move', match => { 'contacts:EmailAddress/EmailAddress1' => 'person5@example.com' }, folder => 'deleteditems', to => 'contacts');
+$stage->sql("SELECT crmsync.resync('people', '$one')");
+$stage->until_true(sub { $stage->nothing_to_repair }, 'and resync finds again', 20);
+is(states(), 'none', 'is there again');
+$stage->sql("DROP TABLE crm.opinion; SELECT crmsync.retry('people', '5')");
+alter("inbound_interval => '1 s'");
+read_all('back');
+is(people(), '1 2 5 6', 'and stays in the CRM');
 $stage->change("UPDATE crm.person SET phone = '2' WHERE id = 2");
 ok(is_there(2), 'what nobody has decided comes back when the CRM changes it');
 is(conflicts(), 'none', 'and then there is nothing to decide');

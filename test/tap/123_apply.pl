@@ -32,6 +32,7 @@ BEGIN
     INSERT INTO crm.call (link, action, record, mailbox, old, new, changed) VALUES (link, action, record, mailbox, old, new, changed);
     IF new ->> 'surname' = 'Nothing' THEN RETURN NULL; END IF;
     IF new ->> 'surname' = 'Another' THEN RETURN '77'; END IF;
+    IF new ->> 'surname' = 'Known' THEN RETURN '6'; END IF;
     IF action = 'insert' THEN
         INSERT INTO crm.person (first_name, last_name, email, sex, made_in)
         VALUES (new ->> 'given_name', new ->> 'surname', new ->> 'email_1', new ->> 'gender', mailbox) RETURNING id INTO made;
@@ -99,6 +100,14 @@ $exchange->act($two, 'create', folder => 'contacts', set => { 'contacts:GivenNam
 $stage->until_true(sub { failing() =~ /^39000 function crm\.bring_in returned "77", which is no record of crm\.people f$/ }, 'a key that is none', 20) or diag(failing());
 $exchange->act($two, 'delete', match => { 'contacts:GivenName' => 'Made' }, folder => 'contacts');
 $stage->until_true(sub { failing() eq 'nothing' }, 'until the item is gone', 20);
+
+# ---- one that finds the record that there is already
+$exchange->act($two, 'create', folder => 'contacts', set => { 'contacts:GivenName' => 'Made', 'contacts:Surname' => $_ }) for qw(Known Known Fresh);
+$stage->until_true(sub { $stage->sql("SELECT made_in FROM crm.person WHERE last_name = 'Fresh'") eq $two }, 'what came with it comes in', 20) or diag(failing());
+$stage->until_true(sub { failing() =~ /^(?:23505 it would be record 6, which has another item in mailbox $two f(?:, )?){2}$/ }, 'and it is parked by itself', 20) or diag(failing());
+is($stage->status('state'), 'idle', 'not its link');
+$exchange->act($two, 'delete', match => { 'contacts:GivenName' => 'Made', 'contacts:Surname' => 'Known' }, folder => 'contacts');
+$stage->until_true(sub { failing() eq 'nothing' }, 'until they are gone', 20);
 
 # ---- a function that never ends
 $stage->make_another('other', 1, 'user3@example.test');

@@ -150,6 +150,11 @@ $stage->sql("UPDATE crmsync.item i SET origin = 'mailbox' FROM crmsync.mailbox m
 copy_folder($old, $new, $one, $_) for qw(Out Both);
 $new->act($one, 'update', match => { 'contacts:GivenName' => 'First2' }, folder => 'Both', set => { 'contacts:Surname' => 'Moved' });
 $new->act($one, 'delete', match => { 'contacts:GivenName' => 'First4' }, folder => $_) for qw(Out Both);
+for my $folder (qw(Out Both))
+{
+	my ($another) = grep { $_->{properties}{'contacts:GivenName'} eq 'First6' } $old->items($one, $folder);
+	$new->act($one, 'create', folder => $folder, set => { 'contacts:GivenName' => 'Gone', $stamp => $another->{properties}{$stamp} =~ s/6$/66/r });
+}
 $stage->sql("UPDATE crm.person SET phone = '9' WHERE id = 1");
 $stage->settles("not in the copy: $_", $_) for qw(out both);
 my @before = map { $_->{id} } $new->items($one, 'Out');
