@@ -218,12 +218,11 @@ void Incoming::merge_all() {
             // There is nothing to bring it into: that it has to go is decided as ever.
             settled_.push_back(name_of(*outcome));
             pending_.push_back(key);
-        } else if (!locked.contains(key)) {
-            postponed_.push_back(name_of(*outcome));  // somebody has the row for the moment
-        } else if (!record.problem.empty()) {
+        } else if (locked.contains(key) && !record.problem.empty()) {
             fail(*outcome, record.code, record.problem);
-        } else if (!merge(*outcome, key, record)) {
-            postponed_.push_back(name_of(*outcome));  // the mailbox takes no part
+        } else if (!locked.contains(key) || !merge(*outcome, key, record)) {
+            // Somebody has the row for the moment, or the mailbox takes no part.
+            postponed_.push_back(name_of(*outcome));
         }
     }
 }

@@ -18,6 +18,13 @@ void ItemVerdicts::write(int link) const {
             "AND i.mailbox = u.mailbox AND i.state = 'linked'",
             link, &leave_.records, &leave_.mailboxes);
     }
+    if (!lose_stamp_.records.empty()) {
+        pg::query(
+            "UPDATE crmsync.item i SET stamped = false "
+            "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox AND i.stamped",
+            link, &lose_stamp_.records, &lose_stamp_.mailboxes);
+    }
     if (!stay_.records.empty()) {
         pg::query(
             "UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "

@@ -12,6 +12,8 @@ class ItemVerdicts {
     void leave(const std::string& record, int mailbox) { leave_.add(record, mailbox); }
     void stay(const std::string& record, int mailbox) { stay_.add(record, mailbox); }
     void forget(const std::string& record, int mailbox) { forget_.add(record, mailbox); }
+    // Our stamp is about to go; whether it went is not known should the answer be lost.
+    void lose_stamp(const std::string& record, int mailbox) { lose_stamp_.add(record, mailbox); }
     // It has to be read: what it holds counts.
     void read(const std::string& record, int mailbox) { read_.add(record, mailbox); }
     // What has failed before needs nothing any more.
@@ -30,6 +32,7 @@ class ItemVerdicts {
         }
     };
     Pairs leave_;
+    Pairs lose_stamp_;
     Pairs stay_;
     Pairs forget_;
     Pairs read_;

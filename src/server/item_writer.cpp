@@ -4,6 +4,7 @@
 #include "server/arrivals.h"
 #include "server/jsonb_fields.h"
 #include "server/outcome_pairs.h"
+#include "server/repair.h"
 #include "server/subtransaction.h"
 
 namespace crmsync {
@@ -121,15 +122,13 @@ void note_missing(const std::vector<const Outcome*>& removed) {
     pg::query(
         "WITH missing AS (UPDATE crmsync.item i SET since = pg_catalog.now(), "
         "state = CASE l.on_target_delete WHEN 'unlink' THEN 'gone' ELSE 'absent' END FROM " +
-            of_pairs +
-            "JOIN crmsync.link l ON l.id = u.link "
-            "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
+            of_items + "JOIN crmsync.link l ON l.id = u.link WHERE " + is_that_item +
             "AND i.state IN ('linked', 'leaving') AND i.origin <> 'crm' "
             "RETURNING i.link, i.record) "
             "INSERT INTO crmsync.pending AS p (link, tier, record) "
             "SELECT DISTINCT link, 1, record FROM missing "
             "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
-        &pairs.records, &pairs.mailboxes);
+        &pairs.records, &pairs.mailboxes, &pairs.ids);
 }
 
 }  // namespace
@@ -145,6 +144,7 @@ void write_items(const std::vector<const Outcome*>& written, const LinkOfMailbox
     }
     if (!changed.empty()) {
         write_changed_items(changed, link_of);
+        keep_copies(changed);
     }
 }
 
@@ -152,10 +152,8 @@ void write_items(const std::vector<const Outcome*>& written, const LinkOfMailbox
 // at, since the CRM may not want them there.
 void write_found(const std::vector<const Outcome*>& found) {
     const Pairs pairs(found);
-    pg::TextArray ids;
     pg::TextArray change_keys;
     for (const Outcome* outcome : found) {
-        ids.push_back(outcome->item.id);
         change_keys.push_back(outcome->item.change_key);
     }
     pg::query(
@@ -170,7 +168,7 @@ void write_found(const std::vector<const Outcome*>& found) {
             "INSERT INTO crmsync.pending AS p (link, tier, record) "
             "SELECT DISTINCT link, 1, record FROM known "
             "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
-        &pairs.records, &pairs.mailboxes, &ids, &change_keys);
+        &pairs.records, &pairs.mailboxes, &pairs.ids, &change_keys);
 }
 
 void remove_items(const std::vector<const Outcome*>& removed) {
@@ -183,9 +181,8 @@ void remove_items(const std::vector<const Outcome*>& removed) {
     pg::query(
         "WITH removed AS (DELETE FROM crmsync.item i "
         "USING " +
-            of_pairs +
-            "WHERE i.link = u.link AND i.record = u.record "
-            "AND i.mailbox = u.mailbox AND i.state NOT IN ('absent', 'gone') "
+            of_items + "WHERE " + is_that_item +
+            "AND i.state NOT IN ('absent', 'gone') "
             "RETURNING i.link, i.mailbox, i.record, i.renew, "
             "i.state = 'leaving' AND NOT i.confirmed AS counts), "
             "made_anew AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
@@ -195,7 +192,7 @@ void remove_items(const std::vector<const Outcome*>& removed) {
             "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
             "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
             "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
-        &pairs.records, &pairs.mailboxes);
+        &pairs.records, &pairs.mailboxes, &pairs.ids);
 }
 
 // Whose it was stays known: its record may be wanted there again, and where mailboxes are read it
@@ -205,8 +202,7 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
     pg::query(
         "WITH unlinked AS (UPDATE crmsync.item i SET state = 'unlinked', stamped = false, "
         "confirmed = false, since = pg_catalog.now() FROM " +
-            of_pairs +
-            "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
+            of_items + "WHERE " + is_that_item +
             "AND i.state <> 'unlinked' "
             "RETURNING i.link, i.mailbox, i.record, i.remote_id, i.origin) "
             "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "
@@ -214,7 +210,7 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
             "WHERE origin <> 'crm' AND remote_id IS NOT NULL "
             "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
             "SET record = excluded.record, choice = NULL, at = pg_catalog.now()",
-        &pairs.records, &pairs.mailboxes);
+        &pairs.records, &pairs.mailboxes, &pairs.ids);
 }
 
 // Of what is not made again, since the policy says so, the link makes nothing, or nothing but our

@@ -208,6 +208,7 @@ std::optional<sync::Action> Decider::action_of(const std::string& key, const Mai
             }
             return sync::Action::update;
         case sync::Verdict::unlink:
+            decision_.verdicts.lose_stamp(key, mailbox.id);
             break;
     }
     return sync::Action::unlink;

@@ -1,4 +1,5 @@
-// Which items outcomes are about: records in mailboxes, as parameters $1 and $2 of statements.
+// Which items outcomes are about: records in mailboxes, as parameters $1 and $2 of statements, and
+// the ids of the items where it matters that no other is meant, as $3.
 #pragma once
 
 #include <string>
@@ -12,6 +13,7 @@ namespace crmsync {
 struct Pairs {
     pg::TextArray records;
     pg::IntegerArray mailboxes;
+    pg::TextArray ids;  // empty: not known
 
     explicit Pairs(const std::vector<const sync::Outcome*>& outcomes = {}) {
         for (const sync::Outcome* outcome : outcomes) {
@@ -21,6 +23,7 @@ struct Pairs {
     void add(const sync::Outcome& outcome) {
         records.push_back(outcome.record);
         mailboxes.push_back(outcome.mailbox);
+        ids.push_back(outcome.item.id);
     }
     bool empty() const { return records.empty(); }
 };
@@ -31,5 +34,14 @@ inline const std::string of_pairs =
     "(SELECT m.link, p.record, p.mailbox FROM unnest($1::text[], $2::integer[]) AS p(record, "
     "mailbox) "
     "JOIN crmsync.mailbox m ON m.id = p.mailbox OFFSET 0) AS u ";
+
+// The same with the ids. A copy bears the name of its record, too, and is not its item.
+inline const std::string of_items =
+    "(SELECT m.link, p.record, p.mailbox, p.id FROM unnest($1::text[], $2::integer[], "
+    "$3::text[]) AS p(record, mailbox, id) "
+    "JOIN crmsync.mailbox m ON m.id = p.mailbox OFFSET 0) AS u ";
+inline const std::string is_that_item =
+    "i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
+    "AND (u.id = '' OR i.remote_id IS NULL OR i.remote_id = u.id) ";
 
 }  // namespace crmsync

@@ -339,6 +339,22 @@ void mend(const LinkConfiguration& link, const std::vector<Outcome>& outcomes) {
     transaction.commit();
 }
 
+void keep_copies(const std::vector<const Outcome*>& written) {
+    if (pg::query("SELECT FROM crmsync.sighting WHERE kind IN ('surplus', 'stray') LIMIT 1")
+            .empty()) {
+        return;
+    }
+    Sightings names;
+    for (const Outcome* outcome : written) {
+        names.add(*outcome);
+    }
+    pg::query(
+        "DELETE FROM crmsync.sighting s USING unnest($1::integer[], $2::text[]) "
+        "AS u(mailbox, id) WHERE s.mailbox = u.mailbox AND s.remote_id = u.id "
+        "AND s.kind IN ('surplus', 'stray')",
+        &names.mailboxes, &names.ids);
+}
+
 std::vector<const Outcome*> take_copies(const std::vector<const Outcome*>& outcomes) {
     if (pg::query("SELECT FROM crmsync.sighting WHERE kind IN ('surplus', 'stray') LIMIT 1")
             .empty()) {
@@ -354,19 +370,22 @@ std::vector<const Outcome*> take_copies(const std::vector<const Outcome*>& outco
         "WHERE s.mailbox = u.mailbox AND s.remote_id = u.id AND s.kind IN ('surplus', 'stray') "
         "RETURNING u.place, s.mailbox, s.remote_id, s.record, "
         "s.kind = 'surplus' AND NOT s.confirmed AS counts), "
-        // One that has become its record's item meanwhile has lost the stamp, too.
-        "stripped AS (UPDATE crmsync.item i SET stamped = false FROM copies c "
-        "JOIN crmsync.mailbox m ON m.id = c.mailbox WHERE i.link = m.link "
-        "AND i.record = c.record AND i.mailbox = c.mailbox AND i.remote_id = c.remote_id "
-        "AND i.state <> 'unlinked' RETURNING i.link, i.record), "
-        "again AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
-        "SELECT DISTINCT link, 1, record FROM stripped "
-        "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1), "
-        "counted AS (INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
-        "SELECT m.link, m.id, pg_catalog.date_trunc('minute', pg_catalog.now()), "
-        "pg_catalog.count(*) FROM copies c JOIN crmsync.mailbox m ON m.id = c.mailbox "
-        "WHERE c.counts GROUP BY m.link, m.id ON CONFLICT (link, mailbox, minute) "
-        "DO UPDATE SET count = d.count + excluded.count) SELECT place FROM copies",
+        // One that has become its record's item meanwhile has gone, or lost the stamp, too.
+        "stripped AS (" +
+            std::string(outcomes.front()->result == Result::removed
+                            ? "DELETE FROM crmsync.item i USING copies c "
+                            : "UPDATE crmsync.item i SET stamped = false FROM copies c ") +
+            "JOIN crmsync.mailbox m ON m.id = c.mailbox WHERE i.link = m.link "
+            "AND i.record = c.record AND i.mailbox = c.mailbox AND i.remote_id = c.remote_id "
+            "AND i.state <> 'unlinked' RETURNING i.link, i.record), "
+            "again AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
+            "SELECT DISTINCT link, 1, record FROM stripped "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1), "
+            "counted AS (INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
+            "SELECT m.link, m.id, pg_catalog.date_trunc('minute', pg_catalog.now()), "
+            "pg_catalog.count(*) FROM copies c JOIN crmsync.mailbox m ON m.id = c.mailbox "
+            "WHERE c.counts GROUP BY m.link, m.id ON CONFLICT (link, mailbox, minute) "
+            "DO UPDATE SET count = d.count + excluded.count) SELECT place FROM copies",
         &names.mailboxes, &names.ids);
     std::set<const Outcome*> taken;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {

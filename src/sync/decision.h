@@ -27,7 +27,7 @@ struct KnownItem {
     bool absent = false;     // deleted there; comes again once the CRM has changed a field
     bool removed = false;    // and the record is to be removed from the CRM
     bool unlinked = false;   // left to its user, and ours again when the CRM wants it there
-    bool stamped = true;     // false: its user made it, and our stamp has yet to be written
+    bool stamped = true;     // false: our stamp has yet to be written, or may be gone
     bool doubtful = false;   // the server was asked to delete it, and may have done so
 };
 

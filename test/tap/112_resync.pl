@@ -135,6 +135,20 @@ is($stage->sql("SELECT crmsync.confirm_deletes('people', '$one')") > 20 ? 'many'
 is_mended('copies');
 is(count_of($one), 12, 'each is there once');
 
+# A copy that has become its record's item, since the original is gone, is a copy no more.
+guard('{"min_deletes": 0, "max_delete_percent": 0}');
+my ($original, $copy) = ($stage->sql("SELECT remote_id FROM crmsync.items WHERE record = '3' AND mailbox = '$one'"), user('copy', 3, to => 'contacts')->{ids}[0]);
+resync("'$one'");
+$stage->until_true(sub { $stage->status('state') eq 'held' }, 'a copy waits to be deleted', 20);
+$exchange->act($one, 'delete', id => $original);
+$stage->sql("UPDATE crm.person SET first_name = 'Found' WHERE id = 3");
+$stage->until_true(sub { $stage->sql("SELECT remote_id FROM crmsync.items WHERE record = '3' AND mailbox = '$one'") eq $copy }, 'it takes the place of the original', 20);
+$stage->sql("SELECT crmsync.confirm_deletes('people')");
+is_mended('confirmed after that');
+is($exchange->records($one)->{3}{$first}, 'Found', 'it stays');
+$stage->change("UPDATE crm.person SET first_name = 'First3' WHERE id = 3");
+guard('{}');
+
 # ---- replace
 $stage->sql("UPDATE crmsync.item SET origin = 'crm'");
 my ($old, $adopted) = (ids($two), $stage->sql("SELECT remote_id FROM crmsync.items WHERE record = '7' AND mailbox = '$two'"));

@@ -68,6 +68,21 @@ is(scalar(grep { $_->{mailbox} eq $two } $exchange->journal), 0, 'nothing is ask
 $stage->sql("UPDATE crm.mailboxes SET enabled = true WHERE id = 2");
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'until he does', 20);
 
+# ---- enabled: what is under way there for a copy is not about the item that it is a copy of
+$exchange->post('server', request_ms => 1000);
+$exchange->act($one, 'copy', match => { 'contacts:EmailAddress/EmailAddress1' => 'person5@example.com' }, folder => 'contacts', to => 'contacts');
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.sighting WHERE kind = 'stray'") eq '1' }, 'a copy is to lose its stamp', 30);
+$stage->sql('UPDATE crm.mailboxes SET enabled = false WHERE id = 1');
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.sighting') eq '0' }, 'then its mailbox is left alone', 20);
+sleep 3;
+$exchange->post('server', request_ms => 0);
+is($stage->sql("SELECT i.state FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox WHERE i.record = '5' AND m.address = '$one'"), 'linked', 'the item is what it was');
+my ($copy) = grep { !defined CrmSync::StandIn::key_of($_) } $exchange->items($one);
+ok($copy, 'and the copy its user\'s');
+$exchange->act($one, 'delete', id => $copy->{id}) if $copy;
+$stage->sql('UPDATE crm.mailboxes SET enabled = true WHERE id = 1');
+$stage->settles('he takes part again');
+
 # ---- id
 my @ids = sort map { $_->{id} } $exchange->items($one);
 $exchange->post('mailbox', address => $one, rename_to => 'anna@example.test');

@@ -58,6 +58,22 @@ $exchange->calm;
 $stage->settles('not deleted');
 is(item(2)->{id}, $id, 'then it is the same item');
 
+# ---- the same of an item that was to be left to its user
+alter("on_audience_loss => 'unlink'");
+$stage->settles('unlink');
+$exchange->inject('lost', operation => 'UpdateItem', count => 1);
+$exchange->inject('busy', operation => 'UpdateItem', count => 0, back_off_ms => 500);
+$stage->sql("DELETE FROM crm.audience WHERE record = 3 AND mailbox = '$one'");
+$stage->until_true(sub { !is_there(3) }, 'an item loses our stamp', 20);
+$stage->sql("INSERT INTO crm.audience VALUES (3, '$one')");
+$stage->node->stop('immediate');
+$stage->node->start;
+$exchange->calm;
+$stage->until_true(sub { is_there(3) }, 'and gets it again when its record is wanted there before we have heard of that', 30) or diag(state_of(3));
+$stage->settles('stamped again');
+is(state_of(3), 'linked', 'then it is ours');
+alter("reset => '{on_audience_loss}'");
+
 # ---- moved away, written before anybody has noticed, and brought back
 $stage->sql("SET client_min_messages = error; SELECT crmsync.alter_link('people', direction => 'both', inbound_interval => '6 s'); SELECT crmsync.map('people', 'made_in', '\@mailbox'); SELECT crmsync.enable_link('people')");
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.mailbox WHERE sync_state IS NOT NULL AND listing IS NULL') eq '2' && $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'both mailboxes are read', 30);
