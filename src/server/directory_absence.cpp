@@ -2,8 +2,9 @@
 // Both pass the guard, since a wrong base or attribute makes everybody look that way.
 #include <algorithm>
 
-#include "server/delete_guard.h"
 #include "server/directory_merge.h"
+#include "server/directory_slices.h"
+#include "server/directory_staging.h"
 #include "server/query.h"
 #include "server/subtransaction.h"
 #include "server/transaction.h"
@@ -12,109 +13,44 @@ namespace crmsync {
 
 namespace {
 
-const char* name(Absence kind) {
-    switch (kind) {
-        case Absence::vanished:
-            return "vanished";
-        case Absence::disabled:
-            return "disabled";
-        case Absence::memberships:
-            return "memberships";
-    }
-    return "";
-}
+// Bounds what a transaction locks.
+constexpr std::int64_t most_records = 10'000;
 
-const char* words(Absence kind) {
-    switch (kind) {
-        case Absence::vanished:
-            return " vanished users";
-        case Absence::disabled:
-            return " users to disable";
-        case Absence::memberships:
-            return " memberships to remove";
-    }
-    return "";
-}
-
-// Read when it counts, not when the run begins: somebody may have looked meanwhile.
-std::int64_t confirmed(const DirectoryLink& link, Absence kind) {
-    const pg::Rows rows =
-        pg::query("SELECT confirmed FROM crmsync.held WHERE link = $1 AND kind = $2", link.id,
-                  std::string_view(name(kind)));
-    return rows.empty() ? 0 : rows.integer(0, 0);
-}
+constexpr const char* changed_entries =
+    "pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry";
 
 }  // namespace
 
-bool deletes_may_pass(const DirectoryLink& link, Absence kind, std::int64_t count, std::int64_t of,
-                      DirectoryOutcome& outcome) {
-    if (count <= confirmed(link, kind)) {
-        return true;
-    }
-    const pg::Rows recent = pg::query(
-        "SELECT coalesce(pg_catalog.sum(count), 0)::bigint FROM crmsync.deletion "
-        "WHERE link = $1 AND mailbox = $2 AND minute > pg_catalog.now() - interval '1 hour'",
-        link.id, link.mailbox);
-    const std::int64_t meant = recent.integer(0, 0) + count;
-    if (exceeds(link.guard, meant, of)) {
-        outcome.held.push_back({kind, count});
-        return false;
-    }
-    pg::query(
-        "INSERT INTO crmsync.deletion (link, mailbox, minute, count) "
-        "VALUES ($1, $2, pg_catalog.date_trunc('minute', pg_catalog.now()), $3) "
-        "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = deletion.count + excluded.count",
-        link.id, link.mailbox, static_cast<std::int32_t>(count));
-    return true;
+// Whose row t would be disabled by his entry and is not yet. The value stands there as a constant:
+// what is wrong with another entry's cannot show.
+std::string DirectoryMerge::is_to_be_disabled() const {
+    const std::string text = literal(*reader_.enabled_value(false));
+    const std::size_t position = enabled_position();
+    return "c.record IS NOT NULL AND t." + link_.key_column + " = c.record::" + link_.key_type +
+           " AND e.v" + std::to_string(position) + " = " + text + " AND " + changed(position) +
+           " AND " + differs(position, value(position, text));
 }
 
-// A confirmation counts for one complete run. One that came when this run had decided already is
-// kept for the next, unless it was of a smaller number.
-std::string note_held(const DirectoryLink& link, const DirectoryOutcome& outcome) {
-    pg::TextArray kinds;
-    pg::BigintArray counts;
-    std::string text;
-    for (const Held& held : outcome.held) {
-        kinds.emplace_back(name(held.kind));
-        counts.push_back(held.count);
-        text += (text.empty() ? "" : ", ") + std::to_string(held.count) + words(held.kind);
-    }
-    pg::query("DELETE FROM crmsync.held WHERE link = $1 AND kind <> ALL ($2)", link.id, &kinds);
-    if (kinds.empty()) {
-        return {};
-    }
-    pg::query(
-        "INSERT INTO crmsync.held AS h (link, kind, items) SELECT $1, u.kind, u.items "
-        "FROM unnest($2::text[], $3::bigint[]) AS u(kind, items) "
-        "ON CONFLICT (link, kind) DO UPDATE SET items = excluded.items, "
-        "noted = CASE WHEN h.items = excluded.items THEN h.noted ELSE excluded.noted END, "
-        "confirmed = CASE WHEN h.confirmed >= excluded.items THEN h.confirmed END",
-        link.id, &kinds, &counts);
-    return text + " wait for confirm_deletes";
+std::size_t DirectoryMerge::enabled_position() const {
+    return static_cast<std::size_t>(link_.find("@enabled") - link_.mappings.data());
 }
 
 // A wrong attribute, or a wrong mapping of it, can show everybody as disabled, just as a wrong base
 // shows everybody as gone. What counts is who would be disabled in the CRM and is not yet.
 void DirectoryMerge::hold_disabled() {
-    const DirectoryMapping* mapping = link_.find("@enabled");
-    const std::optional<std::string> disabled = reader_.enabled_value(false);
-    if (mapping == nullptr || !disabled) {
+    if (!reader_.enabled_value(false)) {
         return;
     }
-    const auto position = static_cast<std::size_t>(mapping - link_.mappings.data());
-    const std::string statement =
-        "INSERT INTO pg_temp.crmsync_match (entry) SELECT c.entry FROM pg_temp.crmsync_change c "
-        "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry JOIN " +
-        link_.source + " t ON t." + link_.key_column + " = c.record::" + link_.key_type +
-        " WHERE c.record IS NOT NULL AND e.problem IS NULL AND e.v" + std::to_string(position) +
-        " = $1 AND " + changed(position) + " AND " + differs(position, value(position));
     std::int64_t count = 0;
     const auto error = pg::subtransaction([&] {
-        const pg::Parameter parameters[] = {std::string_view(*disabled)};
-        count = static_cast<std::int64_t>(
-            pg::query(statement, parameters, {.owner = link_.owner, .once = true}).size());
+        const pg::Rows rows =
+            pg::query("INSERT INTO pg_temp.crmsync_match (entry) SELECT c.entry FROM " +
+                          std::string(changed_entries) + " JOIN " + link_.source +
+                          " t ON true WHERE " + is_to_be_disabled(),
+                      {}, {.owner = link_.owner, .once = true});
+        count = static_cast<std::int64_t>(rows.size());
     });
-    if (error && !is_about_one_row(*error)) {
+    if (error && !may_be_about_one_row(*error)) {
         throw pg::Error(*error);
     }
     // A value that no column can hold disables nobody: the merge says of whom.
@@ -126,18 +62,57 @@ void DirectoryMerge::hold_disabled() {
                                 "AND state = 'linked'",
                                 link_.mailbox)
                                 .integer(0, 0);
-    if (deletes_may_pass(link_, Absence::disabled, count, of, outcome_)) {
-        outcome_.disabled += count;
-    } else {
+    const Passage passage = judge_deletes(link_, Absence::disabled, count, of, outcome_.held);
+    if (passage == Passage::held) {
         pg::query(
             "DELETE FROM pg_temp.crmsync_change c USING pg_temp.crmsync_match m "
             "WHERE c.entry = m.entry",
             {}, {.once = true});
+    } else {
+        count_deletes(link_, passage, count);
+        outcome_.disabled += count;
+        disables_ = true;
     }
     pg::query("TRUNCATE pg_temp.crmsync_match", {}, {.once = true});
 }
 
+// Who may not log on any more must not stay active because something else of his entry is refused.
+// The guard has counted him.
+void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
+    pg::Transaction transaction("disabling users of link " + link_.name,
+                                pg::Transaction::read_committed);
+    check_still_runs(link_);
+    const std::size_t position = enabled_position();
+    pg::query("UPDATE " + link_.source + " t SET " + link_.mappings[position].column + " = " +
+                  value(position, literal(*reader_.enabled_value(false))) + " FROM " +
+                  changed_entries + " WHERE " + is_to_be_disabled() + which +
+                  lies_within("c", slice),
+              {}, {.owner = link_.owner, .once = true});
+    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
+    transaction.commit_lazily();
+}
+
 void DirectoryMerge::mark_vanished() {
+    Passage passage = Passage::held;
+    const pg::TextArray due = find_due(passage);
+    if (passage == Passage::held) {
+        return;
+    }
+    const auto records = [&](Slice slice) {
+        return pg::TextArray(due.begin() + slice.begin, due.begin() + slice.end);
+    };
+    const SlicedWork work{
+        [&](Slice slice) { let_go(records(slice), passage); },
+        [&](Slice slice, const pg::Error& error) { failures_.write(records(slice)[0], error); }};
+    const auto count = static_cast<std::int64_t>(due.size());
+    for (std::int64_t begin = 0; begin < count; begin += most_records) {
+        pg::check_interrupts();
+        run_halved({begin, std::min(begin + most_records, count)}, work);
+    }
+}
+
+// Marks who is not in the directory any more, and returns for whom the grace time is over.
+pg::TextArray DirectoryMerge::find_due(Passage& passage) {
     pg::Transaction transaction("marking vanished users of link " + link_.name,
                                 pg::Transaction::read_committed);
     check_still_runs(link_);
@@ -151,47 +126,54 @@ void DirectoryMerge::mark_vanished() {
             link_.id, link_.mailbox);
         planning.end();
     }
-    const std::string due =
-        "link = $1 AND mailbox = $2 AND state = 'leaving' "
-        "AND since <= pg_catalog.now() - pg_catalog.make_interval(secs => $3)";
-    const std::int64_t count =
-        pg::query("SELECT pg_catalog.count(*) FROM crmsync.item WHERE " + due, link_.id,
-                  link_.mailbox, link_.grace_seconds)
-            .integer(0, 0);
-    if (count == 0) {
-        transaction.commit();
-        return;
+    const pg::Rows rows = pg::query(
+        "SELECT record FROM crmsync.item WHERE link = $1 AND mailbox = $2 AND state = 'leaving' "
+        "AND since <= pg_catalog.now() - pg_catalog.make_interval(secs => $3)",
+        link_.id, link_.mailbox, link_.grace_seconds);
+    pg::TextArray due;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        due.push_back(rows.string(row, 0));
     }
-    const std::int64_t known =
-        pg::query(
-            "SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1 "
-            "AND state IN ('linked', 'leaving')",
-            link_.mailbox)
-            .integer(0, 0);
-    pg::TextArray records;
-    if (deletes_may_pass(link_, Absence::vanished, count, known, outcome_)) {
-        const pg::Rows gone =
-            pg::query("UPDATE crmsync.item SET state = 'gone' WHERE " + due + " RETURNING record",
-                      link_.id, link_.mailbox, link_.grace_seconds);
-        for (std::uint64_t row = 0; row < gone.size(); ++row) {
-            records.push_back(gone.string(row, 0));
-        }
+    if (!due.empty()) {
+        const std::int64_t known =
+            pg::query(
+                "SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1 "
+                "AND state IN ('linked', 'leaving')",
+                link_.mailbox)
+                .integer(0, 0);
+        passage = judge_deletes(link_, Absence::vanished, rows.size(), known, outcome_.held);
     }
-    const DirectoryMapping* mapping = link_.find("@enabled");
-    const std::optional<std::string> disabled = reader_.enabled_value(false);
-    if (link_.disables_vanished && mapping != nullptr && disabled && !records.empty()) {
-        const auto position = static_cast<std::size_t>(mapping - link_.mappings.data());
-        const std::string text = value(position, "$2");
-        const pg::Parameter parameters[] = {&records, std::string_view(*disabled)};
-        const pg::Rows rows =
-            pg::query("UPDATE " + link_.source + " t SET " + mapping->column + " = " + text +
-                          " WHERE t." + link_.key_column + " = ANY ($1::" + link_.key_type +
-                          "[]) AND " + differs(position, text),
-                      parameters, {.owner = link_.owner, .once = true});
-        outcome_.disabled += static_cast<std::int64_t>(rows.size());
-    }
-    outcome_.vanished = static_cast<std::int64_t>(records.size());
     transaction.commit();
+    return due;
+}
+
+// Who is gone for good is disabled in the same transaction.
+void DirectoryMerge::let_go(const pg::TextArray& records, Passage passage) {
+    pg::Transaction transaction("disabling vanished users of link " + link_.name,
+                                pg::Transaction::read_committed);
+    check_still_runs(link_);
+    const auto gone = static_cast<std::int64_t>(
+        pg::query("UPDATE crmsync.item SET state = 'gone' WHERE link = $1 AND mailbox = $2 "
+                  "AND record = ANY ($3) AND state = 'leaving'",
+                  link_.id, link_.mailbox, &records)
+            .size());
+    std::int64_t disabled = 0;
+    if (const auto text = reader_.enabled_value(false); link_.disables_vanished && text) {
+        const std::size_t position = enabled_position();
+        const std::string disabled_value = value(position, "$2");
+        const pg::Parameter parameters[] = {&records, std::string_view(*text)};
+        disabled = static_cast<std::int64_t>(
+            pg::query("UPDATE " + link_.source + " t SET " + link_.mappings[position].column +
+                          " = " + disabled_value + " WHERE t." + link_.key_column + " = ANY ($1::" +
+                          link_.key_type + "[]) AND " + differs(position, disabled_value),
+                      parameters, {.owner = link_.owner, .once = true})
+                .size());
+        pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
+    }
+    count_deletes(link_, passage, gone);
+    transaction.commit();
+    outcome_.vanished += gone;
+    outcome_.disabled += disabled;
 }
 
 }  // namespace crmsync

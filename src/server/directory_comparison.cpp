@@ -25,7 +25,7 @@ void DirectoryMerge::compare(const DirectorySurvey& survey) {
     pg::Transaction transaction("matching entries of link " + link_.name,
                                 pg::Transaction::read_committed);
     pg::query("ANALYZE pg_temp.crmsync_change", {}, {.once = true});
-    record_problems();
+    refused_ = failures_.write_problems();
     adopt();
     hold_disabled();
     transaction.commit_lazily();

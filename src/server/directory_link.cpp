@@ -183,7 +183,9 @@ void read_memberships(DirectoryLink& link) {
         "SELECT 'fixed', f.key, f.value #>> '{}' FROM m, "
         "pg_catalog.jsonb_each(coalesce(m.o->'fixed', '{}')) f) "
         "SELECT m.o->>'table', n.role, pg_catalog.quote_ident(n.name), "
-        "pg_catalog.format_type(a.atttypid, -1), n.value FROM m CROSS JOIN n "
+        "pg_catalog.format_type(a.atttypid, -1), n.value, EXISTS (SELECT FROM "
+        "pg_catalog.pg_rewrite r WHERE r.ev_class = pg_catalog.to_regclass(m.o->>'table') "
+        "AND r.ev_type IN ('2', '3')) FROM m CROSS JOIN n "
         "LEFT JOIN pg_catalog.pg_attribute a ON "
         "a.attrelid = pg_catalog.to_regclass(m.o->>'table') AND a.attname = n.name "
         "AND a.attnum > 0 AND NOT a.attisdropped WHERE m.o IS NOT NULL",
@@ -194,6 +196,7 @@ void read_memberships(DirectoryLink& link) {
     DirectoryMemberships memberships;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         memberships.table = rows.string(row, 0);
+        memberships.has_rules = rows.boolean(row, 5);
         if (rows.is_null(row, 3)) {
             throw broken("the option memberships names a relation or column that does not exist: " +
                          memberships.table + ", " + rows.string(row, 2));

@@ -43,6 +43,7 @@ struct DirectoryGroup {
 // Where the CRM keeps memberships; the option memberships.
 struct DirectoryMemberships {
     std::string table;        // qualified and quoted
+    bool has_rules = false;   // for inserts or updates, which forbid ON CONFLICT
     std::string user_column;  // quoted, likewise the others
     std::string user_type;
     std::string group_column;

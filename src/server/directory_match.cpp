@@ -114,8 +114,8 @@ void DirectoryMerge::adopt() {
         "s AS (DELETE FROM pg_temp.crmsync_change c USING a WHERE c.entry = a.entry) "
         "SELECT e.dn FROM a JOIN pg_temp.crmsync_entry e ON e.ctid = a.entry");
     for (std::uint64_t row = 0; row < ambiguous.size(); ++row) {
-        write_failure(ambiguous.string(row, 0), "AMBIGUOUS",
-                      "several rows of " + link_.source + " or several entries match each other");
+        failures_.write(ambiguous.string(row, 0), "AMBIGUOUS",
+                        "several rows of " + link_.source + " or several entries match each other");
     }
     pg::query(
         "UPDATE pg_temp.crmsync_change c SET record = m.record "

@@ -3,13 +3,20 @@
 #include <set>
 
 #include "directory/error.h"
+#include "server/directory_slices.h"
 #include "server/directory_staging.h"
+#include "server/error_text.h"
 #include "server/query.h"
 #include "server/transaction.h"
 
 namespace crmsync {
 
 namespace {
+
+// What the guard has a say in.
+constexpr std::string_view of_users =
+    " FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM crmsync.item i WHERE "
+    "i.link = $1 AND i.mailbox = $2 AND i.record = s.record AND i.state = 'gone')";
 
 const char* form_name(directory::MemberForm form) {
     return form == directory::MemberForm::dn ? "dn" : "login";
@@ -83,19 +90,62 @@ void DirectoryMembership::merge() {
     if (read_groups_.empty()) {
         return;
     }
-    pg::Transaction transaction("merging memberships of link " + link_.name,
+    {
+        pg::Transaction transaction(activity(), pg::Transaction::read_committed);
+        check_still_runs(link_);
+        find_wanted();
+        find_missing();
+        transaction.commit_lazily();
+    }
+    run_over("pg_temp.crmsync_missing", &DirectoryMembership::insert_missing);
+    {
+        pg::Transaction transaction(activity(), pg::Transaction::read_committed);
+        check_still_runs(link_);
+        find_superfluous();
+        hold_superfluous();
+        transaction.commit_lazily();
+    }
+    run_over("pg_temp.crmsync_superfluous", &DirectoryMembership::delete_superfluous);
+}
+
+std::string DirectoryMembership::activity() const {
+    return "merging memberships of link " + link_.name;
+}
+
+void DirectoryMembership::run_over(const std::string& table,
+                                   void (DirectoryMembership::*work)(Slice)) {
+    std::int64_t blocks = 0;
+    {
+        pg::Transaction transaction(activity(), pg::Transaction::read_committed);
+        blocks = blocks_of(table);
+        transaction.commit_lazily();
+    }
+    const SlicedWork sliced{
+        [&](Slice slice) { (this->*work)(slice); },
+        [&](Slice slice, const pg::Error& error) { fail(table, slice, error); }};
+    for_each_slice(blocks, [&](Slice slice) { run_halved(slice, sliced); });
+}
+
+void DirectoryMembership::fail(const std::string& table, Slice slice, const pg::Error& error) {
+    pg::Transaction transaction("recording a failure of link " + link_.name,
                                 pg::Transaction::read_committed);
-    check_still_runs(link_);
-    find_wanted();
-    insert_missing();
-    delete_superfluous();
-    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
-    transaction.commit();
+    const std::string row = first_row(slice);
+    const pg::Rows rows = pg::query(
+        "SELECT record, crm_group FROM " + table + " WHERE ctid = $1::tid", std::string_view(row));
+    if (!rows.empty()) {
+        failures_.write(rows.string(0, 0), error.code(),
+                        "membership " + rows.string(0, 1) + ": " + error_text(error));
+    }
+    transaction.commit_lazily();
 }
 
 void DirectoryMembership::find_wanted() {
     pg::query(
         "CREATE TEMPORARY TABLE crmsync_wanted (record text COLLATE \"C\", "
+        "crm_group text COLLATE \"C\")",
+        {}, {.once = true});
+    pg::query(
+        "CREATE TEMPORARY TABLE crmsync_missing (record text COLLATE \"C\", "
         "crm_group text COLLATE \"C\")",
         {}, {.once = true});
     pg::query(
@@ -125,27 +175,46 @@ void DirectoryMembership::find_wanted() {
                                  static_cast<std::int64_t>(link_.owner))
                                  .string(0, 0);
     pg::query("GRANT SELECT ON pg_temp.crmsync_wanted TO " + role, {}, {.once = true});
-    pg::query("GRANT SELECT, INSERT ON pg_temp.crmsync_superfluous TO " + role, {}, {.once = true});
+    pg::query(
+        "GRANT SELECT, INSERT ON pg_temp.crmsync_missing, pg_temp.crmsync_superfluous TO " + role,
+        {}, {.once = true});
 }
 
-void DirectoryMembership::insert_missing() {
+// Who has been deleted in the CRM, and is still in the directory, can be a member of nothing.
+void DirectoryMembership::find_missing() {
     const DirectoryMemberships& to = *link_.memberships;
-    const pg::Rows rows = pg::query(
-        "INSERT INTO " + to.table + " AS t (" + to.user_column + ", " + to.group_column +
-            fixed_columns() + ") SELECT DISTINCT w.record::" + to.user_type + ", g.value" +
-            fixed_values() + " FROM pg_temp.crmsync_wanted w JOIN " + groups() +
-            " ON g.name = w.crm_group WHERE g.value IS NOT NULL AND NOT EXISTS (SELECT FROM " +
-            to.table + " t WHERE t." + to.user_column + " = w.record::" + to.user_type + " AND t." +
-            to.group_column + " = g.value" + fixed_condition() + ")",
+    pg::query(
+        "INSERT INTO pg_temp.crmsync_missing (record, crm_group) "
+        "SELECT DISTINCT w.record, g.value::text FROM pg_temp.crmsync_wanted w JOIN " +
+            groups() + " ON g.name = w.crm_group JOIN " + link_.source + " s ON s." +
+            link_.key_column + " = w.record::" + link_.key_type +
+            " WHERE g.value IS NOT NULL AND NOT EXISTS (SELECT FROM " + to.table + " t WHERE t." +
+            to.user_column + " = w.record::" + to.user_type + " AND t." + to.group_column +
+            " = g.value" + fixed_condition() + ")",
         {}, {.owner = link_.owner, .once = true});
-    outcome_.members_added = static_cast<std::int64_t>(rows.size());
+}
+
+// One that somebody has given by hand, with another fixed value, stays his.
+void DirectoryMembership::insert_missing(Slice slice) {
+    const DirectoryMemberships& to = *link_.memberships;
+    pg::Transaction transaction(activity(), pg::Transaction::read_committed);
+    check_still_runs(link_);
+    const pg::Rows rows =
+        pg::query("INSERT INTO " + to.table + " (" + to.user_column + ", " + to.group_column +
+                      fixed_columns() + ") SELECT m.record::" + to.user_type +
+                      ", m.crm_group::" + to.group_type + fixed_values() +
+                      " FROM pg_temp.crmsync_missing m WHERE true" + lies_within("m", slice) +
+                      (to.has_rules ? "" : " ON CONFLICT DO NOTHING"),
+                  {}, {.owner = link_.owner, .once = true});
+    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
+    transaction.commit();
+    outcome_.members_added += static_cast<std::int64_t>(rows.size());
 }
 
 // A user of the CRM that the directory does not know keeps what somebody gave him, unless the
 // option exclusive says that the directory alone decides. One who has vanished but still waits for
-// the grace time or the guard keeps his memberships too. Those of users who are gone for good have
-// passed the guard with them.
-void DirectoryMembership::delete_superfluous() {
+// the grace time or the guard keeps his memberships too.
+void DirectoryMembership::find_superfluous() {
     const DirectoryMemberships& to = *link_.memberships;
     pg::query("INSERT INTO pg_temp.crmsync_superfluous (record, crm_group) SELECT t." +
                   to.user_column + "::text, t." + to.group_column + "::text FROM " + to.table +
@@ -165,25 +234,38 @@ void DirectoryMembership::delete_superfluous() {
               link_.id, link_.mailbox);
     planning.end();
     pg::query("ANALYZE pg_temp.crmsync_superfluous", {}, {.once = true});
-    const std::string of_users =
-        "FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM crmsync.item i WHERE "
-        "i.link = $1 AND i.mailbox = $2 AND i.record = s.record AND i.state = 'gone')";
+}
+
+// Those of users who are gone for good have passed the guard with them.
+void DirectoryMembership::hold_superfluous() {
     const std::int64_t count =
-        pg::query("SELECT pg_catalog.count(*) " + of_users, link_.id, link_.mailbox).integer(0, 0);
+        pg::query("SELECT pg_catalog.count(*)" + std::string(of_users), link_.id, link_.mailbox)
+            .integer(0, 0);
     const std::int64_t wanted =
         pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_wanted").integer(0, 0);
-    if (!deletes_may_pass(link_, Absence::memberships, count, wanted + count, outcome_)) {
-        pg::query("DELETE " + of_users, link_.id, link_.mailbox);
+    passage_ = judge_deletes(link_, Absence::memberships, count, wanted + count, outcome_.held);
+    if (passage_ == Passage::held) {
+        pg::query("DELETE" + std::string(of_users), link_.id, link_.mailbox);
     }
-    if (pg::query("SELECT FROM pg_temp.crmsync_superfluous LIMIT 1").empty()) {
-        return;
-    }
-    const pg::Rows rows =
-        pg::query("DELETE FROM " + to.table + " t USING pg_temp.crmsync_superfluous s WHERE t." +
-                      to.user_column + " = s.record::" + to.user_type + " AND t." +
-                      to.group_column + " = s.crm_group::" + to.group_type + fixed_condition(),
-                  {}, {.owner = link_.owner, .once = true});
-    outcome_.members_removed = static_cast<std::int64_t>(rows.size());
+}
+
+void DirectoryMembership::delete_superfluous(Slice slice) {
+    const DirectoryMemberships& to = *link_.memberships;
+    pg::Transaction transaction(activity(), pg::Transaction::read_committed);
+    check_still_runs(link_);
+    const std::string within = lies_within("s", slice);
+    const pg::Rows rows = pg::query(
+        "DELETE FROM " + to.table + " t USING pg_temp.crmsync_superfluous s WHERE t." +
+            to.user_column + " = s.record::" + to.user_type + " AND t." + to.group_column +
+            " = s.crm_group::" + to.group_type + fixed_condition() + within,
+        {}, {.owner = link_.owner, .once = true});
+    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
+    count_deletes(link_, passage_,
+                  pg::query("SELECT pg_catalog.count(*)" + std::string(of_users) + within, link_.id,
+                            link_.mailbox)
+                      .integer(0, 0));
+    transaction.commit();
+    outcome_.members_removed += static_cast<std::int64_t>(rows.size());
 }
 
 }  // namespace crmsync

@@ -13,16 +13,18 @@ namespace crmsync {
 
 class DirectoryMembership {
   public:
-    DirectoryMembership(const DirectoryLink& link, DirectoryOutcome& outcome)
-        : link_(link), outcome_(outcome) {}
+    // All must outlive it.
+    DirectoryMembership(const DirectoryLink& link, DirectoryOutcome& outcome,
+                        DirectoryFailures& failures)
+        : link_(link), outcome_(outcome), failures_(failures) {}
 
     // Reads the members of all mapped groups into crmsync_member; no transaction is open while the
     // directory is read. A group that does not exist is left alone, and told in problem().
     void read(directory::Connection& connection, const directory::ServerKind& kind,
               const std::string& user_filter, int page_size);
 
-    // Makes the CRM's memberships those that were read, in one transaction. What the guard holds
-    // back stays; confirm_deletes lets it go at the next run.
+    // Makes the CRM's memberships those that were read. One that the CRM refuses is a failure of
+    // its user. What the guard holds back stays; confirm_deletes lets it go at the next run.
     void merge();
 
     // Why some groups could not be brought in; empty: all were.
@@ -34,11 +36,19 @@ class DirectoryMembership {
     std::string fixed_values() const;
     std::string fixed_condition() const;
     void find_wanted();
-    void insert_missing();
-    void delete_superfluous();
+    void find_missing();
+    void find_superfluous();
+    void hold_superfluous();
+    void insert_missing(Slice slice);
+    void delete_superfluous(Slice slice);
+    std::string activity() const;
+    void run_over(const std::string& table, void (DirectoryMembership::*work)(Slice));
+    void fail(const std::string& table, Slice slice, const pg::Error& error);
 
     const DirectoryLink& link_;
     DirectoryOutcome& outcome_;
+    DirectoryFailures& failures_;
+    Passage passage_ = Passage::held;                 // of what is superfluous
     std::map<std::string, std::string> read_groups_;  // what was read whole: crm_group and value
     std::string problem_;
 };

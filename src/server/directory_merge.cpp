@@ -12,31 +12,13 @@ namespace crmsync {
 
 namespace {
 
-// Blocks of crmsync_change in a slice: some ten thousand rows. Bounds what a transaction locks, and
-// the memory of the checks that PostgreSQL queues up for a statement's foreign keys.
-constexpr std::int64_t slice_blocks = 96;
-constexpr std::int64_t lines_per_block = 1024;
-
 // After so many rows failed one by one, something is wrong with all of them.
-constexpr std::size_t most_failures = 1000;
+constexpr std::int64_t most_failures = 1000;
 
-std::string tid(std::int64_t position) {
-    return "(" + std::to_string(position / lines_per_block) + "," +
-           std::to_string(position % lines_per_block) + ")";
-}
-
-bool is_worth_repeating(const pg::Error& error) {
-    return error.code().starts_with("40");
-}
+// Of entries that have a failure.
+void is_told_already(Slice, const pg::Error&) {}
 
 }  // namespace
-
-bool is_about_one_row(const pg::Error& error) {
-    const std::string state = error.code();
-    const std::string_view category = std::string_view(state).substr(0, 2);
-    return category == "21" || category == "22" || category == "23" || category == "27" ||
-           category == "44" || category == "P0" || category == "09";
-}
 
 NoNestedLoops::NoNestedLoops() {
     pg::query("SELECT pg_catalog.set_config('enable_nestloop', 'off', true)");
@@ -47,10 +29,11 @@ void NoNestedLoops::end() {
 }
 
 DirectoryMerge::DirectoryMerge(const DirectoryLink& link, const DirectoryRowReader& reader,
-                               DirectoryOutcome& outcome)
+                               DirectoryOutcome& outcome, DirectoryFailures& failures)
     : link_(link),
       reader_(reader),
       outcome_(outcome),
+      failures_(failures),
       key_statement_(key_statement()),
       insert_statement_(insert_statement()),
       update_statement_(update_statement()) {}
@@ -146,73 +129,27 @@ std::string DirectoryMerge::update_statement() const {
            link_.key_column + " = c.record::" + link_.key_type + " AND (" + difference + ")";
 }
 
-void DirectoryMerge::record_problems() {
-    const pg::Rows rows = pg::query(
-        "INSERT INTO crmsync.failure AS f (link, mailbox, record, code, message) "
-        "SELECT DISTINCT ON (1, 2, 3) $1, $2, coalesce(c.record, e.dn), 'VALUE', e.problem "
-        "FROM pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
-        "WHERE e.problem IS NOT NULL "
-        "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
-        "code = excluded.code, message = excluded.message RETURNING record",
-        link_.id, link_.mailbox);
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        failed_records_.push_back(rows.string(row, 0));
-    }
-    outcome_.failed += static_cast<std::int64_t>(rows.size());
-}
-
-std::int64_t DirectoryMerge::change_size() const {
-    return pg::query(
-               "SELECT pg_catalog.pg_relation_size('pg_temp.crmsync_change') / "
-               "pg_catalog.current_setting('block_size')::bigint")
-        .integer(0, 0);
-}
-
 void DirectoryMerge::merge() {
     std::int64_t blocks = 0;
     {
         pg::Transaction transaction("merging entries of link " + link_.name,
                                     pg::Transaction::read_committed);
-        blocks = change_size();
+        blocks = blocks_of("pg_temp.crmsync_change");
         total_ = pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_change").integer(0, 0);
         transaction.commit_lazily();
     }
-    for (std::int64_t block = 0; block < blocks; block += slice_blocks) {
-        pg::check_interrupts();
-        merge_slice(
-            {block * lines_per_block, std::min(block + slice_blocks, blocks) * lines_per_block});
+    if (disables_ && refused_ > 0) {
+        const SlicedWork work{
+            [&](Slice slice) { disable_alone(slice, " AND e.problem IS NOT NULL"); },
+            is_told_already};
+        for_each_slice(blocks, [&](Slice slice) { run_halved(slice, work); });
+    }
+    const SlicedWork work{[&](Slice slice) { merge_rows(slice); },
+                          [&](Slice slice, const pg::Error& error) { fail(slice, error); }};
+    for_each_slice(blocks, [&](Slice slice) {
+        run_halved(slice, work);
         preload().set_progress(link_.id, "merging", done_, total_);
-    }
-}
-
-void DirectoryMerge::merge_slice(Slice slice) {
-    pg::Error failure;
-    const DirectoryOutcome before = outcome_;
-    const std::int64_t done_before = done_;
-    for (int attempt = 0;; ++attempt) {
-        try {
-            merge_rows(slice);
-            return;
-        } catch (const pg::Error& error) {
-            outcome_ = before;
-            done_ = done_before;
-            const bool again = is_worth_repeating(error) && attempt < 3;
-            if (!again && !is_about_one_row(error)) {
-                throw;
-            }
-            failure = error;
-            if (!again) {
-                break;
-            }
-        }
-    }
-    if (slice.end - slice.begin <= 1) {
-        fail(slice, failure);
-        return;
-    }
-    const std::int64_t middle = slice.begin + (slice.end - slice.begin) / 2;
-    merge_slice({slice.begin, middle});
-    merge_slice({middle, slice.end});
+    });
 }
 
 void DirectoryMerge::merge_rows(Slice slice) {
@@ -220,11 +157,12 @@ void DirectoryMerge::merge_rows(Slice slice) {
                                 pg::Transaction::read_committed);
     hold_mailbox();
     check_still_runs(link_);
+    const std::string within = lies_within("c", slice);
     const pg::Rows counts = pg::query(
         "SELECT pg_catalog.count(*) FILTER (WHERE record IS NULL), pg_catalog.count(record), "
         "pg_catalog.min(entry)::text, pg_catalog.max(entry)::text FROM pg_temp.crmsync_change c "
         "WHERE entry IS NOT NULL" +
-            changes_within(slice),
+            within,
         {}, {.once = true});
     const std::int64_t unknown = counts.integer(0, 0);
     const std::int64_t known = counts.integer(0, 1);
@@ -232,24 +170,22 @@ void DirectoryMerge::merge_rows(Slice slice) {
                                     ? std::string()
                                     : " AND e.ctid >= '" + counts.string(0, 2) +
                                           "' AND e.ctid <= '" + counts.string(0, 3) + "'";
-    if (unknown > 0) {
-        insert_rows(changes_within(slice) + entries, entries);
+    std::int64_t created = 0;
+    std::int64_t updated = 0;
+    if (unknown > 0 || slice.empty()) {
+        created = insert_rows(within + entries, entries);
     }
-    if (known > 0) {
-        update_rows(changes_within(slice) + entries);
+    if (known > 0 || slice.empty()) {
+        updated = update_rows(within + entries);
     }
     if (unknown + known > 0) {
         // Deferred constraints speak up now, while the rows that break them are known.
         pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
-        done_ += unknown + known;
     }
     transaction.commit_lazily();
-}
-
-// Slices stand in the statements as constants: planned for what they are, a slice is joined at the
-// cost of what it holds.
-std::string DirectoryMerge::changes_within(Slice slice) {
-    return " AND c.ctid >= '" + tid(slice.begin) + "' AND c.ctid < '" + tid(slice.end) + "'";
+    done_ += unknown + known;
+    outcome_.created += created;
+    outcome_.updated += updated;
 }
 
 // To the end of the transaction: the mailbox must not go while it gets items.
@@ -257,7 +193,8 @@ void DirectoryMerge::hold_mailbox() const {
     pg::query("SELECT FROM crmsync.mailbox WHERE id = $1 FOR KEY SHARE", link_.mailbox);
 }
 
-void DirectoryMerge::insert_rows(const std::string& within, const std::string& entries) {
+// Returns how many.
+std::int64_t DirectoryMerge::insert_rows(const std::string& within, const std::string& entries) {
     const pg::QueryOptions as_owner{.owner = link_.owner, .once = true};
     std::uint64_t keys = pg::query(key_statement_ + within, {}, as_owner).size();
     keys -= refuse_long_keys("crmsync_created");
@@ -281,8 +218,8 @@ void DirectoryMerge::insert_rows(const std::string& within, const std::string& e
         "JOIN pg_temp.crmsync_entry e ON e.ctid = d.entry WHERE true" +
             entries,
         parameters, {.once = true});
-    outcome_.created += static_cast<std::int64_t>(items.size());
     pg::query("TRUNCATE pg_temp.crmsync_created", {}, {.once = true});
+    return static_cast<std::int64_t>(items.size());
 }
 
 // Rows of a staging table whose keys our tables do not hold; their entries fail.
@@ -294,9 +231,9 @@ std::uint64_t DirectoryMerge::refuse_long_keys(const std::string& table) {
                       "JOIN pg_temp.crmsync_entry e ON e.ctid = k.entry GROUP BY e.ctid, e.dn",
                   static_cast<std::int32_t>(longest_key));
     for (std::uint64_t row = 0; row < refused.size(); ++row) {
-        write_failure(refused.string(row, 0), "KEY",
-                      "the key would have " + refused.display(row, 1) +
-                          " bytes, and a key may have " + std::to_string(longest_key));
+        failures_.write(refused.string(row, 0), "KEY",
+                        "the key would have " + refused.display(row, 1) +
+                            " bytes, and a key may have " + std::to_string(longest_key));
     }
     return refused.size();
 }
@@ -314,17 +251,19 @@ void DirectoryMerge::forget_rows_that_are_not_there() {
         "d AS (DELETE FROM pg_temp.crmsync_created d USING m WHERE d.entry = m.entry) "
         "SELECT e.dn FROM m JOIN pg_temp.crmsync_entry e ON e.ctid = m.entry");
     for (std::uint64_t row = 0; row < skipped.size(); ++row) {
-        write_failure(skipped.string(row, 0), "SKIPPED",
-                      "a trigger of " + link_.source +
-                          " kept the row from being inserted, or gave it another key");
+        failures_.write(skipped.string(row, 0), "SKIPPED",
+                        "a trigger of " + link_.source +
+                            " kept the row from being inserted, or gave it another key");
     }
 }
 
-void DirectoryMerge::update_rows(const std::string& within) {
+// Likewise; items also of rows that have the values already.
+std::int64_t DirectoryMerge::update_rows(const std::string& within) {
+    std::int64_t count = 0;
     if (!update_statement_.empty()) {
         const pg::Rows updated =
             pg::query(update_statement_ + within, {}, {.owner = link_.owner, .once = true});
-        outcome_.updated += static_cast<std::int64_t>(updated.size());
+        count = static_cast<std::int64_t>(updated.size());
     }
     const pg::Parameter parameters[] = {link_.id, link_.mailbox};
     pg::query(
@@ -337,46 +276,34 @@ void DirectoryMerge::update_rows(const std::string& within) {
             "change_key = excluded.change_key, state = 'linked', confirmed = false, "
             "since = CASE i.state WHEN 'linked' THEN i.since ELSE pg_catalog.now() END",
         parameters, {.once = true});
+    return count;
 }
 
 void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
-    const std::string begin = tid(slice.begin);
-    pg::Transaction transaction("recording a failure of link " + link_.name,
-                                pg::Transaction::read_committed);
-    const pg::Rows rows = pg::query(
-        "SELECT coalesce(c.record, e.dn, c.key) FROM pg_temp.crmsync_change c "
-        "LEFT JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid = $1::tid",
-        std::string_view(begin));
-    if (!rows.empty()) {
-        write_failure(rows.string(0, 0), error.code(), error_text(error));
-        ++done_;
+    {
+        const std::string row = first_row(slice);
+        pg::Transaction transaction("recording a failure of link " + link_.name,
+                                    pg::Transaction::read_committed);
+        const pg::Rows rows = pg::query(
+            "SELECT coalesce(c.record, e.dn, c.key) FROM pg_temp.crmsync_change c "
+            "LEFT JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid = $1::tid",
+            std::string_view(row));
+        if (rows.empty()) {
+            return;
+        }
+        failures_.write(rows.string(0, 0), error.code(), error_text(error));
+        transaction.commit_lazily();
     }
-    transaction.commit_lazily();
-    if (failed_records_.size() > most_failures) {
+    ++done_;
+    if (disables_) {
+        run_halved(slice, {[&](Slice row) { disable_alone(row, {}); }, is_told_already});
+    }
+    if (failures_.count() > most_failures) {
         throw pg::UserError(ERRCODE_DATA_EXCEPTION,
                             "more than " + std::to_string(most_failures) +
                                 " entries could not be merged; the last: " + error_text(error),
                             {}, "See crmsync.failures, and check the mappings of the link.");
     }
-}
-
-void DirectoryMerge::write_failure(const std::string& record, const std::string& code,
-                                   const std::string& message) {
-    pg::query(
-        "INSERT INTO crmsync.failure AS f (link, mailbox, record, code, message) "
-        "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (link, mailbox, record) DO UPDATE SET "
-        "attempts = f.attempts + 1, code = excluded.code, message = excluded.message",
-        link_.id, link_.mailbox, std::string_view(record), std::string_view(code),
-        std::string_view(message));
-    failed_records_.push_back(record);
-    ++outcome_.failed;
-}
-
-void DirectoryMerge::settle_failures() {
-    pg::query(
-        "DELETE FROM crmsync.failure WHERE link = $1 AND mailbox = $2 "
-        "AND record <> ALL ($3)",
-        link_.id, link_.mailbox, &failed_records_);
 }
 
 }  // namespace crmsync

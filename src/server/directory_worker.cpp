@@ -155,17 +155,17 @@ class DirectoryRun {
         const directory::ServerKind kind = directory::probe(connection);
         const DirectoryRowReader reader(link_, kind.key_attribute);
         const DirectorySurvey survey = read_entries(connection, kind, reader);
-        DirectoryMembership membership(link_, outcome_);
+        DirectoryMembership membership(link_, outcome_, failures_);
         if (link_.keeps_memberships()) {
             pg::report_idle("reading groups for link " + link_.name);
             membership.read(connection, kind, user_filter(link_, kind), page_size(link_, kind));
         }
-        DirectoryMerge merge(link_, reader, outcome_);
+        DirectoryMerge merge(link_, reader, outcome_, failures_);
         merge.compare(survey);
         merge.merge();
         merge.mark_vanished();
         membership.merge();
-        record_success(merge, membership.problem());
+        record_success(membership.problem());
     }
 
     DirectorySurvey read_entries(directory::Connection& connection,
@@ -193,11 +193,11 @@ class DirectoryRun {
         return entries.survey();
     }
 
-    void record_success(DirectoryMerge& merge, const std::string& problem) {
+    void record_success(const std::string& problem) {
         pg::Transaction transaction("finishing link " + link_.name,
                                     pg::Transaction::read_committed);
-        merge.settle_failures();
-        const std::string held_back = note_held(link_, outcome_);
+        failures_.settle();
+        const std::string held_back = note_held(link_, outcome_.held);
         pg::query(
             "UPDATE crmsync.link_state SET last_success = pg_catalog.clock_timestamp(), "
             "compared = pg_catalog.clock_timestamp(), comparison = NULL, attempts = 0, "
@@ -220,7 +220,7 @@ class DirectoryRun {
 
     void write_summary() {
         const bool changed = outcome_.created + outcome_.updated + outcome_.vanished +
-                                 outcome_.disabled + outcome_.failed + outcome_.members_added +
+                                 outcome_.disabled + failures_.count() + outcome_.members_added +
                                  outcome_.members_removed >
                              0;
         if (!changed) {
@@ -234,7 +234,7 @@ class DirectoryRun {
                       "'vanished', $5::text, 'disabled', $6::text, 'failed', $7::text, "
                       "'members_added', $8::text, 'members_removed', $9::text)))",
                   id_, outcome_.read, outcome_.created, outcome_.updated, outcome_.vanished,
-                  outcome_.disabled, outcome_.failed, outcome_.members_added,
+                  outcome_.disabled, failures_.count(), outcome_.members_added,
                   outcome_.members_removed);
     }
 
@@ -243,7 +243,7 @@ class DirectoryRun {
             "link \"" + link_.name + "\": read " + std::to_string(outcome_.read) + ", created " +
             std::to_string(outcome_.created) + ", updated " + std::to_string(outcome_.updated) +
             ", vanished " + std::to_string(outcome_.vanished) + ", failed " +
-            std::to_string(outcome_.failed) + (held_back.empty() ? "" : ", held: " + held_back) +
+            std::to_string(failures_.count()) + (held_back.empty() ? "" : ", held: " + held_back) +
             (problem.empty() ? "" : ", groups: " + problem);
         const bool is_news = outcome_.created + outcome_.updated + outcome_.vanished > 0 ||
                              !held_back.empty() || !problem.empty();
@@ -337,6 +337,7 @@ class DirectoryRun {
     int id_;
     DirectoryLink link_;
     DirectoryOutcome outcome_;
+    DirectoryFailures failures_{link_};
 };
 
 void run_import() {
