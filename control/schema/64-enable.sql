@@ -325,6 +325,15 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.compare_everything(integer) IS 'the worker compares all records of the link with the shadows, as soon as it can';
 
+CREATE FUNCTION crmsync.import_anew(link integer) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO crmsync.link_state AS s (link) VALUES (import_anew.link)
+    ON CONFLICT ON CONSTRAINT link_state_pkey DO UPDATE
+    SET last_started = NULL, broken = NULL, attempts = 0, next_attempt = NULL;
+END;
+COMMENT ON FUNCTION crmsync.import_anew(integer) IS 'an import that was enabled is due; it brings what is new in the directory, or by another mapping, and leaves what the CRM has changed since';
+
 CREATE FUNCTION crmsync.enable_link(name text)
 RETURNS TABLE (relation text, column_name text, columns text[], how text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -461,7 +461,10 @@ BEGIN
     PERFORM crmsync.carry_out_resolutions(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'resolve' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_starts(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'start' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_undos(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'undo' HAVING count(*) > 0;
-    PERFORM crmsync.compare_everything(r.link) FROM (SELECT DISTINCT r.link FROM unnest(requests) r WHERE r.action = 'compare') r;
+    PERFORM CASE WHEN crmsync.is_import(l) AND NOT 'repair' = ANY (r.actions) THEN crmsync.import_anew(l.id) ELSE crmsync.compare_everything(l.id) END
+    FROM (SELECT r.link, array_agg(r.action) AS actions FROM unnest(requests) r WHERE r.link IS NOT NULL GROUP BY r.link) r
+    JOIN crmsync.link l ON l.id = r.link
+    WHERE 'compare' = ANY (r.actions);
     DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;
     PERFORM crmsync.forget_moves(l.id) FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT l.enabled WHERE r.action = 'clear';

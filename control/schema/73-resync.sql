@@ -11,8 +11,8 @@ BEGIN
     IF mode IS NULL OR mode NOT IN ('repair', 'replace') THEN
         RAISE EXCEPTION 'invalid mode %', coalesce(quote_literal(mode), 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Modes: repair, replace.';
-    ELSIF crmsync.is_import(this) THEN
-        PERFORM crmsync.not_supported('resync of an import', format('SELECT * FROM crmsync.sync(%L) runs it now.', link));
+    ELSIF crmsync.is_import(this) AND mode <> 'repair' THEN
+        PERFORM crmsync.not_supported('the mode replace of an import', format('SELECT crmsync.resync(%L) makes all users what the directory says.', link));
     ELSIF NOT this.enabled THEN
         RAISE EXCEPTION 'link "%" is not enabled', link
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('Call crmsync.enable_link(%L) first.', link);
@@ -31,14 +31,15 @@ BEGIN
     PERFORM crmsync.wake();
 END;
 $$;
-COMMENT ON FUNCTION crmsync.resync(text, text, text) IS 'reads the items of a link in a mailbox, or in all, and mends them. repair: what is gone is created again, what was changed is as the CRM has it, copies and what no record is known of are deleted, once the guard lets them; replace: all that crmsync has made is deleted and made anew';
+COMMENT ON FUNCTION crmsync.resync(text, text, text) IS 'reads the items of a link in a mailbox, or in all, and mends them. repair: what is gone is created again, what was changed is as the CRM has it, copies and what no record is known of are deleted, once the guard lets them; replace: all that crmsync has made is deleted and made anew. Of an import: the next run writes all that is mapped, also where the CRM has changed it since';
 
 CREATE FUNCTION crmsync.carry_out_repairs(requests crmsync.request[]) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     INSERT INTO crmsync.repair AS p (mailbox, mode, since)
     SELECT DISTINCT ON (m.id) m.id, r.action, r.at
-    FROM unnest(requests) r JOIN crmsync.mailbox m ON m.link = r.link AND m.id = coalesce(r.mailbox, m.id)
+    FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT crmsync.is_import(l)
+    JOIN crmsync.mailbox m ON m.link = r.link AND m.id = coalesce(r.mailbox, m.id)
     ORDER BY m.id, r.id DESC
     ON CONFLICT ON CONSTRAINT repair_pkey DO UPDATE SET mode = excluded.mode, step = excluded.step, since = excluded.since;
 END;

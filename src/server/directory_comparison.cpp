@@ -36,14 +36,13 @@ void DirectoryMerge::compare(const DirectorySurvey& survey) {
 void DirectoryMerge::find_changed() {
     pg::query(
         "INSERT INTO pg_temp.crmsync_change (entry, key, record, old_key) "
-        "SELECT e.ctid, e.key, i.record, CASE WHEN NOT $3 AND i.state = 'linked' "
-        "AND pg_catalog.left(i.change_key, $4) = $2 THEN i.change_key END "
+        "SELECT e.ctid, e.key, i.record, CASE WHEN NOT $2 AND i.state = 'linked' "
+        "THEN i.change_key END "
         "FROM pg_temp.crmsync_entry e LEFT JOIN crmsync.item i "
         "ON i.mailbox = $1 AND i.remote_id = e.key WHERE e.change_key IS NOT NULL "
-        "AND ($3 OR i.state IS DISTINCT FROM 'linked' "
+        "AND ($2 OR i.state IS DISTINCT FROM 'linked' "
         "OR i.change_key IS DISTINCT FROM e.change_key) ORDER BY e.ctid",
-        link_.mailbox, std::string_view(reader_.layout()), link_.compares_everything,
-        static_cast<std::int32_t>(DirectoryRowReader::hash_length));
+        link_.mailbox, link_.compares_everything);
     find_duplicates();
 }
 

@@ -44,8 +44,9 @@ void read_link_row(DirectoryLink& link) {
         "extract(epoch FROM coalesce((l.options->>'grace')::interval, '0'))::bigint, "
         "l.options->>'max_deletes', l.options->>'max_delete_percent', l.options->>'min_deletes', "
         "l.source, pg_catalog.quote_ident(l.key), l.on_target_delete, "
-        "coalesce(s.comparison, CASE WHEN s.link IS NULL THEN 'everything' END) = 'everything', "
-        "pg_catalog.to_regclass(l.source)::oid, l.xmin::text || ' ' || t.xmin::text "
+        "coalesce(s.comparison = 'everything', false), "
+        "pg_catalog.to_regclass(l.source)::oid, l.xmin::text || ' ' || t.xmin::text, "
+        "coalesce(s.comparison_asked, 0) "
         "FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target "
         "LEFT JOIN crmsync.link_state s ON s.link = l.id WHERE l.id = $1",
         link.id);
@@ -71,6 +72,7 @@ void read_link_row(DirectoryLink& link) {
     link.disables_vanished = rows.text(0, 16) == "disable";
     link.compares_everything = rows.boolean(0, 17);
     link.version = rows.string(0, 19);
+    link.comparison_asked = rows.integer(0, 20);
     if (!OidIsValid(link.owner)) {
         throw broken("the owner of link \"" + link.name + "\" does not exist",
                      "Give the link another owner with crmsync.alter_link.");
@@ -112,8 +114,8 @@ void read_mappings(DirectoryLink& link) {
         "coalesce(crmsync.fallback_property(m.fallback), ''), "
         "crmsync.fallback_constant(m.fallback), m.value_map IS NOT NULL, v.crm_value, v.value, "
         "pg_catalog.lower(m.property) = ANY (ARRAY(SELECT pg_catalog.lower(p) "
-        "FROM pg_catalog.unnest(l.match_on) p)) "
-        "FROM crmsync.link l CROSS JOIN crmsync.mapping_in_force(l.id) m "
+        "FROM pg_catalog.unnest(l.match_on) p)), "
+        "a.attnum FROM crmsync.link l CROSS JOIN crmsync.mapping_in_force(l.id) m "
         "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = l.source::pg_catalog.regclass "
         "AND a.attname = m.crm AND a.attnum > 0 AND NOT a.attisdropped "
         "LEFT JOIN LATERAL (SELECT e.key AS crm_value, x.value FROM "
@@ -140,6 +142,7 @@ void read_mappings(DirectoryLink& link) {
             mapping.property = property;
             mapping.column = column;
             mapping.type = rows.string(row, 2);
+            mapping.column_number = static_cast<int>(rows.integer(row, 11));
             mapping.column_is_key = rows.boolean(row, 3);
             mapping.inbound = rows.string(row, 4);
             mapping.fallback_property = rows.string(row, 5);

@@ -18,9 +18,10 @@ constexpr std::int32_t import_lock_space = 0x63726d73;
 
 // One column of the CRM and the property it comes from.
 struct DirectoryMapping {
-    std::string property;  // an attribute, or @dn, @key, @enabled
-    std::string column;    // quoted identifier
-    std::string type;      // SQL name of the column's type, without length
+    std::string property;   // an attribute, or @dn, @key, @enabled
+    std::string column;     // quoted identifier
+    int column_number = 0;  // another one when the column was dropped and made again
+    std::string type;       // SQL name of the column's type, without length
     bool column_is_key = false;
     std::optional<std::map<std::string, std::string>> value_map;  // directory value to CRM value
     std::string fallback_property;  // read when the property is absent
@@ -89,9 +90,10 @@ struct DirectoryLink {
 
     GuardLimits guard;
 
-    bool compares_everything = false;  // a resync, or the first run after a restore
-    int mailbox = 0;                   // the row that all entries of the link belong to
-    bool had_items = false;            // from earlier runs
+    bool compares_everything = false;   // a resync: also with what the CRM has changed
+    std::int64_t comparison_asked = 0;  // how often, until this run
+    int mailbox = 0;                    // the row that all entries of the link belong to
+    bool had_items = false;             // from earlier runs
 
     bool keeps_memberships() const { return memberships.has_value() && !groups.empty(); }
     // The mapping of this property, or nullptr.

@@ -56,12 +56,11 @@ std::string DirectoryMerge::differs(std::size_t position, const std::string& val
 }
 
 std::string DirectoryMerge::changed(std::size_t position) {
-    const std::string part =
-        ", " +
-        std::to_string(DirectoryRowReader::hash_length * (static_cast<int>(position) + 1) + 1) +
-        ", " + std::to_string(DirectoryRowReader::hash_length) + ")";
-    return "pg_catalog.substr(c.old_key" + part +
-           " IS DISTINCT FROM pg_catalog.substr(e.change_key" + part;
+    const auto length = std::to_string(DirectoryRowReader::hash_length);
+    const auto begin =
+        std::to_string(DirectoryRowReader::hash_length * static_cast<int>(position) + 1);
+    return "coalesce(pg_catalog.strpos(c.old_key, pg_catalog.substr(e.change_key, " + begin + ", " +
+           length + ")), 0) = 0";
 }
 
 // New rows get their keys first, so that each is known to belong to its entry whatever RETURNING

@@ -83,7 +83,8 @@ class DirectoryMerge {
     std::string value(std::size_t position) const;
     std::string value(std::size_t position, const std::string& text) const;
     std::string differs(std::size_t position, const std::string& value) const;
-    // Whether the directory's value is another one than in the last run.
+    // Whether the directory's value, or what is made of it, is another one than in the last run:
+    // its hash is not among those of then, wherever it stood.
     static std::string changed(std::size_t position);
     std::string key_statement() const;
     std::string insert_statement() const;

@@ -19,10 +19,13 @@ namespace {
 
 constexpr std::array login_attributes = {"uid", "sAMAccountName"};
 
+std::uint64_t hash(std::string_view text, std::uint64_t seed) {
+    return hash_bytes_extended(reinterpret_cast<const unsigned char*>(text.data()),
+                               static_cast<int>(text.size()), seed);
+}
+
 // 48 bits: the chance that a change goes unnoticed is that of one in 10^14 changes.
-std::string hash_text(std::string_view text) {
-    const std::uint64_t hash = hash_bytes_extended(
-        reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()), 0);
+std::string hash_text(std::uint64_t hash) {
     constexpr std::string_view digits = "0123456789abcdef";
     std::string hexadecimal(DirectoryRowReader::hash_length, '0');
     for (std::size_t i = 0; i < hexadecimal.size(); ++i) {
@@ -31,16 +34,11 @@ std::string hash_text(std::string_view text) {
     return hexadecimal;
 }
 
+// Where a value comes from and goes to, and what is made of it there. A value map or fallback is no
+// part of it: the value is what they have made, and where that is the same nothing has changed.
 std::string describe(const DirectoryMapping& mapping) {
-    std::string text = mapping.property + '\n' + mapping.column + '\n' + mapping.type + '\n' +
-                       mapping.fallback_property + '\n' + mapping.fallback_constant.value_or("\r") +
-                       '\n' + mapping.inbound + '\n';
-    if (mapping.value_map) {
-        for (const auto& [from, to] : *mapping.value_map) {
-            text += from + '\t' + to + '\n';
-        }
-    }
-    return text;
+    return mapping.property + '\n' + mapping.column + '\n' + std::to_string(mapping.column_number) +
+           '\n' + mapping.type + '\n' + mapping.inbound;
 }
 
 // Several values come in no order: the smallest is chosen, so that the choice does not change by
@@ -62,11 +60,11 @@ void add(std::vector<std::string>& attributes, std::string_view name) {
 
 DirectoryRowReader::DirectoryRowReader(const DirectoryLink& link, std::string key_attribute)
     : link_(link), key_attribute_(std::move(key_attribute)) {
-    std::string description = key_attribute_ + '\n';
     for (const DirectoryMapping& mapping : link.mappings) {
-        description += describe(mapping);
+        const std::uint64_t seed = hash(describe(mapping), 0);
+        seeds_.push_back(seed);
+        absent_.push_back(hash_text(hash("absent", ~seed)));
     }
-    layout_ = hash_text(description);
 }
 
 std::vector<std::string> DirectoryRowReader::attributes() const {
@@ -163,10 +161,10 @@ void DirectoryRowReader::read(const directory::Entry& entry, DirectoryRow& row) 
     row.problem.clear();
     row.values.resize(link_.mappings.size());
     row.is_null.resize(link_.mappings.size());
-    row.change_key = layout_;
+    row.change_key.clear();
     for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
         read_value(entry, i, row);
-        row.change_key += row.is_null[i] ? std::string(hash_length, '-') : hash_text(row.values[i]);
+        row.change_key += row.is_null[i] ? absent_[i] : hash_text(hash(row.values[i], seeds_[i]));
     }
     if (link_.keeps_memberships()) {
         row.name = directory::normalise_dn(entry.dn);

@@ -1,8 +1,10 @@
 // From an entry to a row of the staging table: the mapped values as text, and for each a hash, so
-// that the next run tells changed values from unchanged ones without keeping them.
+// that the next run tells changed values from unchanged ones without keeping them. A mapping that
+// changes makes its own values new, and leaves those of other columns what they were.
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,7 +16,7 @@ namespace crmsync {
 
 struct DirectoryRow {
     std::string key;
-    std::string change_key;  // hash of the mapping, then of each value: hash_length characters each
+    std::string change_key;  // a hash of each value and its mapping: hash_length characters each
     std::string problem;     // why the entry cannot be merged; empty: it can
     std::string_view dn;
     std::string name;                 // the normalised DN, where memberships are kept
@@ -33,9 +35,6 @@ class DirectoryRowReader {
     // The attributes that a search must ask for.
     std::vector<std::string> attributes() const;
 
-    // The hash of the mapping: change keys that begin with another one say nothing.
-    const std::string& layout() const noexcept { return layout_; }
-
     // Fills in the row, whose strings are used again and again. Throws directory::Error when the
     // entry does not show its key attribute.
     void read(const directory::Entry& entry, DirectoryRow& row) const;
@@ -51,7 +50,9 @@ class DirectoryRowReader {
 
     const DirectoryLink& link_;
     std::string key_attribute_;
-    std::string layout_;
+    // By position: what a mapping adds to the hash of its values, and the hash of no value.
+    std::vector<std::uint64_t> seeds_;
+    std::vector<std::string> absent_;
     std::chrono::system_clock::time_point now_ = std::chrono::system_clock::now();
 };
 
