@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <limits>
 
 #include <strings.h>
 
@@ -91,22 +90,6 @@ std::string sid_text(std::string_view bytes) {
         text += "-" + std::to_string(number(bytes.substr(at, 4), false));
     }
     return text;
-}
-
-template <class Number>
-Number parse_number(std::string_view text, Number otherwise) {
-    Number value = otherwise;
-    std::from_chars(text.data(), text.data() + text.size(), value);
-    return value;
-}
-
-bool has_expired(std::int64_t expires, std::chrono::system_clock::time_point now) {
-    using Ticks = std::chrono::duration<std::int64_t, std::ratio<1, 10'000'000>>;
-    constexpr std::int64_t epoch = 116'444'736'000'000'000;  // 1970 in ticks since 1601
-    if (expires == 0 || expires == std::numeric_limits<std::int64_t>::max()) {
-        return false;
-    }
-    return Ticks(expires - epoch) <= std::chrono::duration_cast<Ticks>(now.time_since_epoch());
 }
 
 }  // namespace
@@ -217,22 +200,6 @@ std::string escape_filter_value(std::string_view value) {
         }
     }
     return text;
-}
-
-void AccountState::consider(std::string_view name, std::string_view value) {
-    constexpr std::uint64_t account_disable = 0x2;
-    const std::string_view base = base_name(name);
-    if (same_name(base, "userAccountControl")) {
-        // Active Directory stores it as a signed number.
-        const auto flags = static_cast<std::uint64_t>(parse_number<std::int64_t>(value, 0));
-        enabled_ = enabled_ && (flags & account_disable) == 0;
-    } else if (same_name(base, "accountExpires")) {
-        enabled_ = enabled_ && !has_expired(parse_number<std::int64_t>(value, 0), now_);
-    } else if (same_name(base, "nsAccountLock") || same_name(base, "loginDisabled")) {
-        enabled_ = enabled_ && !same_name(value, "TRUE");
-    } else if (same_name(base, "pwdAccountLockedTime")) {
-        enabled_ = enabled_ && value.empty();
-    }
 }
 
 }  // namespace crmsync::directory

@@ -1,9 +1,7 @@
-// What attribute values mean: text forms of binary values, names with options, whether an account
-// is enabled, and the escaping of values in filters. Pure functions.
+// What attribute values mean: text forms of binary values, names with options, and the
+// escaping of values in filters. Pure functions.
 #pragma once
 
-#include <chrono>
-#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -38,28 +36,5 @@ std::string escape_filter_value(std::string_view value);
 
 // Well-formed UTF-8 without NUL (RFC 3629), which is what PostgreSQL can hold.
 bool is_utf8(std::string_view text) noexcept;
-
-// Whether an account may be used, put together from what directories have for it:
-//   userAccountControl    bit 0x2: disabled (Active Directory)
-//   accountExpires        100 ns since 1601; in the past: expired. 0 and the maximum mean never
-//   nsAccountLock         TRUE: locked (389 Directory Server, FreeIPA)
-//   pwdAccountLockedTime  present: locked (OpenLDAP's password policy)
-//   loginDisabled         TRUE (eDirectory)
-class AccountState {
-  public:
-    // The attributes that a search must ask for.
-    static constexpr std::string_view attributes[] = {"userAccountControl", "accountExpires",
-                                                      "nsAccountLock", "pwdAccountLockedTime",
-                                                      "loginDisabled"};
-
-    explicit AccountState(std::chrono::system_clock::time_point now) : now_(now) {}
-
-    void consider(std::string_view name, std::string_view value);
-    bool enabled() const noexcept { return enabled_; }
-
-  private:
-    std::chrono::system_clock::time_point now_;
-    bool enabled_ = true;
-};
 
 }  // namespace crmsync::directory

@@ -53,8 +53,9 @@ ServerKind probe(Connection& connection) {
     ServerKind kind;
     search(connection, query, [&](const Entry& entry) {
         const Attribute* capabilities = entry.find("supportedCapabilities");
-        kind.is_active_directory = contains(capabilities, capability_active_directory) ||
-                                   contains(capabilities, capability_active_directory_lds);
+        kind.is_lightweight = contains(capabilities, capability_active_directory_lds);
+        kind.is_active_directory =
+            kind.is_lightweight || contains(capabilities, capability_active_directory);
         kind.vendor = first(entry.find("vendorName"));
         if (const std::string version = first(entry.find("vendorVersion")); !version.empty()) {
             kind.vendor += (kind.vendor.empty() ? "" : ", ") + version;

@@ -10,6 +10,7 @@ namespace crmsync::directory {
 
 struct ServerKind {
     bool is_active_directory = false;  // also Samba and AD LDS
+    bool is_lightweight = false;       // AD LDS
     std::string vendor;                // for people; may be empty
     std::string key_attribute;         // entryUUID, objectGUID, nsUniqueId or ipaUniqueID
     bool supports_paging = false;

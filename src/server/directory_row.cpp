@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 
+#include "directory/account.h"
 #include "directory/attribute.h"
 #include "directory/error.h"
 #include "directory/name.h"
@@ -58,8 +59,8 @@ void add(std::vector<std::string>& attributes, std::string_view name) {
 
 }  // namespace
 
-DirectoryRowReader::DirectoryRowReader(const DirectoryLink& link, std::string key_attribute)
-    : link_(link), key_attribute_(std::move(key_attribute)) {
+DirectoryRowReader::DirectoryRowReader(const DirectoryLink& link, const directory::ServerKind& kind)
+    : link_(link), kind_(kind), reads_state_(link.find("@enabled") != nullptr) {
     for (const DirectoryMapping& mapping : link.mappings) {
         const std::uint64_t seed = hash(describe(mapping), 0);
         seeds_.push_back(seed);
@@ -68,12 +69,15 @@ DirectoryRowReader::DirectoryRowReader(const DirectoryLink& link, std::string ke
 }
 
 std::vector<std::string> DirectoryRowReader::attributes() const {
-    std::vector<std::string> names = {key_attribute_};
+    std::vector<std::string> names = {kind_.key_attribute};
     for (const DirectoryMapping& mapping : link_.mappings) {
         add(names, mapping.property);
         add(names, mapping.fallback_property);
     }
-    if (link_.find("@enabled") != nullptr) {
+    if (reads_state_) {
+        if (kind_.is_active_directory) {
+            add(names, "objectClass");
+        }
         for (const std::string_view name : directory::AccountState::attributes) {
             add(names, name);
         }
@@ -149,12 +153,18 @@ void DirectoryRowReader::read_value(const directory::Entry& entry, std::size_t p
 }
 
 void DirectoryRowReader::read(const directory::Entry& entry, DirectoryRow& row) const {
-    const directory::Attribute* key = entry.find(key_attribute_);
+    const directory::Attribute* key = entry.find(kind_.key_attribute);
     if (key == nullptr || key->values.empty()) {
         throw directory::Error(
             directory::ErrorKind::denied,
-            "entry \"" + std::string(entry.dn) + "\" does not show its " + key_attribute_,
+            "entry \"" + std::string(entry.dn) + "\" does not show its " + kind_.key_attribute,
             "let the account read that attribute: entries are known by it");
+    }
+    if (reads_state_ && directory::hides_account_state(kind_, entry)) {
+        throw directory::Error(
+            directory::ErrorKind::denied,
+            "entry \"" + std::string(entry.dn) + "\" does not show its userAccountControl",
+            "let the account read that attribute: without it who is disabled looks enabled");
     }
     row.dn = entry.dn;
     row.key = directory::value_text(key->name, key->values.front());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "directory/search.h"
+#include "directory/server_kind.h"
 #include "server/directory_link.h"
 
 namespace crmsync {
@@ -29,14 +30,14 @@ class DirectoryRowReader {
   public:
     static constexpr int hash_length = 12;
 
-    // The link must outlive the reader.
-    DirectoryRowReader(const DirectoryLink& link, std::string key_attribute);
+    // Link and kind must outlive the reader.
+    DirectoryRowReader(const DirectoryLink& link, const directory::ServerKind& kind);
 
     // The attributes that a search must ask for.
     std::vector<std::string> attributes() const;
 
     // Fills in the row, whose strings are used again and again. Throws directory::Error when the
-    // entry does not show its key attribute.
+    // entry does not show its key attribute, or whether it may be used.
     void read(const directory::Entry& entry, DirectoryRow& row) const;
 
     // What a column gets when an account is or is not enabled; nullopt: no column is mapped, or the
@@ -49,7 +50,8 @@ class DirectoryRowReader {
     void read_value(const directory::Entry& entry, std::size_t position, DirectoryRow& row) const;
 
     const DirectoryLink& link_;
-    std::string key_attribute_;
+    const directory::ServerKind& kind_;
+    bool reads_state_;  // whether accounts may be used
     // By position: what a mapping adds to the hash of its values, and the hash of no value.
     std::vector<std::uint64_t> seeds_;
     std::vector<std::string> absent_;

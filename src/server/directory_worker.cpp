@@ -153,7 +153,7 @@ class DirectoryRun {
         pg::report_idle("connecting to " + link_.server.url + " for link " + link_.name);
         directory::Connection connection(link_.server, should_stop);
         const directory::ServerKind kind = directory::probe(connection);
-        const DirectoryRowReader reader(link_, kind.key_attribute);
+        const DirectoryRowReader reader(link_, kind);
         const DirectorySurvey survey = read_entries(connection, kind, reader);
         DirectoryMembership membership(link_, outcome_, failures_);
         if (link_.keeps_memberships()) {

@@ -1,4 +1,5 @@
 // Attribute values and names, without a server.
+#include "directory/account.h"
 #include "directory/attribute.h"
 
 #include <gtest/gtest.h>
@@ -91,11 +92,36 @@ TEST(AccountState, ReadsWhatEachDirectoryHas) {
     EXPECT_FALSE(enabled("nsAccountLock", "true"));
     EXPECT_TRUE(enabled("nsAccountLock", "FALSE"));
     EXPECT_FALSE(enabled("pwdAccountLockedTime", "000001010000Z"));
+    EXPECT_TRUE(enabled("pwdAccountLockedTime", "20260101120000Z"));  // ends by itself
+    EXPECT_FALSE(enabled("ds-pwp-account-disabled", "true"));
+    EXPECT_FALSE(enabled("msDS-UserAccountDisabled", "TRUE"));
+    EXPECT_TRUE(enabled("msDS-UserAccountDisabled", "FALSE"));
     EXPECT_TRUE(enabled("accountExpires", "0"));
     EXPECT_TRUE(enabled("accountExpires", "9223372036854775807"));
     EXPECT_FALSE(enabled("accountExpires", "132000000000000000"));  // 2019
     EXPECT_TRUE(enabled("accountExpires", "160000000000000000"));   // 2108
     EXPECT_TRUE(enabled("cn", "disabled"));
+}
+
+Entry entry_of(std::vector<Attribute> attributes) {
+    Entry entry;
+    entry.attribute_count = attributes.size();
+    entry.attributes = std::move(attributes);
+    return entry;
+}
+
+TEST(AccountState, UsersOfActiveDirectoryMustShowIt) {
+    ServerKind kind;
+    const Entry user = entry_of({{"objectClass", {"top", "person", "User"}}});
+    EXPECT_FALSE(hides_account_state(kind, user));
+    kind.is_active_directory = true;
+    EXPECT_TRUE(hides_account_state(kind, user));
+    EXPECT_TRUE(hides_account_state(kind, entry_of({{"cn", {"Anna"}}})));
+    EXPECT_FALSE(hides_account_state(kind, entry_of({{"objectClass", {"person", "contact"}}})));
+    EXPECT_FALSE(hides_account_state(
+        kind, entry_of({{"objectClass", {"user"}}, {"userAccountControl", {"512"}}})));
+    kind.is_lightweight = true;
+    EXPECT_FALSE(hides_account_state(kind, user));
 }
 
 TEST(Name, SpellingDoesNotMatter) {

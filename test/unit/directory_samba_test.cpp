@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "directory/account.h"
 #include "directory/attribute.h"
 #include "directory/check.h"
 #include "directory/group.h"
