@@ -24,7 +24,7 @@ FROM (VALUES
     ('target', 'ldap', 'timeout',          'seconds',  '30', NULL, true, 'longest time for logging on, and longest silence after that'),
     ('target', 'ldap', 'allow_plaintext',  'boolean',  'false', NULL, true, 'allow ldap with a password to a host that is not a loopback address'),
     ('target', 'ldap', 'start_tls',        'boolean',  'false', NULL, true, 'start TLS on an ldap:// connection, or fail'),
-    ('target', 'ldap', 'page_size',        'count',    NULL, NULL, true, 'entries a page; default: 1000 with Active Directory, 10000 with others'),
+    ('target', 'ldap', 'page_size',        'count',    NULL, NULL, true, 'entries a page; default: 1000 with Active Directory, 100000 with OpenLDAP, 500 with others'),
     ('target', 'ldap', 'method',           'choice',   'full', '{full}', true, 'how changes are found: full reads everything and compares'),
     ('target', 'ldap', 'keytab',           'file',     NULL, NULL, false, 'gssapi: keytab below crmsync.secret_directory'),
     ('target', 'ldap', 'proxy',            'text',     NULL, NULL, false, 'proxy to go through'),

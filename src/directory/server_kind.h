@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "directory/connection.h"
+#include "directory/search.h"
 
 namespace crmsync::directory {
 
@@ -14,6 +15,7 @@ struct ServerKind {
     std::string vendor;                // for people; may be empty
     std::string key_attribute;         // entryUUID, objectGUID, nsUniqueId or ipaUniqueID
     bool supports_paging = false;
+    int page_size = smallest_page_size;  // what it lets everybody have, as it is installed
     std::vector<std::string> naming_contexts;
 
     // The naming context that holds this name, or an empty string.

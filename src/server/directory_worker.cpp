@@ -45,8 +45,6 @@ constexpr std::uint64_t progress_interval = 1000;
 
 constexpr std::chrono::seconds longest_wait_to_record{16};
 
-// Servers of Active Directory allow no larger page (MaxPageSize). Others are read faster in larger
-// ones, OpenLDAP by a sixth than in pages of 10,000; memory does not depend on it.
 int page_size(const DirectoryLink& link, const directory::ServerKind& kind) {
     if (!kind.supports_paging) {
         return 0;
@@ -54,7 +52,7 @@ int page_size(const DirectoryLink& link, const directory::ServerKind& kind) {
     if (link.page_size > 0) {
         return link.page_size;
     }
-    return kind.is_active_directory ? 1000 : 100'000;
+    return kind.page_size;
 }
 
 std::string user_filter(const DirectoryLink& link, const directory::ServerKind& kind) {

@@ -54,6 +54,7 @@ TEST_F(ActiveDirectory, IsRecognised) {
     const ServerKind kind = probe(connection);
     EXPECT_TRUE(kind.is_active_directory);
     EXPECT_EQ(kind.key_attribute, "objectGUID");
+    EXPECT_EQ(kind.page_size, 1000);
     EXPECT_TRUE(kind.supports_paging);
 }
 

@@ -224,6 +224,7 @@ TEST_F(Slapd, RecognisesTheServer) {
     const ServerKind kind = probe(connection);
     EXPECT_FALSE(kind.is_active_directory);
     EXPECT_EQ(kind.key_attribute, "entryUUID");
+    EXPECT_EQ(kind.page_size, 100'000);
     EXPECT_TRUE(kind.supports_paging);
     EXPECT_EQ(kind.context_of(people), "dc=example,dc=com");
 }
