@@ -6,6 +6,8 @@
 
 #include <ldap.h>
 
+#include "directory/attribute.h"
+
 namespace crmsync::directory {
 
 namespace {
@@ -75,6 +77,21 @@ std::string normalise_dn(std::string_view dn) {
         std::transform(dn.begin(), dn.end(), std::back_inserter(text), lower);
     }
     return text;
+}
+
+std::optional<std::string> rdn_value(std::string_view dn, std::string_view attribute) {
+    const Dn parsed = parse(dn);
+    if (!parsed || *parsed == nullptr) {
+        return std::nullopt;
+    }
+    for (LDAPAVA** part = *parsed; *part != nullptr; ++part) {
+        const berval& name = (*part)->la_attr;
+        const berval& value = (*part)->la_value;
+        if (same_name({name.bv_val, name.bv_len}, attribute)) {
+            return std::string(value.bv_val, value.bv_len);
+        }
+    }
+    return std::nullopt;
 }
 
 bool is_dn(std::string_view text) {

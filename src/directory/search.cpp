@@ -238,15 +238,23 @@ std::optional<std::uint64_t> range_end(std::string_view name) {
 }  // namespace
 
 const Attribute* Entry::find(std::string_view name) const noexcept {
+    const Attribute* found = nullptr;
     for (std::size_t i = 0; i < attribute_count; ++i) {
-        const std::string_view candidate = attributes[i].name;
-        if (candidate.size() >= name.size() &&
-            (candidate.size() == name.size() || candidate[name.size()] == ';') &&
-            same_name(candidate.substr(0, name.size()), name)) {
-            return &attributes[i];
+        const Attribute& candidate = attributes[i];
+        if (candidate.name.size() < name.size() ||
+            (candidate.name.size() > name.size() && candidate.name[name.size()] != ';') ||
+            !same_name(candidate.name.substr(0, name.size()), name)) {
+            continue;
+        }
+        if (candidate.name.size() == name.size() && !candidate.values.empty()) {
+            return &candidate;
+        }
+        if (found == nullptr || found->values.empty() ||
+            (!candidate.values.empty() && candidate.name < found->name)) {
+            found = &candidate;
         }
     }
-    return nullptr;
+    return found;
 }
 
 std::uint64_t search(Connection& connection, const Query& query, const Sink& sink) {

@@ -2,7 +2,9 @@
 
 #include <set>
 
+#include "directory/attribute.h"
 #include "directory/error.h"
+#include "record/text.h"
 #include "server/directory_slices.h"
 #include "server/directory_staging.h"
 #include "server/error_text.h"
@@ -17,6 +19,18 @@ namespace {
 constexpr std::string_view of_users =
     " FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM crmsync.item i WHERE "
     "i.link = $1 AND i.mailbox = $2 AND i.record = s.record AND i.state = 'gone')";
+
+// Others than the server as a whole: the group is not there, or not for us to read here.
+bool is_about_one_group(const directory::Error& error) {
+    switch (error.kind()) {
+        case directory::ErrorKind::not_found:
+        case directory::ErrorKind::configuration:
+        case directory::ErrorKind::denied:
+            return true;
+        default:
+            return error.code() == LDAP_REFERRAL;
+    }
+}
 
 const char* form_name(directory::MemberForm form) {
     return form == directory::MemberForm::dn ? "dn" : "login";
@@ -33,16 +47,15 @@ void DirectoryMembership::read(directory::Connection& connection, const director
     for (const DirectoryGroup& group : link_.groups) {
         try {
             reader.read(group.ldap_group, [&](directory::MemberForm form, std::string_view member) {
-                members.add(group.crm_group, form_name(form), member);
+                members.add(group.crm_group, form_name(form), directory::value_text({}, member));
             });
             read_groups_.emplace(group.crm_group, group.value);
         } catch (const directory::Error& error) {
-            if (error.kind() != directory::ErrorKind::not_found &&
-                error.kind() != directory::ErrorKind::configuration) {
+            if (!is_about_one_group(error)) {
                 throw;
             }
             incomplete.insert(group.crm_group);
-            problem_ = error.what();
+            problem_ = record::cleaned(error.what());
         }
     }
     members.finish();
@@ -162,11 +175,13 @@ void DirectoryMembership::find_wanted() {
         "JOIN crmsync.item i ON i.mailbox = $1 AND i.remote_id = e.key "
         "AND i.state = 'linked' WHERE m.form = 'dn' UNION "
         "SELECT i.record, m.crm_group FROM pg_temp.crmsync_member m "
-        "JOIN pg_temp.crmsync_entry e "
-        "ON pg_catalog.lower(e.login) = pg_catalog.lower(m.member) "
+        "JOIN (SELECT s.key, l.login FROM pg_temp.crmsync_entry s CROSS JOIN LATERAL "
+        "pg_catalog.string_to_table(pg_catalog.lower(s.login), $2) AS l(login) WHERE EXISTS "
+        "(SELECT FROM pg_temp.crmsync_member n WHERE n.form = 'login')) e "
+        "ON e.login = pg_catalog.lower(m.member) "
         "JOIN crmsync.item i ON i.mailbox = $1 AND i.remote_id = e.key "
         "AND i.state = 'linked' WHERE m.form = 'login'",
-        link_.mailbox);
+        link_.mailbox, std::string_view(DirectoryRow::login_separator));
     planning.end();
     pg::query("ANALYZE pg_temp.crmsync_wanted", {}, {.once = true});
     const std::string role = pg::query(

@@ -42,10 +42,22 @@ std::string describe(const DirectoryMapping& mapping) {
            '\n' + mapping.type + '\n' + mapping.inbound;
 }
 
-// Several values come in no order: the smallest is chosen, so that the choice does not change by
-// itself.
-std::string_view chosen(const directory::Attribute& attribute) {
-    return *std::min_element(attribute.values.begin(), attribute.values.end());
+// Several values come in no order. The one that the entry is named by is chosen, or else the
+// smallest, so that the choice does not change by itself.
+std::string_view chosen(const directory::Entry& entry, const directory::Attribute& attribute) {
+    const auto& values = attribute.values;
+    if (values.size() > 1) {
+        if (const auto name =
+                directory::rdn_value(entry.dn, directory::base_name(attribute.name))) {
+            const auto named = std::find_if(
+                values.begin(), values.end(),
+                [&](std::string_view value) { return directory::same_name(value, *name); });
+            if (named != values.end()) {
+                return *named;
+            }
+        }
+    }
+    return *std::min_element(values.begin(), values.end());
 }
 
 void add(std::vector<std::string>& attributes, std::string_view name) {
@@ -93,7 +105,7 @@ std::vector<std::string> DirectoryRowReader::attributes() const {
 bool DirectoryRowReader::read_property(const directory::Entry& entry, const std::string& property,
                                        const DirectoryRow& row, std::string& value) const {
     if (property == "@dn") {
-        value = entry.dn;
+        value = row.dn;
     } else if (property == "@key") {
         value = row.key;
     } else if (property == "@enabled") {
@@ -110,7 +122,7 @@ bool DirectoryRowReader::read_property(const directory::Entry& entry, const std:
         if (attribute == nullptr || attribute->values.empty()) {
             return false;
         }
-        const std::string_view bytes = chosen(*attribute);
+        const std::string_view bytes = chosen(entry, *attribute);
         if (directory::is_plain_text(attribute->name, bytes)) {
             value = bytes;
         } else {
@@ -153,22 +165,21 @@ void DirectoryRowReader::read_value(const directory::Entry& entry, std::size_t p
 }
 
 void DirectoryRowReader::read(const directory::Entry& entry, DirectoryRow& row) const {
+    row.dn = directory::value_text({}, entry.dn);
     const directory::Attribute* key = entry.find(kind_.key_attribute);
     if (key == nullptr || key->values.empty()) {
-        throw directory::Error(
-            directory::ErrorKind::denied,
-            "entry \"" + std::string(entry.dn) + "\" does not show its " + kind_.key_attribute,
-            "let the account read that attribute: entries are known by it");
+        throw directory::Error(directory::ErrorKind::denied,
+                               "entry \"" + row.dn + "\" does not show its " + kind_.key_attribute,
+                               "let the account read that attribute: entries are known by it");
     }
     if (reads_state_ && directory::hides_account_state(kind_, entry)) {
         throw directory::Error(
             directory::ErrorKind::denied,
-            "entry \"" + std::string(entry.dn) + "\" does not show its userAccountControl",
+            "entry \"" + row.dn + "\" does not show its userAccountControl",
             "let the account read that attribute: without it who is disabled looks enabled");
     }
-    row.dn = entry.dn;
     row.key = directory::value_text(key->name, key->values.front());
-    row.problem.clear();
+    row.problem = directory::is_utf8(entry.dn) ? "" : "the name of the entry is not valid UTF-8";
     row.values.resize(link_.mappings.size());
     row.is_null.resize(link_.mappings.size());
     row.change_key.clear();
@@ -177,12 +188,16 @@ void DirectoryRowReader::read(const directory::Entry& entry, DirectoryRow& row) 
         row.change_key += row.is_null[i] ? absent_[i] : hash_text(hash(row.values[i], seeds_[i]));
     }
     if (link_.keeps_memberships()) {
-        row.name = directory::normalise_dn(entry.dn);
+        row.name = directory::value_text({}, directory::normalise_dn(entry.dn));
         row.login.clear();
         for (const char* name : login_attributes) {
-            const directory::Attribute* login = entry.find(name);
-            if (row.login.empty() && login != nullptr && !login->values.empty()) {
-                row.login = chosen(*login);
+            const directory::Attribute* login = row.login.empty() ? entry.find(name) : nullptr;
+            if (login == nullptr) {
+                continue;
+            }
+            for (const std::string_view value : login->values) {
+                row.login += (row.login.empty() ? "" : DirectoryRow::login_separator) +
+                             directory::value_text(login->name, value);
             }
         }
     }

@@ -16,12 +16,14 @@
 namespace crmsync {
 
 struct DirectoryRow {
+    static constexpr const char* login_separator = "\x1f";
+
     std::string key;
     std::string change_key;  // a hash of each value and its mapping: hash_length characters each
     std::string problem;     // why the entry cannot be merged; empty: it can
-    std::string_view dn;
+    std::string dn;
     std::string name;                 // the normalised DN, where memberships are kept
-    std::string login;                // uid or sAMAccountName, likewise
+    std::string login;                // values of uid or sAMAccountName, likewise
     std::vector<std::string> values;  // parallel to DirectoryLink::mappings
     std::vector<bool> is_null;
 };

@@ -17,6 +17,7 @@
 
 #include "directory/search.h"
 #include "directory/server_kind.h"
+#include "record/text.h"
 #include "server/boundary.h"
 #include "server/directory_entries.h"
 #include "server/directory_link.h"
@@ -80,7 +81,7 @@ struct Trouble {
 };
 
 Trouble trouble_of(const directory::Error& error) {
-    return {directory::error_code(error.kind()), error.what(), error.hint(),
+    return {directory::error_code(error.kind()), record::cleaned(error.what()), error.hint(),
             directory::concerns_server(error.kind()),
             error.kind() == directory::ErrorKind::credentials};
 }

@@ -103,11 +103,31 @@ TEST(AccountState, ReadsWhatEachDirectoryHas) {
     EXPECT_TRUE(enabled("cn", "disabled"));
 }
 
+TEST(Name, SaysWhatItsFirstPartIs) {
+    EXPECT_EQ(rdn_value("UID=anna+cn=Anna A,ou=x", "uid"), "anna");
+    EXPECT_EQ(rdn_value("uid=anna+cn=Anna\\, A,ou=x", "CN"), "Anna, A");
+    EXPECT_EQ(rdn_value("uid=anna,ou=x", "ou"), std::nullopt);
+    EXPECT_EQ(rdn_value("", "ou"), std::nullopt);
+}
+
 Entry entry_of(std::vector<Attribute> attributes) {
     Entry entry;
     entry.attribute_count = attributes.size();
     entry.attributes = std::move(attributes);
     return entry;
+}
+
+TEST(Attribute, IsPreferredToItsVariants) {
+    const Entry entry = entry_of({{"sn;lang-ja", {"variant"}},
+                                  {"sn", {"value"}},
+                                  {"cn;lang-fr", {"later"}},
+                                  {"cn;lang-de", {"first"}},
+                                  {"member", {}},
+                                  {"member;range=0-1", {"in ranges"}}});
+    EXPECT_EQ(entry.find("sn")->values.front(), "value");
+    EXPECT_EQ(entry.find("sn;lang-ja")->values.front(), "variant");
+    EXPECT_EQ(entry.find("cn")->values.front(), "first");
+    EXPECT_EQ(entry.find("member")->values.front(), "in ranges");
 }
 
 TEST(AccountState, UsersOfActiveDirectoryMustShowIt) {

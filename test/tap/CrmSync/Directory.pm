@@ -221,6 +221,43 @@ sub held_up
 	return 'ldap://127.0.0.1:' . $listener->sockport;
 }
 
+# A way to the server whose answers have other bytes, as many, in the place of these; returns its URL.
+sub altered
+{
+	my ($self, $needle, $replacement) = @_;
+	my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', ReuseAddr => 1) or die;
+	my $child = fork // die;
+	if ($child == 0)
+	{
+		local $SIG{PIPE} = 'IGNORE';
+		while (my $client = $listener->accept)
+		{
+			my $server = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$self->{port}") or POSIX::_exit(1);
+			my ($rest, $select) = ('', IO::Select->new($client, $server));
+			CONVERSATION: while (1)
+			{
+				for my $from ($select->can_read)
+				{
+					sysread($from, my $buffer, 65536) or last CONVERSATION;
+					if ($from == $server)
+					{
+						$buffer = $rest . $buffer;
+						$buffer =~ s/\Q$needle\E/$replacement/g;
+						my $begun = 0;
+						for my $length (1 .. length($needle) - 1) { $begun = $length if substr($buffer, -$length) eq substr($needle, 0, $length) }
+						$rest = $begun ? substr($buffer, -$begun, $begun, '') : '';
+					}
+					syswrite($from == $client ? $server : $client, $buffer) // last CONVERSATION;
+				}
+			}
+			close $_ for $client, $server;
+		}
+		POSIX::_exit(0);
+	}
+	push @children, $child;
+	return 'ldap://127.0.0.1:' . $listener->sockport;
+}
+
 # ---- what must hold after every test
 
 sub done

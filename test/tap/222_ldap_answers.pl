@@ -1,0 +1,69 @@
+# What directories answer: only small pages, several values, variants of a value, groups that are not for
+# us to read, bytes that are no text.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::Directory;
+use Test::More;
+
+my $test = CrmSync::Directory->new('answers', slapd => [ '--people', 700, '--groups', 3, '--page-limit', 600 ]);
+my $groups = 'ou=groups,dc=example,dc=com';
+$test->make_crm;
+$test->sql("SELECT crmsync.alter_target('ldap', username => 'cn=reader,dc=example,dc=com', secret => 'secret')");
+$test->modify(<<"LDIF");
+dn: uid=taro,${\ $test->people}
+changetype: add
+objectClass: inetOrgPerson
+uid: taro
+cn: taro
+sn;lang-ja: Yamada
+sn: Smith
+givenName;lang-fr: Tarot
+
+dn: uid=zoe,${\ $test->people}
+changetype: add
+objectClass: inetOrgPerson
+uid: alias
+uid: zoe
+cn: zoe
+sn: Smith
+
+dn: cn=posix,$groups
+changetype: add
+objectClass: posixGroup
+cn: posix
+gidNumber: 1
+memberUid: alias
+memberUid: user0000001
+
+dn: cn=elsewhere,$groups
+changetype: add
+objectClass: referral
+objectClass: extensibleObject
+cn: elsewhere
+ref: ldap://elsewhere.invalid/cn=elsewhere,$groups
+LDIF
+$test->make_link(
+	more => "inbound_interval => '1 day'",
+	options => '"memberships": {"table": "public.membership", "user": "person", "group": "crm_group"}',
+	before => "SELECT crmsync.map_group('users', 'posix', 'posix'), crmsync.map_group('users', 'group1', 'one'),
+		crmsync.map_group('users', 'ou=former,dc=example,dc=com', 'denied'), crmsync.map_group('users', 'cn=elsewhere,$groups', 'elsewhere');");
+is($test->import_users, '0', 'the first import');
+is($test->sql('SELECT count(*) FROM person'), '702', 'from a server that gives smaller pages than it is asked for');
+is($test->sql("SELECT last_name, first_name FROM person WHERE login = 'taro'"), 'Smith|Tarot', 'a value counts before its variants, which count when there is no other');
+is($test->sql("SELECT string_agg(login, ' ') FROM person WHERE login IN ('alias', 'zoe')"), 'zoe', 'of several values that counts which the entry is named by');
+is($test->sql("SELECT string_agg(login, ' ' ORDER BY login) FROM membership m JOIN person p ON p.id = m.person WHERE crm_group = 'posix'"), 'user0000001 zoe', 'while a group may use any of them');
+like($test->state("concat_ws(': ', code, last_error)"), qr/^GROUPS: .*(elsewhere|former)/, 'groups that cannot be read here are told');
+is($test->sql("SELECT count(*) FROM membership WHERE crm_group = 'one'"), '234', 'and the others are');
+
+# ---- bytes that are no UTF-8, in a name, a login, and among the members of a group
+my $url = $test->altered('user0000007', "user\xff\xfe00007");
+$test->sql("SELECT crmsync.alter_target('ldap', url => '$url', secret => 'secret')");
+$test->replace(8, 'title', 'Manager');
+is($test->import_users, '1', 'one entry has bytes that are no text');
+is($test->sql('SELECT f.code, f.message, p.login FROM crmsync.failures f JOIN person p ON p.id::text = f.record'), 'VALUE|the name of the entry is not valid UTF-8|user0000007', 'and is a failure');
+is($test->sql("SELECT title FROM person WHERE login = 'user0000008'"), 'Manager', 'others are imported');
+is($test->sql("SELECT count(*) FROM membership WHERE crm_group = 'one'"), '234', 'with their groups');
+$test->done;
