@@ -15,6 +15,8 @@ namespace {
 // After so many rows failed one by one, something is wrong with all of them.
 constexpr std::int64_t most_failures = 1000;
 
+struct GivenUp {};
+
 // Of entries that have a failure.
 void is_told_already(Slice, const pg::Error&) {}
 
@@ -145,10 +147,14 @@ void DirectoryMerge::merge() {
     }
     const SlicedWork work{[&](Slice slice) { merge_rows(slice); },
                           [&](Slice slice, const pg::Error& error) { fail(slice, error); }};
-    for_each_slice(blocks, [&](Slice slice) {
-        run_halved(slice, work);
-        preload().set_progress(link_.id, "merging", done_, total_);
-    });
+    try {
+        for_each_slice(blocks, [&](Slice slice) {
+            run_halved(slice, work);
+            preload().set_progress(link_.id, "merging", done_, total_);
+        });
+    } catch (const GivenUp&) {
+        return;
+    }
 }
 
 void DirectoryMerge::merge_rows(Slice slice) {
@@ -284,13 +290,15 @@ void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
         pg::Transaction transaction("recording a failure of link " + link_.name,
                                     pg::Transaction::read_committed);
         const pg::Rows rows = pg::query(
-            "SELECT coalesce(c.record, e.dn, c.key) FROM pg_temp.crmsync_change c "
+            "SELECT coalesce(c.record, e.dn, c.key), c.record IS NULL FROM pg_temp.crmsync_change "
+            "c "
             "LEFT JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid = $1::tid",
             std::string_view(row));
         if (rows.empty()) {
             return;
         }
         failures_.write(rows.string(0, 0), error.code(), error_text(error));
+        strangers_ += rows.integer(0, 1);
         transaction.commit_lazily();
     }
     ++done_;
@@ -298,10 +306,9 @@ void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
         run_halved(slice, {[&](Slice row) { disable_alone(row, {}); }, is_told_already});
     }
     if (failures_.count() > most_failures) {
-        throw pg::UserError(ERRCODE_DATA_EXCEPTION,
-                            "more than " + std::to_string(most_failures) +
-                                " entries could not be merged; the last: " + error_text(error),
-                            {}, "See crmsync.failures, and check the mappings of the link.");
+        too_many_ = "more than " + std::to_string(most_failures) +
+                    " entries could not be merged; the last: " + error_text(error);
+        throw GivenUp{};
     }
 }
 

@@ -51,8 +51,16 @@ class DirectoryMerge {
     void compare(const DirectorySurvey& survey);
 
     // Inserts and updates rows of the CRM, in slices of crmsync_change. A row that cannot be merged
-    // becomes a failure and the others go on.
+    // becomes a failure and the others go on, until so many have failed that something must be
+    // wrong with all of them: the rest is then left to the next run.
     void merge();
+
+    // Why the merge was given up; empty: it was not.
+    const std::string& too_many() const noexcept { return too_many_; }
+
+    // Whether who has not been seen is gone, and does not stand among those whom a merge that was
+    // given up has met under another key.
+    bool knows_who_is_gone() const noexcept { return too_many_.empty() || strangers_ == 0; }
 
     // Marks users that are gone, and disables them after the grace time, as the guard allows.
     void mark_vanished();
@@ -100,8 +108,10 @@ class DirectoryMerge {
     std::int64_t vanished_ = 0;
     std::int64_t done_ = 0;
     std::int64_t total_ = 0;
-    std::int64_t refused_ = 0;  // entries with a problem
-    bool disables_ = false;     // users whom the guard has let pass
+    std::string too_many_;
+    std::int64_t strangers_ = 0;  // new entries that have failed
+    std::int64_t refused_ = 0;    // entries with a problem
+    bool disables_ = false;       // users whom the guard has let pass
 };
 
 }  // namespace crmsync

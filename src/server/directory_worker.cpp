@@ -162,9 +162,33 @@ class DirectoryRun {
         DirectoryMerge merge(link_, reader, outcome_, failures_);
         merge.compare(survey);
         merge.merge();
-        merge.mark_vanished();
-        membership.merge();
+        if (merge.knows_who_is_gone()) {
+            merge.mark_vanished();
+        }
+        // The option exclusive takes memberships from users who have not been merged, too.
+        const bool knows_members = merge.too_many().empty() || !link_.exclusive;
+        if (knows_members) {
+            membership.merge();
+        }
+        if (!merge.too_many().empty()) {
+            if (merge.knows_who_is_gone() && knows_members) {
+                record_held();
+            }
+            throw pg::UserError(ERRCODE_DATA_EXCEPTION, merge.too_many(), {},
+                                "See crmsync.failures, and check the mappings of the link.");
+        }
         record_success(membership.problem());
+    }
+
+    // What a run that was not finished has held back can be confirmed as well.
+    void record_held() {
+        pg::Transaction transaction("recording what link " + link_.name + " holds back",
+                                    pg::Transaction::read_committed);
+        const std::string held_back = note_held(link_, outcome_.held);
+        pg::query("UPDATE crmsync.link_state SET held = nullif($2, '') WHERE link = $1", id_,
+                  std::string_view(held_back));
+        write_summary();
+        transaction.commit();
     }
 
     DirectorySurvey read_entries(directory::Connection& connection,
