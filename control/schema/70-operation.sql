@@ -479,6 +479,24 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.carry_out_requests() IS 'what operators have asked for is done; by the worker';
 
+-- A link that has read mailboxes, and does so no more, does nothing about what has arrived; nor does it delete
+-- records, and what users have deleted is judged as where it was only written.
+CREATE FUNCTION crmsync.forget_arrivals(link integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM crmsync.arrival a USING crmsync.mailbox m WHERE m.link = forget_arrivals.link AND a.mailbox = m.id;
+    WITH kept AS (
+        UPDATE crmsync.item i SET state = 'absent', confirmed = false, since = now()
+        WHERE i.link = forget_arrivals.link AND i.state = 'removed' RETURNING i.mailbox, i.record)
+    DELETE FROM crmsync.failure f USING kept k WHERE f.link = forget_arrivals.link AND f.mailbox = k.mailbox AND f.record = k.record;
+    IF EXISTS (SELECT FROM crmsync.item i WHERE i.link = forget_arrivals.link AND i.state = 'absent' AND i.since = now()) THEN
+        PERFORM crmsync.request_comparison(link, 'everything');
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.forget_arrivals(integer) IS 'nothing waits any more of what a link has read in mailboxes; by the worker';
+
 CREATE FUNCTION crmsync.confirm_identity(environment text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

@@ -201,6 +201,11 @@ void Worker::reconfigure(const std::string& fingerprint) {
     }
     pg::Transaction transaction("reading the configuration");
     Configuration configuration = read_configuration();
+    for (const auto& [id, link] : configuration.links) {
+        if (link.enabled && !link.reads) {
+            pg::query("SELECT crmsync.forget_arrivals($1)", id);
+        }
+    }
     transaction.commit();
     if (configuration.identity_confirmed != configuration_.identity_confirmed) {
         start_afresh();

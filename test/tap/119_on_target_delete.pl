@@ -88,8 +88,20 @@ $exchange->act($one, 'move', match => { 'contacts:EmailAddress/EmailAddress1' =>
 $stage->sql("SELECT crmsync.resync('people', '$one')");
 $stage->until_true(sub { $stage->nothing_to_repair }, 'and resync finds again', 20);
 is(states(), 'none', 'is there again');
-$stage->sql("DROP TABLE crm.opinion; SELECT crmsync.retry('people', '5')");
+
+# A link that reads no more has nothing left of what it has read.
 alter("inbound_interval => '1 s'");
+user('move', 5, to => 'deleteditems');
+$stage->until_true(sub { failing() =~ /^5 23503/ }, 'one that is not let go again', 20) or diag(failing());
+$stage->sql("INSERT INTO crmsync.arrival (mailbox, remote_id, next_attempt) SELECT id, 'nobody', now() + interval '1 day' FROM crmsync.mailbox WHERE address = '$one'");
+alter("direction => 'outbound', on_target_delete => 'ignore', reset => '{inbound_interval}'");
+$stage->change("UPDATE crm.person SET phone = '55' WHERE id = 5");
+ok(is_there(5), 'what its user has deleted is made again when the record changes');
+is($stage->sql('SELECT count(*) FROM crmsync.arrival'), '0', 'and nothing is to come in');
+$stage->sql("SELECT crmsync.resync('people', '$one')");
+$stage->until_true(sub { $stage->nothing_to_repair }, 'so that resync ends', 20);
+alter("direction => 'both', on_target_delete => 'delete', inbound_interval => '1 s'");
+$stage->sql("DROP TABLE crm.opinion; SELECT crmsync.retry('people', '5')");
 read_all('back');
 is(people(), '1 2 5 6', 'and stays in the CRM');
 $stage->change("UPDATE crm.person SET phone = '2' WHERE id = 2");
