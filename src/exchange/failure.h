@@ -26,7 +26,7 @@ enum class Disposition {
 // Of whom a failed request tells something. What is true of more than is said here shows when
 // others fail as well.
 enum class Scope {
-    request,  // perhaps only of what was in it: divide it before it is sent again
+    request,  // perhaps only of what was in it, perhaps of all: divide it before it is sent again
     mailbox,  // of this mailbox: the others go on
     target    // of every mailbox
 };

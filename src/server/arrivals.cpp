@@ -178,15 +178,15 @@ void write_arrival_failures(const LinkConfiguration& link,
     // An item of which nothing had been noted was met while writing to it.
     pg::query(
         "INSERT INTO crmsync.arrival AS a (mailbox, remote_id, attempts, code, message, "
-        "next_attempt) SELECT m.id, u.id, 1, u.code, u.message, pg_catalog.now() + (" +
-            std::string(retry_pauses) +
-            ")[1] FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[]) "
+        "next_attempt) SELECT m.id, u.id, 1, u.code, u.message, pg_catalog.now() + " +
+            retry_pauses("u.code") +
+            "[1] FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[]) "
             "AS u(mailbox, id, code, message) JOIN crmsync.mailbox m ON m.id = u.mailbox "
             "FOR KEY SHARE OF m "
             "ON CONFLICT (mailbox, remote_id) DO UPDATE SET attempts = a.attempts + 1, "
             "code = excluded.code, message = excluded.message, "
-            "next_attempt = pg_catalog.now() + (" +
-            std::string(retry_pauses) + ")[a.attempts + 1]",
+            "next_attempt = pg_catalog.now() + " +
+            retry_pauses("excluded.code") + "[a.attempts + 1]",
         &names.mailboxes, &names.ids, &codes, &messages);
     for (const ArrivalFailure& failure : failures) {
         if (!failure.records.empty()) {

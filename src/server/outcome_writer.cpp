@@ -199,16 +199,16 @@ void write_failures(const std::vector<const Outcome*>& failed) {
         "INSERT INTO crmsync.failure AS f "
         "(link, mailbox, record, code, message, next_attempt) "
         "SELECT m.link, m.id, u.record, u.code, u.message, "
-        "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + (" +
-            std::string(retry_pauses) +
-            ")[1] END "
+        "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + " +
+            retry_pauses("u.code") +
+            "[1] END "
             "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
             "AS u(record, mailbox, code, message) "
             "JOIN crmsync.mailbox m ON m.id = u.mailbox "
             "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
             "code = excluded.code, message = excluded.message, "
-            "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + (" +
-            std::string(retry_pauses) + ")[f.attempts + 1] END",
+            "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + " +
+            retry_pauses("excluded.code") + "[f.attempts + 1] END",
         &pairs.records, &pairs.mailboxes, &codes, &messages);
 }
 

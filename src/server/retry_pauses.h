@@ -1,9 +1,18 @@
 // When what failed for a record, or for a user's item, is tried again.
 #pragma once
 
+#include <string>
+
 namespace crmsync {
 
-// An SQL array: the pause after the first failure, after the second, ...; then it is parked.
-inline constexpr const char* retry_pauses = "ARRAY[interval '1 minute', interval '10 minutes']";
+// An SQL expression over the code of a failure: an array of the pause after the first failure,
+// after the second, ...; then it is parked. Where the server itself does not know what went wrong
+// it may do better tomorrow.
+inline std::string retry_pauses(const std::string& code) {
+    return "(CASE WHEN " + code +
+           " IN ('ErrorInternalServerError', 'HTTP-400') "
+           "THEN ARRAY[interval '1 minute', '10 minutes', '1 hour', '6 hours', '24 hours'] "
+           "ELSE ARRAY[interval '1 minute', '10 minutes'] END)";
+}
 
 }  // namespace crmsync

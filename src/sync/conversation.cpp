@@ -162,7 +162,9 @@ Operation Conversation::next(std::size_t limit) {
     const auto due = [&](const TaskQueue& queue) {
         return fresh ? queue.has_fresh() : !queue.empty();
     };
-    if (listing_ && !fresh) {
+    if (in_doubt_) {
+        operation_ = try_folder();
+    } else if (listing_ && !fresh) {
         operation_ = list_folder();
     } else if (inventory_ && (inventory_begun_ || !fresh)) {
         // Nothing in between: what is created or deleted meanwhile moves the rest.
@@ -199,6 +201,11 @@ Operation Conversation::find_folder() {
     if (folder_missing_) {
         return exchange::CreateFolder{mailbox_.object, mailbox_.folder_name};
     }
+    return exchange::FindFolder{mailbox_.object, mailbox_.folder_name};
+}
+
+// Where the folder is known, only whether it can be asked for counts.
+Operation Conversation::try_folder() {
     return exchange::FindFolder{mailbox_.object, mailbox_.folder_name};
 }
 

@@ -11,9 +11,10 @@
 // turn has come. A lost answer, or a change by somebody else, leads back to reading the item.
 //
 // Trouble: what the server says of an item ends that item's task alone. A batch that fails as a
-// whole, and may do so because of what is in it, is divided until the culprits stand alone.
-// Anything else makes the mailbox pause, longer with each failure in a row; a long pause hands all
-// tasks back.
+// whole, and may do so because of what is in it, is divided until the culprits stand alone. Where
+// the server may fail at everything, one that stands alone is the culprit only if something else
+// has been answered well meanwhile, which is asked for if need be. Anything else makes the mailbox
+// pause, longer with each failure in a row; a long pause hands all tasks back.
 #pragma once
 
 #include <optional>
@@ -98,6 +99,7 @@ class Conversation {
     TaskQueue& origin_of(const Task& sent);
 
     exchange::Operation find_folder();
+    exchange::Operation try_folder();
     exchange::Operation list_folder();
     exchange::Operation list_inventory();
     exchange::Operation create_or_prepare(std::size_t limit);
@@ -139,7 +141,7 @@ class Conversation {
 
     Trouble request_failed(const exchange::Failure& failure, Clock::time_point now);
     void divide(const exchange::Failure& failure);
-    void bisect(const exchange::Failure& failure, Clock::time_point now);
+    Trouble bisect(const exchange::Failure& failure, Clock::time_point now);
     void folder_gone(const exchange::Failure& failure, Clock::time_point now);
     void back_off(const exchange::Failure& failure, Clock::time_point now);
     void suspend(const exchange::Failure& failure,
@@ -177,6 +179,7 @@ class Conversation {
     bool cautious_ = false;      // the server was too slow: let the limit grow slowly
     int attempts_ = 0;           // requests in a row that got nothing done
     bool answered_since_failure_ = false;
+    bool in_doubt_ = false;  // whether it is the mailbox or the item: ask for something else first
     bool shrink_ = false;
     Clock::time_point not_before_{};
     std::vector<Outcome> outcomes_;

@@ -118,6 +118,10 @@ void Conversation::progressed() {
 
 std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::time_point now) {
     const auto* find = std::get_if<exchange::FindFolder>(&operation_);
+    if (::std::exchange(in_doubt_, false) && !mailbox_.folder_id.empty()) {
+        answered();
+        return std::nullopt;
+    }
     const auto& name =
         find != nullptr ? find->name : std::get<exchange::CreateFolder>(operation_).name;
     if (answer.folder_id.empty()) {
@@ -249,6 +253,8 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
     const bool attaching = std::holds_alternative<exchange::CreateAttachment>(operation_);
     Tasks sent = ::std::exchange(sent_, {});
     std::optional<Failure> common;
+    Tasks in_doubt;  // that failed as all may: only if others went well it is the item
+    std::vector<Failure> reasons;
     for (std::size_t i = 0; i < sent.size(); ++i) {
         const exchange::ItemAnswer& item = answer.items[i];
         if (creating && item.failure && item.failure->may_have_happened) {
@@ -256,6 +262,10 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
         }
         if (!item.failure) {
             item_succeeded(std::move(sent[i]), item);
+        } else if (item.failure->disposition == Disposition::item_failed &&
+                   item.failure->scope == Scope::request) {
+            in_doubt.push_back(std::move(sent[i]));
+            reasons.push_back(*item.failure);
         } else if (concerns_one_item(item.failure->disposition) ||
                    (attaching && item.failure->disposition == Disposition::mailbox_full)) {
             item_failed(std::move(sent[i]), *item.failure);
@@ -265,7 +275,15 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
             sent_.push_back(std::move(sent[i]));
         }
     }
-    const bool others_went_well = sent_.size() < sent.size();
+    const bool others_went_well = sent_.size() + in_doubt.size() < sent.size();
+    for (std::size_t i = 0; i < in_doubt.size(); ++i) {
+        if (others_went_well) {
+            item_failed(std::move(in_doubt[i]), reasons[i]);
+        } else {
+            common = common ? common : reasons[i];
+            sent_.push_back(std::move(in_doubt[i]));
+        }
+    }
     if (others_went_well) {
         answered();
         progressed();

@@ -48,8 +48,7 @@ std::optional<Failure> Conversation::request_failed(const Failure& failure, Cloc
         case Disposition::item_failed:
         case Disposition::item_gone:
         case Disposition::reread:
-            bisect(failure, now);
-            return std::nullopt;
+            return bisect(failure, now);
         case Disposition::resync:
             stamps_.doubt();
             if (listing_ && !listing_->empty()) {
@@ -95,18 +94,27 @@ void Conversation::divide(const Failure& failure) {
     answered_since_failure_ = false;
 }
 
-void Conversation::bisect(const Failure& failure, Clock::time_point now) {
-    if (sent_.empty()) {
-        // Not about items: the folder cannot be found or listed.
-        back_off(failure, now);
-    } else if (sent_.size() == 1) {
+std::optional<Failure> Conversation::bisect(const Failure& failure, Clock::time_point now) {
+    const bool may_be_of_all = failure.scope == Scope::request;
+    const bool is_well = ::std::exchange(answered_since_failure_, false);
+    if (sent_.size() > 1) {
+        own_limit_ = sent_.size() / 2;
+        requeue_sent();
+        return std::nullopt;
+    }
+    if (sent_.size() == 1 && (is_well || !may_be_of_all)) {
         Task task = std::move(sent_.front());
         sent_.clear();
         item_failed(std::move(task), failure);
-    } else {
-        own_limit_ = sent_.size() / 2;
-        requeue_sent();
+        return std::nullopt;
     }
+    // Not about items: the folder cannot be found or listed. Or nobody knows.
+    if (!sent_.empty()) {
+        in_doubt_ = true;
+        own_limit_ = 1;
+    }
+    back_off(failure, now);
+    return may_be_of_all ? std::optional(failure) : std::nullopt;
 }
 
 void Conversation::folder_gone(const Failure& failure, Clock::time_point now) {

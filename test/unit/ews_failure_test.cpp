@@ -85,6 +85,13 @@ TEST(Codes, OfOneItemAreNotBisected) {
     EXPECT_EQ(item_failure("ErrorInternalServerError").disposition, item_failed);
 }
 
+TEST(Codes, MaySayNothingOfWhatWasAskedFor) {
+    EXPECT_EQ(item_failure("ErrorInternalServerError").scope, Scope::request);
+    EXPECT_EQ(failure(soap(fault("ErrorInternalServerError"), 500)).scope, Scope::request);
+    EXPECT_EQ(item_failure("ErrorItemSave").scope, Scope::mailbox);
+    EXPECT_EQ(failure(soap(fault("ErrorSchemaValidation"), 500)).scope, Scope::mailbox);
+}
+
 TEST(Codes, OfOperationsWithoutItemsAreTheRequests) {
     const auto listing = [](const char* code) {
         return failure(soap(messages("FindItem", {error(code)})), ListStamps{"F", 0}).disposition;

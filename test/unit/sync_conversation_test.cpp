@@ -478,6 +478,54 @@ TEST_F(Refusing, TheBatchGrowsBackAfterwards) {
     EXPECT_LT(requests, 12);
 }
 
+TEST_F(Refusing, CulpritsOfAServerThatMayFailAtEverythingAreFoundToo) {
+    refusal.scope = Scope::request;
+    expect_culprits(100, {17, 18, 60});
+}
+
+// Of one item or of all, which an update alone does not show.
+TEST_F(OneMailbox, AServerThatFailsAtEverythingParksNothing) {
+    Failure failure = item_failure(Disposition::bisect, "ErrorInternalServerError");
+    failure.scope = Scope::request;
+    for (const char* key : {"a", "b", "c"}) {
+        conversation.add(update_task(prefix, key, stored(key, "old")));
+    }
+    conversation.next(50);
+    EXPECT_FALSE(answer(failed(failure))) << "first it is divided";
+    int troubles = 0;
+    while (conversation.has_work()) {
+        ASSERT_LT(++troubles, 20);
+        operation = conversation.next(50);
+        exchange::Answer bad = failed(failure);
+        if (std::holds_alternative<exchange::UpdateItems>(operation)) {
+            bad = execute();
+            bad.items.at(0).failure = failure;
+            bad.items[0].failure->disposition = Disposition::item_failed;
+        }
+        EXPECT_TRUE(answer(std::move(bad))) << "its target is to be judged by it";
+    }
+    for (const Outcome& outcome : outcomes()) {
+        EXPECT_EQ(outcome.result, Result::postponed);
+    }
+    ASSERT_EQ(conversation.changes().size(), 1u);
+    EXPECT_GT(conversation.changes()[0].retry_after, 15s);
+}
+
+TEST_F(OneMailbox, AnItemAloneIsParkedOnceTheMailboxHasAnswered) {
+    Failure failure = item_failure(Disposition::bisect, "ErrorInternalServerError");
+    failure.scope = Scope::request;
+    conversation.add(update_task(prefix, "bad", stored("bad", "old")));
+    next<exchange::UpdateItems>();
+    EXPECT_TRUE(answer(failed(failure)));
+    next<exchange::FindFolder>();
+    EXPECT_FALSE(answer(execute()));
+    next<exchange::UpdateItems>();
+    EXPECT_FALSE(answer(failed(failure)));
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].result, Result::failed);
+}
+
 TEST_F(Refusing, ACulpritThatBreaksTheConnectionIsFoundToo) {
     refusal = lost_answer();
     expect_culprits(12, {5});

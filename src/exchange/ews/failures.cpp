@@ -106,6 +106,10 @@ Failure failure_of(std::string code, std::string_view message, pugi::xml_node me
     } else {
         failure.may_have_happened = write && unknown == Disposition::back_off;
     }
+    if (failure.code == "ErrorInternalServerError") {
+        // What is in the request may be the reason, or the server may do so whatever it is asked.
+        failure.scope = Scope::request;
+    }
     failure.retry_after = pause(named_value(message_xml, "BackOffMilliseconds"));
     if (failure.code == "ErrorNonPrimarySmtpAddress") {
         failure.correct_address = correct_address(message_xml, message);
