@@ -234,18 +234,20 @@ BEGIN
     IF new_secret IS DISTINCT FROM old_secret AND new_secret IS NOT NULL THEN
         INSERT INTO crmsync.target_secret VALUES (old.name, new_secret);
     END IF;
-    PERFORM crmsync.try_target_again(old.name);
+    PERFORM crmsync.try_target_again(
+        old.name, secret IS NOT NULL OR new_secret IS DISTINCT FROM old_secret OR new.auth IS DISTINCT FROM old.auth
+                  OR crmsync.secret_depends_on(new) <> crmsync.secret_depends_on(old));
 END;
 $$;
 COMMENT ON FUNCTION crmsync.alter_target(text, text, text, text, text, jsonb, text[]) IS 'changes a target; NULL keeps, reset unsets username, secret, options or single options; options merge key by key';
 
-CREATE FUNCTION crmsync.try_target_again(name text) RETURNS void
+CREATE FUNCTION crmsync.try_target_again(name text, renewed boolean DEFAULT false) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    INSERT INTO crmsync.request (action, target) VALUES ('resume', name);
+    INSERT INTO crmsync.request (action, target) VALUES (CASE WHEN renewed THEN 'renew' ELSE 'resume' END, name);
     SELECT crmsync.wake();
 END;
-COMMENT ON FUNCTION crmsync.try_target_again(text) IS 'forgets a target''s failures, so that it is tried at once';
+COMMENT ON FUNCTION crmsync.try_target_again(text, boolean) IS 'forgets a target''s failures, so that it is tried at once; renewed: and that it has accepted its credentials, which are others now';
 
 CREATE FUNCTION crmsync.pause_target(name text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

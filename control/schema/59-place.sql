@@ -67,7 +67,7 @@ DECLARE
 BEGIN
     UPDATE crmsync.mailbox m
     SET code = 'MOVING', message = format('it leaves target "%s" as soon as nothing of it is under way there', coalesce(m.target, own)),
-        since = clock_timestamp(), attempts = 0, next_attempt = 'infinity'
+        since = clock_timestamp(), attempts = 0, next_attempt = 'infinity', disabled = false
     WHERE m.id = ANY (leaving) AND m.code IS DISTINCT FROM 'MOVING';
     PERFORM crmsync.forget_moves(link, leaving);
 END;

@@ -390,7 +390,7 @@ BEGIN ATOMIC
     UPDATE crmsync.link_state s SET attempts = 0, next_attempt = NULL
     FROM unnest(requests) r WHERE s.link = r.link;
 
-    UPDATE crmsync.mailbox m SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
+    UPDATE crmsync.mailbox m SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL, disabled = false
     FROM unnest(requests) r
     WHERE r.record IS NULL AND m.link = r.link AND m.id = coalesce(r.mailbox, m.id) AND m.code <> 'MOVING';
 
@@ -468,12 +468,13 @@ BEGIN
     DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;
     PERFORM crmsync.forget_moves(l.id) FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT l.enabled WHERE r.action = 'clear';
-    UPDATE crmsync.target_state s SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL
-    FROM unnest(requests) r WHERE r.action = 'resume' AND s.target = r.target;
+    UPDATE crmsync.target_state s SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL,
+        accepted = CASE WHEN EXISTS (SELECT FROM unnest(requests) n WHERE n.action = 'renew' AND n.target = s.target) THEN NULL ELSE s.accepted END
+    FROM unnest(requests) r WHERE r.action IN ('resume', 'renew') AND s.target = r.target;
     -- An import that has failed is tried at once; others have their time.
     UPDATE crmsync.link_state s SET next_attempt = NULL
     FROM unnest(requests) r, crmsync.link l
-    WHERE r.action = 'resume' AND l.target = r.target AND crmsync.is_import(l) AND s.link = l.id AND s.attempts > 0;
+    WHERE r.action IN ('resume', 'renew') AND l.target = r.target AND crmsync.is_import(l) AND s.link = l.id AND s.attempts > 0;
     PERFORM crmsync.request_sync(r.link) FROM unnest(requests) r WHERE r.link IS NOT NULL;
 END;
 $$;

@@ -89,8 +89,9 @@ BEGIN ATOMIC
     SELECT 'mailbox', m.code IS NULL, coalesce(concat_ws(': ', m.code, m.message), 'it answers'),
            CASE WHEN m.code IS NULL THEN NULL
                 WHEN m.code = 'MOVING' THEN 'Its items are looked for at the other target then.'
-                WHEN m.next_attempt IS NULL THEN format('Mend it, then SELECT crmsync.retry(%L, mailbox => %L);', this.name, mailbox)
-                ELSE format('It is tried again at %s.', m.next_attempt::timestamptz(0)) END
+                ELSE concat_ws(' ', CASE WHEN m.next_attempt IS NULL OR m.disabled
+                                         THEN format('Mend it, then SELECT crmsync.retry(%L, mailbox => %L);', this.name, mailbox) END,
+                               format('It is tried again at %s.', m.next_attempt::timestamptz(0))) END
     FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = why_known.mailbox
     UNION ALL
     SELECT 'move', false, format('its items are looked for at target "%s" since %s', coalesce(m.target, this.target), m.moved::timestamptz(0)),

@@ -29,7 +29,7 @@ COMMENT ON COLUMN crmsync.targets.code IS 'what kind of failure; NULL: it works,
 COMMENT ON COLUMN crmsync.targets.message IS 'what the server or the network said of the connection';
 COMMENT ON COLUMN crmsync.targets.since IS 'when the failures began';
 COMMENT ON COLUMN crmsync.targets.next_attempt IS 'when it is tried again; NULL with a code: stopped until resume_target';
-COMMENT ON COLUMN crmsync.targets.last_success IS 'when it last answered well';
+COMMENT ON COLUMN crmsync.targets.last_success IS 'when it last answered well, or up to an hour before';
 
 CREATE VIEW crmsync.links WITH (security_barrier) AS
 SELECT l.name, l.target, l.object, l.source, l.key, l.audience, l.mailboxes, l.preset, l.direction,
@@ -440,7 +440,7 @@ FROM (
     SELECT l.id, 'target', t.name, pg_catalog.concat_ws(': ', s.code, s.message), NULL, s.since,
            CASE WHEN s.next_attempt IS NULL
                 THEN pg_catalog.format('SELECT * FROM crmsync.check_target(%L); then SELECT crmsync.resume_target(%1$L);', t.name)
-                ELSE 'It is tried again by itself.' END
+                ELSE pg_catalog.format('It is tried again by itself at %s; at once: SELECT crmsync.resume_target(%L);', s.next_attempt::timestamptz(0), t.name) END
     FROM crmsync.target t
     JOIN crmsync.target_state s ON s.target = t.name
     JOIN crmsync.link l ON l.target = t.name OR EXISTS (SELECT FROM crmsync.link_target o WHERE o.link = l.id AND o.target = t.name)
@@ -473,15 +473,16 @@ FROM (
     UNION ALL
     SELECT l.id, 'mailbox', m.address, m.code, m.message, m.since,
            pg_catalog.format('Mend it, then SELECT crmsync.retry(%L, mailbox => %L);', l.name, m.address)
+           || CASE WHEN m.disabled THEN pg_catalog.format(' It is tried again by itself at %s.', m.next_attempt::timestamptz(0)) ELSE '' END
            || CASE WHEN l.retired THEN pg_catalog.format(' To let go of its items: SELECT crmsync.drop_link(%L);', l.name) ELSE '' END
     FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
     JOIN crmsync.served v ON v.link = l.id
-    WHERE m.code IS NOT NULL AND m.next_attempt IS NULL
+    WHERE m.code IS NOT NULL AND (m.next_attempt IS NULL OR m.disabled AND m.next_attempt < 'infinity')
     UNION ALL
     SELECT l.id, 'mailbox', m.address, m.code, m.message, m.since, 'It is tried again by itself.'
     FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
     JOIN crmsync.served v ON v.link = l.id
-    WHERE m.code IS NOT NULL AND m.next_attempt IS NOT NULL AND m.since < pg_catalog.now() - interval '1 hour'
+    WHERE m.code IS NOT NULL AND m.next_attempt IS NOT NULL AND NOT m.disabled AND m.since < pg_catalog.now() - interval '1 hour'
     UNION ALL
     SELECT l.id, 'link', l.name, pg_catalog.format('%s records are parked', pg_catalog.count(*)), NULL, pg_catalog.min(f.since),
            pg_catalog.format('See crmsync.failures; then SELECT crmsync.retry(%L);', l.name)

@@ -144,6 +144,20 @@ void Courier::submit(Parcel parcel) {
     }
 }
 
+namespace {
+
+// Whose token the token server has just issued is known there: the server that refuses it may do so
+// in passing, and no account is locked by asking again.
+void note_voucher(const net::Endpoint& endpoint, Failure& failure) {
+    if (endpoint.auth == net::Auth::oauth2 && failure.disposition == Disposition::credentials &&
+        failure.code.starts_with("HTTP-")) {
+        failure.disposition = Disposition::target_broken;
+        failure.message += ", although the token server issued a token for them";
+    }
+}
+
+}  // namespace
+
 void Courier::collect() {
     if (done_.empty()) {
         done_since_ = Clock::now();
@@ -155,6 +169,7 @@ void Courier::collect() {
         }
         Answer answer = ews::read(carried.mapped().operation, completion.response);
         if (answer.failure) {
+            note_voucher(*carried.mapped().endpoint, *answer.failure);
             bring_back(carried.mapped().endpoint.get());
         }
         done_.push_back({carried.mapped().id, std::move(answer)});

@@ -11,16 +11,17 @@ enum class Disposition {
     retry_later,       // the server asked for a pause (see Failure::retry_after)
     back_off,          // try again with growing pauses and fewer connections
     shrink_batch,      // like back_off, and halve the batch: the request took too long
-    credentials,       // 401: stop the target unless this connection worked before
+    credentials,       // 401: stop the target unless they worked before
     item_failed,       // this item only: park it with the server's words, the others go on
     item_gone,         // the item no longer exists
     reread,            // stale change key: read again, merge, write again
     bisect,            // the server refuses the request as a whole: find the item that causes it
-    mailbox_disabled,  // nothing works in this mailbox until an administrator has looked
+    mailbox_disabled,  // nothing works in this mailbox, perhaps until an administrator has looked
     mailbox_full,      // until its user makes room: try again with long pauses
     folder_gone,       // find or create the folder again
     resync,            // the stored sync state is no longer valid
-    target_broken  // a wrong URL, certificate, redirect or answer: stop the target, slowly retry
+    target_broken  // a wrong URL, certificate, redirect or answer: stop the target, slowly retry;
+                   // with the scope mailbox only a target that never worked
 };
 
 // Of whom a failed request tells something. What is true of more than is said here shows when

@@ -56,17 +56,17 @@ void write_conflicts(const std::vector<Outcome>& outcomes) {
 void write_mailboxes(const std::vector<sync::MailboxChange>& changes) {
     for (const sync::MailboxChange& change : changes) {
         const bool bad = change.failure.has_value();
-        const std::int64_t pause = change.retry_after ? change.retry_after->count() : -1;
         pg::query(
             "UPDATE crmsync.mailbox SET folder_id = nullif($2, ''), attempts = $3, "
             "code = nullif($4, ''), message = nullif($5, ''), "
-            "next_attempt = CASE WHEN $6 >= 0 THEN pg_catalog.now() "
-            "+ $6 * interval '1 millisecond' END, "
+            "next_attempt = CASE WHEN $4 <> '' THEN pg_catalog.now() "
+            "+ $6 * interval '1 millisecond' END, disabled = $7, "
             "since = CASE WHEN $4 = '' THEN NULL ELSE coalesce(since, pg_catalog.now()) END "
             "WHERE id = $1 AND code IS DISTINCT FROM 'MOVING'",
             change.mailbox, std::string_view(change.folder_id), change.attempts,
             std::string_view(bad ? change.failure->code : std::string()),
-            std::string_view(bad ? change.failure->message : std::string()), pause);
+            std::string_view(bad ? change.failure->message : std::string()),
+            std::int64_t{change.retry_after.count()}, change.disabled);
     }
 }
 
@@ -76,19 +76,23 @@ void write_targets(const std::vector<sync::TargetChange>& changes) {
         const std::int64_t pause = change.retry_after ? change.retry_after->count() : -1;
         pg::query(
             "INSERT INTO crmsync.target_state AS s "
-            "(target, attempts, code, message, next_attempt, since) "
+            "(target, attempts, code, message, next_attempt, since, last_success, accepted) "
             "SELECT t.name, $2, nullif($3, ''), nullif($4, ''), "
             "CASE WHEN $5 >= 0 THEN pg_catalog.now() + $5 * interval '1 millisecond' END, "
-            "CASE WHEN $3 <> '' THEN pg_catalog.now() END "
+            "CASE WHEN $3 <> '' THEN pg_catalog.now() END, "
+            "CASE WHEN $3 = '' THEN pg_catalog.now() END, CASE WHEN $6 THEN pg_catalog.now() END "
             "FROM crmsync.target t WHERE t.name = $1 "
             "ON CONFLICT (target) DO UPDATE SET attempts = excluded.attempts, "
             "code = excluded.code, message = excluded.message, "
             "next_attempt = excluded.next_attempt, "
             "since = CASE WHEN excluded.code IS NOT NULL "
-            "THEN coalesce(s.since, excluded.since) END",
+            "THEN coalesce(s.since, excluded.since) END, "
+            "last_success = coalesce(excluded.last_success, s.last_success), "
+            "accepted = coalesce(excluded.accepted, s.accepted)",
             std::string_view(change.target), change.attempts,
             std::string_view(bad ? change.failure->code : std::string()),
-            std::string_view(bad ? change.failure->message : std::string()), pause);
+            std::string_view(bad ? change.failure->message : std::string()), pause,
+            change.accepted);
     }
 }
 

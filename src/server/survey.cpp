@@ -134,11 +134,16 @@ Survey take_survey(bool retries) {
                  "WHERE s.last_started < due.at AND due.at <= pg_catalog.now()))");
     const pg::Rows targets = pg::query(
         "SELECT t.name, coalesce(s.attempts, 0), s.code IS NOT NULL, "
-        "s.code IS NOT NULL AND s.next_attempt IS NULL "
-        "FROM crmsync.target t LEFT JOIN crmsync.target_state s ON s.target = t.name");
+        "s.code IS NOT NULL AND s.next_attempt IS NULL, s.accepted IS NOT NULL, "
+        "coalesce(s.code IN ('HTTP-401', 'HTTP-440', 'CREDENTIALS'), false), "
+        "coalesce(greatest(extract(epoch FROM s.next_attempt - pg_catalog.now()) * 1000, 0), "
+        "0)::bigint FROM crmsync.target t LEFT JOIN crmsync.target_state s ON s.target = t.name");
     for (std::uint64_t row = 0; row < targets.size(); ++row) {
-        survey.targets.push_back({targets.string(row, 0), static_cast<int>(targets.integer(row, 1)),
-                                  targets.boolean(row, 2), targets.boolean(row, 3)});
+        survey.targets.push_back(
+            {targets.string(row, 0), static_cast<int>(targets.integer(row, 1)),
+             targets.boolean(row, 2), targets.boolean(row, 3), targets.boolean(row, 4),
+             targets.boolean(row, 5),
+             std::chrono::milliseconds(targets.boolean(row, 5) ? targets.integer(row, 6) : 0)});
     }
     transaction.commit_lazily();
     return survey;

@@ -1,6 +1,7 @@
 // What there is to do, asked of our own tables in one short transaction before each pass.
 #pragma once
 
+#include <chrono>
 #include <set>
 #include <string>
 #include <vector>
@@ -12,8 +13,11 @@ namespace crmsync {
 struct TargetHealth {
     std::string target;
     int attempts;
-    bool troubled;  // it failed last time
-    bool stopped;   // and is not to be tried until somebody says so
+    bool troubled;                    // it failed last time
+    bool stopped;                     // and is not to be tried until somebody says so
+    bool accepted;                    // it has accepted the credentials that it has now
+    bool refused;                     // the last time it did not
+    std::chrono::milliseconds pause;  // before it is tried again, where it did not
 };
 
 struct Survey {

@@ -102,14 +102,15 @@ void Worker::receive() {
         } else {
             exchange::Answer& answer = *delivery.answer;
             const auto target = configuration_.targets.find(sent->second.target);
+            const bool as_now = target != configuration_.targets.end() &&
+                                target->second.endpoint == sent->second.endpoint;
             if (answer.failure &&
                 answer.failure->disposition == exchange::Disposition::credentials &&
-                target != configuration_.targets.end() &&
-                target->second.endpoint != sent->second.endpoint) {
+                target != configuration_.targets.end() && !as_now) {
                 // Of the credentials that somebody has just replaced: the new ones have their try.
                 answer.failure->disposition = exchange::Disposition::back_off;
             }
-            engine_.answer(sent->second.sending, std::move(answer), Clock::now());
+            engine_.answer(sent->second.sending, std::move(answer), Clock::now(), as_now);
         }
         again_ |= moving_.contains(sent->second.mailbox);
         sent_.erase(sent);
@@ -138,10 +139,12 @@ void Worker::send() {
             continue;
         }
         exchange::Answer refused;
-        refused.failure = {exchange::Disposition::target_broken, "configuration",
-                           target == configuration_.targets.end()
-                               ? std::string("the target does not exist any more")
-                               : target->second.problem};
+        refused.failure = {.disposition = exchange::Disposition::target_broken,
+                           .code = "configuration",
+                           .message = target == configuration_.targets.end()
+                                          ? std::string("the target does not exist any more")
+                                          : target->second.problem,
+                           .scope = exchange::Scope::target};
         engine_.answer(sending->id, std::move(refused), Clock::now());
     }
 }
@@ -254,8 +257,18 @@ void Worker::start_afresh() {
 void Worker::note_targets(const Survey& survey) {
     for (const TargetHealth& health : survey.targets) {
         if (!engine_.knows_health(health.target)) {
-            engine_.set_target_health(health.target, health.attempts, health.stopped);
-        } else if (!health.troubled && engine_.failing(health.target)) {
+            engine_.set_target_health(health.target,
+                                      {.attempts = health.attempts,
+                                       .stopped = health.stopped,
+                                       .accepted = health.accepted,
+                                       .refusals = health.refused ? health.attempts : 0,
+                                       .not_before = Clock::now() + health.pause});
+            continue;
+        }
+        if (!health.accepted) {
+            engine_.forget_acceptance(health.target);
+        }
+        if (!health.troubled && engine_.failing(health.target)) {
             // Somebody said that it works: resume_target, retry or alter_target.
             engine_.retry(health.target);
             reread_ = true;

@@ -128,9 +128,9 @@ void Worker::log_targets(const std::vector<sync::TargetChange>& changes) {
         if (change.failure) {
             reread_ = true;  // a file that its configuration names may be another one by now
         }
-        if (!change.failure) {
+        if (change.recovered) {
             pg::log(LOG, "target \"" + change.target + "\" works again");
-        } else if (change.attempts == 1 || !change.retry_after) {
+        } else if (change.failure && (change.attempts == 1 || !change.retry_after)) {
             pg::log(LOG, "target \"" + change.target + "\" " +
                              (change.retry_after ? "fails: " : "is stopped: ") +
                              change.failure->code + ": " + change.failure->message);

@@ -144,8 +144,8 @@ class Conversation {
     Trouble bisect(const exchange::Failure& failure, Clock::time_point now);
     void folder_gone(const exchange::Failure& failure, Clock::time_point now);
     void back_off(const exchange::Failure& failure, Clock::time_point now);
-    void suspend(const exchange::Failure& failure,
-                 std::optional<std::chrono::milliseconds> retry_after, Clock::time_point now);
+    void suspend(const exchange::Failure& failure, std::chrono::milliseconds retry_after,
+                 Clock::time_point now);
 
     void answered();
     void progressed();

@@ -25,6 +25,13 @@ bool concerns_one_item(Disposition disposition) {
            disposition == Disposition::resync;
 }
 
+// It says the same of an item as it does when it is the whole mailbox's: only if others went well
+// it is the item's.
+bool may_be_of_one_item(const Failure& failure) {
+    return (failure.disposition == Disposition::item_failed && failure.scope == Scope::request) ||
+           failure.disposition == Disposition::mailbox_disabled;
+}
+
 // The answer is of no use; the request may have been carried out.
 Failure useless_answer(const char* code, const char* words) {
     return {.disposition = Disposition::back_off,
@@ -101,7 +108,8 @@ void Conversation::answered() {
     answered_since_failure_ = true;
     if (troubled_) {
         troubled_ = false;
-        changes_.push_back({mailbox_.id, mailbox_.folder_id, std::nullopt, 0, std::nullopt});
+        changes_.push_back(
+            {.mailbox = mailbox_.id, .folder_id = mailbox_.folder_id, .failure = {}});
     }
 }
 
@@ -137,7 +145,7 @@ std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::
     mailbox_.folder_id = answer.folder_id;
     stamps_.doubt();
     answered();
-    changes_.push_back({mailbox_.id, answer.folder_id, std::nullopt, 0, std::nullopt});
+    changes_.push_back({.mailbox = mailbox_.id, .folder_id = answer.folder_id, .failure = {}});
     return std::nullopt;
 }
 
@@ -253,7 +261,7 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
     const bool attaching = std::holds_alternative<exchange::CreateAttachment>(operation_);
     Tasks sent = ::std::exchange(sent_, {});
     std::optional<Failure> common;
-    Tasks in_doubt;  // that failed as all may: only if others went well it is the item
+    Tasks in_doubt;
     std::vector<Failure> reasons;
     for (std::size_t i = 0; i < sent.size(); ++i) {
         const exchange::ItemAnswer& item = answer.items[i];
@@ -262,8 +270,7 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
         }
         if (!item.failure) {
             item_succeeded(std::move(sent[i]), item);
-        } else if (item.failure->disposition == Disposition::item_failed &&
-                   item.failure->scope == Scope::request) {
+        } else if (may_be_of_one_item(*item.failure)) {
             in_doubt.push_back(std::move(sent[i]));
             reasons.push_back(*item.failure);
         } else if (concerns_one_item(item.failure->disposition) ||

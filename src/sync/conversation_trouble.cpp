@@ -18,9 +18,10 @@ namespace {
 // Longer pauses than this hand the tasks back, to be looked at anew when the mailbox is well again.
 constexpr std::chrono::seconds longest_wait_in_memory{30};
 
-// Until a user has made room in a full mailbox.
-constexpr net::BackOff full_pauses{std::chrono::minutes(15), std::chrono::hours(4),
-                                   std::chrono::hours(4)};
+// Until a user has made room in a full mailbox, or somebody has mended what keeps us out of it;
+// Exchange Online also says in passing that nobody may enter a mailbox, or that there is none.
+constexpr net::BackOff mailbox_pauses{std::chrono::minutes(15), std::chrono::hours(4),
+                                      std::chrono::hours(4)};
 
 }  // namespace
 
@@ -34,12 +35,9 @@ std::optional<Failure> Conversation::request_failed(const Failure& failure, Cloc
     }
     switch (failure.disposition) {
         case Disposition::mailbox_disabled:
-            ++attempts_;
-            suspend(failure, std::nullopt, now);
-            return std::nullopt;
         case Disposition::mailbox_full:
             ++attempts_;
-            suspend(failure, net::pause_after(attempts_, full_pauses, jitter()), now);
+            suspend(failure, net::pause_after(attempts_, mailbox_pauses, jitter()), now);
             return std::nullopt;
         case Disposition::folder_gone:
             folder_gone(failure, now);
@@ -134,7 +132,7 @@ void Conversation::forget_folder() {
     list_from_start();
     restart_inventory();
     troubled_ = false;  // whoever takes the change takes it so
-    changes_.push_back({mailbox_.id, {}, std::nullopt, 0, std::nullopt});
+    changes_.push_back({.mailbox = mailbox_.id, .folder_id = {}, .failure = {}});
 }
 
 void Conversation::back_off(const Failure& failure, Clock::time_point now) {
@@ -152,13 +150,14 @@ void Conversation::back_off(const Failure& failure, Clock::time_point now) {
     }
 }
 
-void Conversation::suspend(const Failure& failure,
-                           std::optional<std::chrono::milliseconds> retry_after,
+void Conversation::suspend(const Failure& failure, std::chrono::milliseconds retry_after,
                            Clock::time_point now) {
     requeue_sent();
     troubled_ = true;
-    not_before_ = now + retry_after.value_or(std::chrono::milliseconds(0));
-    changes_.push_back({mailbox_.id, mailbox_.folder_id, failure, attempts_, retry_after});
+    not_before_ = now + retry_after;
+    const bool disabled = failure.disposition == Disposition::mailbox_disabled;
+    changes_.push_back(
+        {mailbox_.id, mailbox_.folder_id, failure, attempts_, retry_after, disabled});
     drop(Result::postponed, failure);
 }
 

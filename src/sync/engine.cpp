@@ -198,7 +198,8 @@ void Engine::not_sent(std::uint64_t sending) {
     make_ready(conversation);
 }
 
-void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_point now) {
+void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_point now,
+                    bool as_now) {
     const auto taken = take_in_flight(sending);
     if (!taken) {
         return;
@@ -207,11 +208,16 @@ void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_
     Target& target = targets_.at(flight.target);
     Conversation& conversation = conversations_.at(flight.mailbox);
     note_pace(target, now);
+    if (target.worked && answer.failure && answer.failure->scope == exchange::Scope::mailbox &&
+        answer.failure->disposition == Disposition::target_broken) {
+        // Where others have been answered it is not the address that is wrong.
+        answer.failure->disposition = Disposition::back_off;
+    }
     const auto trouble = conversation.answer(std::move(answer), now);
     if (conversation.take_shrink()) {
         target.batch = std::max(smallest_batch, target.batch / 2);
     }
-    judge(flight.target, target, trouble, now);
+    judge(flight.target, target, trouble, now, as_now);
     // What is left to do of a request that was under way when everything else was released.
     if (target.stopped || flight.releases != target.releases) {
         drop(conversation, trouble.value_or(target.last_failure));

@@ -41,10 +41,19 @@ class Engine {
     // for the owner's next turn; of one that answers slowly only as many as it has connections.
     void set_target(const std::string& name, int max_connections, int ahead = 0);
 
-    // What was known of its health before this engine: how often it has failed, and whether it is
-    // not to be tried until somebody says so.
-    void set_target_health(const std::string& name, int attempts, bool stopped);
+    // What was known of its health before this engine.
+    struct Health {
+        int attempts = 0;       // how often it has failed
+        bool stopped = false;   // not to be tried until somebody says so
+        bool accepted = false;  // it has accepted the credentials that it is asked with
+        int refusals = 0;       // how often it has refused them since
+        Clock::time_point not_before{};
+    };
+    void set_target_health(const std::string& name, const Health& health);
     bool knows_health(const std::string& name) const;
+
+    // It is asked with other credentials from now on: they have to prove themselves.
+    void forget_acceptance(const std::string& name);
 
     // Its last request failed, or it is stopped.
     bool failing(const std::string& name) const;
@@ -74,7 +83,9 @@ class Engine {
     // The next request that may go out now.
     std::optional<Sending> next(Clock::time_point now);
 
-    void answer(std::uint64_t sending, exchange::Answer answer, Clock::time_point now);
+    // as_now: it was asked with the credentials that it is asked with now.
+    void answer(std::uint64_t sending, exchange::Answer answer, Clock::time_point now,
+                bool as_now = true);
 
     // The request was not sent; what it was made of waits again.
     void not_sent(std::uint64_t sending);
@@ -149,11 +160,12 @@ class Engine {
         int window = 1;
         int in_flight = 0;
         std::size_t batch = 50;
-        std::size_t tasks = 0;  // that have no outcome yet
-        int attempts = 0;       // failures in a row of the target
-        int refusals = 0;       // of which it refused the credentials
-        int troubles = 0;       // requests in a row that met trouble of whatever scope
-        bool worked = false;
+        std::size_t tasks = 0;      // that have no outcome yet
+        int attempts = 0;           // failures in a row of the target
+        int refusals = 0;           // of which it refused the credentials
+        int troubles = 0;           // requests in a row that met trouble of whatever scope
+        bool worked = false;        // with the present credentials
+        Clock::time_point noted{};  // when it was last reported to work
         bool health_known = false;
         bool stopped = false;
         int releases = 0;  // how often everything queued was given up
@@ -176,8 +188,8 @@ class Engine {
     std::optional<InFlight> take_in_flight(std::uint64_t sending);
     void make_ready(const Conversation& conversation);
     void judge(const std::string& name, Target& target,
-               const std::optional<exchange::Failure>& trouble, Clock::time_point now);
-    void target_succeeded(const std::string& name, Target& target);
+               const std::optional<exchange::Failure>& trouble, Clock::time_point now, bool as_now);
+    void target_succeeded(const std::string& name, Target& target, Clock::time_point now);
     void target_failed(const std::string& name, Target& target, const exchange::Failure& failure,
                        Clock::time_point now);
     void drop(Conversation& conversation, const exchange::Failure& failure);

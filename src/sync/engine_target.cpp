@@ -1,6 +1,8 @@
 // The part of Engine that judges targets by their answers: how much each may be asked at once, and
 // when a failing one is tried again.
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "net/back_off.h"
 #include "sync/engine.h"
@@ -25,8 +27,14 @@ constexpr std::chrono::duration<double> owners_turn = std::chrono::milliseconds(
 constexpr Clock::duration longest_between = std::chrono::milliseconds(100);
 
 // A server that throttles may do so by refusing good credentials; with bad ones every attempt
-// brings the account nearer to being locked.
-constexpr int most_refusals = 2;
+// brings the account nearer to being locked. Where they have worked before it is tried again, but
+// no more often than accounts usually bear: three times in the first half an hour.
+constexpr std::chrono::milliseconds pauses_after_refusals[] = {
+    std::chrono::seconds(10), std::chrono::minutes(5), std::chrono::minutes(30),
+    std::chrono::hours(1)};
+
+// A target that works is reported again after this time.
+constexpr std::chrono::hours report_interval{1};
 
 constexpr net::BackOff pauses{std::chrono::seconds(1), std::chrono::minutes(5),
                               std::chrono::hours(1)};
@@ -34,9 +42,9 @@ constexpr net::BackOff pauses{std::chrono::seconds(1), std::chrono::minutes(5),
 constexpr net::BackOff long_pauses{std::chrono::seconds(10), std::chrono::minutes(5),
                                    std::chrono::hours(1)};
 
-bool needs_somebody(const Failure& failure) {
-    return failure.disposition == Disposition::credentials ||
-           failure.disposition == Disposition::target_broken;
+std::chrono::milliseconds pause_after_refusal(int refusals) {
+    const auto last = static_cast<int>(std::size(pauses_after_refusals)) - 1;
+    return pauses_after_refusals[std::clamp(refusals - 1, 0, last)];
 }
 
 }  // namespace
@@ -50,11 +58,21 @@ void Engine::set_target(const std::string& name, int max_connections, int ahead)
     target.window = std::min(target.window, target.max_connections);
 }
 
-void Engine::set_target_health(const std::string& name, int attempts, bool stopped) {
+void Engine::set_target_health(const std::string& name, const Health& health) {
     Target& target = targets_[name];
-    target.attempts = attempts;
-    target.stopped = stopped;
+    target.attempts = health.attempts;
+    target.stopped = health.stopped;
+    target.worked = health.accepted;
+    target.refusals = health.refusals;
+    target.not_before = health.not_before;
     target.health_known = true;
+}
+
+void Engine::forget_acceptance(const std::string& name) {
+    const auto target = targets_.find(name);
+    if (target != targets_.end()) {
+        target->second.worked = false;
+    }
 }
 
 bool Engine::knows_health(const std::string& name) const {
@@ -118,12 +136,15 @@ bool Engine::is_full(const Target& target) {
 // ---- by its answers -------------------------------------------------------------------------
 
 void Engine::judge(const std::string& name, Target& target, const std::optional<Failure>& trouble,
-                   Clock::time_point now) {
+                   Clock::time_point now, bool as_now) {
     if (!trouble) {
-        target.worked = true;
+        if (as_now && !target.worked) {
+            target.worked = true;
+            target.noted = {};
+        }
         // What was sent before a failure says nothing about what is after it.
         if (!target.stopped && now >= target.not_before) {
-            target_succeeded(name, target);
+            target_succeeded(name, target, now);
         }
     } else if (exchange::concerns_target(*trouble) || ++target.troubles >= most_troubles) {
         target_failed(name, target, *trouble, now);
@@ -132,7 +153,7 @@ void Engine::judge(const std::string& name, Target& target, const std::optional<
     }
 }
 
-void Engine::target_succeeded(const std::string& name, Target& target) {
+void Engine::target_succeeded(const std::string& name, Target& target, Clock::time_point now) {
     target.window = std::min(target.max_connections, target.window + 1);
     if (target.batch < largest_batch && target.window == target.max_connections) {
         // Creep back up after the server was too slow for a batch.
@@ -140,9 +161,15 @@ void Engine::target_succeeded(const std::string& name, Target& target) {
     }
     target.refusals = 0;
     target.troubles = 0;
-    if (target.attempts > 0) {
-        target.attempts = 0;
-        target_changes_.push_back({name, std::nullopt, 0, std::nullopt});
+    if (target.attempts > 0 || target.noted == Clock::time_point{} ||
+        now - target.noted >= report_interval) {
+        target.noted = now;
+        const bool recovered = ::std::exchange(target.attempts, 0) > 0;
+        target_changes_.push_back({.target = name,
+                                   .failure = {},
+                                   .retry_after = {},
+                                   .recovered = recovered,
+                                   .accepted = target.worked});
     }
 }
 
@@ -156,8 +183,8 @@ void Engine::target_failed(const std::string& name, Target& target, const Failur
     target.window = 1;
     target.troubles = 0;
     target.last_failure = failure;
-    if (failure.disposition == Disposition::credentials &&
-        (!target.worked || ++target.refusals > most_refusals)) {
+    const bool refused = failure.disposition == Disposition::credentials;
+    if (refused && !target.worked) {
         target.stopped = true;
         target_changes_.push_back({name, failure, target.attempts, std::nullopt});
         release(name, failure);
@@ -167,8 +194,12 @@ void Engine::target_failed(const std::string& name, Target& target, const Failur
     if (failure.retry_after.count() > 0) {
         asked = failure.retry_after;
     }
-    const auto pause = net::pause_after(
-        target.attempts, needs_somebody(failure) ? long_pauses : pauses, jitter(), asked);
+    const auto pause =
+        refused ? pause_after_refusal(++target.refusals)
+                : net::pause_after(
+                      target.attempts,
+                      failure.disposition == Disposition::target_broken ? long_pauses : pauses,
+                      jitter(), asked);
     target.not_before = now + pause;
     target_changes_.push_back({name, failure, target.attempts, pause});
     if (target.attempts > 1) {

@@ -174,8 +174,9 @@ struct MailboxChange {
     int mailbox;
     std::string folder_id;  // empty: forget it
     std::optional<exchange::Failure> failure;
-    int attempts = 0;                                      // failures in a row
-    std::optional<std::chrono::milliseconds> retry_after;  // with a failure: nullopt = disabled
+    int attempts = 0;                          // failures in a row
+    std::chrono::milliseconds retry_after{0};  // with a failure
+    bool disabled = false;                     // and nothing works until somebody has looked
 };
 
 struct TargetChange {
@@ -183,6 +184,10 @@ struct TargetChange {
     std::optional<exchange::Failure> failure;
     int attempts = 0;
     std::optional<std::chrono::milliseconds> retry_after;  // with a failure: nullopt = stopped
+    // Without a failure: whether it failed before, or only answers well as ever; and whether it has
+    // accepted the credentials that it has now.
+    bool recovered = false;
+    bool accepted = false;
 };
 
 }  // namespace crmsync::sync

@@ -130,7 +130,7 @@ is($stage->sql("SELECT count(*) FROM crmsync.item WHERE state = 'linked'"), '10'
 # ---- while nothing can be fetched, nothing is tried again and again
 sub worker_ticks { my @stat = split ' ', slurp_file('/proc/' . $stage->worker_pid . '/stat'); return $stat[-1 - 51 + 13] + $stat[-1 - 51 + 14] }
 $exchange->post('server', password => 'another');
-$stage->until_true(sub { $stage->target('code IS NOT NULL AND next_attempt IS NULL') eq 't' }, 'the target is stopped', 60);
+$stage->until_true(sub { $stage->target("code = 'HTTP-401' AND next_attempt > now() + interval '1 min'") eq 't' }, 'the target, which has worked, is tried again, but seldom', 60);
 $stage->sql('INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT mailbox, remote_id FROM crmsync.item LIMIT 1; SELECT crmsync.wake()');
 my $before = worker_ticks();
 sleep 4;

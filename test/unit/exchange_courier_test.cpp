@@ -101,6 +101,25 @@ TEST_F(Couriers, AfterAFailureNothingMoreGoesThere) {
     EXPECT_LE(requests, 4);  // the two under way, and what took their connections
 }
 
+// The token server has just vouched for us: no account is locked by trying again.
+TEST_F(Couriers, ATokenThatIsRefusedIsNoWrongPassword) {
+    Server server(answering([](const ReceivedRequest& request) {
+        return request.line.starts_with("POST /token")
+                   ? http_answer(200, R"({"access_token": "t", "expires_in": 3600})")
+                   : http_answer(401, "");
+    }));
+    auto by_token = std::make_shared<net::Endpoint>(*endpoint(server, 1));
+    send(1, by_token);
+    EXPECT_EQ(wait_for(1).at(1).answer->failure->disposition, exchange::Disposition::credentials);
+    by_token = std::make_shared<net::Endpoint>(*by_token);
+    by_token->auth = net::Auth::oauth2;
+    by_token->client_id = "crm";
+    by_token->secret = "secret";
+    by_token->token_url = server.url() + "token";
+    send(2, by_token);
+    EXPECT_EQ(wait_for(2).at(2).answer->failure->disposition, exchange::Disposition::target_broken);
+}
+
 TEST_F(Couriers, AnotherEndpointIsNotConcerned) {
     Server bad(answering([](const ReceivedRequest&) { return http_answer(503, ""); }));
     Server good(answering([](const ReceivedRequest&) { return deleted(); }));

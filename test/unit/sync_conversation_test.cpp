@@ -608,12 +608,36 @@ TEST_F(OneMailbox, ADisabledMailboxHandsItsTasksBackAndSaysWhenItIsWellAgain) {
     EXPECT_EQ(outcomes().at(0).result, Result::postponed);
     ASSERT_EQ(conversation.changes().size(), 1u);
     EXPECT_TRUE(conversation.changes()[0].failure);
-    EXPECT_FALSE(conversation.changes()[0].retry_after);
+    EXPECT_TRUE(conversation.changes()[0].disabled);
+    EXPECT_GE(conversation.changes()[0].retry_after, 7min) << "it may be so in passing only";
     conversation.changes().clear();
     conversation.add(create_task(prefix, "a"));
     run();
     ASSERT_FALSE(conversation.changes().empty());
     EXPECT_FALSE(conversation.changes()[0].failure);
+}
+
+// One that its user has made, say, where we may change our own only.
+TEST_F(OneMailbox, WhatIsDeniedForOneItemOnlyIsThatItemsFailure) {
+    for (const char* key : {"a", "b"}) {
+        conversation.add(update_task(prefix, key, stored(key, "old")));
+    }
+    next<exchange::UpdateItems>();
+    exchange::Answer mixed = execute();
+    mixed.items[1].failure = item_failure(Disposition::mailbox_disabled, "ErrorAccessDenied");
+    EXPECT_FALSE(answer(mixed));
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 2u);
+    EXPECT_EQ(all[1].result, Result::failed);
+    EXPECT_TRUE(conversation.changes().empty());
+
+    conversation.add(update_task(prefix, "c", stored("c", "old")));
+    next<exchange::UpdateItems>();
+    exchange::Answer none = execute();
+    none.items[0].failure = item_failure(Disposition::mailbox_disabled, "ErrorAccessDenied");
+    EXPECT_FALSE(answer(none));
+    EXPECT_EQ(outcomes().at(0).result, Result::postponed);
+    EXPECT_TRUE(conversation.changes().at(0).disabled);
 }
 
 TEST_F(OneMailbox, AFullMailboxIsTriedAgainWithGrowingPausesOfItsOwn) {
@@ -627,11 +651,12 @@ TEST_F(OneMailbox, AFullMailboxIsTriedAgainWithGrowingPausesOfItsOwn) {
         EXPECT_FALSE(answer(failed(item_failure(Disposition::mailbox_full, "ErrorQuotaExceeded"))));
         EXPECT_EQ(outcomes().back().result, Result::postponed);
         const auto change = conversation.changes().back();
-        ASSERT_TRUE(change.failure && change.retry_after);
-        EXPECT_GE(*change.retry_after, shortest);
-        EXPECT_LE(*change.retry_after, longest);
+        ASSERT_TRUE(change.failure);
+        EXPECT_FALSE(change.disabled);
+        EXPECT_GE(change.retry_after, shortest);
+        EXPECT_LE(change.retry_after, longest);
         shortest *= 2;
-        now += *change.retry_after;
+        now += change.retry_after;
     }
 }
 

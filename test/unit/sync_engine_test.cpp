@@ -90,6 +90,15 @@ class Engines : public testing::Test {
         return requests;
     }
 
+    // Other than that a target works as ever.
+    std::vector<TargetChange> news() {
+        auto changes = engine.take_target_changes();
+        std::erase_if(changes, [](const TargetChange& change) {
+            return !change.failure && !change.recovered;
+        });
+        return changes;
+    }
+
     std::size_t count(const std::vector<Outcome>& outcomes, Result result) {
         return static_cast<std::size_t>(
             std::count_if(outcomes.begin(), outcomes.end(),
@@ -248,14 +257,14 @@ TEST_F(Engines, ATargetThatIsDownDelaysOnlyItself) {
     EXPECT_GT(*engine.next_time(), now);
     EXPECT_FALSE(engine.available("one", now));
     EXPECT_TRUE(engine.available("two", now));
-    const auto changes = engine.take_target_changes();
+    const auto changes = news();
     ASSERT_EQ(changes.size(), 1u);
     EXPECT_EQ(changes[0].attempts, 1);
 
     now = *engine.next_time();
     run();
     EXPECT_EQ(engine.queued(), 0u);
-    const auto well = engine.take_target_changes();
+    const auto well = news();
     ASSERT_EQ(well.size(), 1u);
     EXPECT_FALSE(well[0].failure);
 }
@@ -276,7 +285,7 @@ TEST_F(Engines, ALongerOutageHandsEverythingBackAndComesBackWithOneRequest) {
     EXPECT_EQ(count(outcomes, Result::released), outcomes.size());
     EXPECT_EQ(outcomes.size(), 16u);
     EXPECT_FALSE(engine.next_time());
-    const auto changes = engine.take_target_changes();
+    const auto changes = news();
     ASSERT_EQ(changes.size(), 2u);
     EXPECT_GE(changes[1].retry_after, 1s);
 }
@@ -291,7 +300,7 @@ TEST_F(Engines, RequestsThatFailTogetherAreOneFailure) {
     for (const Sending& sending : together) {
         engine.answer(sending.id, failed(unreachable()), now);
     }
-    EXPECT_EQ(engine.take_target_changes().size(), 1u);
+    EXPECT_EQ(news().size(), 1u);
     EXPECT_TRUE(engine.take_outcomes().empty() || engine.queued() > 0);
 }
 
@@ -303,7 +312,7 @@ TEST_F(Engines, AnAnswerToAnOldRequestDoesNotEndAPause) {
     engine.answer(both[0].id, failed(unreachable()), now);
     engine.answer(both[1].id, execute(both[1]), now);
     EXPECT_TRUE(engine.failing("one"));
-    EXPECT_EQ(engine.take_target_changes().size(), 1u);
+    EXPECT_EQ(news().size(), 1u);
     EXPECT_FALSE(engine.next(now));
 }
 
@@ -316,7 +325,7 @@ TEST_F(Engines, BadCredentialsStopATargetThatNeverWorked) {
     EXPECT_FALSE(engine.next_time());
     EXPECT_EQ(engine.queued("one"), 0u);
     EXPECT_EQ(count(engine.take_outcomes(), Result::released), 16u);
-    const auto changes = engine.take_target_changes();
+    const auto changes = news();
     ASSERT_EQ(changes.size(), 1u);
     EXPECT_FALSE(changes[0].retry_after);
 
@@ -332,25 +341,68 @@ TEST_F(Engines, BadCredentialsStopATargetThatNeverWorked) {
     EXPECT_EQ(count(engine.take_outcomes(), Result::written), 1u);
 }
 
-TEST_F(Engines, ATargetThatWorkedIsTriedAgainAfterARefusalButNotForEver) {
+// Some servers refuse good credentials when they have too much to do; accounts are locked when the
+// wrong ones come too often.
+TEST_F(Engines, CredentialsThatWorkedAreTriedAgainAfterARefusalButSeldom) {
     mailboxes("one", 1);
     run();
-    engine.take_outcomes();
-    int attempts = 0;
-    std::vector<TargetChange> changes;
-    for (; attempts < 10 && !(changes.size() > 0 && !changes.back().retry_after); ++attempts) {
-        engine.add(1, create_task(prefix, "x" + std::to_string(attempts)), now);
+    EXPECT_TRUE(engine.take_target_changes().at(0).accepted);
+    const auto refuse = [&] {
+        engine.add(1, create_task(prefix, "x"), now);
         const auto sending = engine.next(now);
-        ASSERT_TRUE(sending) << attempts;
+        EXPECT_TRUE(sending);
         engine.answer(sending->id, failed(refused()), now);
-        for (auto& change : engine.take_target_changes()) {
-            changes.push_back(std::move(change));
-        }
-        EXPECT_FALSE(engine.next(now + 4s));
-        now += 1min;
+        EXPECT_FALSE(engine.stopped("one"));
+        return *news().at(0).retry_after;
+    };
+    for (const auto pause : {10'000ms, 300'000ms, 1'800'000ms, 3'600'000ms, 3'600'000ms}) {
+        EXPECT_EQ(refuse(), pause);
+        EXPECT_FALSE(engine.available("one", now + pause - 1s));
+        now += pause;
     }
-    EXPECT_EQ(attempts, 3);
-    EXPECT_EQ(engine.queued("one"), 0u);
+    // Another worker goes on where this one was.
+    engine = {};
+    engine.set_target("one", 4);
+    engine.set_target_health(
+        "one", {.attempts = 5, .accepted = true, .refusals = 5, .not_before = now + 20min});
+    mailboxes("one", 1);
+    EXPECT_FALSE(engine.next(now + 19min));
+    now += 20min;
+    last_mailbox = 0;
+    engine.set_mailbox(mailbox_description(1, "one", "again@example.com"));
+    EXPECT_EQ(refuse(), 1h);
+    now += 1h;
+    engine.forget_acceptance("one");  // another password is wrong
+    engine.add(1, create_task(prefix, "y"), now);
+    engine.answer(engine.next(now)->id, failed(refused()), now);
+    EXPECT_TRUE(engine.stopped("one"));
+}
+
+TEST_F(Engines, WhatOtherCredentialsWereAnsweredSaysNothingOfThePresentOnes) {
+    const auto ids = mailboxes("one", 1);
+    const auto old = engine.next(now);
+    engine.answer(old->id, execute(*old), now, false);
+    for (const TargetChange& change : engine.take_target_changes()) {
+        EXPECT_FALSE(change.accepted);
+    }
+    engine.answer(engine.next(now)->id, failed(refused()), now);
+    EXPECT_TRUE(engine.stopped("one"));
+}
+
+TEST_F(Engines, AnAddressThatIsWrongForOneMailboxOnlyIsThatMailboxesTrouble) {
+    const Failure missing{
+        .disposition = Disposition::target_broken, .code = "HTTP-404", .message = "no"};
+    mailboxes("one", 1);
+    engine.answer(engine.next(now)->id, failed(missing), now);
+    EXPECT_TRUE(engine.failing("one")) << "it never worked";
+    now += 10min;
+    run();
+    EXPECT_FALSE(engine.failing("one"));
+    const auto others = mailboxes("one", 2);
+    const auto sending = engine.next(now);
+    engine.answer(sending->id, failed(missing), now);
+    EXPECT_FALSE(engine.failing("one"));
+    EXPECT_TRUE(engine.next(now)) << "the other one goes on";
 }
 
 TEST_F(Engines, WhatIsUnderWayWhenATargetIsStoppedDoesNotStayBehind) {
@@ -362,13 +414,14 @@ TEST_F(Engines, WhatIsUnderWayWhenATargetIsStoppedDoesNotStayBehind) {
     }
     const auto all = take_all();
     ASSERT_EQ(all.size(), 4u);
-    for (int i = 0; i < 3; ++i) {
-        engine.answer(all[static_cast<std::size_t>(i)].id, failed(refused()), now);
-        now += 1min;
-    }
+    engine.forget_acceptance("one");
+    engine.answer(all[0].id, failed(refused()), now);
+    now += 1min;
     EXPECT_FALSE(engine.available("one", now + 24h));
-    ASSERT_EQ(engine.queued("one"), 1u) << "only what is under way";
-    engine.answer(all[3].id, failed(unreachable()), now);
+    ASSERT_EQ(engine.queued("one"), 3u) << "only what is under way";
+    for (std::size_t i = 1; i < 4; ++i) {
+        engine.answer(all[i].id, failed(unreachable()), now);
+    }
     EXPECT_EQ(engine.queued("one"), 0u);
     EXPECT_EQ(count(engine.take_outcomes(), Result::released), 4u);
 }
@@ -383,7 +436,7 @@ TEST_F(Engines, OtherFailuresDoNotMakeOneRefusalTheLast) {
         engine.answer(sending->id, failed(failure), now);
         now += 1h;
     }
-    const auto changes = engine.take_target_changes();
+    const auto changes = news();
     ASSERT_EQ(changes.size(), 4u);
     EXPECT_TRUE(changes.back().retry_after);
 }
@@ -402,7 +455,7 @@ TEST_F(Engines, AMailboxInTroubleDelaysOnlyItself) {
     }
     EXPECT_EQ(count(engine.take_outcomes(), Result::written), 57u);
     EXPECT_EQ(engine.queued(), 3u);
-    EXPECT_TRUE(engine.take_target_changes().empty());
+    EXPECT_TRUE(news().empty());
     ASSERT_TRUE(engine.next_time());
     EXPECT_GE(*engine.next_time(), now + 10s);
     EXPECT_FALSE(engine.next(now + 9s));
@@ -623,7 +676,7 @@ TEST(Scopes, OfHttpStatuses) {
 
 TEST_F(Engines, HealthKnownFromBeforeIsHeeded) {
     EXPECT_FALSE(engine.knows_health("one"));
-    engine.set_target_health("one", 3, true);
+    engine.set_target_health("one", {.attempts = 3, .stopped = true});
     EXPECT_TRUE(engine.knows_health("one"));
     EXPECT_FALSE(engine.available("one", now));
     EXPECT_TRUE(engine.failing("one"));

@@ -186,10 +186,10 @@ class History {
         for (const MailboxChange& change : engine_.take_mailbox_changes()) {
             Mailbox& mailbox = mailboxes_.at(change.mailbox);
             mailbox.troubled = change.failure.has_value();
-            mailbox.disabled = change.failure && !change.retry_after;
-            mailbox.next_attempt = now_ + change.retry_after.value_or(0ms);
-            if (change.failure && change.retry_after) {
-                EXPECT_GT(*change.retry_after, 0ms);
+            mailbox.disabled = change.disabled;
+            mailbox.next_attempt = now_ + change.retry_after;
+            if (change.failure) {
+                EXPECT_GT(change.retry_after, 0ms);
                 EXPECT_GT(change.attempts, 0);
             }
         }

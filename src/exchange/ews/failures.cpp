@@ -118,10 +118,22 @@ Failure failure_of(std::string code, std::string_view message, pugi::xml_node me
 }
 
 // A front-end server answers 503 and 502 also when only the server behind it that holds this
-// mailbox is down.
+// mailbox is down, and 404 when that is being moved. 401 and 440 are of the credentials.
 Scope scope_of_status(int status) {
-    return status == 429 || status == 502 || status == 503 || status == 403 ? Scope::mailbox
-                                                                            : Scope::request;
+    switch (status) {
+        case 400:
+        case 408:
+        case 413:
+            return Scope::request;
+        case 401:
+        case 440:
+            return Scope::target;
+        case 502:
+        case 503:
+            return Scope::mailbox;
+        default:
+            return status >= 400 && status < 500 ? Scope::mailbox : Scope::request;
+    }
 }
 
 Failure http(const net::Response& response, Disposition disposition, std::string_view message,
