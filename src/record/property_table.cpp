@@ -108,6 +108,8 @@ constexpr std::array table{
 
     // Extended properties: by tag, by the property set of contacts, by name.
     row("title", contact, Type::text, tag(0x3A45, "String"), "title", "title before the name, as Dr."),
+    // BusinessHomePage is the same, but takes only what .NET takes for a URI, and refuses the whole request otherwise.
+    row("web_page", contact, Type::text, tag(0x3A51, "String"), "businessHomePage", "web page"),
     row("gender", contact, Type::choice, tag(0x3A4D, "Short", "0,1,2"), "singleValueExtendedProperties/Short 0x3A4D", "gender", {.choices = "unspecified,female,male", .absent = "unspecified"}),
     row("business_address", contact, Type::text, address_set(0x801B), "", "business address, the whole in one text", outbound),
     row("home_address", contact, Type::text, address_set(0x801A), "", "home address, the whole in one text", outbound),
@@ -167,7 +169,6 @@ constexpr std::array table{
     row("primary_phone", contact, Type::text, phone("PrimaryPhone"), "singleValueExtendedProperties/String 0x3A1A", "primary telephone"),
     row("assistant", contact, Type::text, element("AssistantName", "contacts:AssistantName"), "assistantName", "assistant's name"),
     row("birthday", contact, Type::date, element("Birthday", "contacts:Birthday"), "birthday", "birthday"),
-    row("web_page", contact, Type::text, element("BusinessHomePage", "contacts:BusinessHomePage"), "businessHomePage", "web page"),
     row("department", contact, Type::text, element("Department", "contacts:Department"), "department", "department"),
     row("suffix", contact, Type::text, element("Generation", "contacts:Generation"), "generation", "suffix after the name, as Jr."),
     row("im_address", contact, Type::text, {.form = EwsForm::entry, .container = "ImAddresses", .field_uri = "contacts:ImAddress", .index = "ImAddress1"}, "imAddresses/0", "instant messaging address"),

@@ -139,8 +139,8 @@ TEST(Create, OrdersElementsAsTheSchemaWantsThem) {
     EXPECT_EQ(names,
               "Sensitivity Body Categories Importance ExtendedProperty FileAs DisplayName "
               "GivenName Initials MiddleName Nickname CompanyName EmailAddresses "
-              "PhysicalAddresses PhoneNumbers AssistantName Birthday BusinessHomePage Department "
-              "Generation ImAddresses JobTitle Manager OfficeLocation Profession SpouseName "
+              "PhysicalAddresses PhoneNumbers AssistantName Birthday Department Generation "
+              "ImAddresses JobTitle Manager OfficeLocation Profession SpouseName "
               "Surname WeddingAnniversary");
     EXPECT_EQ(sent.names("//t:PhysicalAddresses/t:Entry"),
               "Street City State CountryOrRegion PostalCode");

@@ -31,7 +31,7 @@ std::string sample(const record::Property& property) {
         case Type::email:
             return std::string(property.name) + "@example.org";
         default:
-            return property.name == "web_page" ? "http://example.org/a?b=c&d"
+            return property.name == "web_page" ? "www.example.org, and http://[a b?c=d&e"
                                                : "<" + std::string(property.name) + "> \"ü\" &\n2";
     }
 }
