@@ -71,6 +71,20 @@ pugi::xml_node write_attachment(pugi::xml_node parent, const Mailbox& mailbox, c
     return file;
 }
 
+namespace {
+
+/// Outlook keeps birthdays and anniversaries without a time zone, too, and that counts.
+std::optional<std::string_view> local_day(const Row& row, const PropertyBag& values) {
+    const char* id = row.uri == "contacts:Birthday"             ? "0x80de"
+                     : row.uri == "contacts:WeddingAnniversary" ? "0x80df"
+                                                                : nullptr;
+    if (!id)
+        return std::nullopt;
+    return values.get(slot_of_extended(std::string(kAddressSet) + "/" + id, "SystemTime"));
+}
+
+}  // namespace
+
 Shape::Shape(pugi::xml_node item_shape, Use use, bool as_guid) : use_(use), as_guid_(as_guid) {
     std::string_view base = child(item_shape, "BaseShape").child_value();
     if (base == "IdOnly")
@@ -141,7 +155,9 @@ void Shape::write_row(pugi::xml_node to, const Row& row, const Mailbox& mailbox,
         return write_computed(to, row.element, mailbox, folder, item);
     if (row.kind == Kind::body)
         return write_body(to, row, values);
-    auto value = values.get(row.slot);
+    auto value = local_day(row, values);
+    if (!value)
+        value = values.get(row.slot);
     std::string name = "t:" + std::string(row.element);
     if (!value) {
         if (row.initial)

@@ -216,6 +216,17 @@ class Rules(unittest.TestCase):
         pair = self.made(contact("<t:Birthday>1980-01-02T01:30:00.5+02:00</t:Birthday>"))[0]
         self.assertEqual(self.ask(get(pair)).text("Birthday"), "1980-01-01T23:30:00Z")
 
+    def test_days_of_outlook(self):
+        pair = self.made(contact("<t:Birthday>1980-01-02T11:59:00Z</t:Birthday>"))[0]
+        local = '<t:ExtendedFieldURI DistinguishedPropertySetId="Address" PropertyId="32990" PropertyType="SystemTime"/>'
+        set_local = (f"<t:SetItemField>{local}<t:Contact><t:ExtendedProperty>{local}<t:Value>1981-02-03T00:00:00Z</t:Value>"
+                     "</t:ExtendedProperty></t:Contact></t:SetItemField>")
+        gone = '<t:DeleteItemField><t:FieldURI FieldURI="contacts:Birthday"/></t:DeleteItemField>'
+        pair = self.ask(update(pair, set_local, gone)).ids[0]
+        self.assertEqual(self.ask(get(pair)).text("Birthday"), "1981-02-03T00:00:00Z")
+        pair = self.ask(update(pair, f"<t:DeleteItemField>{local}</t:DeleteItemField>")).ids[0]
+        self.assertFalse(self.ask(get(pair)).text("Birthday"))
+
     def test_body_lines(self):
         pair = self.made(contact('<t:Body BodyType="Text">a\nb</t:Body>'))[0]
         self.assertEqual(self.ask(get(pair)).text("Body"), "a\r\nb")

@@ -239,6 +239,19 @@ TEST(Update, RemovesAnEmailWithAllThatBelongsToIt) {
     EXPECT_EQ(sent.count("//t:DeleteItemField"), 6u);
 }
 
+TEST(Update, LeavesNoOtherDayBehindThatOutlookWouldShow) {
+    for (const record::Value& day : {record::Value(), record::Value("1970-05-06")}) {
+        const Sent sent(update({{contact("birthday"), day}, {contact("anniversary"), day}}));
+        for (const char* id : {"32990", "32991"}) {
+            const std::string path =
+                "//t:DeleteItemField/t:ExtendedFieldURI[@PropertyType='SystemTime'][@PropertyId='" +
+                std::string(id) + "']";
+            EXPECT_EQ(sent.count(path.c_str()), 1u) << id;
+        }
+        EXPECT_EQ(sent.count("//t:DeleteItemField"), day ? 2u : 4u);
+    }
+}
+
 TEST(Update, PutsBackTheDefaultWhereNothingCanBeRemoved) {
     const Sent sent(update({{contact("importance"), {}}, {contact("gender"), {}}}));
     EXPECT_EQ(sent.at("//t:SetItemField/t:Contact/t:Importance"), "Normal");

@@ -21,7 +21,7 @@ constexpr std::string_view address_set = "00062004-0000-0000-C000-000000000046";
 // PS_PUBLIC_STRINGS, the same section.
 constexpr std::string_view public_strings = "00020329-0000-0000-C000-000000000046";
 
-constexpr std::array<std::array<EmailProperty, 5>, 3> email_groups{{
+constexpr std::array<std::array<Companion, 5>, 3> email_groups{{
     {{{0x8080, "String"},
       {0x8082, "String"},
       {0x8083, "String"},
@@ -177,7 +177,7 @@ bool names_user_field(pugi::xml_node uri, std::string_view name) {
            uri.attribute("PropertyName").value() == name;
 }
 
-std::span<const EmailProperty> email_group(std::string_view entry_key) {
+std::span<const Companion> email_group(std::string_view entry_key) {
     const char number = entry_key.empty() ? '0' : entry_key.back();
     if (!entry_key.starts_with("EmailAddress") || number < '1' || number > '3') {
         return {};
@@ -185,7 +185,17 @@ std::span<const EmailProperty> email_group(std::string_view entry_key) {
     return email_groups[static_cast<std::size_t>(number - '1')];
 }
 
-void add_email_property_uri(pugi::xml_node parent, const EmailProperty& property) {
+std::span<const Companion> local_day(const record::Property& property) {
+    static constexpr Companion birthday[] = {{0x80DE, "SystemTime"}};
+    static constexpr Companion anniversary[] = {{0x80DF, "SystemTime"}};
+    if (property.ews.element == "Birthday") {
+        return birthday;
+    }
+    return property.ews.element == "WeddingAnniversary" ? std::span<const Companion>(anniversary)
+                                                        : std::span<const Companion>();
+}
+
+void add_companion_uri(pugi::xml_node parent, const Companion& property) {
     pugi::xml_node uri = add(parent, "t:ExtendedFieldURI");
     set(uri, "DistinguishedPropertySetId", "Address");
     set(uri, "PropertyId", decimal(property.id).c_str());

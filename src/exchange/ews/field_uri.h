@@ -39,13 +39,20 @@ bool names_stamp(pugi::xml_node extended_field_uri);
 bool names_attempt(pugi::xml_node extended_field_uri);
 bool names_user_field(pugi::xml_node extended_field_uri, std::string_view name);
 
-// What has to be removed beside the Entry so that an e-mail address is gone: address type, address
-// and original names are properties of their own (PidLidEmail1DisplayName and its neighbours).
-struct EmailProperty {
+// A property of the property set of contacts that belongs to another one.
+struct Companion {
     std::uint32_t id;
     const char* type;
 };
-std::span<const EmailProperty> email_group(std::string_view entry_key);
-void add_email_property_uri(pugi::xml_node parent, const EmailProperty& property);
+
+// What has to be removed beside the Entry so that an e-mail address is gone: address type, address
+// and original names are properties of their own (PidLidEmail1DisplayName and its neighbours).
+std::span<const Companion> email_group(std::string_view entry_key);
+
+// Where Outlook keeps the same day once more, without a time zone, and looks first; others know
+// nothing of it (PidLidBirthdayLocal, PidLidWeddingAnniversaryLocal).
+std::span<const Companion> local_day(const record::Property& property);
+
+void add_companion_uri(pugi::xml_node parent, const Companion& property);
 
 }  // namespace crmsync::exchange::ews

@@ -4,6 +4,7 @@
 #include "exchange/ews/item_writing.h"
 
 #include <algorithm>
+#include <span>
 #include <stdexcept>
 
 #include "exchange/ews/field_uri.h"
@@ -173,11 +174,16 @@ void add_set(pugi::xml_node updates, Object object, const Property& property,
     ItemWriter(add(change, element_name(object).c_str()), fields).write(property, value);
 }
 
+void remove_companions(pugi::xml_node updates, std::span<const Companion> companions) {
+    for (const Companion& companion : companions) {
+        add_companion_uri(add(updates, "t:DeleteItemField"), companion);
+    }
+}
+
 void add_removal(pugi::xml_node updates, const Property& property) {
     add_field_uri(add(updates, "t:DeleteItemField"), property);
-    for (const EmailProperty& part : email_group(property.ews.index)) {
-        add_email_property_uri(add(updates, "t:DeleteItemField"), part);
-    }
+    remove_companions(updates, email_group(property.ews.index));
+    remove_companions(updates, local_day(property));
 }
 
 // The name shown with an address goes with the whole group when the address is removed.
@@ -217,6 +223,7 @@ void add_updates(pugi::xml_node updates, Object object, const ItemChange& item) 
     const auto write = [&](const Field& field) {
         if (field.value) {
             add_set(updates, object, *field.property, *field.value, fields);
+            remove_companions(updates, local_day(*field.property));
         } else if (!field.property->absent.empty()) {
             add_set(updates, object, *field.property, std::string(field.property->absent), fields);
         } else if (!removed_with_address(field, ordered)) {
