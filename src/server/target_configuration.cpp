@@ -41,7 +41,12 @@ net::Auth auth_from_name(std::string_view name) {
 std::string scope_of(const std::string& url) {
     const auto scheme = url.find("://");
     const auto path = scheme == std::string::npos ? scheme : url.find('/', scheme + 3);
-    return url.substr(0, path) + "/.default";
+    std::string server = url.substr(0, path);
+    constexpr std::string_view own_port = ":443";  // of https: the resource is known without it
+    if (server.ends_with(own_port)) {
+        server.resize(server.size() - own_port.size());
+    }
+    return server + "/.default";
 }
 
 net::Endpoint endpoint_of(const pg::Rows& rows, std::uint64_t row) {

@@ -223,6 +223,29 @@ TEST(GetAnswer, NamesThePhotos) {
     EXPECT_FALSE(read.items[1].values[0]);
 }
 
+TEST(GetAnswer, KnowsPhotosOfServersThatDoNotSaySo) {
+    const auto photos = [](const std::string& inside) {
+        return got_item("Contact", "<t:Attachments><t:FileAttachment><t:AttachmentId Id=\"F\"/>" +
+                                       inside + "</t:FileAttachment></t:Attachments>")
+            .photos.size();
+    };
+    const std::string name = "<t:Name>ContactPicture.jpg</t:Name>";
+    EXPECT_EQ(photos(name), 1u);
+    EXPECT_EQ(photos("<t:IsContactPhoto>1</t:IsContactPhoto>"), 1u);
+    EXPECT_EQ(photos(name + "<t:IsContactPhoto>false</t:IsContactPhoto>"), 0u);
+    EXPECT_EQ(photos("<t:Name>Contract.jpg</t:Name>"), 0u);
+}
+
+TEST(GetAnswer, TakesNoDirectoryNameForAnAddress) {
+    const auto address = [](const std::string& value) {
+        return got("email_1", "<t:EmailAddresses><t:Entry Key=\"EmailAddress1\">" + value +
+                                  "</t:Entry></t:EmailAddresses>");
+    };
+    EXPECT_EQ(address("/o=Org/ou=Group/cn=Recipients/cn=ann"), Value());
+    EXPECT_EQ(address("/O=Org/ou=Group/cn=Recipients/cn=ann"), Value());
+    EXPECT_EQ(address("/o=odd@example.com"), Value("/o=odd@example.com"));
+}
+
 TEST(AttachmentAnswer, HasTheContent) {
     const std::string file = "<t:FileAttachment><t:AttachmentId Id=\"F\"/><t:Content>";
     const Answer read = answer(
@@ -251,8 +274,12 @@ TEST(AttachmentAnswer, SaysHowTheItemIsCalledNow) {
         answer(create, "CreateAttachment", {error("ErrorMessageSizeExceeded", "too large")});
     EXPECT_EQ(refused.items.at(0).failure->disposition, Disposition::item_failed);
     EXPECT_EQ(refused.items.at(0).failure->message, "too large");
-    const Answer nameless = answer(create, "CreateAttachment", {success(attached(""))});
-    EXPECT_TRUE(nameless.items.at(0).failure->may_have_happened);
+    // The schema does not ask a server to say it.
+    const Answer nameless = answer(
+        create, "CreateAttachment",
+        {success(attached("<t:FileAttachment><t:AttachmentId Id=\"F\"/></t:FileAttachment>"))});
+    EXPECT_FALSE(nameless.items.at(0).failure);
+    EXPECT_EQ(nameless.items.at(0).item.change_key, "");
 }
 
 TEST(GetAnswer, KnowsWhatItsUserShowsToNobodyAndWhatIsOfAnotherKind) {
@@ -467,6 +494,11 @@ TEST(FolderAnswer, IsFoundCreatedOrAbsent) {
         "<t:DisplayName>other</t:DisplayName></t:Folder>" +
         folder + "</t:Folders></m:RootFolder>");
     EXPECT_EQ(answer(FindFolder{Object::contact, "CRM"}, "FindFolder", {listed}).folder_id, "F1");
+    // The server knows more of upper and lower case than we do.
+    const std::string only = success(
+        "<m:RootFolder><t:Folders><t:Folder><t:FolderId Id=\"F2\"/>"
+        "<t:DisplayName>über</t:DisplayName></t:Folder></t:Folders></m:RootFolder>");
+    EXPECT_EQ(answer(FindFolder{Object::contact, "ÜBER"}, "FindFolder", {only}).folder_id, "F2");
     const Answer none = answer(FindFolder{Object::contact, "CRM 2"}, "FindFolder", {listed});
     EXPECT_FALSE(none.failure);
     EXPECT_EQ(none.folder_id, "");

@@ -127,11 +127,23 @@ std::vector<Value> read_values(pugi::xml_node item, const record::Layout& layout
     return values;
 }
 
+namespace {
+
+// Not every server that keeps photos says which file it is; Outlook goes by the name anyway.
+bool is_photo(pugi::xml_node file) {
+    const pugi::xml_node says = child(file, "IsContactPhoto");
+    const std::string value = text_of(says);
+    return says ? value == "true" || value == "1"
+                : record::lower_ascii(text_of(child(file, "Name"))) == "contactpicture.jpg";
+}
+
+}  // namespace
+
 std::vector<Attachment> read_photos(pugi::xml_node item) {
     std::vector<Attachment> photos;
     for (pugi::xml_node file : children(child(item, "Attachments"), "FileAttachment")) {
         std::string id = child(file, "AttachmentId").attribute("Id").value();
-        if (text_of(child(file, "IsContactPhoto")) == "true" && usable_id(id)) {
+        if (is_photo(file) && usable_id(id)) {
             photos.push_back({std::move(id), child(file, "Size").text().as_uint()});
         }
     }

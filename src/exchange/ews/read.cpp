@@ -179,16 +179,14 @@ Answer read_messages(const GetAttachments&, const Messages& messages) {
     return answer;
 }
 
-// The item that an attachment was added to or taken from, as it is called now.
+// The item that an attachment was added to or taken from, as it is called now, if the server says:
+// it need not.
 ItemAnswer changed_root(pugi::xml_node message, pugi::xml_node root) {
     ItemAnswer answer;
     answer.failure = message_failure(message, true);
     if (!answer.failure) {
         answer.item = {root.attribute("RootItemId").value(),
                        root.attribute("RootItemChangeKey").value()};
-        if (!usable_id(answer.item.id)) {
-            answer.failure = no_usable_id(true);
-        }
     }
     return answer;
 }
@@ -235,9 +233,13 @@ Answer read_messages(const FindFolder& find, const Messages& messages) {
     if (find.name.empty()) {
         return folder_answer(first_element(child(message, "Folders")), false);
     }
-    // Exchange compares names without regard to case, and so do we: it would refuse a second one.
+    // It is Exchange that compares names: without regard to case, of whatever letters, and it would
+    // refuse a second one.
     const std::string wanted = record::lower_ascii(find.name);
     const pugi::xml_node folders = child(child(message, "RootFolder"), "Folders");
+    if (const auto only = first_element(folders); only && only == folders.last_child()) {
+        return folder_answer(only, false);
+    }
     for (pugi::xml_node folder : children(folders)) {
         if (record::lower_ascii(record::cleaned(text_of(child(folder, "DisplayName")))) == wanted) {
             return folder_answer(folder, false);

@@ -32,6 +32,11 @@ Value read_date(std::string_view text) {
     return record::date_text(day);
 }
 
+// How Exchange calls its own users among themselves (RoutingType EX): nobody can write to that.
+bool is_directory_name(std::string_view text) {
+    return text.find('@') == text.npos && record::lower_ascii(text.substr(0, 3)) == "/o=";
+}
+
 }  // namespace
 
 std::string to_wire(const Property& property, const std::string& value) {
@@ -53,6 +58,9 @@ Value from_wire(const Property& property, std::string_view text) {
     }
     if (property.type == Type::date) {
         return read_date(word);
+    }
+    if (property.type == Type::email && is_directory_name(word)) {
+        return {};
     }
     if (property.type == Type::choice) {
         const auto position = record::choice_position(property.ews.choices, word);
