@@ -140,6 +140,7 @@ CREATE TABLE crmsync.mailbox (
     message         text,
     since           timestamptz,
     disabled        boolean NOT NULL DEFAULT false,
+    deleted_folder  text COLLATE "C",
     sync_state      text COLLATE "C",
     listing         timestamptz,
     met             timestamptz,
@@ -164,6 +165,7 @@ COMMENT ON COLUMN crmsync.mailbox.folder_id IS 'the folders id at the target; NU
 COMMENT ON COLUMN crmsync.mailbox.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.mailbox.next_attempt IS 'with a code: when it is tried again; infinity: when it has moved';
 COMMENT ON COLUMN crmsync.mailbox.code IS 'what kind of failure; MOVING: it is to be at another target; NULL: it works';
+COMMENT ON COLUMN crmsync.mailbox.deleted_folder IS 'id of a folder that its user has deleted: what is in it is gone; NULL: he has not';
 COMMENT ON COLUMN crmsync.mailbox.message IS 'what the server said';
 COMMENT ON COLUMN crmsync.mailbox.disabled IS 'with a code: somebody may have to mend it; it is tried again, but seldom';
 COMMENT ON COLUMN crmsync.mailbox.since IS 'when the failures began';

@@ -39,6 +39,11 @@ struct CreateFolder {
     std::string name;
 };
 
+// Whether a folder is among what its user has deleted: it keeps its id there.
+struct LocateFolder {
+    std::string folder_id;
+};
+
 struct DeleteFolder {
     std::string folder_id;
 };
@@ -97,8 +102,9 @@ struct DeleteItems {
 struct GetItems {
     record::Object object;
     std::vector<std::string> ids;
-    record::Layout layout;       // the properties to read
-    std::string key_property{};  // and the user-defined field with a key; empty: none
+    record::Layout layout;         // the properties to read
+    std::string key_property{};    // and the user-defined field with a key; empty: none
+    std::string deleted_folder{};  // an item in this folder is not there any more; empty: none
 };
 
 // A file that is attached to an item: what properties that travel apart are.
@@ -129,13 +135,15 @@ struct RemoveStamps {
     std::vector<ItemReference> items;
 };
 
-using Operation = std::variant<FindFolder, CreateFolder, DeleteFolder, ListStamps, ListChanges,
-                               FindStamps, CreateItems, UpdateItems, DeleteItems, GetItems,
-                               RemoveStamps, GetAttachments, CreateAttachment, DeleteAttachment>;
+using Operation =
+    std::variant<FindFolder, LocateFolder, CreateFolder, DeleteFolder, ListStamps, ListChanges,
+                 FindStamps, CreateItems, UpdateItems, DeleteItems, GetItems, RemoveStamps,
+                 GetAttachments, CreateAttachment, DeleteAttachment>;
 
 // Whether the operation changes nothing at the target, so that it does no harm twice.
 inline bool only_reads(const Operation& operation) {
     return std::holds_alternative<FindFolder>(operation) ||
+           std::holds_alternative<LocateFolder>(operation) ||
            std::holds_alternative<ListStamps>(operation) ||
            std::holds_alternative<ListChanges>(operation) ||
            std::holds_alternative<FindStamps>(operation) ||
@@ -173,6 +181,7 @@ struct FolderChange {
 struct Answer {
     std::optional<Failure> failure;  // the request as a whole failed; items is empty
     std::string folder_id;           // FindFolder (empty: there is none yet), CreateFolder
+    bool deleted = false;            // LocateFolder: its user has deleted it
     std::vector<ItemAnswer> items;
     bool complete = true;                 // ListStamps, ListChanges: no further page
     int next_offset = 0;                  // ListStamps: where the next page starts

@@ -11,7 +11,8 @@ namespace crmsync {
 
 namespace {
 
-// Columns: id, address, folder_id, whether it is in trouble, the target if it is not the link's.
+// Columns: id, address, folder_id, whether it is in trouble, the target if it is not the link's,
+// deleted_folder.
 sync::MailboxDescription description_of(const Configuration& configuration,
                                         const LinkConfiguration& link, const pg::Rows& rows,
                                         std::uint64_t row) {
@@ -31,6 +32,7 @@ sync::MailboxDescription description_of(const Configuration& configuration,
     mailbox.folder_name = link.folder;
     mailbox.folder_id = rows.string(row, 2);
     mailbox.troubled = rows.boolean(row, 3);
+    mailbox.deleted_folder = rows.string(row, 5);
     mailbox.stamp_prefix = sync::make_stamp(configuration.instance, link.name, {});
     mailbox.key_property = link.key_property;
     mailbox.policy = link.rules.policy;
@@ -107,8 +109,8 @@ std::vector<sync::MailboxDescription> describe_mailboxes(const Configuration& co
                                                          const LinkConfiguration& link,
                                                          const pg::IntegerArray& ids) {
     const pg::Rows rows = pg::query(
-        "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL, target "
-        "FROM crmsync.mailbox WHERE id = ANY ($1)",
+        "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL, target, "
+        "coalesce(deleted_folder, '') FROM crmsync.mailbox WHERE id = ANY ($1)",
         &ids);
     std::vector<sync::MailboxDescription> mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -128,6 +130,7 @@ std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
     const ByAddress known = by_address(given);
     const pg::Rows rows = pg::query(
         "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL, target, "
+        "coalesce(deleted_folder, ''), "
         "coalesce(sync_state, ''), listing IS NOT NULL, started IS NOT NULL FROM crmsync.mailbox "
         "WHERE link = $1 "
         "AND (code IS NULL OR next_attempt <= pg_catalog.now()) "
@@ -135,12 +138,12 @@ std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
         link.id, which == Reading::started);
     std::vector<MailboxToRead> mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        const bool started = rows.boolean(row, 7);
+        const bool started = rows.boolean(row, 8);
         if (!all && !takes_part(known, rows.text(row, 1), started)) {
             continue;
         }
-        mailboxes.push_back({description_of(configuration, link, rows, row), rows.string(row, 5),
-                             rows.boolean(row, 6) || started});
+        mailboxes.push_back({description_of(configuration, link, rows, row), rows.string(row, 6),
+                             rows.boolean(row, 7) || started});
     }
     return mailboxes;
 }

@@ -52,6 +52,33 @@ void write_conflicts(const std::vector<Outcome>& outcomes) {
     crmsync::write_conflicts(conflicts);
 }
 
+// What is in a folder that its user has deleted is gone as if he had deleted it item by item. Where
+// the mailbox is read that is found out by reading the folder that takes its place.
+void note_deleted_folders(const std::vector<sync::MailboxChange>& changes) {
+    for (const sync::MailboxChange& change : changes) {
+        if (change.deleted_folder.empty()) {
+            continue;
+        }
+        pg::query("UPDATE crmsync.mailbox SET deleted_folder = $2, sync_state = NULL WHERE id = $1",
+                  change.mailbox, std::string_view(change.deleted_folder));
+        pg::query(
+            "WITH again AS (DELETE FROM crmsync.item i USING crmsync.link l WHERE l.id = i.link "
+            "AND l.direction = 'outbound' AND l.on_target_delete = 'recreate' "
+            "AND i.mailbox = $1 AND i.state = 'linked' RETURNING i.link, i.record) "
+            "INSERT INTO crmsync.pending AS p (link, tier, record) "
+            "SELECT link, 1, record FROM again ORDER BY record "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+            change.mailbox);
+        pg::query(
+            "UPDATE crmsync.item i SET since = pg_catalog.now(), "
+            "state = CASE l.on_target_delete WHEN 'unlink' THEN 'gone' "
+            "WHEN 'delete' THEN 'removed' ELSE 'absent' END "
+            "FROM crmsync.link l WHERE l.id = i.link AND l.direction = 'outbound' "
+            "AND i.mailbox = $1 AND i.state = 'linked'",
+            change.mailbox);
+    }
+}
+
 // Not of one that is to be at another target: what is known of it here counts no more.
 void write_mailboxes(const std::vector<sync::MailboxChange>& changes) {
     for (const sync::MailboxChange& change : changes) {
@@ -218,6 +245,7 @@ void write_failures(const std::vector<const Outcome*>& failed) {
 
 void write_results(const Results& results) {
     pg::Transaction transaction("recording results", pg::Transaction::read_committed);
+    note_deleted_folders(results.mailboxes);  // before what was made in the next one
     if (!results.outcomes.empty()) {
         write_outcomes(results.outcomes);
     }

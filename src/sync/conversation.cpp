@@ -23,6 +23,7 @@ void Conversation::redescribe(MailboxDescription description) {
     troubled_ |= description.troubled;
     if (same_folder) {
         description.folder_id = mailbox_.folder_id;
+        description.deleted_folder = mailbox_.deleted_folder;
     }
     mailbox_ = std::move(description);
     if (!same_folder) {
@@ -34,6 +35,12 @@ void Conversation::redescribe(MailboxDescription description) {
         restart_inventory();
     }
 }
+
+namespace {
+
+constexpr std::chrono::hours location_interval{4};
+
+}  // namespace
 
 // ---- what is queued -------------------------------------------------------------------------
 
@@ -149,6 +156,15 @@ void Conversation::drop(Result result, const Failure& failure) {
     drop_inventory();
 }
 
+// The default folder cannot be deleted.
+void Conversation::locate_folder(Clock::time_point now) {
+    if (mailbox_.folder_name.empty() || (located_ && now - *located_ < location_interval)) {
+        return;
+    }
+    located_ = now;
+    locate_ = true;
+}
+
 // ---- the next request -----------------------------------------------------------------------
 
 Operation Conversation::next(std::size_t limit) {
@@ -162,8 +178,10 @@ Operation Conversation::next(std::size_t limit) {
     const auto due = [&](const TaskQueue& queue) {
         return fresh ? queue.has_fresh() : !queue.empty();
     };
-    if (in_doubt_) {
-        operation_ = try_folder();
+    if (!mailbox_.folder_id.empty() && (in_doubt_ || locate_)) {
+        operation_ = exchange::LocateFolder{mailbox_.folder_id};
+    } else if (in_doubt_) {
+        operation_ = find_folder();
     } else if (listing_ && !fresh) {
         operation_ = list_folder();
     } else if (inventory_ && (inventory_begun_ || !fresh)) {
@@ -201,11 +219,6 @@ Operation Conversation::find_folder() {
     if (folder_missing_) {
         return exchange::CreateFolder{mailbox_.object, mailbox_.folder_name};
     }
-    return exchange::FindFolder{mailbox_.object, mailbox_.folder_name};
-}
-
-// Where the folder is known, only whether it can be asked for counts.
-Operation Conversation::try_folder() {
     return exchange::FindFolder{mailbox_.object, mailbox_.folder_name};
 }
 
@@ -256,7 +269,7 @@ const record::Layout& layout_of(const Task& task) {
 }  // namespace
 
 Operation Conversation::reread_items(std::size_t limit) {
-    exchange::GetItems get{mailbox_.object, {}, {}, mailbox_.key_property};
+    exchange::GetItems get{mailbox_.object, {}, {}, mailbox_.key_property, mailbox_.deleted_folder};
     Tasks others;
     for (Task& task : rereads_.take(limit)) {
         // One request reads the same properties of all; a link that was enabled anew has others.

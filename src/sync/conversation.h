@@ -47,7 +47,14 @@ class Conversation {
     // Asks for all items in the folder that bear the link's stamp. Pages come back until the
     // complete one, which are not kept here; from the start again when something may have been
     // skipped.
-    void take_inventory() { inventory_.emplace(); }
+    void take_inventory() {
+        inventory_.emplace();
+        located_.reset();
+    }
+
+    // Its user may have deleted the folder, which keeps its id then: that is looked for before the
+    // first request, and now and then.
+    void locate_folder(Clock::time_point now);
 
     bool has_work() const { return queued() > waiting() || listing_ || inventory_; }
     bool has_fresh_work() const;
@@ -99,7 +106,6 @@ class Conversation {
     TaskQueue& origin_of(const Task& sent);
 
     exchange::Operation find_folder();
-    exchange::Operation try_folder();
     exchange::Operation list_folder();
     exchange::Operation list_inventory();
     exchange::Operation create_or_prepare(std::size_t limit);
@@ -113,6 +119,7 @@ class Conversation {
     exchange::Operation write_photo();
 
     Trouble folder_answer(const exchange::Answer& answer, Clock::time_point now);
+    void location_answer(const exchange::Answer& answer);
     void changes_answer(exchange::Answer answer);
     Trouble list_answer(const exchange::Answer& answer, Clock::time_point now);
     Trouble inventory_answer(exchange::Answer answer, Clock::time_point now);
@@ -150,7 +157,7 @@ class Conversation {
     void answered();
     void progressed();
     void list_from_start();
-    void forget_folder();
+    void forget_folder(const std::string& deleted = {});
     void requeue_sent();
     void finish(Task&& task, Result result, exchange::ItemReference item,
                 exchange::Failure failure = {});
@@ -172,6 +179,8 @@ class Conversation {
 
     bool elsewhere_ = false;       // the request under way went to what is no longer our folder
     bool folder_missing_ = false;  // looked for and not there: create it
+    std::optional<Clock::time_point> located_;  // when it was last looked where the folder is
+    bool locate_ = false;
     StampList stamps_;
     std::vector<CreatesDue> creates_due_;
 

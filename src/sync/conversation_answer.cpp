@@ -85,6 +85,10 @@ std::optional<Failure> Conversation::answer(Answer answer, Clock::time_point now
         std::holds_alternative<exchange::CreateFolder>(operation_)) {
         return folder_answer(answer, now);
     }
+    if (std::holds_alternative<exchange::LocateFolder>(operation_)) {
+        location_answer(answer);
+        return std::nullopt;
+    }
     if (std::holds_alternative<exchange::ListStamps>(operation_)) {
         return asked_inventory_ ? inventory_answer(std::move(answer), now)
                                 : list_answer(answer, now);
@@ -126,10 +130,7 @@ void Conversation::progressed() {
 
 std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::time_point now) {
     const auto* find = std::get_if<exchange::FindFolder>(&operation_);
-    if (::std::exchange(in_doubt_, false) && !mailbox_.folder_id.empty()) {
-        answered();
-        return std::nullopt;
-    }
+    in_doubt_ = false;
     const auto& name =
         find != nullptr ? find->name : std::get<exchange::CreateFolder>(operation_).name;
     if (answer.folder_id.empty()) {
@@ -143,10 +144,27 @@ std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::
     }
     folder_missing_ = false;
     mailbox_.folder_id = answer.folder_id;
+    located_ = now;
+    locate_ = false;
     stamps_.doubt();
     answered();
     changes_.push_back({.mailbox = mailbox_.id, .folder_id = answer.folder_id, .failure = {}});
     return std::nullopt;
+}
+
+void Conversation::location_answer(const Answer& answer) {
+    in_doubt_ = false;
+    locate_ = false;
+    answered();
+    if (!answer.deleted) {
+        return;
+    }
+    forget_folder(mailbox_.folder_id);
+    for (TaskQueue* queue : {&updates_, &unlinks_, &removes_}) {
+        for (Task& task : queue->take(queue->size())) {
+            gone(std::move(task));
+        }
+    }
 }
 
 std::optional<Failure> Conversation::list_answer(const Answer& answer, Clock::time_point now) {

@@ -125,14 +125,19 @@ void Conversation::folder_gone(const Failure& failure, Clock::time_point now) {
     }
 }
 
-void Conversation::forget_folder() {
-    mailbox_.folder_id.clear();
+// deleted: it is still there, among what its user has deleted, and so are its items.
+void Conversation::forget_folder(const std::string& deleted) {
+    if (!deleted.empty()) {
+        mailbox_.deleted_folder = deleted;
+    }
     folder_missing_ = false;
     stamps_.doubt();
     list_from_start();
     restart_inventory();
     troubled_ = false;  // whoever takes the change takes it so
-    changes_.push_back({.mailbox = mailbox_.id, .folder_id = {}, .failure = {}});
+    changes_.push_back(
+        {.mailbox = mailbox_.id, .folder_id = {}, .deleted_folder = deleted, .failure = {}});
+    mailbox_.folder_id.clear();
 }
 
 void Conversation::back_off(const Failure& failure, Clock::time_point now) {
@@ -157,7 +162,7 @@ void Conversation::suspend(const Failure& failure, std::chrono::milliseconds ret
     not_before_ = now + retry_after;
     const bool disabled = failure.disposition == Disposition::mailbox_disabled;
     changes_.push_back(
-        {mailbox_.id, mailbox_.folder_id, failure, attempts_, retry_after, disabled});
+        {mailbox_.id, mailbox_.folder_id, {}, failure, attempts_, retry_after, disabled});
     drop(Result::postponed, failure);
 }
 

@@ -82,6 +82,7 @@ std::optional<Sending> Engine::next(Clock::time_point now) {
             continue;
         }
         Conversation& conversation = conversations_.at(*mailbox);
+        conversation.locate_folder(now);
         const exchange::Account& account = conversation.mailbox().account;
         target.busy_addresses.insert(account.mailbox);
         ++target.in_flight;

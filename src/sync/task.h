@@ -160,9 +160,10 @@ struct MailboxDescription {
     exchange::Account account;
     record::Object object;
     std::string folder_name;
-    std::string folder_id;       // empty: not known yet
-    std::string stamp_prefix;    // of the link, to recognise its items
-    std::string key_property{};  // user-defined field in which items bear the key; empty: none
+    std::string folder_id;         // empty: not known yet
+    std::string deleted_folder{};  // that its user has deleted; empty: none
+    std::string stamp_prefix;      // of the link, to recognise its items
+    std::string key_property{};    // user-defined field in which items bear the key; empty: none
     Policy policy;
     bool hard_delete = false;
     bool inbound = false;   // what its user changes is brought in, rather than merged in passing
@@ -172,7 +173,8 @@ struct MailboxDescription {
 // The folder was found, or the mailbox's health changed.
 struct MailboxChange {
     int mailbox;
-    std::string folder_id;  // empty: forget it
+    std::string folder_id;         // empty: forget it
+    std::string deleted_folder{};  // forget it because its user has deleted it
     std::optional<exchange::Failure> failure;
     int attempts = 0;                          // failures in a row
     std::chrono::milliseconds retry_after{0};  // with a failure

@@ -68,11 +68,13 @@ SlotId slot_by_name(const std::string& name) {
     return slot_of_extended(name, "String");
 }
 
+/// One that its user has deleted is not meant.
 Folder& folder_by_name(Mailbox& mailbox, const std::string& name) {
     if (Folder* folder = mailbox.distinguished(name))
         return *folder;
+    const std::uint32_t deleted = mailbox.distinguished("deleteditems")->number;
     for (auto& [number, folder] : mailbox.folders)
-        if (folder.name == name)
+        if (folder.name == name && folder.parent != deleted)
             return folder;
     throw std::invalid_argument("no such folder: " + name);
 }
@@ -236,12 +238,18 @@ json act_as_user(Mailbox& mailbox, const json& action) {
 
 json act_on_folder(Mailbox& mailbox, const json& action) {
     std::lock_guard lock(mailbox.mutex);
-    if (action.value("action", "") != "delete")
-        throw std::invalid_argument("the action is delete");
+    const std::string what = action.value("action", "");
+    if (what != "delete" && what != "bin")
+        throw std::invalid_argument("the actions are delete and bin");
     Folder& folder = folder_by_name(mailbox, action.value("folder", ""));
     if (!folder.distinguished.empty())
         throw std::invalid_argument("a distinguished folder stays");
-    mailbox.remove_folder(folder.number);
+    if (what == "bin") {
+        folder.parent = mailbox.distinguished("deleteditems")->number;
+        folder.change = mailbox.next_change();
+    } else {
+        mailbox.remove_folder(folder.number);
+    }
     return {{"done", true}};
 }
 

@@ -25,8 +25,8 @@ record::Layout every_contact_property() {
     return layout;
 }
 
-const std::array<Operation, 13>& operations() {
-    static const std::array<Operation, 13> all{
+const std::array<Operation, 14>& operations() {
+    static const std::array<Operation, 14> all{
         FindFolder{Object::contact, ""},
         FindFolder{Object::contact, "CRM"},
         CreateFolder{Object::contact, "CRM"},
@@ -39,7 +39,8 @@ const std::array<Operation, 13>& operations() {
         GetItems{Object::contact, {"A", "B"}, every_contact_property()},
         GetAttachments{{{"A", 1}, {"B", 1}}},
         CreateAttachment{{"A", "C"}, "image/png", {}},
-        DeleteAttachment{{"A", 1}}};
+        DeleteAttachment{{"A", 1}},
+        LocateFolder{"F"}};
     return all;
 }
 

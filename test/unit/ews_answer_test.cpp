@@ -518,6 +518,29 @@ TEST(FolderAnswer, IsFoundCreatedOrAbsent) {
     EXPECT_FALSE(answer(DeleteFolder{"F"}, "DeleteFolder", {success()}).failure);
 }
 
+TEST(FolderAnswer, SaysWhetherItsUserHasDeletedIt) {
+    const auto folder = [](const std::string& id, const std::string& parent) {
+        return success("<m:Folders><t:Folder><t:FolderId Id=\"" + id +
+                       "\"/><t:ParentFolderId Id=\"" + parent + "\"/></t:Folder></m:Folders>");
+    };
+    const LocateFolder locate{"F"};
+    const std::string bin = folder("B", "R");
+    EXPECT_TRUE(answer(locate, "GetFolder", {folder("F", "B"), bin}).deleted);
+    EXPECT_FALSE(answer(locate, "GetFolder", {folder("F", "C"), bin}).deleted);
+    EXPECT_FALSE(
+        answer(locate, "GetFolder", {folder("F", "B"), error("ErrorItemNotFound")}).deleted);
+    EXPECT_EQ(answer(locate, "GetFolder", {error("ErrorItemNotFound"), bin}).failure->disposition,
+              Disposition::folder_gone);
+    const Answer read =
+        answer(GetItems{Object::contact, {"A", "B"}, {}, {}, "F"}, "GetItem",
+               {success("<m:Items><t:Contact><t:ItemId Id=\"A\"/><t:ParentFolderId Id=\"F\"/>"
+                        "</t:Contact></m:Items>"),
+                success("<m:Items><t:Contact><t:ItemId Id=\"B\"/><t:ParentFolderId Id=\"G\"/>"
+                        "</t:Contact></m:Items>")});
+    EXPECT_EQ(read.items.at(0).failure->disposition, Disposition::item_gone);
+    EXPECT_FALSE(read.items.at(1).failure);
+}
+
 TEST(Answer, OfAnotherOperationIsNotBelieved) {
     EXPECT_EQ(code(answer(create(1), "UpdateItem", {item_success("A")})), "UNEXPECTED-ANSWER");
 }

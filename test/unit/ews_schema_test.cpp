@@ -25,6 +25,7 @@ std::vector<Operation> every_operation() {
     creates.items[0].fields = full;
     std::vector<Operation> operations{
         FindFolder{Object::contact, ""},
+        LocateFolder{"SUQ="},
         FindFolder{Object::event, "CRM <&> \"'\x01"},
         CreateFolder{Object::contact, "CRM"},
         CreateFolder{Object::event, "CRM"},
@@ -41,6 +42,7 @@ std::vector<Operation> every_operation() {
         DeleteItems{{{"SUQ=", ""}}, true},
         GetItems{Object::contact, {"SUQ="}, layout_of(full)},
         GetItems{Object::contact, {"SUQ=", "SUQy"}, {}},
+        GetItems{Object::contact, {"SUQ="}, {}, {}, "SUQy"},
         RemoveStamps{{{"SUQ=", "Q0s="}}},
         GetItems{Object::contact, {"SUQ="}, {contact("photo")}},
         GetAttachments{{{"QQ==", 1}, {"Qg==", 2}}},

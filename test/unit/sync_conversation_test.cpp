@@ -681,6 +681,49 @@ TEST_F(OneMailbox, AFolderThatIsMissingIsCreatedAndOneThatGoesIsCreatedAgain) {
     EXPECT_FALSE(conversation.changes().back().folder_id.empty());
 }
 
+// It keeps its id there, and takes what is written; nothing of it is kept for long.
+TEST_F(OneMailbox, AFolderThatItsUserHasDeletedIsLeft) {
+    MailboxDescription named = description();
+    named.folder_name = "CRM";
+    conversation = Conversation(named);
+    conversation.add(create_task(prefix, "a"));
+    run();
+    const auto item = outcomes().at(0).item;
+    const std::string deleted = server.mailbox("a@example.com").folders.at("CRM").id;
+    server.bin_folder("a@example.com", "CRM");
+    conversation.changes().clear();
+
+    const auto look = [&] {
+        now += 5h;
+        conversation.locate_folder(now);
+        conversation.add(create_task(prefix, "b"));
+        next<exchange::LocateFolder>();
+    };
+    conversation.add(update_task(prefix, "a", item, "New"));
+    look();
+    answer(execute());
+    ASSERT_EQ(conversation.changes().size(), 1u);
+    EXPECT_EQ(conversation.changes()[0].folder_id, "");
+    EXPECT_EQ(conversation.changes()[0].deleted_folder, deleted);
+    run();
+    EXPECT_EQ(server.mailbox("a@example.com").folders.at("CRM").items.size(), 2u);
+    EXPECT_EQ(server.mailbox("a@example.com").deleted.at(0).items.at(0).values.at("company"),
+              "Acme")
+        << "nothing is written there";
+    outcomes();
+    Task fetch = item_task(Action::fetch, "a", item);
+    fetch.rules = test::desired(prefix, "a", "")->rules;
+    conversation.add(std::move(fetch));
+    conversation.locate_folder(now);
+    next<exchange::GetItems>();
+    answer(execute());
+    EXPECT_EQ(outcomes().at(0).result, Result::removed);
+
+    look();
+    answer(execute());
+    EXPECT_TRUE(conversation.changes().back().folder_id != "") << "it is where it belongs";
+}
+
 TEST_F(OneMailbox, AFolderThatGoesWhileItIsListedLeavesNothingBehind) {
     MailboxDescription named = description();
     named.folder_name = "CRM";

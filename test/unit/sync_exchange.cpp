@@ -34,11 +34,23 @@ StoredFolder* FakeExchange::folder_by_id(const std::string& address, const std::
             return &folder;
         }
     }
+    for (StoredFolder& folder : mailbox(address).deleted) {
+        if (folder.id == id) {
+            return &folder;
+        }
+    }
     return nullptr;
 }
 
 StoredItem* FakeExchange::item_by_id(const std::string& address, const std::string& id) {
     for (auto& [name, folder] : mailbox(address).folders) {
+        for (StoredItem& item : folder.items) {
+            if (item.id == id) {
+                return &item;
+            }
+        }
+    }
+    for (StoredFolder& folder : mailbox(address).deleted) {
         for (StoredItem& item : folder.items) {
             if (item.id == id) {
                 return &item;
@@ -57,6 +69,11 @@ void FakeExchange::move(StoredFolder& folder, std::size_t place) {
 
 void FakeExchange::remove_folder(const std::string& address, const std::string& name) {
     mailbox(address).folders.erase(name);
+}
+
+void FakeExchange::bin_folder(const std::string& address, const std::string& name) {
+    StoredMailbox& user = mailbox(address);
+    user.deleted.push_back(std::move(user.folders.extract(name).mapped()));
 }
 
 std::vector<std::string> FakeExchange::duplicates() const {
@@ -103,6 +120,16 @@ struct Executor {
         const auto folder = server.mailbox(address).folders.find(find.name);
         if (folder != server.mailbox(address).folders.end()) {
             answer.folder_id = folder->second.id;
+        }
+        return answer;
+    }
+    Answer operator()(const exchange::LocateFolder& locate) {
+        if (server.folder_by_id(address, locate.folder_id) == nullptr) {
+            return failed(item_failure(Disposition::folder_gone, "ErrorFolderNotFound"));
+        }
+        Answer answer;
+        for (const StoredFolder& folder : server.mailbox(address).deleted) {
+            answer.deleted |= folder.id == locate.folder_id;
         }
         return answer;
     }
@@ -241,7 +268,13 @@ struct Executor {
         Answer answer;
         for (const std::string& id : get.ids) {
             ItemAnswer& item = answer.items.emplace_back();
-            if (const StoredItem* stored = server.item_by_id(address, id)) {
+            const StoredFolder* deleted = server.folder_by_id(address, get.deleted_folder);
+            const StoredItem* stored = server.item_by_id(address, id);
+            if (stored != nullptr && deleted != nullptr &&
+                std::any_of(deleted->items.begin(), deleted->items.end(),
+                            [&](const StoredItem& one) { return one.id == id; })) {
+                item.failure = not_found();
+            } else if (stored != nullptr) {
                 item.item = {stored->id, stored->change_key()};
                 item.stamp = stored->stamp;
                 for (const record::Property* property : get.layout) {

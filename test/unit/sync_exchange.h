@@ -33,6 +33,7 @@ struct StoredFolder {
 
 struct StoredMailbox {
     std::map<std::string, StoredFolder> folders;  // by name; "" is the default one
+    std::vector<StoredFolder> deleted{};
 };
 
 class FakeExchange {
@@ -50,6 +51,7 @@ class FakeExchange {
     void change(StoredItem& item) { ++item.version; }
     void move(StoredFolder& folder, std::size_t place);  // away and back: it has a new id then
     void remove_folder(const std::string& address, const std::string& name);
+    void bin_folder(const std::string& address, const std::string& name);
 
     // Stamps that more than one item of a folder bears.
     std::vector<std::string> duplicates() const;

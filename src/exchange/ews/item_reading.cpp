@@ -95,13 +95,16 @@ std::string extended_value(pugi::xml_node item, const IsNamed& is_named) {
 }  // namespace
 
 void add_shape(pugi::xml_node operation, const record::Layout& layout,
-               const std::string& key_property) {
+               const std::string& key_property, bool with_folder) {
     pugi::xml_node shape = add(operation, "m:ItemShape");
     add_text(shape, "t:BaseShape", "IdOnly");
     add_text(shape, "t:BodyType", "Text");
     pugi::xml_node more = add(shape, "t:AdditionalProperties");
     add_stamp_uri(more);
     add_attempt_uri(more);
+    if (with_folder) {
+        set(add(more, "t:FieldURI"), "FieldURI", "item:ParentFolderId");
+    }
     set(add(more, "t:FieldURI"), "FieldURI", "item:DateTimeCreated");
     set(add(more, "t:FieldURI"), "FieldURI", "item:LastModifiedTime");
     const Property* sensitivity = record::find_property("sensitivity", Object::contact);

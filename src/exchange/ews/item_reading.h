@@ -16,7 +16,7 @@ namespace crmsync::exchange::ews {
 // The additional properties to ask for, so that read_values finds the layout's values, and read_key
 // what the user-defined field holds. Empty: there is none.
 void add_shape(pugi::xml_node operation, const record::Layout& layout,
-               const std::string& key_property);
+               const std::string& key_property, bool with_folder);
 
 // The canonical value of each property of the layout; what a server wrote that is no value of the
 // property's type is taken as absent.

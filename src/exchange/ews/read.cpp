@@ -126,13 +126,22 @@ Answer read_messages(const DeleteItems& remove, const Messages& messages) {
     return answer;
 }
 
+bool is_in(pugi::xml_node item, const std::string& folder_id) {
+    return !folder_id.empty() && child(item, "ParentFolderId").attribute("Id").value() == folder_id;
+}
+
 Answer read_messages(const GetItems& get, const Messages& messages) {
     std::vector<ItemAnswer> items;
     for (pugi::xml_node message : messages) {
         ItemAnswer answer;
         answer.failure = message_failure(message, false);
+        const pugi::xml_node item = first_item(message);
+        if (!answer.failure && is_in(item, get.deleted_folder)) {
+            answer.failure = {.disposition = Disposition::item_gone,
+                              .code = "ErrorItemNotFound",
+                              .message = "its folder was deleted"};
+        }
         if (!answer.failure) {
-            const pugi::xml_node item = first_item(message);
             if (auto reference = read_reference(item)) {
                 answer.item = std::move(*reference);
                 answer.values = read_values(item, get.layout);
@@ -248,6 +257,21 @@ Answer read_messages(const FindFolder& find, const Messages& messages) {
     return {};
 }
 
+// Of the folder that takes what is deleted nothing need be known where we may not see it.
+Answer read_messages(const LocateFolder&, const Messages& messages) {
+    if (auto failure = request_failure(messages.front(), false)) {
+        return failed(std::move(*failure));
+    }
+    const auto folder = [](pugi::xml_node message) {
+        return first_element(child(message, "Folders"));
+    };
+    const std::string_view parent =
+        child(folder(messages.front()), "ParentFolderId").attribute("Id").value();
+    Answer answer;
+    answer.deleted = !parent.empty() && read_folder_id(folder(messages.back())) == parent;
+    return answer;
+}
+
 Answer read_messages(const CreateFolder&, const Messages& messages) {
     if (auto failure = request_failure(messages.front(), true)) {
         return failed(std::move(*failure));
@@ -283,6 +307,7 @@ struct Expectation {
     Expected operator()(const FindFolder& find) const {
         return {find.name.empty() ? "GetFolderResponse" : "FindFolderResponse", 1};
     }
+    Expected operator()(const LocateFolder&) const { return {"GetFolderResponse", 2}; }
     Expected operator()(const CreateFolder&) const { return {"CreateFolderResponse", 1}; }
     Expected operator()(const DeleteFolder&) const { return {"DeleteFolderResponse", 1}; }
     Expected operator()(const ListStamps&) const { return {"FindItemResponse", 1}; }

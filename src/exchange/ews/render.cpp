@@ -83,6 +83,18 @@ net::Request render_operation(const FindFolder& find, const Account& account) {
     return request.finish(small_answer);
 }
 
+net::Request render_operation(const LocateFolder& locate, const Account& account) {
+    Request request(account, "m:GetFolder");
+    pugi::xml_node shape = add(request.operation(), "m:FolderShape");
+    add_text(shape, "t:BaseShape", "IdOnly");
+    set(add(add(shape, "t:AdditionalProperties"), "t:FieldURI"), "FieldURI",
+        "folder:ParentFolderId");
+    pugi::xml_node ids = add(request.operation(), "m:FolderIds");
+    add_folder_id(ids, locate.folder_id);
+    add_distinguished_folder(ids, "deleteditems", account);
+    return request.finish(small_answer);
+}
+
 net::Request render_operation(const CreateFolder& create, const Account& account) {
     Request request(account, "m:CreateFolder");
     add_default_folder(add(request.operation(), "m:ParentFolderId"), create.object, account);
@@ -221,7 +233,7 @@ net::Request render_operation(const DeleteItems& remove, const Account& account)
 net::Request render_operation(const GetItems& get, const Account& account) {
     require_items(get.ids.empty());
     Request request(account, "m:GetItem");
-    add_shape(request.operation(), get.layout, get.key_property);
+    add_shape(request.operation(), get.layout, get.key_property, !get.deleted_folder.empty());
     pugi::xml_node ids = add(request.operation(), "m:ItemIds");
     for (const std::string& id : get.ids) {
         add_item_id(ids, {.id = id, .change_key = {}}, false);

@@ -122,8 +122,12 @@ std::string_view item_element(record::Object object) {
 }
 
 void add_default_folder(pugi::xml_node parent, record::Object object, const Account& account) {
+    add_distinguished_folder(parent, default_folder(object), account);
+}
+
+void add_distinguished_folder(pugi::xml_node parent, const char* name, const Account& account) {
     pugi::xml_node folder = add(parent, "t:DistinguishedFolderId");
-    set(folder, "Id", default_folder(object));
+    set(folder, "Id", name);
     if (!account.impersonation) {
         add_text(add(folder, "t:Mailbox"), "t:EmailAddress", sendable(account.mailbox));
     }

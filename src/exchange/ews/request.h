@@ -41,6 +41,7 @@ std::string_view item_element(record::Object object);
 
 // <t:DistinguishedFolderId> of the object's default folder; names the mailbox for delegates.
 void add_default_folder(pugi::xml_node parent, record::Object object, const Account& account);
+void add_distinguished_folder(pugi::xml_node parent, const char* name, const Account& account);
 void add_folder_id(pugi::xml_node parent, const std::string& id);
 void add_item_id(pugi::xml_node parent, const ItemReference& item, bool with_change_key);
 
