@@ -129,6 +129,20 @@ $stage->sql("SELECT crmsync.resume_target('exchange')");
 $stage->until_true(sub { ($stage->sync('people', '5 s'))[0] == 0 }, 'well again, the backlog drains', 40);
 is(scalar(grep { $_->{'contacts:Surname'} ne 'Down' } values %{ $exchange->records($mailboxes[3]) }), 0, 'whole');
 
+# ---- a server that fails at everything is in trouble, and no record is
+for my $action ([ 'response', code => 'ErrorInternalServerError', message => 'no idea' ], [ 'http', status => 400 ])
+{
+	my ($name, %settings) = @$action;
+	$exchange->inject($name, mailbox => $_, count => 0, %settings) for @mailboxes;
+	$stage->sql("UPDATE crm.person SET last_name = 'Out of $name'");
+	$stage->until_true(sub { $stage->target('code') =~ /^(?:ErrorInternalServerError|HTTP-400)$/ }, "whatever it is asked, it is no use ($name): the target says so", 30);
+	is($stage->sql("SELECT count(*) FROM crmsync.failures WHERE code <> 'postponed'"), '0', '... and no record is blamed') or diag($stage->sql('SELECT * FROM crmsync.failures LIMIT 3'));
+	$exchange->calm;
+	$stage->sql("SELECT crmsync.resume_target('exchange'); SELECT crmsync.retry('people')");
+	$stage->until_true(sub { ($stage->sync('people', '5 s'))[0] == 0 }, '... and it is all sent in the end', 30);
+	is(scalar(grep { $_->{'contacts:Surname'} ne "Out of $name" } values %{ $exchange->records($one) }), 0, '... whole');
+}
+
 # ---- the server is away for a while
 my $downtime = $stage->sql("UPDATE crm.person SET last_name = 'Before' WHERE id = 1 RETURNING 1");
 $stage->sync;
