@@ -81,6 +81,7 @@ SELECT crmsync.create_link('staff', 'directory', 'user', 'crm.person', owner => 
 SET ROLE regress_crmsync_mallory;
 SELECT crmsync.alter_link('staff', options => '{"memberships": {"table": "crm.administrator", "user": "person", "group": "level"}}');
 SELECT crmsync.alter_link('staff', options => '{"filter": "(uid=*)"}');
+SELECT crmsync.alter_link('staff', options => '{"exclusive": true}');
 -- What is no expression is a value, whatever it looks like.
 SELECT crmsync.map_group('staff', 'cn=sales', '(SELECT mallory.escalate()) + 0');
 SELECT crmsync.map_group('staff', 'cn=sales', '(SELECT mallory.escalate())');

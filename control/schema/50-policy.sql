@@ -164,7 +164,7 @@ BEGIN
         RETURN coalesce(from_preset.value, rule.default_value);
     ELSIF from_preset.fixed AND value = ANY (rule.supported || rule.planned) AND value <> from_preset.value THEN
         RAISE EXCEPTION 'the preset % allows only % %', preset, policy, from_preset.value
-            USING ERRCODE = 'invalid_parameter_value';
+            USING ERRCODE = 'invalid_parameter_value', HINT = format('Leave %s out, or the preset.', policy);
     ELSIF value = ANY (rule.planned) THEN
         PERFORM crmsync.not_supported(format('%s %s for %s %ss', policy, value, kind, object));
     ELSIF NOT value = ANY (rule.supported) THEN

@@ -127,7 +127,7 @@ BEGIN
     DELETE FROM crmsync.repair p WHERE p.mailbox = ANY (mailboxes);
     DELETE FROM crmsync.conflict c WHERE c.link = forget_contents.link;
     DELETE FROM crmsync.failure f WHERE f.link = forget_contents.link;
-    UPDATE crmsync.mailbox m SET folder_id = NULL, sync_state = NULL, listing = NULL, met = NULL WHERE m.id = ANY (mailboxes);
+    UPDATE crmsync.mailbox m SET folder_id = NULL, deleted_folder = NULL, sync_state = NULL, listing = NULL, met = NULL WHERE m.id = ANY (mailboxes);
 END;
 $$;
 COMMENT ON FUNCTION crmsync.forget_contents(integer) IS 'forgets what a link knows of its mailboxes'' contents, since other records, or another folder, are meant from now on';
@@ -217,14 +217,15 @@ BEGIN
         ELSIF this.direction = 'outbound' AND this.on_target_delete = 'delete' THEN
             RAISE EXCEPTION 'a link of direction outbound deletes nothing in the CRM'
                 USING ERRCODE = 'invalid_parameter_value',
-                      HINT = 'on_target_delete delete needs direction both.';
+                      HINT = 'on_target_delete delete needs direction both, or inbound.';
         END IF;
         IF this.options ? 'inbound_categories' THEN
             PERFORM crmsync.check_categories(this.options -> 'inbound_categories');
-            IF this.direction = 'outbound' THEN
-                RAISE EXCEPTION 'option "inbound_categories" is for links that read mailboxes'
-                    USING ERRCODE = 'invalid_parameter_value', HINT = 'This one is outbound.';
-            END IF;
+        END IF;
+        IF this.direction = 'outbound' AND this.options ?| '{inbound_categories,inbound_private}' THEN
+            RAISE EXCEPTION 'option "%" is for links that bring in what users make',
+                            (SELECT min(o) FROM jsonb_object_keys(this.options) o WHERE o IN ('inbound_categories', 'inbound_private'))
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'This one is outbound.';
         END IF;
         PERFORM crmsync.check_exchange_property(this, p, 'both') FROM unnest(this.match_on) p;
         IF this.options ? 'key_property' AND this.match_on = '{}' THEN
@@ -383,10 +384,11 @@ CREATE FUNCTION crmsync.check_may_write_as_owner(old crmsync.link, new crmsync.l
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF old.direction = 'outbound' AND new.direction <> 'outbound' OR old.on_target_delete <> 'delete' AND new.on_target_delete = 'delete' THEN
-        PERFORM crmsync.check_is_member(new, format('let link "%s" %s', new.name,
-                                                    CASE WHEN new.on_target_delete = 'delete' THEN 'delete in the CRM' ELSE 'write to the CRM' END),
-                                        'It does so with the rights of the link''s owner.');
+    IF old.on_target_delete <> 'delete' AND new.on_target_delete = 'delete'
+       OR new.options @> '{"exclusive": true}' AND NOT old.options @> '{"exclusive": true}' THEN
+        PERFORM crmsync.check_is_member(new, format('let link "%s" delete in the CRM', new.name), 'It does so with the rights of the link''s owner.');
+    ELSIF old.direction = 'outbound' AND new.direction <> 'outbound' THEN
+        PERFORM crmsync.check_is_member(new, format('let link "%s" write to the CRM', new.name), 'It does so with the rights of the link''s owner.');
     END IF;
 END;
 $$;

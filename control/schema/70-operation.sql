@@ -480,23 +480,33 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.carry_out_requests() IS 'what operators have asked for is done; by the worker';
 
--- A link that has read mailboxes, and does so no more, does nothing about what has arrived; nor does it delete
--- records, and what users have deleted is judged as where it was only written.
+-- A link that brought in, and does so no more, deletes no records: what users have deleted is judged as where
+-- it was only written. One that does not even read does nothing about what has arrived.
 CREATE FUNCTION crmsync.forget_arrivals(link integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    this crmsync.link;
+    kept bigint;
 BEGIN
-    DELETE FROM crmsync.arrival a USING crmsync.mailbox m WHERE m.link = forget_arrivals.link AND a.mailbox = m.id;
+    SELECT l.* INTO this FROM crmsync.link l WHERE l.id = forget_arrivals.link;
+    IF this.direction <> 'outbound' OR crmsync.is_import(this) THEN
+        RETURN;
+    ELSIF NOT crmsync.reads_mailboxes(this) THEN
+        DELETE FROM crmsync.arrival a USING crmsync.mailbox m WHERE m.link = this.id AND a.mailbox = m.id;
+    END IF;
     WITH kept AS (
         UPDATE crmsync.item i SET state = 'absent', confirmed = false, since = now()
-        WHERE i.link = forget_arrivals.link AND i.state = 'removed' RETURNING i.mailbox, i.record)
-    DELETE FROM crmsync.failure f USING kept k WHERE f.link = forget_arrivals.link AND f.mailbox = k.mailbox AND f.record = k.record;
-    IF EXISTS (SELECT FROM crmsync.item i WHERE i.link = forget_arrivals.link AND i.state = 'absent' AND i.since = now()) THEN
-        PERFORM crmsync.request_comparison(link, 'everything');
+        WHERE i.link = this.id AND i.state = 'removed' RETURNING i.mailbox, i.record
+    ), well AS (
+        DELETE FROM crmsync.failure f USING kept k WHERE f.link = this.id AND f.mailbox = k.mailbox AND f.record = k.record)
+    SELECT count(*) INTO kept FROM kept;
+    IF kept > 0 THEN
+        PERFORM crmsync.request_comparison(this.id, 'everything');
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.forget_arrivals(integer) IS 'nothing waits any more of what a link has read in mailboxes; by the worker';
+COMMENT ON FUNCTION crmsync.forget_arrivals(integer) IS 'nothing waits any more of what a link that is outbound now has read in mailboxes; by the worker';
 
 CREATE FUNCTION crmsync.confirm_identity(environment text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

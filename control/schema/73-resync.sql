@@ -111,7 +111,7 @@ BEGIN
     -- An item that was away and has come back has another id. What was left to its user bears no stamp, save where
     -- the mailbox was moved with a copy that is older: it loses it there, too.
     WITH moved AS (
-        SELECT DISTINCT ON (s.record) s.record, s.remote_id, s.change_key, i.remote_id AS before, i.state = 'unlinked' AS is_his
+        SELECT DISTINCT ON (s.record) s.record, s.remote_id, s.change_key, i.remote_id AS before, i.state
         FROM crmsync.sighting s
         JOIN crmsync.item i ON i.link = of_link.id AND i.record = s.record AND i.mailbox = this.mailbox
         WHERE s.mailbox = this.mailbox AND s.kind = 'listed' AND i.since < this.began AND i.remote_id IS DISTINCT FROM s.remote_id
@@ -125,11 +125,15 @@ BEGIN
             state = CASE WHEN i.state IN ('gone', 'absent', 'removed') THEN 'linked' ELSE i.state END,
             confirmed = i.confirmed AND i.state <> 'removed'
         FROM moved m WHERE i.link = of_link.id AND i.record = m.record AND i.mailbox = this.mailbox
+    ), looked_at AS (
+        INSERT INTO crmsync.pending AS p (link, tier, record)
+        SELECT of_link.id, 1, m.record FROM moved m WHERE m.state = 'removed' AND of_link.enabled ORDER BY m.record
+        ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1
     ), gone AS (
         DELETE FROM crmsync.sighting s USING moved m
         WHERE s.mailbox = this.mailbox AND s.kind = 'missing' AND s.remote_id = m.before
     )
-    UPDATE crmsync.sighting s SET kind = CASE WHEN m.is_his THEN 'stray' ELSE 'changed' END
+    UPDATE crmsync.sighting s SET kind = CASE WHEN m.state = 'unlinked' THEN 'stray' ELSE 'changed' END
     FROM moved m WHERE s.mailbox = this.mailbox AND s.remote_id = m.remote_id;
 
     -- Nothing is to be done about what is as we wrote it, or is to go anyway.

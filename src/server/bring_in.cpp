@@ -214,7 +214,10 @@ void Incoming::merge_all() {
     const Facts facts = read_facts(configuration_, link_, std::move(all), NewMailboxes::stored);
     for (const auto& [key, outcome] : by_record_) {
         const RecordFacts& record = facts.records.at(key);
-        if (!record.exists && !record.unreadable) {
+        const bool is_gone = !record.exists && !record.unreadable;
+        if (is_gone && adopted_.contains(outcome)) {
+            fail(*outcome, "NO-RECORD", "record " + key + ", which it would be of, does not exist");
+        } else if (is_gone) {
             // There is nothing to bring it into: that it has to go is decided as ever.
             settled_.push_back(name_of(*outcome));
             pending_.push_back(key);

@@ -196,6 +196,10 @@ std::optional<sync::Action> Decider::action_of(const std::string& key, const Mai
             return std::nullopt;
         case sync::Verdict::stay:
             decision_.verdicts.stay(key, mailbox.id);
+            if (link_.inbound) {
+                // What its user has changed while it was to go came to nobody.
+                decision_.verdicts.read(key, mailbox.id);
+            }
             return std::nullopt;
         case sync::Verdict::forget:
             decision_.verdicts.forget(key, mailbox.id);

@@ -157,7 +157,7 @@ NewItems bring_in_new(const Configuration& configuration, const LinkConfiguratio
     }
     if (!items.records.empty()) {
         pg::query(
-            "INSERT INTO crmsync.item "
+            "INSERT INTO crmsync.item AS i "
             "(link, record, mailbox, remote_id, change_key, shadow, origin, stamped) "
             "SELECT $1, u.record, u.mailbox, u.id, u.change_key, u.shadow, 'mailbox', false "
             "FROM unnest($2::text[], $3::integer[], $4::text[], $5::text[], $6::jsonb[]) "
@@ -165,6 +165,7 @@ NewItems bring_in_new(const Configuration& configuration, const LinkConfiguratio
             "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
             "change_key = excluded.change_key, shadow = excluded.shadow, origin = 'mailbox', "
             "stamped = false, state = 'linked', confirmed = false, doubtful = false, "
+            "remade = i.remote_id IS NOT NULL, "
             "since = pg_catalog.now()",
             link.id, &items.records, &mailboxes, &ids, &change_keys, &shadows);
     }

@@ -84,7 +84,8 @@ void write_mailboxes(const std::vector<sync::MailboxChange>& changes) {
     for (const sync::MailboxChange& change : changes) {
         const bool bad = change.failure.has_value();
         pg::query(
-            "UPDATE crmsync.mailbox SET folder_id = nullif($2, ''), attempts = $3, "
+            "UPDATE crmsync.mailbox SET folder_id = nullif($2, ''), "
+            "deleted_folder = nullif(deleted_folder, $2), attempts = $3, "
             "code = nullif($4, ''), message = nullif($5, ''), "
             "next_attempt = CASE WHEN $4 <> '' THEN pg_catalog.now() "
             "+ $6 * interval '1 millisecond' END, disabled = $7, "
@@ -228,16 +229,17 @@ void write_failures(const std::vector<const Outcome*>& failed) {
     }
     pg::query(
         "INSERT INTO crmsync.failure AS f "
-        "(link, mailbox, record, code, message, next_attempt) "
-        "SELECT m.link, m.id, u.record, u.code, u.message, "
+        "(link, mailbox, record, attempts, code, message, next_attempt) "
+        "SELECT m.link, m.id, u.record, (u.code <> 'postponed')::integer, u.code, u.message, "
         "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + " +
             retry_pauses("u.code") +
             "[1] END "
             "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
             "AS u(record, mailbox, code, message) "
             "JOIN crmsync.mailbox m ON m.id = u.mailbox "
-            "ON CONFLICT (link, mailbox, record) DO UPDATE SET attempts = f.attempts + 1, "
-            "code = excluded.code, message = excluded.message, "
+            "ON CONFLICT (link, mailbox, record) DO UPDATE "
+            "SET attempts = f.attempts + excluded.attempts, code = excluded.code, message = "
+            "excluded.message, "
             "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + " +
             retry_pauses("excluded.code") + "[f.attempts + 1] END",
         &pairs.records, &pairs.mailboxes, &codes, &messages);

@@ -39,7 +39,10 @@ void take_places(const LinkConfiguration& link, const Stamped& stamped, StampedI
         "SELECT $5, u.record, u.mailbox, u.id, u.change_key "
         "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
         "AS u(record, mailbox, id, change_key) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m "
+        "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+        // What undo has made again, and has not heard of yet, is its user's.
+        "WHERE NOT EXISTS (SELECT FROM crmsync.undoing o WHERE o.link = $5 AND o.step = 'create' "
+        "AND o.mailbox = u.mailbox AND o.record = u.record) FOR KEY SHARE OF m "
         "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
         "change_key = excluded.change_key, state = 'linked', confirmed = false, "
         "since = pg_catalog.now() "

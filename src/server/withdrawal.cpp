@@ -1,5 +1,6 @@
 #include "server/withdrawal.h"
 
+#include "server/item_verdicts.h"
 #include "server/mailbox_description.h"
 #include "server/query.h"
 
@@ -75,12 +76,13 @@ bool mark_withdrawn(const LinkConfiguration& link) {
 
 bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, Work& work) {
     const pg::Rows rows = pg::query(
-        "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
-        "FROM (SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key "
+        "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, ''), "
+        "i.is_copy "
+        "FROM (SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, false AS is_copy "
         "FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
         "JOIN crmsync.item i ON i.mailbox = p.mailbox AND i.state = 'linked' "
         "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'unlink' "
-        "UNION ALL SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key "
+        "UNION ALL SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key, true "
         "FROM crmsync.sighting s JOIN crmsync.mailbox m ON m.id = s.mailbox "
         "WHERE m.link = $1 AND s.kind = 'stray') i JOIN crmsync.mailbox m ON m.id = i.mailbox "
         "WHERE true "
@@ -90,6 +92,7 @@ bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
         "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $2",
         link.id, most_unlinks_at_once);
     const std::set<RecordInMailbox> about_to_be = work.begun_in();
+    ItemVerdicts verdicts;
     std::map<std::string, std::vector<int>> begun;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         sync::Task task{};
@@ -101,9 +104,13 @@ bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
             continue;
         }
         task.item = {rows.string(row, 2), rows.string(row, 3)};
+        if (!rows.boolean(row, 4)) {
+            verdicts.lose_stamp(task.record, mailbox);
+        }
         begun[task.record].push_back(mailbox);
         work.tasks.emplace_back(mailbox, std::move(task));
     }
+    verdicts.write(link.id);
     work.begin_also(begun);
     return !begun.empty() && rows.size() == most_unlinks_at_once;
 }

@@ -144,6 +144,9 @@ std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::
     }
     folder_missing_ = false;
     mailbox_.folder_id = answer.folder_id;
+    if (mailbox_.deleted_folder == mailbox_.folder_id) {
+        mailbox_.deleted_folder.clear();  // its user has taken it back
+    }
     located_ = now;
     locate_ = false;
     stamps_.doubt();
@@ -336,8 +339,8 @@ void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
     const bool is_known = photo_of(task) != nullptr && !answer.item.change_key.empty() &&
                           answer.item.change_key == task.item.change_key;
     task.item = answer.item;
-    if (task.action == Action::fetch ||
-        (task.action == Action::update && mailbox_.inbound && !is_known)) {
+    if (task.action == Action::fetch || (task.action == Action::update && mailbox_.inbound &&
+                                         !is_known && task.undo != UndoStep::create)) {
         const bool asked = task.action == Action::fetch;
         if (!asked && !task.rules) {
             task.rules = task.desired->rules;

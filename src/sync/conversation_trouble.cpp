@@ -101,16 +101,22 @@ std::optional<Failure> Conversation::bisect(const Failure& failure, Clock::time_
         return std::nullopt;
     }
     if (sent_.size() == 1 && (is_well || !may_be_of_all)) {
+        if (is_well) {
+            attempts_ = 0;  // it was the item, and there may be more of its kind
+        }
         Task task = std::move(sent_.front());
         sent_.clear();
         item_failed(std::move(task), failure);
         return std::nullopt;
     }
-    // Not about items: the folder cannot be found or listed. Or nobody knows.
     if (!sent_.empty()) {
+        // Nobody knows yet: something else is asked for first.
         in_doubt_ = true;
         own_limit_ = 1;
+        back_off(failure, now);
+        return std::nullopt;
     }
+    // Not about items: the folder cannot be found or listed.
     back_off(failure, now);
     return may_be_of_all ? std::optional(failure) : std::nullopt;
 }

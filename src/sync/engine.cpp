@@ -214,11 +214,16 @@ void Engine::answer(std::uint64_t sending, exchange::Answer answer, Clock::time_
         // Where others have been answered it is not the address that is wrong.
         answer.failure->disposition = Disposition::back_off;
     }
+    const bool may_be_of_all = answer.failure &&
+                               answer.failure->scope == exchange::Scope::request &&
+                               answer.failure->disposition == Disposition::bisect;
     const auto trouble = conversation.answer(std::move(answer), now);
     if (conversation.take_shrink()) {
         target.batch = std::max(smallest_batch, target.batch / 2);
     }
-    judge(flight.target, target, trouble, now, as_now);
+    if (trouble || !may_be_of_all) {
+        judge(flight.target, target, trouble, now, as_now);
+    }
     // What is left to do of a request that was under way when everything else was released.
     if (target.stopped || flight.releases != target.releases) {
         drop(conversation, trouble.value_or(target.last_failure));

@@ -70,8 +70,9 @@ void Engine::set_target_health(const std::string& name, const Health& health) {
 
 void Engine::forget_acceptance(const std::string& name) {
     const auto target = targets_.find(name);
-    if (target != targets_.end()) {
+    if (target != targets_.end() && target->second.worked) {
         target->second.worked = false;
+        target->second.window = 1;  // a password that is wrong is tried once
     }
 }
 
@@ -154,7 +155,9 @@ void Engine::judge(const std::string& name, Target& target, const std::optional<
 }
 
 void Engine::target_succeeded(const std::string& name, Target& target, Clock::time_point now) {
-    target.window = std::min(target.max_connections, target.window + 1);
+    if (target.worked) {
+        target.window = std::min(target.max_connections, target.window + 1);
+    }
     if (target.batch < largest_batch && target.window == target.max_connections) {
         // Creep back up after the server was too slow for a batch.
         target.batch = std::min(largest_batch, target.batch + 1);

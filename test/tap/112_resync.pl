@@ -232,7 +232,7 @@ $stage->until_true(sub { $exchange->records($one)->{10}{$first} eq 'First10' }, 
 is_mended('unreadable items');
 
 # ---- copies of what was left to its user are his, too
-my $copy = user('copy', 13, to => 'contacts')->{ids}[0];
+$copy = user('copy', 13, to => 'contacts')->{ids}[0];
 $exchange->act($one, 'copy', id => $copy, to => 'contacts');
 $stage->sql("SET client_min_messages = error; SELECT crmsync.alter_link('people', on_audience_loss => 'unlink'); DELETE FROM crm.audience WHERE record = 13 AND mailbox = '$one'");
 $stage->settles('a contact is left to its user');

@@ -104,6 +104,26 @@ alter("direction => 'both', on_target_delete => 'delete', inbound_interval => '1
 $stage->sql("DROP TABLE crm.opinion; SELECT crmsync.retry('people', '5')");
 read_all('back');
 is(people(), '1 2 5 6', 'and stays in the CRM');
+
+# What its user changes while it waits to be deleted comes in when its record is back.
+alter("options => '{\"min_deletes\": 0, \"max_delete_percent\": 0}'");
+$stage->sql('CREATE TABLE crm.kept AS SELECT * FROM crm.person WHERE id = 6; DELETE FROM crm.person WHERE id = 6');
+$stage->until_true(sub { states() =~ /6 leaving/ }, 'a delete is held', 20);
+user('update', 6, set => { 'contacts:Surname' => 'Meanwhile' });
+read_all('held');
+$stage->sql('INSERT INTO crm.person SELECT * FROM crm.kept; DROP TABLE crm.kept');
+$stage->until_true(sub { $stage->sql('SELECT last_name FROM crm.person WHERE id = 6') eq 'Meanwhile' }, 'its record is back, and has what its user has typed', 20) or diag(states(), failing());
+$stage->change("UPDATE crm.person SET last_name = 'Last6' WHERE id = 6");
+alter("reset => '{min_deletes,max_delete_percent}'");
+
+# A link whose owner is not there for a moment keeps what has arrived.
+$stage->sql("INSERT INTO crmsync.arrival (mailbox, remote_id, next_attempt) SELECT id, 'nobody', now() + interval '1 day' FROM crmsync.mailbox WHERE address = '$one'");
+$stage->sql("ALTER ROLE crm_owner RENAME TO nobody_else; SELECT crmsync.pause_target('exchange'), crmsync.resume_target('exchange')");
+$stage->until_true(sub { $stage->status('state') eq 'broken' }, 'the owner is renamed', 20);
+$stage->sql("ALTER ROLE nobody_else RENAME TO crm_owner");
+alter("reset => '{min_deletes}'");
+is($stage->sql('SELECT count(*) FROM crmsync.arrival'), '1', 'what had arrived has not gone');
+$stage->sql("DELETE FROM crmsync.arrival WHERE remote_id = 'nobody'");
 $stage->change("UPDATE crm.person SET phone = '2' WHERE id = 2");
 ok(is_there(2), 'what nobody has decided comes back when the CRM changes it');
 is(conflicts(), 'none', 'and then there is nothing to decide');

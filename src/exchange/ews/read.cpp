@@ -242,11 +242,14 @@ Answer read_messages(const FindFolder& find, const Messages& messages) {
     if (find.name.empty()) {
         return folder_answer(first_element(child(message, "Folders")), false);
     }
-    // It is Exchange that compares names: without regard to case, of whatever letters, and it would
-    // refuse a second one.
     const std::string wanted = record::lower_ascii(find.name);
     const pugi::xml_node folders = child(child(message, "RootFolder"), "Folders");
-    if (const auto only = first_element(folders); only && only == folders.last_child()) {
+    // It is Exchange that compares names, without regard to case, and it would refuse a second one.
+    // Of letters that only it can compare the one that it has found is taken.
+    const bool is_plain = std::all_of(wanted.begin(), wanted.end(),
+                                      [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+    if (const auto only = first_element(folders);
+        !is_plain && only && only == folders.last_child()) {
         return folder_answer(only, false);
     }
     for (pugi::xml_node folder : children(folders)) {
