@@ -217,13 +217,11 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
 // stamp was to be written. Other items may be of the record now.
 void mark_gone(const std::vector<const Outcome*>& vanished) {
     const Pairs pairs(vanished);
-    pg::query(
-        "UPDATE crmsync.item i SET since = pg_catalog.now(), state = CASE l.on_target_delete "
-        "WHEN 'unlink' THEN 'gone' WHEN 'delete' THEN 'removed' ELSE 'absent' END FROM " +
-            of_pairs +
-            "JOIN crmsync.link l ON l.id = u.link "
-            "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
-        &pairs.records, &pairs.mailboxes);
+    pg::query("UPDATE crmsync.item i SET since = pg_catalog.now(), state = " +
+                  std::string(state_of_missing_item) + "FROM " + of_pairs +
+                  "JOIN crmsync.link l ON l.id = u.link "
+                  "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
+              &pairs.records, &pairs.mailboxes);
     retry_ambiguous(pairs.mailboxes, pairs.records);
 }
 

@@ -12,6 +12,11 @@ namespace crmsync {
 // The links of mailboxes, by id.
 using LinkOfMailbox = std::map<int, int>;
 
+// SQL for the state of an item that is away in the mailbox, by the policy of its link l.
+inline constexpr const char* state_of_missing_item =
+    "CASE l.on_target_delete WHEN 'unlink' THEN 'gone' WHEN 'delete' THEN 'removed' "
+    "ELSE 'absent' END ";
+
 void write_items(const std::vector<const sync::Outcome*>& written, const LinkOfMailbox& link_of);
 void write_found(const std::vector<const sync::Outcome*>& found);
 void remove_items(const std::vector<const sync::Outcome*>& removed);

@@ -71,10 +71,10 @@ void note_deleted_folders(const std::vector<sync::MailboxChange>& changes) {
             change.mailbox);
         pg::query(
             "UPDATE crmsync.item i SET since = pg_catalog.now(), "
-            "state = CASE l.on_target_delete WHEN 'unlink' THEN 'gone' "
-            "WHEN 'delete' THEN 'removed' ELSE 'absent' END "
-            "FROM crmsync.link l WHERE l.id = i.link AND l.direction = 'outbound' "
-            "AND i.mailbox = $1 AND i.state = 'linked'",
+            "state = " +
+                std::string(state_of_missing_item) +
+                "FROM crmsync.link l WHERE l.id = i.link AND l.direction = 'outbound' "
+                "AND i.mailbox = $1 AND i.state = 'linked'",
             change.mailbox);
     }
 }
