@@ -19,6 +19,11 @@ constexpr std::int64_t most_records = 10'000;
 constexpr const char* changed_entries =
     "pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry";
 
+// The row of item i belongs to no entry that was read under another key.
+constexpr const char* is_not_met_again =
+    " AND NOT EXISTS (SELECT FROM pg_temp.crmsync_change n WHERE n.record = i.record "
+    "AND n.entry IS NOT NULL)";
+
 }  // namespace
 
 // Whose row t would be disabled by his entry and is not yet. The value stands there as a constant:
@@ -111,25 +116,34 @@ void DirectoryMerge::mark_vanished() {
     }
 }
 
-// Marks who is not in the directory any more, and returns for whom the grace time is over.
+// Marks who is not in the directory any more, and returns for whom the grace time is over. Whoever
+// has been read is there, whether or not his row could be merged.
 pg::TextArray DirectoryMerge::find_due(Passage& passage) {
     pg::Transaction transaction("marking vanished users of link " + link_.name,
                                 pg::Transaction::read_committed);
     check_still_runs(link_);
+    NoNestedLoops planning;
+    pg::query(
+        "UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "
+        "FROM pg_temp.crmsync_entry e WHERE i.link = $1 AND i.mailbox = $2 "
+        "AND i.state = 'leaving' AND e.key = i.remote_id",
+        link_.id, link_.mailbox);
     if (vanished_ > 0) {
-        NoNestedLoops planning;
         pg::query(
             "UPDATE crmsync.item i SET state = 'leaving', since = pg_catalog.now() "
             "FROM pg_temp.crmsync_change c WHERE c.entry IS NULL "
             "AND i.link = $1 AND i.record = c.record AND i.mailbox = $2 AND i.state = 'linked' "
-            "AND i.remote_id = c.key",
+            "AND i.remote_id = c.key" +
+                std::string(is_not_met_again),
             link_.id, link_.mailbox);
-        planning.end();
     }
     const pg::Rows rows = pg::query(
-        "SELECT record FROM crmsync.item WHERE link = $1 AND mailbox = $2 AND state = 'leaving' "
-        "AND since <= pg_catalog.now() - pg_catalog.make_interval(secs => $3)",
+        "SELECT i.record FROM crmsync.item i WHERE i.link = $1 AND i.mailbox = $2 "
+        "AND i.state = 'leaving' "
+        "AND i.since <= pg_catalog.now() - pg_catalog.make_interval(secs => $3)" +
+            std::string(is_not_met_again),
         link_.id, link_.mailbox, link_.grace_seconds);
+    planning.end();
     pg::TextArray due;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         due.push_back(rows.string(row, 0));

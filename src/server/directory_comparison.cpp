@@ -36,7 +36,7 @@ void DirectoryMerge::compare(const DirectorySurvey& survey) {
 void DirectoryMerge::find_changed() {
     pg::query(
         "INSERT INTO pg_temp.crmsync_change (entry, key, record, old_key) "
-        "SELECT e.ctid, e.key, i.record, CASE WHEN NOT $2 AND i.state = 'linked' "
+        "SELECT e.ctid, e.key, i.record, CASE WHEN NOT $2 AND i.state IN ('linked', 'leaving') "
         "THEN i.change_key END "
         "FROM pg_temp.crmsync_entry e LEFT JOIN crmsync.item i "
         "ON i.mailbox = $1 AND i.remote_id = e.key WHERE e.change_key IS NOT NULL "

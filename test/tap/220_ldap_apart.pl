@@ -14,7 +14,7 @@ $test->make_crm(more => 'city text');
 $test->sql(q{ALTER TABLE membership ADD origin text NOT NULL DEFAULT 'manual'});
 $test->make_link(
 	more => "inbound_interval => '1 day'",
-	options => '"min_deletes": 40, "memberships": {"table": "public.membership", "user": "person", "group": "crm_group", "fixed": {"origin": "ldap"}}',
+	options => '"min_deletes": 80, "memberships": {"table": "public.membership", "user": "person", "group": "crm_group", "fixed": {"origin": "ldap"}}',
 	before => q{SELECT crmsync.map('users', 'city', 'l', value_map => '{"B": "Berlin", "W": "Wien", "T": "Toronto", "P": "Paris", "L": "London", "M": "Madrid"}');
 		SELECT crmsync.map_group('users', 'group1', 'one'), crmsync.map_group('users', 'group2', 'two');});
 is($test->import_users, '0', 'the first import');
@@ -77,6 +77,27 @@ is(groups(8) . ', ' . groups(20), 'two ldap, two ldap', 'and memberships are bro
 $test->sql('DROP TRIGGER no_leaver ON person');
 is($test->import_users, '0', 'until the CRM lets him go');
 is(column(20, 'active') . ' ' . groups(20), 'f none', 'with his memberships');
+
+# ---- away for a while
+sub without
+{
+	my $filter = '(&(objectClass=person)' . join('', map { "(!(uid=${\ login($_)}))" } @_) . ')';
+	$test->sql("SELECT crmsync.alter_link('users', options => '{\"filter\": \"$filter\", \"grace\": \"1 hour\"}')");
+	return;
+}
+without(40, 41, 42);
+$test->import_users;
+is($test->sql("SELECT count(*) FROM crmsync.items WHERE state = 'leaving'"), '3', 'three are away');
+$test->sql("UPDATE crmsync.item SET since = since - interval '2 hours' WHERE state = 'leaving'; UPDATE person SET title = 'By hand' WHERE login = '${\ login(41)}'");
+$test->replace(40, 'l', 'Nowhere');
+without(42);
+is($test->import_users, '1', 'one comes back with a value that is not known');
+is(failed() . ' ' . join('', map { column($_, 'active') } 40 .. 42), 'user0000040 VALUE ttf', 'and stays active, unlike who does not come back');
+is(column(41, 'title'), 'By hand', 'what the CRM has changed meanwhile stays');
+$test->replace(40, 'l', 'Berlin');
+$test->sql("SELECT crmsync.alter_link('users', reset => '{grace,filter}')");
+is($test->import_users, '0', 'with a value that is known');
+is(column(40, 'city') . ' ' . join('', map { column($_, 'active') } 40 .. 42), 'B ttt', 'all are back');
 
 # ---- whatever a CRM raises
 $test->sql('CREATE INDEX ON person (title)');
