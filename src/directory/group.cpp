@@ -66,9 +66,10 @@ std::string GroupReader::find(const std::string& group) {
 // member whether it is one.
 const std::unordered_set<std::string>& GroupReader::all_groups() {
     if (!all_groups_) {
-        all_groups_.emplace();
+        std::unordered_set<std::string> groups;
         search(connection_, below_context(std::string(group_filter)),
-               [&](const Entry& entry) { all_groups_->insert(normalise_dn(entry.dn)); });
+               [&](const Entry& entry) { groups.insert(normalise_dn(entry.dn)); });
+        all_groups_ = std::move(groups);
     }
     return *all_groups_;
 }

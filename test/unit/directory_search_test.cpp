@@ -248,6 +248,19 @@ TEST_F(Slapd, GroupsAreFoundByNameAndByDn) {
     EXPECT_THROW(members(connection, "cn=nobody,dc=example,dc=com", false), Error);
 }
 
+// Else they would be taken for all groups, and users of nested ones for members no more.
+TEST_F(Slapd, GroupsThatCannotBeListedAreNotNone) {
+    Connection connection(server_, never);
+    ServerKind kind = probe(connection);
+    kind.naming_contexts = {"ou=nowhere,dc=example,dc=com"};
+    const MemberQuery query{"ou=nowhere,dc=example,dc=com", "(objectClass=person)", true, 100};
+    GroupReader reader(connection, kind, query);
+    for (const char* group :
+         {"cn=group1,ou=groups,dc=example,dc=com", "cn=group2,ou=groups,dc=example,dc=com"}) {
+        EXPECT_THROW(reader.read(group, [](MemberForm, std::string_view) {}), Error) << group;
+    }
+}
+
 TEST_F(Slapd, CheckNamesTheStepThatFails) {
     const auto steps = check(server_, people, "(objectClass=person)", never);
     ASSERT_EQ(steps.size(), 7u);
