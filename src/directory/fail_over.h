@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 
 #include "directory/error.h"
@@ -9,11 +10,20 @@
 
 namespace crmsync::directory {
 
-// Calls attempt(candidate, deadline) for one after the other until one succeeds. Each gets an equal
-// share of what is left of the time: one that swallows everything uses up all that it is given. A
-// server that has answered and refused the log-on is the last: to knock at each with a wrong
-// password would lock the account. Throws the first Error, since the first candidate is the one
-// that was wanted.
+// Of many, each gets so much time at least: a good server, too, needs some to answer.
+constexpr std::chrono::seconds least_share{5};
+
+// An equal share of what is left of the time; or the least share, as long as that leaves half of
+// the time to the others.
+inline Clock::duration share_of(Clock::duration left, int candidates) {
+    left = std::max(left, Clock::duration::zero());
+    return std::max(left / candidates, std::min<Clock::duration>(left / 2, least_share));
+}
+
+// Calls attempt(candidate, deadline) for one after the other until one succeeds. Each gets a share
+// of the time: one that swallows everything uses up all that it is given. A server that has
+// answered and refused the log-on is the last: to knock at each with a wrong password would lock
+// the account. Throws the first Error, since the first candidate is the one that was wanted.
 template <class Candidates, class Attempt>
 void try_in_turn(const Candidates& candidates, Clock::time_point deadline, Attempt attempt) {
     std::optional<Error> first_failure;
@@ -21,7 +31,7 @@ void try_in_turn(const Candidates& candidates, Clock::time_point deadline, Attem
     for (const auto& candidate : candidates) {
         const auto now = Clock::now();
         try {
-            attempt(candidate, now + std::max(deadline - now, Clock::duration::zero()) / left--);
+            attempt(candidate, now + share_of(deadline - now, left--));
             return;
         } catch (const Error& error) {
             if (!concerns_server(error.kind()) || error.kind() == ErrorKind::credentials) {

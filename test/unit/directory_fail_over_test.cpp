@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "directory/connection.h"
+#include "directory/fail_over.h"
 #include "directory_support.h"
 #include "net_certificates.h"
 
@@ -111,6 +112,29 @@ TEST(FailOver, NotFromOneWhoRefusesThePassword) {
     EXPECT_EQ(kind_of(server_with(refusing.url() + " " + good_door().url())),
               ErrorKind::credentials);
     EXPECT_EQ(good_door().visitors(), visitors);
+}
+
+TEST(FailOver, OneOfManyHasTimeEnough) {
+    const auto share = [](int time, int candidates) {
+        return std::chrono::duration_cast<milliseconds>(share_of(milliseconds(time), candidates))
+            .count();
+    };
+    EXPECT_EQ(share(30'000, 20), 5'000);
+    EXPECT_EQ(share(30'000, 3), 10'000);
+    EXPECT_EQ(share(6'000, 5), 3'000);
+    EXPECT_EQ(share(1'000, 2), 500);
+    EXPECT_EQ(share(1'000, 1), 1'000);
+    EXPECT_EQ(share(-1, 2), 0);
+    const auto begin = Clock::now();
+    int attempts = 0;
+    const auto attempt = [&](int, Clock::time_point deadline) {
+        EXPECT_GE(deadline - begin, std::chrono::seconds(5));
+        if (++attempts < 20) {
+            throw Error(ErrorKind::connect, "not there");
+        }
+    };
+    try_in_turn(std::vector<int>(20), begin + std::chrono::seconds(30), attempt);
+    EXPECT_EQ(attempts, 20);
 }
 
 TEST(FailOver, TheFirstFailureIsTold) {
