@@ -254,7 +254,12 @@ void Connection::bind() {
     const Message answer = wait(message_id);
     const Result result(ldap_.get(), answer.get());
     if (result.code != LDAP_SUCCESS) {
-        throw failure(result.code, "bind", result.diagnostic);
+        const Error error = failure(result.code, "bind", result.diagnostic);
+        // It lets nobody in just now, and says nothing of the password: another server may.
+        if (result.code == LDAP_BUSY || result.code == LDAP_UNAVAILABLE) {
+            throw Error(ErrorKind::connect, error.what(), error.hint(), result.code);
+        }
+        throw Error(error);
     }
 }
 

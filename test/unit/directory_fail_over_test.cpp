@@ -114,6 +114,17 @@ TEST(FailOver, NotFromOneWhoRefusesThePassword) {
     EXPECT_EQ(good_door().visitors(), visitors);
 }
 
+TEST(FailOver, FromOneWhoIsBusy) {
+    for (const char code : {LDAP_BUSY, LDAP_UNAVAILABLE}) {
+        const Door busy(code);
+        gets_to_the_second(busy.url());
+        EXPECT_EQ(kind_of(server_with(busy.url())), ErrorKind::connect);
+    }
+    const Door unwilling(LDAP_UNWILLING_TO_PERFORM);
+    EXPECT_EQ(kind_of(server_with(unwilling.url() + " " + good_door().url())),
+              ErrorKind::incomplete);
+}
+
 TEST(FailOver, OneOfManyHasTimeEnough) {
     const auto share = [](int time, int candidates) {
         return std::chrono::duration_cast<milliseconds>(share_of(milliseconds(time), candidates))
