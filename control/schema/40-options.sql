@@ -55,7 +55,7 @@ FROM (VALUES
     ('link',   'ldap', 'grace',            'interval', '0', NULL, true, 'how long a user may be missing'),
     ('link',   'ldap', 'nested',           'boolean',  'false', NULL, true, 'members of groups in groups count'),
     ('link',   'ldap', 'members_only',     'boolean',  'false', NULL, false, 'only members of mapped groups are imported'),
-    ('link',   'ldap', 'exclusive',        'boolean',  'false', NULL, true, 'memberships that the directory does not name are removed'),
+    ('link',   'ldap', 'exclusive',        'boolean',  'false', NULL, true, 'memberships that the directory does not name are removed, unless an entry has failed'),
     ('link',   'ldap', 'priority',         'number',   NULL, NULL, false, 'which link wins when several import the same user'),
     ('link',   'ldap', 'history_keep',     'interval', NULL, NULL, false, 'how long the history is kept'),
     ('link',   'ldap', 'quiet_hours',      'text',     NULL, NULL, false, 'when nothing is read'),

@@ -106,6 +106,8 @@ void DirectoryMembership::merge() {
     {
         pg::Transaction transaction(activity(), pg::Transaction::read_committed);
         check_still_runs(link_);
+        // One that failed may belong to any user of the CRM.
+        all_are_known_ = failures_.count() == 0;
         find_wanted();
         find_missing();
         transaction.commit_lazily();
@@ -227,8 +229,8 @@ void DirectoryMembership::insert_missing(Slice slice) {
 }
 
 // A user of the CRM that the directory does not know keeps what somebody gave him, unless the
-// option exclusive says that the directory alone decides. One who has vanished but still waits for
-// the grace time or the guard keeps his memberships too.
+// option exclusive says that the directory alone decides, and all its entries are in. One who has
+// vanished but still waits for the grace time or the guard keeps his memberships too.
 void DirectoryMembership::find_superfluous() {
     const DirectoryMemberships& to = *link_.memberships;
     pg::query("INSERT INTO pg_temp.crmsync_superfluous (record, crm_group) SELECT t." +
@@ -240,7 +242,7 @@ void DirectoryMembership::find_superfluous() {
                   " AND w.record = t." + to.user_column + "::text)",
               {}, {.owner = link_.owner, .once = true});
     NoNestedLoops planning;
-    pg::query(link_.exclusive
+    pg::query(link_.exclusive && all_are_known_
                   ? "DELETE FROM pg_temp.crmsync_superfluous s USING crmsync.item i WHERE "
                     "i.link = $1 AND i.mailbox = $2 AND i.record = s.record AND i.state = 'leaving'"
                   : "DELETE FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM "

@@ -49,6 +49,7 @@ class DirectoryMembership {
     DirectoryOutcome& outcome_;
     DirectoryFailures& failures_;
     Passage passage_ = Passage::held;                 // of what is superfluous
+    bool all_are_known_ = false;                      // no entry has failed
     std::map<std::string, std::string> read_groups_;  // what was read whole: crm_group and value
     std::string problem_;
 };

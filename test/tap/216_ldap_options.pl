@@ -76,6 +76,13 @@ $test->sql("SELECT crmsync.alter_link('users', options => '{\"exclusive\": true}
 $test->import_users;
 is(members('all of them'), '05', 'exclusive: the directory alone decides');
 is(members('another'), '92 05', 'of the groups that are mapped');
+$test->sql("INSERT INTO membership VALUES (9001, 'all of them')");
+$test->add('crm only 91');
+is($test->import_users, '1', 'one cannot be imported');
+is(members('all of them'), '91 05', 'and does not lose what he has in the CRM');
+$test->remove('uid=crm only 91,' . $test->people);
+$test->import_users;
+is(members('all of them'), '05', 'until he is not in the directory');
 
 # ---- a change of the mapped groups takes effect at the next enable_link
 like($test->said("SELECT crmsync.map_group('users', 'group1', 'one')"), qr/NOTICE: .*takes effect at the next crmsync.enable_link/, 'map_group says when it takes effect');
