@@ -67,34 +67,45 @@ void DirectoryMerge::hold_disabled() {
                                 "AND state = 'linked'",
                                 link_.mailbox)
                                 .integer(0, 0);
-    const Passage passage = judge_deletes(link_, Absence::disabled, count, of, outcome_.held);
-    if (passage == Passage::held) {
+    disables_ = judge_deletes(link_, Absence::disabled, count, of, outcome_.held);
+    if (disables_ == Passage::held) {
         pg::query(
             "DELETE FROM pg_temp.crmsync_change c USING pg_temp.crmsync_match m "
             "WHERE c.entry = m.entry",
             {}, {.once = true});
-    } else {
-        count_deletes(link_, passage, count);
-        outcome_.disabled += count;
-        disables_ = true;
     }
     pg::query("TRUNCATE pg_temp.crmsync_match", {}, {.once = true});
 }
 
+// How many users the merge of this slice is going to disable.
+std::int64_t DirectoryMerge::count_disabled(const std::string& within) const {
+    if (disables_ == Passage::held) {
+        return 0;
+    }
+    return pg::query("SELECT pg_catalog.count(*) FROM " + std::string(changed_entries) + " JOIN " +
+                         link_.source + " t ON true WHERE e.problem IS NULL AND " +
+                         is_to_be_disabled() + within,
+                     {}, {.owner = link_.owner, .once = true})
+        .integer(0, 0);
+}
+
 // Who may not log on any more must not stay active because something else of his entry is refused.
-// The guard has counted him.
 void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
     pg::Transaction transaction("disabling users of link " + link_.name,
                                 pg::Transaction::read_committed);
     check_still_runs(link_);
     const std::size_t position = enabled_position();
-    pg::query("UPDATE " + link_.source + " t SET " + link_.mappings[position].column + " = " +
-                  value(position, literal(*reader_.enabled_value(false))) + " FROM " +
-                  changed_entries + " WHERE " + is_to_be_disabled() + which +
-                  lies_within("c", slice),
-              {}, {.owner = link_.owner, .once = true});
+    const auto count = static_cast<std::int64_t>(
+        pg::query("UPDATE " + link_.source + " t SET " + link_.mappings[position].column + " = " +
+                      value(position, literal(*reader_.enabled_value(false))) + " FROM " +
+                      changed_entries + " WHERE " + is_to_be_disabled() + which +
+                      lies_within("c", slice),
+                  {}, {.owner = link_.owner, .once = true})
+            .size());
     pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
+    count_deletes(link_, disables_, count);
     transaction.commit_lazily();
+    outcome_.disabled += count;
 }
 
 void DirectoryMerge::mark_vanished() {

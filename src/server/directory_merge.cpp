@@ -139,7 +139,7 @@ void DirectoryMerge::merge() {
         total_ = pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_change").integer(0, 0);
         transaction.commit_lazily();
     }
-    if (disables_ && refused_ > 0) {
+    if (disables_ != Passage::held && refused_ > 0) {
         const SlicedWork work{
             [&](Slice slice) { disable_alone(slice, " AND e.problem IS NOT NULL"); },
             is_told_already};
@@ -177,17 +177,21 @@ void DirectoryMerge::merge_rows(Slice slice) {
                                           "' AND e.ctid <= '" + counts.string(0, 3) + "'";
     std::int64_t created = 0;
     std::int64_t updated = 0;
+    std::int64_t disabled = 0;
     if (unknown > 0 || slice.empty()) {
         created = insert_rows(within + entries, entries);
     }
     if (known > 0 || slice.empty()) {
+        disabled = count_disabled(within + entries);
         updated = update_rows(within + entries);
     }
     if (unknown + known > 0) {
         // Deferred constraints speak up now, while the rows that break them are known.
         pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
     }
+    count_deletes(link_, disables_, disabled);
     transaction.commit_lazily();
+    outcome_.disabled += disabled;
     done_ += unknown + known;
     outcome_.created += created;
     outcome_.updated += updated;
@@ -284,25 +288,26 @@ std::int64_t DirectoryMerge::update_rows(const std::string& within) {
     return count;
 }
 
-void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
-    {
-        const std::string row = first_row(slice);
-        pg::Transaction transaction("recording a failure of link " + link_.name,
-                                    pg::Transaction::read_committed);
-        const pg::Rows rows = pg::query(
-            "SELECT coalesce(c.record, e.dn, c.key), c.record IS NULL FROM pg_temp.crmsync_change "
-            "c "
-            "LEFT JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid = $1::tid",
-            std::string_view(row));
-        if (rows.empty()) {
-            return;
-        }
-        failures_.write(rows.string(0, 0), error.code(), error_text(error));
-        strangers_ += rows.integer(0, 1);
-        transaction.commit_lazily();
+void DirectoryMerge::note_failure(Slice slice, const pg::Error& error) {
+    const std::string row = first_row(slice);
+    pg::Transaction transaction("recording a failure of link " + link_.name,
+                                pg::Transaction::read_committed);
+    const pg::Rows rows = pg::query(
+        "SELECT coalesce(c.record, e.dn, c.key), c.record IS NULL FROM pg_temp.crmsync_change c "
+        "LEFT JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.ctid = $1::tid",
+        std::string_view(row));
+    if (rows.empty()) {
+        return;
     }
+    failures_.write(rows.string(0, 0), error.code(), error_text(error));
+    transaction.commit_lazily();
+    strangers_ += rows.integer(0, 1);
+}
+
+void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
+    note_failure(slice, error);
     ++done_;
-    if (disables_) {
+    if (disables_ != Passage::held) {
         run_halved(slice, {[&](Slice row) { disable_alone(row, {}); }, is_told_already});
     }
     if (failures_.count() > most_failures) {

@@ -76,6 +76,7 @@ class DirectoryMerge {
     void hold_disabled();
     std::string is_to_be_disabled() const;
     std::size_t enabled_position() const;
+    std::int64_t count_disabled(const std::string& within) const;
     void disable_alone(Slice slice, const std::string& which);
     pg::TextArray find_due(Passage& passage);
     void let_go(const pg::TextArray& records, Passage passage);
@@ -85,6 +86,7 @@ class DirectoryMerge {
     std::uint64_t refuse_long_keys(const std::string& table);
     void forget_rows_that_are_not_there();
     std::int64_t update_rows(const std::string& within);
+    void note_failure(Slice slice, const pg::Error& error);
     void fail(Slice slice, const pg::Error& error);
     // SQL expressions: what a column gets, of an entry or of this text; and whether a row has
     // something else there.
@@ -109,9 +111,9 @@ class DirectoryMerge {
     std::int64_t done_ = 0;
     std::int64_t total_ = 0;
     std::string too_many_;
-    std::int64_t strangers_ = 0;  // new entries that have failed
-    std::int64_t refused_ = 0;    // entries with a problem
-    bool disables_ = false;       // users whom the guard has let pass
+    std::int64_t strangers_ = 0;        // new entries that have failed
+    std::int64_t refused_ = 0;          // entries with a problem
+    Passage disables_ = Passage::held;  // of users to be disabled
 };
 
 }  // namespace crmsync

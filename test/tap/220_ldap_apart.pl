@@ -130,4 +130,8 @@ is(join('', map { column($_, 'active') } 23, 30, 31), 'fff', 'and disabled all t
 is(deletes() - $deletes, '3', 'counted by the guard');
 $test->import_users;
 is(deletes() - $deletes, '3', 'once');
+$test->sql("CREATE TRIGGER no_end BEFORE UPDATE ON person FOR EACH ROW WHEN (old.active AND NOT new.active AND old.login = '${\ login(33)}') EXECUTE FUNCTION public.refuse('45000')");
+lock_out(33, 34);
+$test->import_users for 1 .. 3;
+is(column(33, 'active') . column(34, 'active') . ' ' . (deletes() - $deletes), 'tf 4', 'who cannot be disabled is not counted');
 $test->done;
