@@ -153,7 +153,12 @@ void DirectoryMerge::merge() {
             preload().set_progress(link_.id, "merging", done_, total_);
         });
     } catch (const GivenUp&) {
-        return;
+        if (disables_ != Passage::held) {
+            const SlicedWork rest{
+                [&](Slice slice) { disable_alone(slice, {}); },
+                [&](Slice slice, const pg::Error& error) { note_failure(slice, error); }};
+            for_each_slice(blocks, [&](Slice slice) { run_halved(slice, rest); });
+        }
     }
 }
 
@@ -302,6 +307,7 @@ void DirectoryMerge::note_failure(Slice slice, const pg::Error& error) {
     failures_.write(rows.string(0, 0), error.code(), error_text(error));
     transaction.commit_lazily();
     strangers_ += rows.integer(0, 1);
+    ++failed_;
 }
 
 void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
@@ -310,7 +316,7 @@ void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
     if (disables_ != Passage::held) {
         run_halved(slice, {[&](Slice row) { disable_alone(row, {}); }, is_told_already});
     }
-    if (failures_.count() > most_failures) {
+    if (failed_ > most_failures) {
         too_many_ = "more than " + std::to_string(most_failures) +
                     " entries could not be merged; the last: " + error_text(error);
         throw GivenUp{};

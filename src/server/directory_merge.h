@@ -113,6 +113,7 @@ class DirectoryMerge {
     std::string too_many_;
     std::int64_t strangers_ = 0;        // new entries that have failed
     std::int64_t refused_ = 0;          // entries with a problem
+    std::int64_t failed_ = 0;           // in the merge
     Passage disables_ = Passage::held;  // of users to be disabled
 };
 

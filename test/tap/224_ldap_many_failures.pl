@@ -23,14 +23,24 @@ CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAI
 CREATE TRIGGER refuse BEFORE UPDATE ON person FOR EACH ROW WHEN (new.title IS DISTINCT FROM old.title) EXECUTE FUNCTION public.refuse();
 SQL
 $test->remove($test->dn(1000));
+$test->replace(1099, 'pwdAccountLockedTime', '000001010000Z');
 $test->replace('cn=group1,ou=groups,dc=example,dc=com', 'member', $test->dn(1), $test->dn(2));
 $test->sql(q{SELECT crmsync.map('users', 'title', 'title', inbound => 'upper($1)'); SELECT crmsync.enable_link('users')});
 $test->import_users;
 $test->comes_to($running, '0', 'the run ends');
 like($test->state('last_error'), qr/^more than 1000 entries could not be merged; the last: refused/, 'a thousand failures are told');
-is($test->sql($active), '1099', 'who has left is disabled');
+is($test->sql($active), '1098', 'who has left is disabled, and who may not log on any more');
 is($test->sql("SELECT string_agg(login, ' ' ORDER BY login) FROM membership m JOIN person p ON p.id = m.person"), 'user0000001 user0000002', 'and memberships are brought in');
 $test->sql('DROP TRIGGER refuse ON person');
+is($test->import_users, '0', 'mended, everybody is well');
+
+# ---- values that are not known are not what fails in the merge
+$test->sql(q{CREATE TRIGGER refuse BEFORE UPDATE ON person FOR EACH ROW WHEN (new.title = 'K') EXECUTE FUNCTION public.refuse();
+	SELECT crmsync.map('users', 'title', 'title', value_map => '{"K": "Known"}'); SELECT crmsync.enable_link('users')});
+$test->replace(3, 'title', 'Known');
+is($test->import_users, '1099', 'everybody fails, one of them in the merge');
+is($test->state('attempts'), '0', 'which is no reason to give up');
+$test->sql(q{DROP TRIGGER refuse ON person; SELECT crmsync.map('users', 'title', 'title', inbound => 'upper($1)'); SELECT crmsync.enable_link('users')});
 is($test->import_users, '0', 'mended, everybody is well');
 
 # ---- everybody under another key
@@ -38,5 +48,5 @@ $test->sql("UPDATE crmsync.item SET remote_id = 'old ' || remote_id");
 $test->import_users;
 $test->comes_to($running, '0', 'the run ends');
 like($test->state('last_error'), qr/^more than 1000 .*login/, 'everybody is new, and there already');
-is($test->sql($active), '1099', 'and nobody has left');
+is($test->sql($active), '1098', 'and nobody has left');
 $test->done;
