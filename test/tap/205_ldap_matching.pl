@@ -38,6 +38,15 @@ $test->add('user0000009', title => 'Back again');
 $test->import_users;
 is(row('id, title, active', "login = 'user0000009'"), "$id|Back again|t", 'who was deleted and made anew in the directory keeps his row');
 is($test->sql("SELECT count(*) FROM crmsync.items WHERE record = '$id' AND state = 'linked'"), '1', 'as the new entry');
+$test->sql("ALTER TABLE person ADD CONSTRAINT no_title CHECK (title <> 'Refused')");
+$test->remove($test->dn(9));
+$test->add('user0000009', title => 'Refused');
+is($test->import_users, '1', 'so does one whose new entry is refused');
+is(row('title, active', "id = $id"), 'Back again|t', 'and he stays active');
+$test->replace(9, 'title', 'Back again');
+$test->sql('ALTER TABLE person DROP CONSTRAINT no_title');
+is($test->import_users, '0', 'until it is not');
+is($test->sql("SELECT count(*) FROM crmsync.items WHERE record = '$id' AND state = 'linked'"), '1', 'then the new entry is his');
 
 # ---- not clear who is who: parked, listed, and the others go on
 $test->sql('ALTER TABLE person DROP CONSTRAINT person_login_key');
