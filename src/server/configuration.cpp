@@ -44,7 +44,9 @@ void read_layout(LinkConfiguration& link) {
     const pg::Rows rows = pg::query(
         "SELECT p.property, m.value_map IS NOT NULL, v.crm_value, "
         "CASE jsonb_typeof(v.value) WHEN 'array' THEN v.value->>0 ELSE v.value #>> '{}' END, "
-        "coalesce(m.options->>'write', l.write_fields), "
+        // What stands in for an absent value is not written back.
+        "coalesce(m.options->>'write', CASE WHEN l.write_fields = 'all' "
+        "AND m.fallback IS NOT NULL THEN 'changed' ELSE l.write_fields END), "
         "coalesce(m.options->>'conflict', l.conflict), "
         "CASE WHEN m.crm LIKE '(%' AND l.apply IS NULL THEN 'outbound' "
         "ELSE coalesce(m.direction, l.direction) END, m.inbound IS NULL AND l.apply IS NULL "

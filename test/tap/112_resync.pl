@@ -86,7 +86,7 @@ like(names(), qr/Typed/, 'a mailbox that was not named stays as it is');
 resync("'$one'");
 is_mended('what users did');
 is(names(), join(', ', sort split(/, /, wanted(1 .. 12)), 'First4 Junior', 'Other Database*', 'Other Link*', 'Own Contact'),
-	'what was changed or deleted is as the CRM has it; a copy is gone, and one that its user changed is his; an item of nobody is gone; of others all stays');
+	'O12, O13: what was changed or deleted is as the CRM has it; a copy is gone, and one that its user changed is his; an item of nobody is gone; of others all stays');
 is($stage->sql("SELECT old->>'given_name' || ' ' || (new->>'given_name') FROM crmsync.history WHERE record = '1' AND action = 'update' ORDER BY at DESC LIMIT 1"), 'Typed First1', 'the history has what was overwritten');
 is($stage->sql("SELECT count(*) FROM crmsync.history WHERE action = 'create' AND record = '5'"), '2', 'what was moved and is back was not made again');
 like($stage->sql("SELECT string_agg(record || ' ' || action, ',' ORDER BY record::integer) FROM crmsync.history WHERE mailbox = '$one' AND action IN ('delete', 'unlink')"), qr/^3 delete,4 unlink,99 delete$/, 'and what was taken away');
@@ -160,7 +160,7 @@ is_mended('replace');
 guard('{}');
 is(names($two), wanted(1 .. 12), 'everything is there');
 my %same = map { $_ => 1 } split /,/, $old;
-is(join(',', grep { $same{$_} } split /,/, ids($two)), "7 $adopted", 'made anew, but for what a user made');
+is(join(',', grep { $same{$_} } split /,/, ids($two)), "7 $adopted", 'O12: made anew, but for what a user made');
 is($exchange->records($two)->{8}{$phone}, '+49 30 8', 'with the values of the CRM');
 $stage->add_people(13, 40, $one, $two);
 $stage->settles('many people');

@@ -50,7 +50,7 @@ $stage->add_people(1, 1, $one, $two);
 
 # ---- what was there before, and what comes later
 comes_in("Ann Before $one Outlook, First1 Last1 +49 30 1 the CRM", 'what a user had before comes in');
-$stage->until_true(sub { stamped($one) eq 'Last1 Before' }, 'and bears our stamp', 20);
+$stage->until_true(sub { stamped($one) eq 'Last1 Before' }, 'O13: and bears our stamp', 20);
 is(all_items($one), 'Before Last1', 'nothing is doubled');
 is(all_items($two), 'Last1', 'nor in a mailbox where it does not belong');
 is(scalar(grep { ($_->{'item:Body'} // '') =~ /a note of hers/ } held($one)), 1, 'what is not mapped stays');

@@ -33,7 +33,7 @@ is(people($two), '', 'one that is not is left alone');
 like($stage->sql("SELECT string_agg(concat_ws(' ', detail, hint), ' ') FROM crmsync.why('people', '1', '$two')"), qr/enabled in crm.mailboxes, and not automatic SELECT \* FROM crmsync.sync\('people', mailbox => '$two'\)/, 'why says so, and what to do');
 my (undef, undef, $notice) = $stage->node->psql('postgres', "SELECT * FROM crmsync.sync('people', wait => '1 s', mailbox => '$two')");
 like($notice, qr/NOTICE:  nothing goes on in mailbox "$two".*starts it/s, 'who waits for what was not asked for is told');
-is(start($two), 'over', 'it is started');
+is(start($two), 'over', 'O6: it is started');
 is(people($two), '1:First1 2:First2 3:First3 4:First4 5:First5', 'and brought up to date');
 $stage->change("UPDATE crm.person SET first_name = 'Later' WHERE id = 1; DELETE FROM crm.audience WHERE record = 2");
 is(people($one), '1:Later 3:First3 4:First4 5:First5', 'what the CRM changes goes to the others');
