@@ -1,0 +1,280 @@
+// The part of Conversation that takes what is answered for each item of a request, and does again
+// what has to be done otherwise.
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "sync/conversation.h"
+#include "sync/photo.h"
+
+namespace crmsync::sync {
+
+using exchange::Answer;
+using exchange::Disposition;
+using exchange::Failure;
+using exchange::Scope;
+
+namespace {
+
+bool concerns_one_item(Disposition disposition) {
+    return disposition == Disposition::item_failed || disposition == Disposition::item_gone ||
+           disposition == Disposition::reread || disposition == Disposition::bisect ||
+           disposition == Disposition::resync;
+}
+
+// It says the same of an item as it does when it is the whole mailbox's: only if others went well
+// it is the item's.
+bool may_be_of_one_item(const Failure& failure) {
+    return (failure.disposition == Disposition::item_failed && failure.scope == Scope::request) ||
+           failure.disposition == Disposition::mailbox_disabled;
+}
+
+// Whether what is to be written was decided by what the item held before.
+bool knows_before(const Task& task) {
+    return task.action == Action::update && task.before.size() == task.fields.size() &&
+           !task.fields.empty();
+}
+
+// Decides the task anew by what the item holds now.
+void merge_with(Task& task, const record::Values& held) {
+    const Rules& rules = *task.desired->rules;
+    record::Values shadow = task.agreed.value_or(task.desired->values);
+    for (std::size_t i = 0; i < task.fields.size(); ++i) {
+        if (const auto place = place_of(rules.layout, task.fields[i].property)) {
+            shadow[*place] = task.before[i];
+        }
+    }
+    record::Merge merge = record::merge({.object = rules.object}, rules.layout, rules.fields,
+                                        shadow, task.desired->values, held);
+    task.fields = std::move(merge.to_target);
+    task.before.clear();
+    for (const record::Field& field : task.fields) {
+        const auto place = place_of(rules.layout, field.property);
+        task.before.push_back(place ? held[*place] : record::Value());
+    }
+    if (task.undo == UndoStep::none) {
+        task.agreed = std::move(merge.shadow);
+    }
+    std::move(merge.conflicts.begin(), merge.conflicts.end(), std::back_inserter(task.conflicts));
+}
+
+}  // namespace
+
+std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::time_point now) {
+    const bool creating = std::holds_alternative<exchange::CreateItems>(operation_);
+    // Where there is no room for a photo there may be some for the contacts.
+    const bool attaching = std::holds_alternative<exchange::CreateAttachment>(operation_);
+    Tasks sent = ::std::exchange(sent_, {});
+    std::optional<Failure> common;
+    Tasks in_doubt;
+    std::vector<Failure> reasons;
+    for (std::size_t i = 0; i < sent.size(); ++i) {
+        const exchange::ItemAnswer& item = answer.items[i];
+        if (creating && item.failure && item.failure->may_have_happened) {
+            doubt_creates();
+        }
+        if (!item.failure) {
+            item_succeeded(std::move(sent[i]), item);
+        } else if (may_be_of_one_item(*item.failure)) {
+            in_doubt.push_back(std::move(sent[i]));
+            reasons.push_back(*item.failure);
+        } else if (concerns_one_item(item.failure->disposition) ||
+                   (attaching && item.failure->disposition == Disposition::mailbox_full)) {
+            item_failed(std::move(sent[i]), *item.failure);
+        } else {
+            // The item met what the whole mailbox may meet.
+            common = item.failure;
+            sent_.push_back(std::move(sent[i]));
+        }
+    }
+    const bool others_went_well = sent_.size() + in_doubt.size() < sent.size();
+    for (std::size_t i = 0; i < in_doubt.size(); ++i) {
+        if (others_went_well) {
+            item_failed(std::move(in_doubt[i]), reasons[i]);
+        } else {
+            common = common ? common : reasons[i];
+            sent_.push_back(std::move(in_doubt[i]));
+        }
+    }
+    if (others_went_well) {
+        answered();
+        progressed();
+        for (Task& task : ::std::exchange(sent_, {})) {
+            if (++task.attempts > most_attempts) {
+                finish(std::move(task), Result::failed, {}, *common);
+            } else {
+                sent_.push_back(std::move(task));
+            }
+        }
+    }
+    if (sent_.empty()) {
+        return std::nullopt;
+    }
+    auto trouble = request_failed(*common, now);
+    if (trouble && others_went_well && !exchange::concerns_target(*trouble)) {
+        return std::nullopt;
+    }
+    return trouble;
+}
+
+// Somebody has changed it since we last knew it: what that means for what we are about to write.
+void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
+    // What was read only for its photo, before it is written, is as it was agreed on.
+    const bool is_known = photo_of(task) != nullptr && !answer.item.change_key.empty() &&
+                          answer.item.change_key == task.item.change_key;
+    task.item = answer.item;
+    if (task.action == Action::fetch || (task.action == Action::update && mailbox_.inbound &&
+                                         !is_known && task.undo != UndoStep::create)) {
+        const bool asked = task.action == Action::fetch;
+        if (!asked && !task.rules) {
+            task.rules = task.desired->rules;
+        }
+        finish(std::move(task), asked ? Result::fetched : Result::overtaken, answer.item);
+        outcomes_.back().held = answer;
+        return;
+    }
+    if (knows_before(task) && !is_known) {
+        merge_with(task, answer.values);
+        if (task.fields.empty() && !task.stamp) {
+            finish(std::move(task), Result::written, answer.item);
+            return;
+        }
+        task.photo.rest_written = false;
+    }
+    note_photo(task, answer);
+    proceed(std::move(task));
+}
+
+// Writes what is left of it.
+void Conversation::proceed(Task&& task) {
+    const bool done = task.photo.rest_written || (!has_rest(task) && photo_of(task) != nullptr);
+    if (!done) {
+        TaskQueue& queue = queue_of(task.action);
+        queue.push_front(std::move(task));
+    } else if (photo_of(task) == nullptr || task.photo.settled) {
+        exchange::ItemReference item = std::move(task.item);
+        finish(std::move(task), Result::written, std::move(item));
+    } else if (photo_of(task)->value && !task.photo.content) {
+        waiting_.push_back(std::move(task));
+        ask_for_content();
+    } else {
+        photos_.push_front(std::move(task));
+    }
+}
+
+void Conversation::item_succeeded(Task&& task, const exchange::ItemAnswer& answer) {
+    if (std::holds_alternative<exchange::GetItems>(operation_)) {
+        item_found(std::move(task), answer);
+        return;
+    }
+    if (is_of_photo(operation_)) {
+        photo_written(std::move(task), answer);
+        return;
+    }
+    exchange::ItemReference item = answer.item;
+    // Some servers answer an update with the change key only.
+    if (item.id.empty()) {
+        item.id = task.item.id;
+    }
+    switch (task.action) {
+        case Action::create:
+        case Action::update:
+            task.item = std::move(item);
+            task.photo.rest_written = true;
+            proceed(std::move(task));
+            break;
+        case Action::remove:
+            item = task.item;
+            stamps_.forget(item.id);
+            finish(std::move(task), Result::removed, std::move(item));
+            break;
+        case Action::unlink:
+            item = task.item;
+            stamps_.forget(item.id);
+            finish(std::move(task), Result::unlinked, std::move(item));
+            break;
+        case Action::fetch:
+            break;
+    }
+}
+
+void Conversation::item_failed(Task&& task, const Failure& failure) {
+    if (is_of_photo(operation_)) {
+        photo_failed(std::move(task), failure);
+    } else if (failure.disposition == Disposition::item_gone) {
+        gone(std::move(task));
+    } else if (failure.disposition == Disposition::reread && task.action != Action::create &&
+               ++task.attempts <= most_attempts) {
+        rereads_.push_back(std::move(task));
+    } else {
+        finish(std::move(task), Result::failed, {}, failure);
+    }
+}
+
+void Conversation::gone(Task&& task) {
+    exchange::ItemReference item = task.item;
+    if (task.action == Action::fetch) {
+        if (!task.record.empty()) {
+            stamps_.doubt();  // it may be back already, under another id
+        }
+        finish(std::move(task), Result::removed, std::move(item));
+        return;
+    }
+    // It may only have moved, and then bears another id: look for stamps before the next create.
+    stamps_.doubt();
+    switch (task.action) {
+        case Action::remove:
+        case Action::unlink:  // there is nothing that could be its user's
+            finish(std::move(task), Result::removed, std::move(item));
+            return;
+        case Action::create:
+            if (task.item.id.empty()) {  // the folder went while we wrote into it
+                forget_folder();
+            }
+            recreate(std::move(task));
+            return;
+        case Action::update:
+        case Action::fetch:
+            break;
+    }
+    if (task.undo != UndoStep::none) {
+        finish(std::move(task), Result::failed, {},
+               {.disposition = Disposition::item_failed,
+                .code = "GONE",
+                .message = "the item is not there any more"});
+    } else if (!task.desired->rules->outbound) {
+        const Result result = task.doubtful ? Result::removed : Result::vanished;
+        finish(std::move(task), result, {});
+    } else {
+        task.sought |= !task.doubtful && !comes_again(task);
+        recreate(std::move(task));
+    }
+}
+
+// What was left to its user was his to delete. Of ours that comes again which the CRM has changed:
+// nothing does only for our stamp.
+bool Conversation::comes_again(const Task& task) const {
+    const OnTargetDelete policy = mailbox_.policy.on_target_delete;
+    return task.was_left || policy == OnTargetDelete::recreate ||
+           (policy != OnTargetDelete::unlink && !task.fields.empty());
+}
+
+void Conversation::recreate(Task&& task) {
+    if (++task.attempts > most_attempts) {
+        finish(std::move(task), Result::failed, {},
+               {.disposition = Disposition::item_failed,
+                .code = "ErrorItemNotFound",
+                .message = "the item disappears again whenever it is created"});
+        return;
+    }
+    task.action = Action::create;
+    task.was_there = false;
+    task.photo = {};
+    task.item = {};
+    task.fields = task.desired->all;
+    task.before.clear();
+    task.agreed.reset();
+    creates_.push_back(std::move(task));
+}
+
+}  // namespace crmsync::sync
