@@ -122,7 +122,7 @@ void note_missing(const std::vector<const Outcome*>& removed) {
     pg::query(
         "WITH missing AS (UPDATE crmsync.item i SET since = pg_catalog.now(), "
         "state = CASE l.on_target_delete WHEN 'unlink' THEN 'gone' ELSE 'absent' END FROM " +
-            of_items + "JOIN crmsync.link l ON l.id = u.link WHERE " + is_that_item +
+            of_pairs + "JOIN crmsync.link l ON l.id = u.link WHERE " + is_that_item +
             "AND i.state IN ('linked', 'leaving') AND i.origin <> 'crm' "
             "RETURNING i.link, i.record) "
             "INSERT INTO crmsync.pending AS p (link, tier, record) "
@@ -181,7 +181,7 @@ void remove_items(const std::vector<const Outcome*>& removed) {
     pg::query(
         "WITH removed AS (DELETE FROM crmsync.item i "
         "USING " +
-            of_items + "WHERE " + is_that_item +
+            of_pairs + "WHERE " + is_that_item +
             "AND i.state NOT IN ('absent', 'gone') "
             "RETURNING i.link, i.mailbox, i.record, i.renew, "
             "i.state = 'leaving' AND NOT i.confirmed AS counts), "
@@ -202,7 +202,7 @@ void unlink_items(const std::vector<const Outcome*>& unlinked) {
     pg::query(
         "WITH unlinked AS (UPDATE crmsync.item i SET state = 'unlinked', stamped = false, "
         "confirmed = false, since = pg_catalog.now() FROM " +
-            of_items + "WHERE " + is_that_item +
+            of_pairs + "WHERE " + is_that_item +
             "AND i.state <> 'unlinked' "
             "RETURNING i.link, i.mailbox, i.record, i.remote_id, i.origin) "
             "INSERT INTO crmsync.conflict (link, mailbox, record, kind, item) "
@@ -221,7 +221,7 @@ void mark_gone(const std::vector<const Outcome*>& vanished) {
                   std::string(state_of_missing_item) + "FROM " + of_pairs +
                   "JOIN crmsync.link l ON l.id = u.link "
                   "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
-              &pairs.records, &pairs.mailboxes);
+              &pairs.records, &pairs.mailboxes, &pairs.ids);
     retry_ambiguous(pairs.mailboxes, pairs.records);
 }
 

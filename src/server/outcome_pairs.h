@@ -1,5 +1,5 @@
-// Which items outcomes are about: records in mailboxes, as parameters $1 and $2 of statements, and
-// the ids of the items where it matters that no other is meant, as $3.
+// Which items outcomes are about: records, mailboxes and ids of items, as parameters $1, $2 and $3
+// of statements.
 #pragma once
 
 #include <string>
@@ -31,15 +31,11 @@ struct Pairs {
 // With their link from the same place, so that the whole key of an item comes from there: it is
 // then looked up by all of it, whatever the statistics say.
 inline const std::string of_pairs =
-    "(SELECT m.link, p.record, p.mailbox FROM unnest($1::text[], $2::integer[]) AS p(record, "
-    "mailbox) "
-    "JOIN crmsync.mailbox m ON m.id = p.mailbox OFFSET 0) AS u ";
-
-// The same with the ids. A copy bears the name of its record, too, and is not its item.
-inline const std::string of_items =
     "(SELECT m.link, p.record, p.mailbox, p.id FROM unnest($1::text[], $2::integer[], "
     "$3::text[]) AS p(record, mailbox, id) "
     "JOIN crmsync.mailbox m ON m.id = p.mailbox OFFSET 0) AS u ";
+
+// A copy bears the name of its record, too, and is not its item.
 inline const std::string is_that_item =
     "i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
     "AND (u.id = '' OR i.remote_id IS NULL OR i.remote_id = u.id) ";

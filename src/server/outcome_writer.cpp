@@ -38,7 +38,7 @@ void clear_failures(const std::vector<Outcome>& outcomes) {
     pg::query("DELETE FROM crmsync.failure f USING " + of_pairs +
                   "WHERE f.link = u.link "
                   "AND f.mailbox = u.mailbox AND f.record = u.record",
-              &pairs.records, &pairs.mailboxes);
+              &pairs.records, &pairs.mailboxes, &pairs.ids);
 }
 
 void write_conflicts(const std::vector<Outcome>& outcomes) {

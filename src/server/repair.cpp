@@ -212,6 +212,12 @@ void forget_copies(const Sightings& copies) {
     }
 }
 
+// Found to be copies, and not gone yet.
+bool any_copies() {
+    return !pg::query("SELECT FROM crmsync.sighting WHERE kind IN ('surplus', 'stray') LIMIT 1")
+                .empty();
+}
+
 std::set<ItemName> copies_among(const std::vector<Outcome>& outcomes) {
     Sightings names;
     for (const Outcome& outcome : outcomes) {
@@ -340,8 +346,7 @@ void mend(const LinkConfiguration& link, const std::vector<Outcome>& outcomes) {
 }
 
 void keep_copies(const std::vector<const Outcome*>& written) {
-    if (pg::query("SELECT FROM crmsync.sighting WHERE kind IN ('surplus', 'stray') LIMIT 1")
-            .empty()) {
+    if (!any_copies()) {
         return;
     }
     Sightings names;
@@ -356,8 +361,7 @@ void keep_copies(const std::vector<const Outcome*>& written) {
 }
 
 std::vector<const Outcome*> take_copies(const std::vector<const Outcome*>& outcomes) {
-    if (pg::query("SELECT FROM crmsync.sighting WHERE kind IN ('surplus', 'stray') LIMIT 1")
-            .empty()) {
+    if (!any_copies()) {
         return outcomes;
     }
     Sightings names;

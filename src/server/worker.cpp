@@ -205,7 +205,7 @@ void Worker::reconfigure(const std::string& fingerprint) {
     pg::Transaction transaction("reading the configuration");
     Configuration configuration = read_configuration();
     for (const auto& [id, link] : configuration.links) {
-        if (link.enabled && !link.inbound) {
+        if (fingerprint != fingerprint_ && link.enabled && !link.inbound) {
             pg::query("SELECT crmsync.forget_arrivals($1)", id);
         }
     }

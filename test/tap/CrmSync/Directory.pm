@@ -189,11 +189,11 @@ sub binds
 	return scalar @lines;
 }
 
-# A way to the server that stands still after so many bytes of its answers, until the file is there;
-# returns its URL.
-sub held_up
+# A way to the server, whose answers go through a function of each connection: it is given what has come, and gives
+# what goes on. Returns its URL.
+sub _relay
 {
-	my ($self, $bytes, $file) = @_;
+	my ($self, $filter_of_connection) = @_;
 	my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', ReuseAddr => 1) or die;
 	my $child = fork // die;
 	if ($child == 0)
@@ -202,14 +202,13 @@ sub held_up
 		while (my $client = $listener->accept)
 		{
 			my $server = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$self->{port}") or POSIX::_exit(1);
-			my ($left, $select) = ($bytes, IO::Select->new($client, $server));
+			my ($filter, $select) = ($filter_of_connection->(), IO::Select->new($client, $server));
 			CONVERSATION: while (1)
 			{
 				for my $from ($select->can_read)
 				{
-					my $count = sysread($from, my $buffer, 4096) or last CONVERSATION;
-					$left -= $count if $from == $server;
-					sleep 0.05 until $left > 0 || -e $file;
+					sysread($from, my $buffer, 4096) or last CONVERSATION;
+					$buffer = $filter->($buffer) if $from == $server;
 					syswrite($from == $client ? $server : $client, $buffer) // last CONVERSATION;
 				}
 			}
@@ -221,41 +220,39 @@ sub held_up
 	return 'ldap://127.0.0.1:' . $listener->sockport;
 }
 
-# A way to the server whose answers have other bytes, as many, in the place of these; returns its URL.
+# One that stands still after so many bytes of its answers, until the file is there.
+sub held_up
+{
+	my ($self, $bytes, $file) = @_;
+	return $self->_relay(
+		sub {
+			my $left = $bytes;
+			return sub {
+				my ($buffer) = @_;
+				$left -= length $buffer;
+				sleep 0.05 until $left > 0 || -e $file;
+				return $buffer;
+			};
+		});
+}
+
+# One whose answers have other bytes, as many, in the place of these.
 sub altered
 {
 	my ($self, $needle, $replacement) = @_;
-	my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', ReuseAddr => 1) or die;
-	my $child = fork // die;
-	if ($child == 0)
-	{
-		local $SIG{PIPE} = 'IGNORE';
-		while (my $client = $listener->accept)
-		{
-			my $server = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$self->{port}") or POSIX::_exit(1);
-			my ($rest, $select) = ('', IO::Select->new($client, $server));
-			CONVERSATION: while (1)
-			{
-				for my $from ($select->can_read)
-				{
-					sysread($from, my $buffer, 65536) or last CONVERSATION;
-					if ($from == $server)
-					{
-						$buffer = $rest . $buffer;
-						$buffer =~ s/\Q$needle\E/$replacement/g;
-						my $begun = 0;
-						for my $length (1 .. length($needle) - 1) { $begun = $length if substr($buffer, -$length) eq substr($needle, 0, $length) }
-						$rest = $begun ? substr($buffer, -$begun, $begun, '') : '';
-					}
-					syswrite($from == $client ? $server : $client, $buffer) // last CONVERSATION;
-				}
-			}
-			close $_ for $client, $server;
-		}
-		POSIX::_exit(0);
-	}
-	push @children, $child;
-	return 'ldap://127.0.0.1:' . $listener->sockport;
+	return $self->_relay(
+		sub {
+			my $rest = '';
+			return sub {
+				my ($buffer) = @_;
+				$buffer = $rest . $buffer;
+				$buffer =~ s/\Q$needle\E/$replacement/g;
+				my $begun = 0;
+				for my $length (1 .. length($needle) - 1) { $begun = $length if substr($buffer, -$length) eq substr($needle, 0, $length) }
+				$rest = $begun ? substr($buffer, -$begun, $begun, '') : '';
+				return $buffer;
+			};
+		});
 }
 
 # ---- what must hold after every test
