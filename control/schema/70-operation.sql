@@ -129,6 +129,17 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.is_moving(integer, text) IS 'whether a mailbox of the link, or this one, is on its way to another target';
 
+-- Records that belong there wait without being pending; a comparison finds them when it has been read.
+CREATE FUNCTION crmsync.is_unread(this crmsync.link, address text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT this.enabled AND this.direction <> 'inbound' AND this.match_on <> '{}'
+       AND EXISTS (SELECT FROM crmsync.mailbox m
+                   WHERE m.link = this.id AND m.address = coalesce(is_unread.address, m.address)
+                     AND m.met IS NULL AND m.took_part IS NOT FALSE AND m.code IS NULL);
+END;
+COMMENT ON FUNCTION crmsync.is_unread(crmsync.link, text) IS 'whether a mailbox of the link, or this one, is to be read before anything is created there (match_on)';
+
 CREATE FUNCTION crmsync.is_imported(link integer, since timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -181,6 +192,7 @@ DECLARE
     records text[];
     pause double precision := 0.005;
     done boolean;
+    unread boolean;
 BEGIN
     LOOP
         IF crmsync.is_import(this) THEN
@@ -193,7 +205,14 @@ BEGIN
                 looked_at := clock_timestamp();
                 records := CASE WHEN address IS NOT NULL THEN crmsync.pending_in(this, address, looked_at) END;
             END IF;
-            done := looked_at IS NOT NULL AND crmsync.is_settled(this.id, looked_at, coalesce(decided_at, looked_at), address, records);
+            -- Of one moment: what is no longer pending may wait for a mailbox that is new.
+            SELECT looked_at IS NOT NULL AND crmsync.is_settled(this.id, looked_at, coalesce(decided_at, looked_at), address, records),
+                   crmsync.is_unread(this, address) INTO done, unread;
+            IF unread THEN
+                done := false;
+                looked_at := NULL;
+                decided_at := NULL;
+            END IF;
             -- What was decided of these records, deletes among it, is to be done only since then.
             IF done AND decided_at IS NULL THEN
                 decided_at := clock_timestamp();
@@ -283,6 +302,10 @@ BEGIN
     END IF;
     IF wait IS NOT NULL THEN
         PERFORM crmsync.wait_for(this, only_in, goal, called, called + wait);
+    END IF;
+    IF wait IS NOT NULL AND crmsync.is_unread(this, only_in) THEN
+        RAISE WARNING 'not all mailboxes of link "%" have been read yet', link
+            USING DETAIL = 'Nothing is created there before (match_on), and what waits for that is not counted.';
     END IF;
     obstacle := crmsync.import_obstacle(this.id);
     IF crmsync.is_import(this) AND obstacle IS NOT NULL THEN
