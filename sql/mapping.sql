@@ -113,6 +113,8 @@ SELECT crmsync.alter_link('people', preset => 'nexj');
 SELECT crmsync.map_preset('people', '["x"]');
 SELECT crmsync.map_preset('people', '{"vorname": "first_name"}');
 SELECT crmsync.map_preset('people', '{"email": "nothing"}');
+-- Nor does it miss a column for what is mapped otherwise.
+SELECT crmsync.map('people', '(left(r.first_name, 1))', 'middle_name');
 SELECT crmsync.map_preset('people', '{"email": "mail", "birthday": "born", "full_name": "(concat_ws('' '', r.first_name, r.last_name))", "position": null}');
 SELECT property, crm FROM crmsync.mappings WHERE link = 'people' ORDER BY property;
 

@@ -513,6 +513,8 @@ BEGIN
         IF field.crm IS NULL THEN
             CONTINUE;
         ELSIF NOT field.named AND crmsync.column_type(source, field.crm) IS NULL THEN
+            -- It may be mapped otherwise: to a child row, for one.
+            CONTINUE WHEN EXISTS (SELECT FROM crmsync.mapping m WHERE m.link = this.id AND m.property = field.property);
             missing := missing || field.name;
         ELSE
             PERFORM crmsync.map(link, field.crm, field.property,
