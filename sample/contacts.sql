@@ -1,19 +1,11 @@
--- The sample CRM's contacts to Exchange: the 23 rows of the NexJ table, in whose mailboxes they belong,
--- and what must be watched so that a change anywhere is noticed. Variables: exchange_url,
--- exchange_user and exchange_secret ('file:NAME' below crmsync.secret_directory).
+-- The sample CRM's contacts to Exchange as NexJ CRM sends them (the preset nexj, 23 fields), in whose
+-- mailboxes they belong, and what must be watched so that a change anywhere is noticed. Variables:
+-- exchange_url, exchange_user and exchange_secret ('file:NAME' below crmsync.secret_directory).
 SELECT crmsync.create_target('exchange', 'ews', :'exchange_url', auth => 'basic',
                              username => :'exchange_user', secret => :'exchange_secret');
 
 SELECT crmsync.create_link('contacts', target => 'exchange', object => 'contact', source => 'crm.person',
-                           audience => 'crm.contact_audience', mailboxes => 'crm.outlook_user');
-
--- The person's own columns.
-SELECT crmsync.map('contacts', '(concat_ws('' '', r.first_name, r.initials, r.last_name))', 'display_name');
-SELECT crmsync.map('contacts', 'first_name', 'given_name');
-SELECT crmsync.map('contacts', 'initials', 'middle_name');
-SELECT crmsync.map('contacts', 'last_name', 'surname');
-SELECT crmsync.map('contacts', 'position', 'job_title');
-SELECT crmsync.map('contacts', 'birth_date', 'birthday');
+                           audience => 'crm.contact_audience', mailboxes => 'crm.outlook_user', preset => 'nexj');
 
 -- The default number of each kind, and the default business and home address: child rows, which are
 -- watched by themselves.
@@ -30,11 +22,13 @@ SELECT crmsync.map_child('contacts', 'crm.address', 'person_id',
                          fixed => jsonb_build_object('kind', kind, 'is_default', true))
 FROM (VALUES ('business'), ('home')) address (kind);
 
--- The addresses as a whole.
-SELECT crmsync.map('contacts',
-                   format('(SELECT concat_ws('', '', a.street, concat_ws('' '', a.postal_code, a.city), a.state, a.country)
-                            FROM crm.address a WHERE a.person_id = r.id AND a.kind = %L AND a.is_default)', kind),
-                   kind || '_address')
+-- The rest of the preset's rows: the person's own columns, where the preset knows them by another name with
+-- theirs, and the name and the addresses as a whole.
+SELECT crmsync.map_preset('contacts',
+    jsonb_build_object('birthday', 'birth_date', 'full_name', '(concat_ws('' '', r.first_name, r.initials, r.last_name))')
+    || jsonb_object_agg(kind || '_address',
+                        format('(SELECT concat_ws('', '', a.street, concat_ws('' '', a.postal_code, a.city), a.state, a.country)
+                                 FROM crm.address a WHERE a.person_id = r.id AND a.kind = %L AND a.is_default)', kind)))
 FROM (VALUES ('business'), ('home')) address (kind);
 
 -- Which records a change of another table concerns: a column that holds the person's key, or a query.

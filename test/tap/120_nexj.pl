@@ -1,4 +1,4 @@
-# The rows of the NexJ table that concern contacts (N6 to N16), on the sample CRM.
+# The rows of the NexJ table that concern contacts (N6 to N16), with the preset nexj, on the sample CRM.
 use strict;
 use warnings;
 use FindBin;
@@ -47,9 +47,15 @@ sub value
 }
 
 # ---- N6
+is($stage->sql("SELECT preset || ' ' || direction FROM crmsync.links"), 'nexj outbound', 'N6: with the preset nexj a link is outbound');
+for my $direction (qw(both inbound))
+{
+	like($stage->error("SELECT crmsync.alter_link('contacts', direction => '$direction')"), qr/allows only direction outbound/, "N6: and cannot be $direction");
+}
+like($stage->error("SELECT crmsync.map('contacts', 'notes', 'notes', direction => 'inbound')"), qr/is outbound only/, 'N6: nor can a field');
 $stage->sql("SELECT crmsync.create_target('second', 'ews', 'https://exchange.invalid/EWS/Exchange.asmx', 'basic', 'svc', 'file:exchange')");
 like($stage->error("SELECT crmsync.create_link('more', 'second', 'contact', 'crm.person', audience => 'crm.contact_audience', preset => 'nexj', direction => 'both')"),
-	qr/outbound/, 'N6: with the preset nexj inbound cannot be switched on');
+	qr/outbound/, 'N6: nor a new link');
 
 # ---- N7, N8
 add_person(1, ', class, first_name', ", 'Person', 'Ann'", 1);
@@ -82,7 +88,24 @@ VALUES (20, 'business', true, 'Main 1', 'Graz', 'Styria', '8010', 'Austria'), (2
 INSERT INTO crm.coverage (person_id, user_id) VALUES (20, 1);
 COMMIT;
 SQL
-my $zoe = $exchange->records($one)->{20};
+# The same in one table, with a column for each row.
+$stage->sql(<<'SQL');
+SET client_min_messages = error;
+CREATE TABLE crm.flat AS
+SELECT p.id, concat_ws(' ', p.first_name, p.initials, p.last_name) AS full_name, p.first_name, p.initials, p.last_name, p.position, p.birth_date AS birthday,
+    '+1 1' AS business_phone, '+1 2' AS home_phone, '+1 3' AS mobile_phone, '+1 4' AS business_fax, 'zoe@example.org' AS email,
+    'Main 1, 8010 Graz' AS business_address, 'Main 1' AS business_street, 'Graz' AS business_city, 'Styria' AS business_state, '8010' AS business_postal_code, 'Austria' AS business_country,
+    'Elm 2, 69001 Lyon' AS home_address, 'Elm 2' AS home_street, 'Lyon' AS home_city, 'Rhône' AS home_state, '69001' AS home_postal_code, 'France' AS home_country
+FROM crm.person p WHERE p.id = 20;
+ALTER TABLE crm.flat ADD PRIMARY KEY (id), OWNER TO crm_owner;
+CREATE VIEW crm.flat_audience AS SELECT id AS record, 'user4@example.com' AS mailbox FROM crm.flat;
+ALTER VIEW crm.flat_audience OWNER TO crm_owner;
+SELECT crmsync.create_link('flat', 'exchange', 'contact', 'crm.flat', audience => 'crm.flat_audience', preset => 'nexj');
+SELECT crmsync.map_preset('flat');
+SELECT crmsync.enable_link('flat');
+SQL
+is($stage->sql("SELECT string_agg((SELECT count(*) FROM crmsync.mappings m WHERE m.link = l) || '', ' ') FROM unnest('{contacts,flat}'::text[]) l"), '23 23', 'N9: 23 rows');
+$stage->settles('all columns of one table', 'flat');
 my %expected = (
 	'contacts:DisplayName' => 'Zoë Q. Łęcki', 'contacts:GivenName' => 'Zoë', 'contacts:MiddleName' => 'Q.', 'contacts:Surname' => 'Łęcki', 'contacts:JobTitle' => 'Engineer',
 	'contacts:PhoneNumber/BusinessPhone' => '+1 1', 'contacts:PhoneNumber/HomePhone' => '+1 2', 'contacts:PhoneNumber/MobilePhone' => '+1 3',
@@ -91,18 +114,22 @@ my %expected = (
 	'contacts:PhysicalAddress:PostalCode/Business' => '8010', 'contacts:PhysicalAddress:CountryOrRegion/Business' => 'Austria',
 	'contacts:PhysicalAddress:Street/Home' => 'Elm 2', 'contacts:PhysicalAddress:City/Home' => 'Lyon', 'contacts:PhysicalAddress:State/Home' => 'Rhône',
 	'contacts:PhysicalAddress:PostalCode/Home' => '69001', 'contacts:PhysicalAddress:CountryOrRegion/Home' => 'France');
-for my $property (sort keys %expected)
+for my $mailbox ($one, 'user4@example.com')
 {
-	my $got = $zoe->{$property} // '';
-	utf8::encode($got) if utf8::is_utf8($got);
-	is($got, $expected{$property}, "N9: $property");
+	my $zoe = $exchange->records($mailbox)->{20};
+	for my $property (sort keys %expected)
+	{
+		my $got = $zoe->{$property} // '';
+		utf8::encode($got) if utf8::is_utf8($got);
+		is($got, $expected{$property}, "N9: $property");
+	}
+	like($zoe->{'contacts:Birthday'}, qr/^1972-02-29T/, 'N9: contacts:Birthday');
+	my ($whole) = map { $zoe->{$_} } grep { m{/0x801b$}i } keys %$zoe;
+	like($whole // '', qr/Main 1, 8010 Graz/, 'N9: the whole business address, as the CRM writes it');
+	($whole) = map { $zoe->{$_} } grep { m{/0x801a$}i } keys %$zoe;
+	like($whole // '', qr/Elm 2, 69001 Lyon/, 'N9: the whole home address');
+	ok($zoe->{'contacts:FileAs'}, 'FileAs is made from the names');
 }
-like($zoe->{'contacts:Birthday'}, qr/^1972-02-29T/, 'N9: contacts:Birthday');
-my ($whole) = map { $zoe->{$_} } grep { m{/0x801b$}i } keys %$zoe;
-like($whole // '', qr/Main 1, 8010 Graz/, 'N9: the whole business address, as the CRM writes it');
-($whole) = map { $zoe->{$_} } grep { m{/0x801a$}i } keys %$zoe;
-like($whole // '', qr/Elm 2, 69001 Lyon/, 'N9: the whole home address');
-ok($zoe->{'contacts:FileAs'}, 'FileAs is made from the names');
 $exchange->forget_journal;
 $stage->change("UPDATE crm.telecom SET is_default = false WHERE person_id = 20 AND value = '+1 1'; UPDATE crm.telecom SET is_default = true WHERE person_id = 20 AND value = '+1 9'", $link);
 is(value($one, 20, 'contacts:PhoneNumber/BusinessPhone'), '+1 9', 'N9: another number becomes the default');
