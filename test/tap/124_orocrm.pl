@@ -1,6 +1,6 @@
-# The preset orocrm, row by row: O10 (the id that OroCRM has left on its items, or else the key fields), O11, and the
-# outcomes of O14 (CRM to Outlook) and O16 (both ways). The
-# direction from Outlook to the CRM alone, O15, is another test's.
+# The preset orocrm, row by row: O1, O3 to O5 (settings), O10 (the id that OroCRM has left on its items, or else the key
+# fields), O11 to O13, and the outcomes of O14 (CRM to Outlook) and O16 (both ways). The direction from Outlook to the
+# CRM alone, O15, is another test's.
 use strict;
 use warnings;
 use FindBin;
@@ -25,6 +25,9 @@ sub shown { my ($row) = @_; return join ', ', sort map { join ' ', CrmSync::Stan
 sub stamp_of { my ($row, $id) = @_; return (map { CrmSync::StandIn::key_of($_) // '-' } grep { $_->{id} eq $id } $exchange->items($mailbox{$row}))[0] }
 sub crm { my ($row) = @_; return $stage->sql("SELECT string_agg(concat_ws(' ', id, first_name, last_name, coalesce(job_title, '-')), ', ' ORDER BY id) FROM crm.contact$row") }
 sub crm_does { my ($row, $statements) = @_; $stage->sql($statements); return }
+sub instance { return $stage->sql("SELECT replace(instance::text, '-', '') FROM crmsync.identity") }
+sub stamped { my ($row, $surname, $value) = @_; return user_makes($row, $first => 'Stamped', $last => $surname, '7c2b3e5a-9d41-4f6e-8b0a-5e1c9a7d3f42/crmsync' => $value) }
+sub there { my ($row, @ids) = @_; my %is = map { $_->{id} => 1 } $exchange->items($mailbox{$row}); return join ' ', map { $is{$_} ? 'there' : 'gone' } @ids }
 sub comes { my ($row, $in, $pattern, $what) = @_; local $Test::Builder::Level = $Test::Builder::Level + 1; my $look = $in eq 'crm' ? \&crm : \&shown; return $stage->until_true(sub { $look->($row) =~ $pattern }, "O$row$what", 25) || diag(shown($row), ' | ', crm($row)) }
 
 for my $row (14, 16)
@@ -81,6 +84,14 @@ SQL
 		$exchange->post('server', paused => \0);
 		comes($row, 'outlook', qr/2 Changed Crm Ours/, 'f: of what both change the CRM wins');
 		like(crm($row), qr/2 Changed Crm Ours/, 'O16f: in the CRM, too');
+		$stage->sql("SELECT crmsync.alter_link('contacts$row', conflict => 'target_wins')");
+		$exchange->post('server', paused => \1);
+		user($row, 'update', 'Crm', set => { $title => 'Theirs' });
+		crm_does($row, "UPDATE crm.contact$row SET job_title = 'Ours again' WHERE id = 2");
+		$exchange->post('server', paused => \0);
+		comes($row, 'crm', qr/2 Changed Crm Theirs/, 'f: or Outlook, where the setting says so (O3)');
+		like(shown($row), qr/2 Changed Crm Theirs/, 'O16f: in Outlook, too');
+		$stage->sql("SELECT crmsync.alter_link('contacts$row', reset => '{conflict}')");
 	}
 	sleep 2.5;
 	user($row, 'delete', 'Crm');
@@ -90,6 +101,24 @@ SQL
 	crm_does($row, "DELETE FROM crm.contact$row WHERE id = 2");
 	if ($both) { $stage->until_true(sub { shown($row) !~ /Crm/ }, 'O16h: what is deleted in the CRM is deleted from Outlook', 25) }
 	else { $stage->until_true(sub { shown($row) =~ /- Changed Crm/ }, 'O14h: what is deleted in the CRM stays in Outlook', 25) or diag(shown($row)) }
+}
+
+# ---- O12, O13: resynchronisation
+for my $row (14, 16)
+{
+	my ($nobodys, $others) = (stamped($row, 'Nobodys', instance() . "/contacts$row/999"), stamped($row, 'Others', ('0' x 32) . "/contacts$row/1"));
+	my %item = split /[|\n]/, $stage->sql("SELECT origin, min(remote_id) FROM crmsync.items WHERE link = 'contacts$row' AND origin IN ('crm', 'adopted') GROUP BY 1");
+	crm_does($row, "INSERT INTO crm.contact$row (id, first_name, last_name) VALUES (6, 'Made', 'Anew')");
+	comes($row, 'outlook', qr/6 Made Anew/, ': another one is made');
+	my $made = $stage->sql("SELECT remote_id FROM crmsync.items WHERE link = 'contacts$row' AND record = '6'");
+	$stage->sql("SELECT crmsync.resync('contacts$row', '$mailbox{$row}')");
+	if ($row == 16) { $stage->until_true(sub { $stage->nothing_to_repair && there($row, $nobodys) eq 'gone' }, 'O12, O13: an item with an id of ours that no record has is deleted', 25) }
+	else { $stage->until_true(sub { $stage->nothing_to_repair && shown($row) =~ /- Stamped Nobodys/ }, 'O12, O14h: an item with an id of ours that no record has stays, without it', 25) }
+	is(there($row, $others, $made), 'there there', 'O13: not one of another instance; O12: repair leaves what is right');
+	$stage->sql("SELECT crmsync.resync('contacts$row', '$mailbox{$row}', mode => 'replace')");
+	$stage->until_true(sub { $stage->nothing_to_repair && there($row, $made) eq 'gone' && shown($row) =~ /6 Made Anew/ }, "O12: in $row replace deletes what we have made and makes it anew", 25) or diag(shown($row));
+	is(there($row, $item{adopted}, $others), 'there there', 'O12: not what a user made');
+	is(scalar(() = shown($row) =~ /Ann Both|By Id/g), 2, 'and nothing is doubled');
 }
 
 # ---- O4: changes wait until the interval is over
@@ -105,5 +134,24 @@ cmp_ok(time - $began, '<', 9, 'O4: not later');
 crm_does(14, "UPDATE crm.contact14 SET first_name = 'Asked' WHERE id = 1");
 $stage->sync('contacts14');
 like(shown(14), qr/1 Asked Both/, 'O4: sync does not wait for it');
+
+# ---- O5: so do changes of Outlook
+$stage->sql("SELECT crmsync.alter_link('contacts16', inbound_interval => '6 s')");
+user(16, 'update', 'Both', set => { $title => 'First' });
+comes(16, 'crm', qr/1 Ann Both First/, ': a change comes in, and an interval begins');
+$began = time;
+user(16, 'update', 'Both', set => { $title => 'Second' });
+sleep 3;
+like(crm(16), qr/1 Ann Both First/, 'O5: another one waits until it is over');
+comes(16, 'crm', qr/1 Ann Both Second/, ': and then comes in');
+cmp_ok(time - $began, '<', 9, 'O5: not later');
+
+# ---- O1: contacts are on or off
+$stage->sql("SELECT crmsync.disable_link('contacts14')");
+crm_does(14, "UPDATE crm.contact14 SET first_name = 'Off' WHERE id = 1");
+sleep 3;
+like(shown(14), qr/1 Asked Both/, 'O1: switched off nothing goes out');
+$stage->sql("SET client_min_messages = error; SELECT crmsync.enable_link('contacts14')");
+comes(14, 'outlook', qr/1 Off Both/, ': switched on it does (O1)');
 
 $stage->done;

@@ -1,5 +1,5 @@
-# From Outlook to the CRM alone: the rows O15a to O15i of OroCRM's table, by name; and single fields that only
-# come in, of a link of direction both.
+# From Outlook to the CRM alone: the rows O15a to O15i of OroCRM's table, by name, with the preset orocrm; and single
+# fields that only come in, of a link of direction both.
 use strict;
 use warnings;
 use FindBin;
@@ -20,10 +20,10 @@ sub user_changes { my ($mailbox, $last, %set) = @_; return $exchange->act($mailb
 sub user_deletes { my ($mailbox, $last) = @_; return $exchange->act($mailbox, 'delete', match => { 'contacts:Surname' => $last }, folder => 'contacts') }
 sub people { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', first_name, last_name, phone), ', ' ORDER BY last_name, id), 'nobody') FROM crm.person") }
 sub comes_in { my ($expected, $name) = @_; local $Test::Builder::Level = $Test::Builder::Level + 1; return $stage->until_true(sub { people() eq $expected }, $name, 20) || diag(people()) }
-sub held { my ($mailbox) = @_; return join ', ', sort map { join ' ', grep { defined } @{ $_->{properties} }{qw(contacts:Surname contacts:GivenName contacts:PhoneNumber/BusinessPhone)} } $exchange->items($mailbox) }
+sub held { my ($mailbox) = @_; return join ', ', sort map { join ' ', grep { defined } @{ $_->{properties} }{qw(contacts:Surname contacts:GivenName contacts:PhoneNumber/PrimaryPhone)} } $exchange->items($mailbox) }
 sub is_stamped { return $stage->until_true(sub { $stage->sql('SELECT bool_and(stamped) FROM crmsync.item') eq 't' }, 'the items bear our stamp', 20) }
 
-user_makes($one, 'Ann', 'Both', 'contacts:PhoneNumber/BusinessPhone' => '+1');
+user_makes($one, 'Ann', 'Both', 'contacts:PhoneNumber/PrimaryPhone' => '+1');
 user_makes($one, 'Cal', 'Theirs');
 user_makes($two, 'Dan', 'Theirs too');
 user_makes($three, 'No', 'Pilot');
@@ -31,7 +31,7 @@ $stage->make_tables;
 $stage->sql(<<"SQL");
 SET ROLE crm_owner;
 CREATE SEQUENCE crm.person_key START 100;
-ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key'), ADD made_in text;
+ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key'), ADD made_in text, ADD gender text, ADD birthday date;
 CREATE TABLE crm.mailboxes (mailbox text PRIMARY KEY, enabled boolean);
 INSERT INTO crm.mailboxes VALUES ('$one', true), ('$two', true), ('$three', false);
 INSERT INTO crm.person (id, first_name, last_name, phone) VALUES (1, 'ann', 'Both', NULL), (2, 'Only', 'Ours', NULL);
@@ -41,11 +41,9 @@ SQL
 $stage->make_target;
 $stage->sql(<<'SQL');
 SET client_min_messages = error;
-SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', mailboxes => 'crm.mailboxes', direction => 'inbound',
-                           inbound_interval => '1 s', match_on => '{given_name,surname}');
-SELECT crmsync.map('people', 'first_name', 'given_name');
-SELECT crmsync.map('people', 'last_name', 'surname');
-SELECT crmsync.map('people', 'phone', 'business_phone');
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', mailboxes => 'crm.mailboxes', preset => 'orocrm', direction => 'inbound',
+                           inbound_interval => '1 s', outbound_interval => '1 s');
+SELECT crmsync.map_preset('people');
 SELECT crmsync.map('people', 'made_in', '@mailbox');
 SELECT crmsync.enable_link('people');
 SQL
@@ -60,7 +58,7 @@ is($stage->sql('SELECT count(*) FROM crmsync.history WHERE action = \'create\'')
 # ---- O15d, e, f
 $stage->change("UPDATE crm.person SET first_name = 'Anna' WHERE id = 1");
 is(held($one), 'Both Ann +1, Theirs Cal', 'O15d: what the CRM changes does not go out');
-user_changes($one, 'Both', 'contacts:PhoneNumber/BusinessPhone' => '+2');
+user_changes($one, 'Both', 'contacts:PhoneNumber/PrimaryPhone' => '+2');
 comes_in('Ann Both +2, Only Ours, Cal Theirs, Dan Theirs too', 'O15d, O15e: and is overwritten by Outlook\'s values, when one of them changes');
 $stage->sql("UPDATE crm.person SET first_name = 'Anna', phone = NULL WHERE id = 1");
 $stage->settles('the CRM changes it again');
@@ -102,7 +100,7 @@ user_deletes($one, 'both');
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.failures') eq '0' }, 'until one of them is gone', 20);
 
 # ---- two mailboxes with different values come to rest
-user_makes($two, 'ANNIE', 'BOTH', 'contacts:PhoneNumber/BusinessPhone' => '+3');
+user_makes($two, 'ANNIE', 'BOTH', 'contacts:PhoneNumber/PrimaryPhone' => '+3');
 comes_in('ANNIE BOTH +3', 'a second mailbox has the same record');
 $stage->sql("SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link; SELECT crmsync.wake()");
 $stage->settles('a comparison');

@@ -19,7 +19,7 @@ SET ROLE crm_owner;
 CREATE TABLE crm.mailboxes (id integer, mailbox text, enabled boolean, automatic boolean, time_zone text);
 INSERT INTO crm.mailboxes VALUES (1, '$one', true, true, 'Europe/Zurich'), (2, '$two', true, false, NULL);
 SQL
-$stage->make_link(more => "mailboxes => 'crm.mailboxes', direction => 'both', inbound_interval => '1 s', options => '{\"compare_interval\": \"0\"}'");
+$stage->make_link(more => "mailboxes => 'crm.mailboxes', preset => 'orocrm', match_on => '{given_name,surname}', inbound_interval => '1 s', outbound_interval => '1 s', options => '{\"compare_interval\": \"0\"}'");
 $stage->add_people(1, 5, $one, $two);
 $stage->settles('five people');
 sub people { my ($mailbox) = @_; return $exchange->show($mailbox) }
