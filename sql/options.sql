@@ -22,6 +22,8 @@ SELECT crmsync.check_options('link', 'ews', '{"max_deletes": -1}');
 SELECT crmsync.check_options('link', 'ews', '{"compare_interval": "yesterday"}');
 SELECT crmsync.check_options('link', 'ews', '{"compare_interval": "-1 day"}');
 SELECT crmsync.check_options('link', 'ews', '{"quiet_hours": "22-6"}');
+SELECT crmsync.check_options('link', 'ews', '{"inbound_private": "busy"}');
+SELECT crmsync.check_options('link', 'ews', '{"inbound_private": "some"}');
 SELECT crmsync.check_options('link', 'ldap', '{"memberships": []}');
 SELECT crmsync.check_options('link', 'ldap', '{"members_only": true}');
 SELECT crmsync.check_options('mapping', 'ews', '{"write": "never"}');

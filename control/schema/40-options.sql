@@ -1,7 +1,7 @@
 -- Options, declared once: the view is the documentation and what check_options goes by.
 
 CREATE VIEW crmsync.options AS
-SELECT v.scope, v.kind, v.name, v.type, v.default_value, v.allowed, v.supported, v.description
+SELECT v.scope, v.kind, v.name, v.type, v.default_value, v.allowed, v.supported, v.description, p.planned
 FROM (VALUES
     ('target', 'ews',  'ca_file',          'file',     NULL, NULL::text[], true, 'certificates to trust, PEM, below crmsync.secret_directory'),
     ('target', 'ews',  'cert_file',        'file',     NULL, NULL, true, 'client certificate, PEM, below crmsync.secret_directory'),
@@ -64,7 +64,10 @@ FROM (VALUES
     ('mapping', 'ews', 'conflict',         'choice',   NULL, '{crm_wins,target_wins,newest_wins}', true, 'direction both: who wins when both sides changed this field; default: conflict of the link'),
     ('mapping', 'ews', 'write',            'choice',   NULL, '{changed,all,if_empty}', true, 'when this field is written: changed, all or if_empty; default: write_fields of the link'),
     ('mapping', 'ldap', 'write',           'choice',   NULL, '{changed,all,if_empty}', false, 'when this field is written')
-) AS v (scope, kind, name, type, default_value, allowed, supported, description);
+) AS v (scope, kind, name, type, default_value, allowed, supported, description)
+LEFT JOIN (VALUES
+    ('link',   'ews',  'inbound_private',  '{busy}'::text[])
+) AS p (scope, kind, name, planned) USING (scope, kind, name);
 COMMENT ON VIEW crmsync.options IS 'options of targets, links and mappings';
 COMMENT ON COLUMN crmsync.options.scope IS 'what the option belongs to: target, link or mapping';
 COMMENT ON COLUMN crmsync.options.kind IS 'kind of target';
@@ -74,6 +77,7 @@ COMMENT ON COLUMN crmsync.options.default_value IS 'what holds without it';
 COMMENT ON COLUMN crmsync.options.allowed IS 'the values of a choice';
 COMMENT ON COLUMN crmsync.options.supported IS 'false: refused as not supported yet';
 COMMENT ON COLUMN crmsync.options.description IS 'what it does';
+COMMENT ON COLUMN crmsync.options.planned IS 'values of a choice that are refused as not supported yet';
 
 CREATE FUNCTION crmsync.is_option_value(type text, allowed text[], value jsonb) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -118,7 +122,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'For example {"timeout": 60}.';
     END IF;
     FOR given IN
-        SELECT e.key, e.value, o.type, o.allowed, o.supported
+        SELECT e.key, e.value, o.type, o.allowed, o.supported, o.planned
         FROM jsonb_each(options) e
         LEFT JOIN crmsync.options o
             ON o.scope = check_options.scope AND o.kind = check_options.kind AND o.name = e.key
@@ -134,6 +138,9 @@ BEGIN
         END IF;
         IF NOT given.supported THEN
             PERFORM crmsync.not_supported(format('the option "%s"', given.key));
+        END IF;
+        IF given.value #>> '{}' = ANY (given.planned) THEN
+            PERFORM crmsync.not_supported(format('%s of the option "%s"', given.value, given.key));
         END IF;
         IF NOT crmsync.is_option_value(given.type, given.allowed, given.value) THEN
             RAISE EXCEPTION 'invalid value for option "%": %', given.key, given.value
