@@ -169,6 +169,9 @@ struct ItemAnswer {
     std::string key{};                 // GetItems: what its key_property holds; empty: nothing
     std::vector<Attachment> photos{};  // GetItems: where the layout has the photo; the first counts
     record::Content content{};         // GetAttachments
+    // GetItems: places in its layout where there is something that means nothing to us. The values
+    // there are absent, which does not say that the item has none.
+    std::vector<std::size_t> unread{};
 };
 
 // One item that was created or changed in a folder, or is there no longer. The same item may be

@@ -174,6 +174,15 @@ bool strays(const Layout& layout, const Policies& policies, const Values& crm,
     return false;
 }
 
+void take_as_agreed(const std::vector<std::size_t>& unread, const Policies& policies,
+                    const Values& shadow, Values& target) {
+    for (const std::size_t place : unread) {
+        if (policies[place].write != Write::unless_changed) {
+            target[place] = shadow[place];
+        }
+    }
+}
+
 Merge merge(const MergeContext& context, const Layout& layout, const Policies& policies,
             const Values& shadow, const Values& crm, const Values& target) {
     check(layout, {policies.size(), shadow.size(), crm.size(), target.size()});

@@ -78,6 +78,12 @@ struct MergeContext {
     bool crm_is_newer = true;  // for newest_wins
 };
 
+// What the target holds at these places of the layout could not be read: it counts as what was last
+// agreed on, so that it is neither emptied nor changed. What is only written where the target has
+// not changed it is not written over it.
+void take_as_agreed(const std::vector<std::size_t>& unread, const Policies& policies,
+                    const Values& shadow, Values& target);
+
 // Compares all three, as after a stale change key or an inbound change. A link that is outbound
 // only leaves a field that just the user changed as it is, and keeps its shadow.
 Merge merge(const MergeContext& context, const Layout& layout, const Policies& policies,

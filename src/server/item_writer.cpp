@@ -25,9 +25,7 @@ pg::JsonbArray::Document shadow_of(const Outcome& outcome, Absent absent) {
                                 outcome.agreed ? *outcome.agreed : outcome.desired->values, absent);
     for (std::size_t place = 0; place < rules.layout.size(); ++place) {
         if (rules.fields[place].access == record::Access::inbound) {
-            std::erase_if(document, [&](const auto& pair) {
-                return pair.first == rules.layout[place]->name;
-            });
+            leave_out(*rules.layout[place], document);
         }
     }
     return document;

@@ -80,4 +80,8 @@ pg::JsonbArray::Document document_of(const record::Fields& fields) {
     return document;
 }
 
+void leave_out(const record::Property& property, pg::JsonbArray::Document& document) {
+    std::erase_if(document, [&](const auto& pair) { return pair.first == property.name; });
+}
+
 }  // namespace crmsync

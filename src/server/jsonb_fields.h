@@ -18,4 +18,7 @@ pg::JsonbArray::Document document_of(const record::Layout& layout,
 // A document of these fields; a removed one is null.
 pg::JsonbArray::Document document_of(const record::Fields& fields);
 
+// Makes the document say nothing of a property: what it is merged into keeps what it has.
+void leave_out(const record::Property& property, pg::JsonbArray::Document& document);
+
 }  // namespace crmsync

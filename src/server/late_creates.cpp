@@ -46,8 +46,9 @@ record::Values values_of(const record::Layout& wanted, const record::Layout& lay
 
 bool holds_the_same(const LinkConfiguration& link, const Jsonb* shadow, const sync::Outcome& item) {
     const record::Layout compared = compared_of(link.rules.layout);
-    return shadow != nullptr && read_values(shadow, compared) ==
-                                    values_of(compared, link.rules.layout, item.held.values);
+    return shadow != nullptr && item.held.unread.empty() &&
+           read_values(shadow, compared) ==
+               values_of(compared, link.rules.layout, item.held.values);
 }
 
 bool is_untouched(const sync::Outcome& item, bool same) {

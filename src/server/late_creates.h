@@ -29,7 +29,8 @@ record::Layout compared_of(const record::Layout& layout);
 record::Values values_of(const record::Layout& wanted, const record::Layout& layout,
                          const record::Values& values);
 
-// Whether an item that was fetched has all values of a shadow; of none nothing does.
+// Whether an item that was fetched has all values of a shadow, and nothing that could not be read;
+// of none nothing does.
 bool holds_the_same(const LinkConfiguration& link, const Jsonb* shadow, const sync::Outcome& item);
 
 // Whether nobody has changed an item since it was made. same: it holds what the other one does.

@@ -128,7 +128,11 @@ void learn(const LinkConfiguration& link, const std::vector<const Outcome*>& hel
         names.add(*outcome);
         change_keys.push_back(outcome->held.item.change_key);
         values.push_back(values_of(compared, link.rules.layout, outcome->held.values));
-        shadows.documents.push_back(document_of(compared, values.back(), Absent::as_null));
+        auto document = document_of(compared, values.back(), Absent::as_null);
+        for (const std::size_t place : outcome->held.unread) {
+            leave_out(*link.rules.layout[place], document);
+        }
+        shadows.documents.push_back(std::move(document));
     }
     pg::query(
         "WITH touched AS (UPDATE crmsync.item i SET change_key = u.change_key, "

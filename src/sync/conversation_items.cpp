@@ -36,14 +36,16 @@ bool knows_before(const Task& task) {
 }
 
 // Decides the task anew by what the item holds now.
-void merge_with(Task& task, const record::Values& held) {
+void merge_with(Task& task, const exchange::ItemAnswer& answer) {
     const Rules& rules = *task.desired->rules;
+    record::Values held = answer.values;
     record::Values shadow = task.agreed.value_or(task.desired->values);
     for (std::size_t i = 0; i < task.fields.size(); ++i) {
         if (const auto place = place_of(rules.layout, task.fields[i].property)) {
             shadow[*place] = task.before[i];
         }
     }
+    record::take_as_agreed(answer.unread, rules.fields, shadow, held);
     record::Merge merge = record::merge({.object = rules.object}, rules.layout, rules.fields,
                                         shadow, task.desired->values, held);
     task.fields = std::move(merge.to_target);
@@ -134,7 +136,7 @@ void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
         return;
     }
     if (knows_before(task) && !is_known) {
-        merge_with(task, answer.values);
+        merge_with(task, answer);
         if (task.fields.empty() && !task.stamp) {
             finish(std::move(task), Result::written, answer.item);
             return;

@@ -41,7 +41,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const bool carried = exchange::ews::carried(property);
         if (carried && property.type != Type::text_list) {
             const std::string wire = exchange::ews::to_wire(property, *result.value);
-            require(exchange::ews::from_wire(property, wire) == result.value);
+            require(exchange::ews::from_wire(property, wire).value == result.value);
         }
     }
     const exchange::Stamp stamp{"instance", "link", std::string(text)};

@@ -175,11 +175,21 @@ TEST(GetAnswer, ReadsEveryPropertyBack) {
     }
 }
 
-Value got(const char* property, const std::string& xml) {
+exchange::ItemAnswer got_with(const char* property, const std::string& xml) {
     const Answer read = answer(
-        GetItems{Object::contact, {"A"}, {contact(property)}}, "GetItem",
+        GetItems{Object::contact, {"A"}, {contact("surname"), contact(property)}}, "GetItem",
         {success("<m:Items><t:Contact><t:ItemId Id=\"A\"/>" + xml + "</t:Contact></m:Items>")});
-    return read.items.at(0).values.at(0);
+    return read.items.at(0);
+}
+
+Value got(const char* property, const std::string& xml) {
+    return got_with(property, xml).values.at(1);
+}
+
+// There is a value, and nobody knows what it means.
+bool is_unread(const char* property, const std::string& xml) {
+    const exchange::ItemAnswer item = got_with(property, xml);
+    return !item.values.at(1) && item.unread == std::vector<std::size_t>{1};
 }
 
 exchange::ItemAnswer got_item(const std::string& element, const std::string& xml) {
@@ -244,6 +254,36 @@ TEST(GetAnswer, TakesNoDirectoryNameForAnAddress) {
     EXPECT_EQ(address("/o=Org/ou=Group/cn=Recipients/cn=ann"), Value());
     EXPECT_EQ(address("/O=Org/ou=Group/cn=Recipients/cn=ann"), Value());
     EXPECT_EQ(address("/o=odd@example.com"), Value("/o=odd@example.com"));
+}
+
+// As Outlook writes it when an address is picked from the address list.
+std::string picked(const std::string& original, const std::string& id = "PropertyId=\"32916\"") {
+    return "<t:ExtendedProperty><t:ExtendedFieldURI DistinguishedPropertySetId=\"Address\" " + id +
+           " PropertyType=\"String\"/><t:Value>" + original +
+           "</t:Value></t:ExtendedProperty><t:EmailAddresses><t:Entry Key=\"EmailAddress2\" "
+           "RoutingType=\"EX\">/o=Org/ou=Group/cn=Recipients/cn=ann</t:Entry></t:EmailAddresses>";
+}
+
+TEST(GetAnswer, TakesTheAddressThatIsKeptBesideADirectoryName) {
+    EXPECT_EQ(got("email_2", picked("ann@example.com")), Value("ann@example.com"));
+    EXPECT_TRUE(got_with("email_2", picked("ann@example.com")).unread.empty());
+    for (const char* no_address :
+         {"", "Ann Lee", "Ann Lee (ann@example.com)", "/o=Org/ou=Group/cn=Recipients/cn=ann"}) {
+        EXPECT_TRUE(is_unread("email_2", picked(no_address))) << no_address;
+    }
+    EXPECT_TRUE(is_unread("email_2", picked("ann@example.com", "PropertyId=\"32900\"")));
+}
+
+TEST(GetAnswer, TellsWhatCannotBeReadFromWhatIsNotThere) {
+    EXPECT_TRUE(is_unread("email_1",
+                          "<t:EmailAddresses><t:Entry Key=\"EmailAddress1\">/o=Org/cn=a"
+                          "</t:Entry></t:EmailAddresses>"));
+    EXPECT_TRUE(is_unread("birthday", "<t:Birthday>soon</t:Birthday>"));
+    EXPECT_TRUE(is_unread("importance", "<t:Importance>Urgent</t:Importance>"));
+    EXPECT_TRUE(
+        got_with("birthday", "<t:Birthday>4501-01-01T00:00:00Z</t:Birthday>").unread.empty());
+    EXPECT_TRUE(got_with("importance", "<t:Importance/>").unread.empty());
+    EXPECT_TRUE(got_with("email_1", "").unread.empty());
 }
 
 TEST(AttachmentAnswer, HasTheContent) {

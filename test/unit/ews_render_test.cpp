@@ -311,7 +311,9 @@ TEST(Get, AsksForEveryPropertyOnItsOwn) {
     const Sent sent(GetItems{Object::contact, {"SUQ="}, layout_of(full_contact())});
     EXPECT_EQ(sent.at("//t:BaseShape"), "IdOnly");
     EXPECT_EQ(sent.at("//t:BodyType"), "Text");
-    EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 4);
+    // And for what is always wanted, and the originals of the three addresses.
+    EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 4 + 3);
+    EXPECT_EQ(sent.count("//t:ExtendedFieldURI[@PropertyId='32932']"), 1u);
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='item:Sensitivity']"), 1u);
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='contacts:PhysicalAddresses']"), 0u);
 }

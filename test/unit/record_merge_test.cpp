@@ -366,6 +366,22 @@ TEST(Merge, ConvergesInOneStep) {
     }
 }
 
+TEST(Merge, WhatCouldNotBeReadIsAsItWasAgreedOn) {
+    const Link link{"email_1", "job_title"};
+    const auto merge = [&](const Values& crm, Values target) {
+        const Values shadow{"ann@example.com", "Clerk"};
+        take_as_agreed({0}, link.policies, shadow, target);
+        return link.merge(shadow, crm, target, both_ways);
+    };
+    const Merge by_user = merge({"ann@example.com", "Clerk"}, {{}, "Boss"});
+    EXPECT_EQ(written(by_user.to_crm), (Written{{"job_title", "Boss"}}));
+    EXPECT_EQ(by_user.shadow, (Values{"ann@example.com", "Boss"}));
+    const Merge by_both = merge({"lee@example.com", "Clerk"}, {{}, "Clerk"});
+    EXPECT_EQ(written(by_both.to_target),
+              (Written{{"email_1", "lee@example.com"}, {"file_as", "lee@example.com"}}));
+    EXPECT_TRUE(by_both.conflicts.empty());
+}
+
 TEST(Merge, ListsOfDifferentLengthAreAnError) {
     const Link link{"job_title"};
     EXPECT_THROW(link.update({}, {"a"}), std::logic_error);

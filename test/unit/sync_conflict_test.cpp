@@ -118,5 +118,23 @@ TEST_F(Conflicts, WhatIsUndoneLeavesTheShadowAndWhatTheUserHasTyped) {
     EXPECT_TRUE(outcome.conflicts.empty());
 }
 
+TEST_F(Conflicts, WhatCannotBeReadIsNoConflict) {
+    item.unreadable = {"company", "job_title"};
+    const Outcome outcome = write({"Acme", "Clerk"}, {"Apex", "Clerk"}, {});
+    EXPECT_EQ(now("company"), "Apex");
+    EXPECT_TRUE(item.unreadable.contains("job_title")) << "of what the CRM has not changed";
+    EXPECT_TRUE(outcome.conflicts.empty());
+    EXPECT_EQ(outcome.agreed, (record::Values{"Apex", "Clerk"}));
+}
+
+TEST_F(Conflicts, WhatIsUndoneLeavesWhatCannotBeRead) {
+    undo = true;
+    rules.fields[0].write = rules.fields[1].write = record::Write::unless_changed;
+    item.unreadable = {"company"};
+    write({"Apex", "Chief"}, {"Acme", "Clerk"}, {{}, "Chief"});
+    EXPECT_TRUE(item.unreadable.contains("company"));
+    EXPECT_EQ(now("job_title"), "Clerk");
+}
+
 }  // namespace
 }  // namespace crmsync::sync

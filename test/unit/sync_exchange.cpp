@@ -282,6 +282,9 @@ struct Executor {
                     item.values.push_back(value == stored->values.end()
                                               ? record::Value()
                                               : record::Value(value->second));
+                    if (stored->unreadable.contains(std::string(property->name))) {
+                        item.unread.push_back(item.values.size() - 1);
+                    }
                     if (record::travels_apart(*property) && !stored->photos.empty()) {
                         const std::size_t size = stored->photos.front().content.size();
                         item.values.back() = record::write_description(
@@ -371,6 +374,7 @@ struct Executor {
             if (record::travels_apart(*field.property)) {
                 continue;
             }
+            stored.unreadable.erase(std::string(field.property->name));
             if (field.value) {
                 stored.values[std::string(field.property->name)] = *field.value;
             } else {

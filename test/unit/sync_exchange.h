@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct StoredItem {
     std::string stamp;
     std::map<std::string, std::string> values;  // by property
     std::vector<StoredPhoto> photos{};
+    std::set<std::string> unreadable{};  // properties with a value that means nothing to us
 
     std::string change_key() const { return "v" + std::to_string(version); }
 };

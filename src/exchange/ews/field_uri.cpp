@@ -1,6 +1,7 @@
 // Attribute combinations follow PathToExtendedFieldType of types.xsd.
 #include "exchange/ews/field_uri.h"
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cstdio>
@@ -66,6 +67,12 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
 bool is_number(const char* text, std::uint32_t number) {
     char* end = nullptr;
     return *text != '\0' && std::strtoul(text, &end, 0) == number && *end == '\0';
+}
+
+bool is_in_set(pugi::xml_node uri, std::string_view property_set, std::uint32_t id) {
+    return is_number(uri.attribute("PropertyId").value(), id) &&
+           (uri.attribute("DistinguishedPropertySetId").value() == property_set ||
+            equal_ignoring_case(uri.attribute("PropertySetId").value(), address_set));
 }
 
 bool is_named(pugi::xml_node uri, std::string_view name) {
@@ -152,9 +159,7 @@ bool names_property(pugi::xml_node uri, const record::Property& property) {
         case EwsForm::extended_tag:
             return is_number(uri.attribute("PropertyTag").value(), ews.id);
         case EwsForm::extended_set:
-            return is_number(uri.attribute("PropertyId").value(), ews.id) &&
-                   (uri.attribute("DistinguishedPropertySetId").value() == ews.property_set ||
-                    equal_ignoring_case(uri.attribute("PropertySetId").value(), address_set));
+            return is_in_set(uri, ews.property_set, ews.id);
         case EwsForm::named:
             return is_named(uri, ews.element);
         default:
@@ -185,6 +190,13 @@ std::span<const Companion> email_group(std::string_view entry_key) {
     return email_groups[static_cast<std::size_t>(number - '1')];
 }
 
+const Companion* original_address(const record::Property& property) {
+    const auto group = email_group(property.ews.index);
+    const auto original = std::find_if(group.begin(), group.end(),
+                                       [](const Companion& one) { return (one.id & 0xFU) == 4; });
+    return original == group.end() ? nullptr : &*original;
+}
+
 std::span<const Companion> local_day(const record::Property& property) {
     static constexpr Companion birthday[] = {{0x80DE, "SystemTime"}};
     static constexpr Companion anniversary[] = {{0x80DF, "SystemTime"}};
@@ -193,6 +205,10 @@ std::span<const Companion> local_day(const record::Property& property) {
     }
     return property.ews.element == "WeddingAnniversary" ? std::span<const Companion>(anniversary)
                                                         : std::span<const Companion>();
+}
+
+bool names_companion(pugi::xml_node uri, const Companion& property) {
+    return is_in_set(uri, "Address", property.id);
 }
 
 void add_companion_uri(pugi::xml_node parent, const Companion& property) {

@@ -49,10 +49,15 @@ struct Companion {
 // and original names are properties of their own (PidLidEmail1DisplayName and its neighbours).
 std::span<const Companion> email_group(std::string_view entry_key);
 
+// Where the SMTP address stands for which the Entry has another kind of address; nullptr: the
+// property is no e-mail address.
+const Companion* original_address(const record::Property& property);
+
 // Where Outlook keeps the same day once more, without a time zone, and looks first; others know
 // nothing of it (PidLidBirthdayLocal, PidLidWeddingAnniversaryLocal).
 std::span<const Companion> local_day(const record::Property& property);
 
+bool names_companion(pugi::xml_node extended_field_uri, const Companion& property);
 void add_companion_uri(pugi::xml_node parent, const Companion& property);
 
 }  // namespace crmsync::exchange::ews

@@ -14,12 +14,13 @@
 namespace crmsync::exchange::ews {
 namespace {
 
+using record::Canonical;
 using record::EwsForm;
 using record::Object;
 using record::Property;
 using record::Value;
 
-Value read_extended(pugi::xml_node item, const Property& property) {
+Canonical read_extended(pugi::xml_node item, const Property& property) {
     for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
         if (names_property(child(extended, "ExtendedFieldURI"), property)) {
             return from_wire(property, text_of(child(extended, "Value")));
@@ -28,13 +29,13 @@ Value read_extended(pugi::xml_node item, const Property& property) {
     return {};
 }
 
-Value read_strings(pugi::xml_node item, const Property& property) {
+Canonical read_strings(pugi::xml_node item, const Property& property) {
     std::vector<std::string> list;
     for (pugi::xml_node element : children(child(item, property.ews.element), "String")) {
         list.push_back(std::string(record::trimmed(record::cleaned(text_of(element)))));
     }
     std::string text = record::write_text_list(std::move(list));
-    return text.empty() ? Value{} : Value{std::move(text)};
+    return text.empty() ? Canonical{} : Canonical{.value = std::move(text), .problem = {}};
 }
 
 pugi::xml_node find_entry(pugi::xml_node item, const Property& property) {
@@ -46,17 +47,45 @@ pugi::xml_node find_entry(pugi::xml_node item, const Property& property) {
     return {};
 }
 
+// Of the first one that is named so; empty: there is none.
+template <typename IsNamed>
+std::string extended_value(pugi::xml_node item, const IsNamed& is_named) {
+    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
+        if (is_named(child(extended, "ExtendedFieldURI"))) {
+            return text_of(child(extended, "Value"));
+        }
+    }
+    return {};
+}
+
+// Of a user picked from the address list Outlook keeps the address that others know beside the
+// directory's name. It may also have written his name there.
+Canonical read_entry(pugi::xml_node item, const Property& property) {
+    std::string text = text_of(find_entry(item, property));
+    if (const Companion* original = original_address(property);
+        original != nullptr && is_directory_name(text)) {
+        const std::string address = extended_value(
+            item, [&](pugi::xml_node uri) { return names_companion(uri, *original); });
+        if (record::trimmed(address).find_first_of(" <>") == std::string_view::npos &&
+            address.find('@') != std::string::npos) {
+            text = address;
+        }
+    }
+    return from_wire(property, text);
+}
+
 // As far as it is known before its content is read.
-Value read_photo(pugi::xml_node item) {
+Canonical read_photo(pugi::xml_node item) {
     const std::vector<Attachment> photos = read_photos(item);
     if (photos.empty()) {
         return {};
     }
-    return record::write_description(
-        {.kind = record::unknown_kind, .size = photos.front().size, .digest = {}});
+    return {.value = record::write_description(
+                {.kind = record::unknown_kind, .size = photos.front().size, .digest = {}}),
+            .problem = {}};
 }
 
-Value read_value(pugi::xml_node item, const Property& property) {
+Canonical read_value(pugi::xml_node item, const Property& property) {
     switch (property.ews.form) {
         case EwsForm::none:
         case EwsForm::structure:
@@ -70,24 +99,13 @@ Value read_value(pugi::xml_node item, const Property& property) {
         case EwsForm::string_list:
             return read_strings(item, property);
         case EwsForm::entry:
-            return from_wire(property, text_of(find_entry(item, property)));
+            return read_entry(item, property);
         case EwsForm::address_part:
             return from_wire(property,
                              text_of(child(find_entry(item, property), property.ews.element)));
         case EwsForm::element:
         case EwsForm::body:
             return from_wire(property, text_of(child(item, property.ews.element)));
-    }
-    return {};
-}
-
-// Of the first one that is named so; empty: there is none.
-template <typename IsNamed>
-std::string extended_value(pugi::xml_node item, const IsNamed& is_named) {
-    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
-        if (is_named(child(extended, "ExtendedFieldURI"))) {
-            return text_of(child(extended, "Value"));
-        }
     }
     return {};
 }
@@ -117,17 +135,22 @@ void add_shape(pugi::xml_node operation, const record::Layout& layout,
     for (const Property* property : layout) {
         if (carried(*property) && property != sensitivity && property != categories) {
             add_field_uri(more, *property);
+            if (const Companion* original = original_address(*property)) {
+                add_companion_uri(more, *original);
+            }
         }
     }
 }
 
-std::vector<Value> read_values(pugi::xml_node item, const record::Layout& layout) {
-    std::vector<Value> values;
-    values.reserve(layout.size());
-    for (const Property* property : layout) {
-        values.push_back(read_value(item, *property));
+void read_values(pugi::xml_node item, const record::Layout& layout, ItemAnswer& answer) {
+    answer.values.reserve(layout.size());
+    for (std::size_t place = 0; place < layout.size(); ++place) {
+        Canonical read = read_value(item, *layout[place]);
+        if (!read.ok()) {
+            answer.unread.push_back(place);
+        }
+        answer.values.push_back(std::move(read.value));
     }
-    return values;
 }
 
 namespace {
@@ -171,7 +194,8 @@ std::optional<std::chrono::seconds> read_changed_after(pugi::xml_node item) {
 }
 
 std::vector<std::string> read_categories(pugi::xml_node item) {
-    const Value list = read_value(item, *record::find_property("categories", Object::contact));
+    const Value list =
+        read_value(item, *record::find_property("categories", Object::contact)).value;
     return list ? record::read_text_list(*list) : std::vector<std::string>();
 }
 

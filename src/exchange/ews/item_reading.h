@@ -18,9 +18,8 @@ namespace crmsync::exchange::ews {
 void add_shape(pugi::xml_node operation, const record::Layout& layout,
                const std::string& key_property, bool with_folder);
 
-// The canonical value of each property of the layout; what a server wrote that is no value of the
-// property's type is taken as absent.
-std::vector<record::Value> read_values(pugi::xml_node item, const record::Layout& layout);
+// The values of the answer, and which could not be read.
+void read_values(pugi::xml_node item, const record::Layout& layout, ItemAnswer& answer);
 
 // The attachments that are the contact's photo; more than one where something went wrong.
 std::vector<Attachment> read_photos(pugi::xml_node item);

@@ -144,7 +144,7 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
         if (!answer.failure) {
             if (auto reference = read_reference(item)) {
                 answer.item = std::move(*reference);
-                answer.values = read_values(item, get.layout);
+                read_values(item, get.layout, answer);
                 answer.photos = read_photos(item);
                 answer.stamp = read_stamp_of(item);
                 answer.created = read_created(item);

@@ -11,16 +11,18 @@
 namespace crmsync::exchange::ews {
 namespace {
 
+using record::Canonical;
 using record::Property;
 using record::Type;
-using record::Value;
+
+const Canonical unreadable{.value = {}, .problem = "cannot be read"};
 
 // Local midnight as UTC (Outlook), 11:59Z (OWA) and 00:00Z all lead to the right day, for zones
 // from -11 to +12.
-Value read_date(std::string_view text) {
+Canonical read_date(std::string_view text) {
     const auto time = record::read_time(text);
     if (!time) {
-        return {};
+        return unreadable;
     }
     const auto instant = time->date_only ? time->local : time->utc();
     const auto day = std::chrono::floor<std::chrono::days>(instant + std::chrono::hours{12});
@@ -29,15 +31,15 @@ Value read_date(std::string_view text) {
     if (record::means_no_date(day) || record::means_no_date(exact)) {
         return {};
     }
-    return record::date_text(day);
-}
-
-// How Exchange calls its own users among themselves (RoutingType EX): nobody can write to that.
-bool is_directory_name(std::string_view text) {
-    return text.find('@') == text.npos && record::lower_ascii(text.substr(0, 3)) == "/o=";
+    return {.value = record::date_text(day), .problem = {}};
 }
 
 }  // namespace
+
+bool is_directory_name(std::string_view address) {
+    const std::string_view word = record::trimmed(address);
+    return word.find('@') == word.npos && record::lower_ascii(word.substr(0, 3)) == "/o=";
+}
 
 std::string to_wire(const Property& property, const std::string& value) {
     if (property.type == Type::date) {
@@ -51,7 +53,7 @@ std::string to_wire(const Property& property, const std::string& value) {
     return sendable(value);
 }
 
-Value from_wire(const Property& property, std::string_view text) {
+Canonical from_wire(const Property& property, std::string_view text) {
     const std::string_view word = record::trimmed(text);
     if (word.empty()) {
         return {};
@@ -60,14 +62,16 @@ Value from_wire(const Property& property, std::string_view text) {
         return read_date(word);
     }
     if (property.type == Type::email && is_directory_name(word)) {
-        return {};
+        return unreadable;
     }
     if (property.type == Type::choice) {
         const auto position = record::choice_position(property.ews.choices, word);
-        return position ? Value{std::string(record::choice_at(property.choices, *position))}
-                        : Value{};
+        return position
+                   ? Canonical{.value = std::string(record::choice_at(property.choices, *position)),
+                               .problem = {}}
+                   : unreadable;
     }
-    return record::canonical(property, record::cleaned(text)).value;
+    return record::canonical(property, record::cleaned(text));
 }
 
 }  // namespace crmsync::exchange::ews

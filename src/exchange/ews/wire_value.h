@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "record/record.h"
+#include "record/value.h"
 
 namespace crmsync::exchange::ews {
 
@@ -12,7 +12,10 @@ namespace crmsync::exchange::ews {
 // read back, it is still the same day, and no time zone from -11 to +12 shows another one.
 std::string to_wire(const record::Property& property, const std::string& value);
 
-// What a server wrote, in canonical form; absent when it means nothing.
-record::Value from_wire(const record::Property& property, std::string_view text);
+// What a server wrote, in canonical form; a problem when it is no value of the property's type.
+record::Canonical from_wire(const record::Property& property, std::string_view text);
+
+// How Exchange calls its own users among themselves (RoutingType EX): nobody can write to that.
+bool is_directory_name(std::string_view address);
 
 }  // namespace crmsync::exchange::ews
