@@ -39,8 +39,15 @@ struct CreateFolder {
     std::string name;
 };
 
-// Whether a folder is among what its user has deleted: it keeps its id there.
+// Whether a folder that FindFolder would look for by its name is in its place, or among what its
+// user has deleted: it keeps its id there.
 struct LocateFolder {
+    record::Object object;
+    std::string folder_id;
+};
+
+// Whether a folder is in one that its user has deleted, at any depth.
+struct SearchDeleted {
     std::string folder_id;
 };
 
@@ -136,14 +143,15 @@ struct RemoveStamps {
 };
 
 using Operation =
-    std::variant<FindFolder, LocateFolder, CreateFolder, DeleteFolder, ListStamps, ListChanges,
-                 FindStamps, CreateItems, UpdateItems, DeleteItems, GetItems, RemoveStamps,
-                 GetAttachments, CreateAttachment, DeleteAttachment>;
+    std::variant<FindFolder, LocateFolder, SearchDeleted, CreateFolder, DeleteFolder, ListStamps,
+                 ListChanges, FindStamps, CreateItems, UpdateItems, DeleteItems, GetItems,
+                 RemoveStamps, GetAttachments, CreateAttachment, DeleteAttachment>;
 
 // Whether the operation changes nothing at the target, so that it does no harm twice.
 inline bool only_reads(const Operation& operation) {
     return std::holds_alternative<FindFolder>(operation) ||
            std::holds_alternative<LocateFolder>(operation) ||
+           std::holds_alternative<SearchDeleted>(operation) ||
            std::holds_alternative<ListStamps>(operation) ||
            std::holds_alternative<ListChanges>(operation) ||
            std::holds_alternative<FindStamps>(operation) ||
@@ -184,7 +192,8 @@ struct FolderChange {
 struct Answer {
     std::optional<Failure> failure;  // the request as a whole failed; items is empty
     std::string folder_id;           // FindFolder (empty: there is none yet), CreateFolder
-    bool deleted = false;            // LocateFolder: its user has deleted it
+    bool deleted = false;            // LocateFolder, SearchDeleted: its user has deleted it
+    bool moved = false;              // LocateFolder: it is in neither place
     std::vector<ItemAnswer> items;
     bool complete = true;                 // ListStamps, ListChanges: no further page
     int next_offset = 0;                  // ListStamps: where the next page starts

@@ -178,8 +178,10 @@ Operation Conversation::next(std::size_t limit) {
     const auto due = [&](const TaskQueue& queue) {
         return fresh ? queue.has_fresh() : !queue.empty();
     };
-    if (!mailbox_.folder_id.empty() && (in_doubt_ || locate_)) {
-        operation_ = exchange::LocateFolder{mailbox_.folder_id};
+    if (!mailbox_.folder_id.empty() && moved_) {
+        operation_ = exchange::SearchDeleted{mailbox_.folder_id};
+    } else if (!mailbox_.folder_id.empty() && (in_doubt_ || locate_)) {
+        operation_ = exchange::LocateFolder{mailbox_.object, mailbox_.folder_id};
     } else if (in_doubt_) {
         operation_ = find_folder();
     } else if (listing_ && !fresh) {

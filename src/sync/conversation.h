@@ -181,6 +181,7 @@ class Conversation {
     bool folder_missing_ = false;  // looked for and not there: create it
     std::optional<Clock::time_point> located_;  // when it was last looked where the folder is
     bool locate_ = false;
+    bool moved_ = false;  // it is not in its place: perhaps deleted with the one that it is in
     StampList stamps_;
     std::vector<CreatesDue> creates_due_;
 

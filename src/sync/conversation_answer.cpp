@@ -43,7 +43,8 @@ std::optional<Failure> Conversation::answer(Answer answer, Clock::time_point now
         std::holds_alternative<exchange::CreateFolder>(operation_)) {
         return folder_answer(answer, now);
     }
-    if (std::holds_alternative<exchange::LocateFolder>(operation_)) {
+    if (std::holds_alternative<exchange::LocateFolder>(operation_) ||
+        std::holds_alternative<exchange::SearchDeleted>(operation_)) {
         location_answer(answer);
         return std::nullopt;
     }
@@ -107,6 +108,7 @@ std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::
     }
     located_ = now;
     locate_ = false;
+    moved_ = false;
     stamps_.doubt();
     answered();
     changes_.push_back({.mailbox = mailbox_.id, .folder_id = answer.folder_id, .failure = {}});
@@ -116,6 +118,7 @@ std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::
 void Conversation::location_answer(const Answer& answer) {
     in_doubt_ = false;
     locate_ = false;
+    moved_ = answer.moved;
     answered();
     if (!answer.deleted) {
         return;

@@ -29,6 +29,9 @@ std::optional<Failure> Conversation::request_failed(const Failure& failure, Cloc
     if (std::holds_alternative<exchange::CreateItems>(operation_) && failure.may_have_happened) {
         doubt_creates();
     }
+    if (std::holds_alternative<exchange::SearchDeleted>(operation_)) {
+        moved_ = false;  // what cannot be told holds up nothing
+    }
     if (exchange::concerns_target(failure)) {
         requeue_sent();
         return failure;
@@ -137,6 +140,7 @@ void Conversation::forget_folder(const std::string& deleted) {
         mailbox_.deleted_folder = deleted;
     }
     folder_missing_ = false;
+    moved_ = false;
     stamps_.doubt();
     list_from_start();
     restart_inventory();

@@ -68,13 +68,20 @@ SlotId slot_by_name(const std::string& name) {
     return slot_of_extended(name, "String");
 }
 
-/// One that its user has deleted is not meant.
+bool is_deleted(Mailbox& mailbox, const Folder& folder) {
+    const Folder* deleted = mailbox.distinguished("deleteditems");
+    const Folder* above = &folder;
+    while (above && above != deleted)
+        above = mailbox.folder(above->parent);
+    return above != nullptr;
+}
+
+/// One that its user has deleted, by itself or with one that it is in, is not meant.
 Folder& folder_by_name(Mailbox& mailbox, const std::string& name) {
     if (Folder* folder = mailbox.distinguished(name))
         return *folder;
-    const std::uint32_t deleted = mailbox.distinguished("deleteditems")->number;
     for (auto& [number, folder] : mailbox.folders)
-        if (folder.name == name && folder.parent != deleted)
+        if (folder.name == name && !is_deleted(mailbox, folder))
             return folder;
     throw std::invalid_argument("no such folder: " + name);
 }
@@ -239,16 +246,23 @@ json act_as_user(Mailbox& mailbox, const json& action) {
 json act_on_folder(Mailbox& mailbox, const json& action) {
     std::lock_guard lock(mailbox.mutex);
     const std::string what = action.value("action", "");
-    if (what != "delete" && what != "bin")
-        throw std::invalid_argument("the actions are delete and bin");
-    Folder& folder = folder_by_name(mailbox, action.value("folder", ""));
+    const std::string name = action.value("folder", "");
+    if (what == "create") {
+        mailbox.create_folder(folder_by_name(mailbox, action.value("to", "")).number, name,
+                              action.value("class", "IPF.Contact"), "");
+        return {{"done", true}};
+    }
+    Folder& folder = folder_by_name(mailbox, name);
     if (!folder.distinguished.empty())
         throw std::invalid_argument("a distinguished folder stays");
-    if (what == "bin") {
-        folder.parent = mailbox.distinguished("deleteditems")->number;
+    if (what == "delete") {
+        mailbox.remove_folder(folder.number);
+    } else if (what == "bin" || what == "move") {
+        const std::string to = what == "bin" ? "deleteditems" : action.value("to", "");
+        folder.parent = folder_by_name(mailbox, to).number;
         folder.change = mailbox.next_change();
     } else {
-        mailbox.remove_folder(folder.number);
+        throw std::invalid_argument("the actions are create, move, bin and delete");
     }
     return {{"done", true}};
 }

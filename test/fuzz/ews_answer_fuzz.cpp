@@ -25,8 +25,8 @@ record::Layout every_contact_property() {
     return layout;
 }
 
-const std::array<Operation, 14>& operations() {
-    static const std::array<Operation, 14> all{
+const std::array<Operation, 15>& operations() {
+    static const std::array<Operation, 15> all{
         FindFolder{Object::contact, ""},
         FindFolder{Object::contact, "CRM"},
         CreateFolder{Object::contact, "CRM"},
@@ -40,7 +40,8 @@ const std::array<Operation, 14>& operations() {
         GetAttachments{{{"A", 1}, {"B", 1}}},
         CreateAttachment{{"A", "C"}, "image/png", {}},
         DeleteAttachment{{"A", 1}},
-        LocateFolder{"F"}};
+        LocateFolder{Object::contact, "F"},
+        SearchDeleted{"F"}};
     return all;
 }
 

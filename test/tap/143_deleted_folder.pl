@@ -1,5 +1,5 @@
-# A folder that its user deletes keeps its id among what he has deleted, and takes what is written there. What
-# was in it counts as deleted, and what comes next goes into a new one.
+# A folder that its user deletes, by itself or with the folder that he keeps it in, keeps its id among what he has
+# deleted, and takes what is written there. What was in it counts as deleted, and what comes next goes into a new one.
 use strict;
 use warnings;
 use FindBin;
@@ -44,6 +44,19 @@ is(there($one), '1 2 3', 'what is to be made again is');
 bin($one);
 $stage->sql("SELECT crmsync.resync('people', '$one')");
 $stage->until_true(sub { there($one) eq '1 2 3' }, 'a resync sees it, too') or diag(there($one));
+
+# ---- with the folder that he has moved it into
+sub found_deep { return scalar grep { /Traversal="Deep"/ } $exchange->bodies }
+sub resync { my ($name) = @_; $stage->sql("SELECT crmsync.resync('people', '$one')"); $stage->until_true(sub { $stage->nothing_to_repair }, "a resync $name"); $stage->settles('and what follows'); return }
+is(found_deep(), 0, 'where it is in its place, or deleted itself, nobody looks further');
+$exchange->post('folders', mailbox => $one, @$_) for [ action => 'create', folder => 'Own', to => 'msgfolderroot' ], [ action => 'create', folder => 'Customers', to => 'Own' ], [ action => 'move', folder => 'CRM', to => 'Customers' ];
+resync('of a folder that was moved');
+is(there($one), '', 'makes no other one: it stays where its user wants it');
+is(join(' ', map { scalar @{ $_->{items} } } grep { $_->{name} eq 'CRM' && $_->{parent} eq 'Customers' } @{ $exchange->get("mailbox?address=$one")->{folders} }), '3', 'with all that is in it');
+$exchange->post('folders', mailbox => $one, action => 'bin', folder => 'Own');
+$stage->sql("SELECT crmsync.resync('people', '$one')");
+$stage->until_true(sub { there($one) eq '1 2 3' }, 'it is deleted with the one above it, and what was in it is made again') or diag(there($one));
+$stage->settles('all is done');
 
 $stage->sql("SET client_min_messages = error; SELECT crmsync.alter_link('people', direction => 'both', inbound_interval => '1 s', on_target_delete => 'delete'); SELECT crmsync.enable_link('people')");
 $stage->settles('a folder that is read');

@@ -563,14 +563,36 @@ TEST(FolderAnswer, SaysWhetherItsUserHasDeletedIt) {
         return success("<m:Folders><t:Folder><t:FolderId Id=\"" + id +
                        "\"/><t:ParentFolderId Id=\"" + parent + "\"/></t:Folder></m:Folders>");
     };
-    const LocateFolder locate{"F"};
+    const LocateFolder locate{Object::contact, "F"};
     const std::string bin = folder("B", "R");
-    EXPECT_TRUE(answer(locate, "GetFolder", {folder("F", "B"), bin}).deleted);
-    EXPECT_FALSE(answer(locate, "GetFolder", {folder("F", "C"), bin}).deleted);
-    EXPECT_FALSE(
-        answer(locate, "GetFolder", {folder("F", "B"), error("ErrorItemNotFound")}).deleted);
-    EXPECT_EQ(answer(locate, "GetFolder", {error("ErrorItemNotFound"), bin}).failure->disposition,
+    const std::string contacts = folder("C", "R");
+    const std::string unseen = error("ErrorAccessDenied");
+    const auto located = [&](const std::vector<std::string>& folders) {
+        const Answer found = answer(locate, "GetFolder", folders);
+        EXPECT_FALSE(found.failure);
+        return std::string(found.deleted ? "deleted" : found.moved ? "moved" : "there");
+    };
+    EXPECT_EQ(located({folder("F", "B"), bin, contacts}), "deleted");
+    EXPECT_EQ(located({folder("F", "C"), bin, contacts}), "there");
+    EXPECT_EQ(located({folder("F", "C"), unseen, contacts}), "there");
+    EXPECT_EQ(located({folder("F", "X"), bin, contacts}), "moved");
+    EXPECT_EQ(located({folder("F", "C"), bin, unseen}), "moved");
+    EXPECT_EQ(located({folder("F", "R"), bin, folder("F", "R")}), "there") << "the default folder";
+    EXPECT_EQ(answer(locate, "GetFolder", {error("ErrorItemNotFound"), bin, contacts})
+                  .failure->disposition,
               Disposition::folder_gone);
+    const auto deep = [](const std::string& message) {
+        return answer(SearchDeleted{"F"}, "FindFolder", {message}).deleted;
+    };
+    const auto deleted = [](const std::string& id) {
+        return success(
+            "<m:RootFolder><t:Folders><t:Folder><t:FolderId Id=\"X\"/></t:Folder>"
+            "<t:ContactsFolder><t:FolderId Id=\"" +
+            id + "\"/></t:ContactsFolder></t:Folders></m:RootFolder>");
+    };
+    EXPECT_TRUE(deep(deleted("F")));
+    EXPECT_FALSE(deep(deleted("G")));
+    EXPECT_FALSE(deep(unseen));
     const Answer read =
         answer(GetItems{Object::contact, {"A", "B"}, {}, {}, "F"}, "GetItem",
                {success("<m:Items><t:Contact><t:ItemId Id=\"A\"/><t:ParentFolderId Id=\"F\"/>"

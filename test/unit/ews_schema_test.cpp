@@ -25,7 +25,8 @@ std::vector<Operation> every_operation() {
     creates.items[0].fields = full;
     std::vector<Operation> operations{
         FindFolder{Object::contact, ""},
-        LocateFolder{"SUQ="},
+        LocateFolder{Object::contact, "SUQ="},
+        SearchDeleted{"SUQ="},
         FindFolder{Object::event, "CRM <&> \"'\x01"},
         CreateFolder{Object::contact, "CRM"},
         CreateFolder{Object::event, "CRM"},

@@ -734,6 +734,37 @@ TEST_F(OneMailbox, AFolderThatItsUserHasDeletedIsLeft) {
     EXPECT_TRUE(conversation.changes().back().folder_id != "") << "it is where it belongs";
 }
 
+TEST_F(OneMailbox, AFolderThatItsUserHasDeletedWithTheOneAboveItIsLeft) {
+    MailboxDescription named = description();
+    named.folder_name = "CRM";
+    conversation = Conversation(named);
+    conversation.add(create_task(prefix, "a"));
+    run();
+    test::StoredMailbox& user = server.mailbox("a@example.com");
+    const std::string id = user.folders.at("CRM").id;
+    const auto look = [&] {
+        now += 5h;
+        conversation.locate_folder(now);
+        conversation.add(update_task(prefix, "a", outcomes().at(0).item, "New"));
+        next<exchange::LocateFolder>();
+        answer(execute());
+    };
+    user.moved.insert(id);
+    look();
+    next<exchange::SearchDeleted>();
+    answer(execute());
+    run();
+    EXPECT_EQ(user.folders.at("CRM").items.at(0).values.at("company"), "New") << "only moved";
+
+    server.bin_folder("a@example.com", "CRM");
+    look();
+    next<exchange::SearchDeleted>();
+    answer(execute());
+    EXPECT_EQ(conversation.changes().back().deleted_folder, id);
+    run();
+    EXPECT_EQ(user.folders.at("CRM").items.size(), 1u) << "in a new one";
+}
+
 TEST_F(OneMailbox, AFolderThatGoesWhileItIsListedLeavesNothingBehind) {
     MailboxDescription named = description();
     named.folder_name = "CRM";

@@ -127,10 +127,15 @@ struct Executor {
         if (server.folder_by_id(address, locate.folder_id) == nullptr) {
             return failed(item_failure(Disposition::folder_gone, "ErrorFolderNotFound"));
         }
+        const StoredMailbox& user = server.mailbox(address);
         Answer answer;
-        for (const StoredFolder& folder : server.mailbox(address).deleted) {
-            answer.deleted |= folder.id == locate.folder_id;
-        }
+        answer.moved = user.moved.contains(locate.folder_id);
+        answer.deleted = !answer.moved && is_deleted(locate.folder_id);
+        return answer;
+    }
+    Answer operator()(const exchange::SearchDeleted& search) {
+        Answer answer;
+        answer.deleted = is_deleted(search.folder_id);
         return answer;
     }
     Answer operator()(const exchange::CreateFolder& create) {
@@ -367,6 +372,12 @@ struct Executor {
         ++stored->version;
         item.item = {stored->id, stored->change_key()};
         return answer;
+    }
+
+    bool is_deleted(const std::string& folder_id) const {
+        const auto& deleted = server.mailbox(address).deleted;
+        return std::any_of(deleted.begin(), deleted.end(),
+                           [&](const StoredFolder& folder) { return folder.id == folder_id; });
     }
 
     static void write(StoredItem& stored, const record::Fields& fields) {

@@ -36,6 +36,7 @@ struct StoredFolder {
 struct StoredMailbox {
     std::map<std::string, StoredFolder> folders;  // by name; "" is the default one
     std::vector<StoredFolder> deleted{};
+    std::set<std::string> moved{};  // ids of folders that are, or were, in another one
 };
 
 class FakeExchange {

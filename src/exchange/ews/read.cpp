@@ -260,18 +260,29 @@ Answer read_messages(const FindFolder& find, const Messages& messages) {
     return {};
 }
 
-// Of the folder that takes what is deleted nothing need be known where we may not see it.
-Answer read_messages(const LocateFolder&, const Messages& messages) {
+// Of the other folders nothing need be known where we may not see them.
+Answer read_messages(const LocateFolder& locate, const Messages& messages) {
     if (auto failure = request_failure(messages.front(), false)) {
         return failed(std::move(*failure));
     }
-    const auto folder = [](pugi::xml_node message) {
-        return first_element(child(message, "Folders"));
+    const auto folder = [&](std::size_t place) {
+        return first_element(child(messages[place], "Folders"));
     };
-    const std::string_view parent =
-        child(folder(messages.front()), "ParentFolderId").attribute("Id").value();
+    const std::string_view parent = child(folder(0), "ParentFolderId").attribute("Id").value();
     Answer answer;
-    answer.deleted = !parent.empty() && read_folder_id(folder(messages.back())) == parent;
+    answer.deleted = !parent.empty() && read_folder_id(folder(1)) == parent;
+    const auto above = read_folder_id(folder(2));
+    answer.moved =
+        !parent.empty() && !answer.deleted && above != parent && above != locate.folder_id;
+    return answer;
+}
+
+Answer read_messages(const SearchDeleted& search, const Messages& messages) {
+    Answer answer;
+    for (pugi::xml_node folder :
+         children(child(child(messages.front(), "RootFolder"), "Folders"))) {
+        answer.deleted |= read_folder_id(folder) == search.folder_id;
+    }
     return answer;
 }
 
@@ -310,7 +321,8 @@ struct Expectation {
     Expected operator()(const FindFolder& find) const {
         return {find.name.empty() ? "GetFolderResponse" : "FindFolderResponse", 1};
     }
-    Expected operator()(const LocateFolder&) const { return {"GetFolderResponse", 2}; }
+    Expected operator()(const LocateFolder&) const { return {"GetFolderResponse", 3}; }
+    Expected operator()(const SearchDeleted&) const { return {"FindFolderResponse", 1}; }
     Expected operator()(const CreateFolder&) const { return {"CreateFolderResponse", 1}; }
     Expected operator()(const DeleteFolder&) const { return {"DeleteFolderResponse", 1}; }
     Expected operator()(const ListStamps&) const { return {"FindItemResponse", 1}; }

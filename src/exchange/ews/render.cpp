@@ -92,7 +92,22 @@ net::Request render_operation(const LocateFolder& locate, const Account& account
     pugi::xml_node ids = add(request.operation(), "m:FolderIds");
     add_folder_id(ids, locate.folder_id);
     add_distinguished_folder(ids, "deleteditems", account);
+    add_default_folder(ids, locate.object, account);
     return request.finish(small_answer);
+}
+
+// No more than one page: who has deleted more folders than that has to empty them.
+net::Request render_operation(const SearchDeleted&, const Account& account) {
+    Request request(account, "m:FindFolder");
+    set(request.operation(), "Traversal", "Deep");
+    add_folder_shape(request.operation(), false);
+    pugi::xml_node page = add(request.operation(), "m:IndexedPageFolderView");
+    set(page, "MaxEntriesReturned", "1000");
+    set(page, "Offset", "0");
+    set(page, "BasePoint", "Beginning");
+    add_distinguished_folder(add(request.operation(), "m:ParentFolderIds"), "deleteditems",
+                             account);
+    return request.finish(large_answer);
 }
 
 net::Request render_operation(const CreateFolder& create, const Account& account) {
