@@ -13,8 +13,9 @@
 // Trouble: what the server says of an item ends that item's task alone. A batch that fails as a
 // whole, and may do so because of what is in it, is divided until the culprits stand alone. Where
 // the server may fail at everything, one that stands alone is the culprit only if something else
-// has been answered well meanwhile, which is asked for if need be. Anything else makes the mailbox
-// pause, longer with each failure in a row; a long pause hands all tasks back.
+// has been answered well meanwhile, which is asked for if need be. So it is with what is denied, of
+// which the server does not say whether it means the item or the mailbox. Anything else makes the
+// mailbox pause, longer with each failure in a row; a long pause hands all tasks back.
 #pragma once
 
 #include <optional>
@@ -141,6 +142,7 @@ class Conversation {
     void finish_partly(Task& task);
     void ask_for_content();
     std::size_t waiting() const { return waiting_.size() + (asked_ ? 1 : 0); }
+    void denied(const exchange::Failure& failure);
     void item_failed(Task&& task, const exchange::Failure& failure);
     void gone(Task&& task);
     bool comes_again(const Task& task) const;
@@ -190,6 +192,7 @@ class Conversation {
     int attempts_ = 0;           // requests in a row that got nothing done
     bool answered_since_failure_ = false;
     bool in_doubt_ = false;  // whether it is the mailbox or the item: ask for something else first
+    bool denied_ = false;    // the same of an item that the server has denied
     bool shrink_ = false;
     Clock::time_point not_before_{};
     std::vector<Outcome> outcomes_;

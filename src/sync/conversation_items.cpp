@@ -22,8 +22,8 @@ bool concerns_one_item(Disposition disposition) {
            disposition == Disposition::resync;
 }
 
-// It says the same of an item as it does when it is the whole mailbox's: only if others went well
-// it is the item's.
+// It says the same of an item as it does when it is the whole mailbox's: only if something else
+// went well it is the item's.
 bool may_be_of_one_item(const Failure& failure) {
     return (failure.disposition == Disposition::item_failed && failure.scope == Scope::request) ||
            failure.disposition == Disposition::mailbox_disabled;
@@ -112,11 +112,32 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
     if (sent_.empty()) {
         return std::nullopt;
     }
+    // What is not there yet is not denied by itself.
+    if (sent_.size() == 1 && !creating && common->disposition == Disposition::mailbox_disabled) {
+        denied(*common);
+        return std::nullopt;
+    }
     auto trouble = request_failed(*common, now);
     if (trouble && others_went_well && !exchange::concerns_target(*trouble)) {
         return std::nullopt;
     }
     return trouble;
+}
+
+// Of one that is alone nobody knows whose matter it is: something else is asked for, and then
+// again.
+void Conversation::denied(const Failure& failure) {
+    if (::std::exchange(denied_, false) && answered_since_failure_) {
+        Task task = std::move(sent_.front());
+        sent_.clear();
+        item_failed(std::move(task), failure);
+        return;
+    }
+    denied_ = true;
+    answered_since_failure_ = false;
+    in_doubt_ = true;
+    own_limit_ = 1;
+    requeue_sent();
 }
 
 // Somebody has changed it since we last knew it: what that means for what we are about to write.

@@ -627,6 +627,15 @@ TEST_F(OneMailbox, ADisabledMailboxHandsItsTasksBackAndSaysWhenItIsWellAgain) {
     EXPECT_FALSE(conversation.changes()[0].failure);
 }
 
+exchange::Answer denied(std::size_t items) {
+    exchange::Answer answer;
+    answer.items.resize(items);
+    for (exchange::ItemAnswer& item : answer.items) {
+        item.failure = item_failure(Disposition::mailbox_disabled, "ErrorAccessDenied");
+    }
+    return answer;
+}
+
 // One that its user has made, say, where we may change our own only.
 TEST_F(OneMailbox, WhatIsDeniedForOneItemOnlyIsThatItemsFailure) {
     for (const char* key : {"a", "b"}) {
@@ -641,13 +650,44 @@ TEST_F(OneMailbox, WhatIsDeniedForOneItemOnlyIsThatItemsFailure) {
     EXPECT_EQ(all[1].result, Result::failed);
     EXPECT_TRUE(conversation.changes().empty());
 
-    conversation.add(update_task(prefix, "c", stored("c", "old")));
+    for (const char* key : {"d", "e"}) {
+        conversation.add(update_task(prefix, key, stored(key, "old")));
+    }
     next<exchange::UpdateItems>();
-    exchange::Answer none = execute();
-    none.items[0].failure = item_failure(Disposition::mailbox_disabled, "ErrorAccessDenied");
-    EXPECT_FALSE(answer(none));
+    EXPECT_FALSE(answer(denied(2)));
+    EXPECT_EQ(outcomes().at(0).result, Result::postponed);
+    EXPECT_TRUE(conversation.changes().at(0).disabled) << "all of them";
+}
+
+TEST_F(OneMailbox, WhatIsDeniedForOneThatIsAloneIsItsFailureIfTheMailboxAnswers) {
+    conversation.add(update_task(prefix, "a", stored("a", "old")));
+    next<exchange::UpdateItems>();
+    EXPECT_FALSE(answer(denied(1)));
+    next<exchange::FindFolder>();
+    EXPECT_FALSE(answer(execute()));
+    conversation.changes().clear();  // that it was found
+    next<exchange::UpdateItems>();
+    EXPECT_FALSE(answer(denied(1)));
+    EXPECT_EQ(outcomes().at(0).result, Result::failed);
+    EXPECT_TRUE(conversation.changes().empty());
+
+    conversation.add(update_task(prefix, "b", stored("b", "old")));
+    next<exchange::UpdateItems>();
+    EXPECT_FALSE(answer(denied(1)));
+    next<exchange::LocateFolder>();
+    EXPECT_FALSE(answer(failed(item_failure(Disposition::mailbox_disabled, "ErrorAccessDenied"))));
     EXPECT_EQ(outcomes().at(0).result, Result::postponed);
     EXPECT_TRUE(conversation.changes().at(0).disabled);
+}
+
+TEST_F(OneMailbox, ANewItemThatIsDeniedIsTheMailboxesMatter) {
+    conversation.add(create_task(prefix, "a"));
+    do {
+        operation = conversation.next(50);
+    } while (!std::holds_alternative<exchange::CreateItems>(operation) &&
+             !conversation.answer(execute(), now));
+    EXPECT_FALSE(answer(denied(1)));
+    EXPECT_EQ(outcomes().at(0).result, Result::postponed);
 }
 
 TEST_F(OneMailbox, AFullMailboxIsTriedAgainWithGrowingPausesOfItsOwn) {
