@@ -278,7 +278,7 @@ COMMENT ON COLUMN crmsync.sighting.mailbox IS 'the mailbox';
 COMMENT ON COLUMN crmsync.sighting.remote_id IS 'the item';
 COMMENT ON COLUMN crmsync.sighting.change_key IS 'its version when it was listed';
 COMMENT ON COLUMN crmsync.sighting.record IS 'the record that its stamp names';
-COMMENT ON COLUMN crmsync.sighting.attempt IS 'which request of ours made it: when, in microseconds; NULL: unknown';
+COMMENT ON COLUMN crmsync.sighting.attempt IS 'which request of ours made it: when, in microseconds; NULL: none did, its user made it';
 COMMENT ON COLUMN crmsync.sighting.kind IS 'listed: not compared yet; to be fetched are changed: another version than we wrote, missing: known and not listed, copy: of a record that has its item, late: likewise, made by another request of ours than the item; surplus: one of the last two, to be deleted; stray: a copy that its user has made something of, and that is to lose the stamp';
 COMMENT ON COLUMN crmsync.sighting.confirmed IS 'surplus: it passes the guard, since confirm_deletes says so or we made it ourselves';
 COMMENT ON COLUMN crmsync.sighting.since IS 'when it was met';

@@ -142,10 +142,12 @@ BEGIN
       AND i.link = of_link.id AND i.record = s.record AND i.mailbox = s.mailbox AND i.remote_id = s.remote_id
       AND (s.kind = 'listed' AND i.change_key = s.change_key OR i.state = 'leaving' OR this.mode = 'withdraw');
 
-    -- Items of ours that nobody knew of: the CRM may want them there, or not.
+    -- Items of ours that nobody knew of: the CRM may want them there, or not. A stamp that does not say which
+    -- request made its item was written on one that its user had made (see exchange/operation.h).
     WITH unknown AS (
-        INSERT INTO crmsync.item (link, record, mailbox, remote_id, change_key)
-        SELECT DISTINCT ON (s.record) of_link.id, s.record, s.mailbox, s.remote_id, s.change_key
+        INSERT INTO crmsync.item (link, record, mailbox, remote_id, change_key, origin)
+        SELECT DISTINCT ON (s.record) of_link.id, s.record, s.mailbox, s.remote_id, s.change_key,
+               CASE WHEN s.attempt IS NULL THEN 'adopted' ELSE 'crm' END
         FROM crmsync.sighting s WHERE s.mailbox = this.mailbox AND s.kind = 'listed'
         ORDER BY s.record, s.remote_id
         ON CONFLICT ON CONSTRAINT item_pkey DO NOTHING RETURNING record, remote_id

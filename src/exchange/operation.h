@@ -182,6 +182,12 @@ struct ItemAnswer {
     std::vector<std::size_t> unread{};
 };
 
+// What we make says which request made it. So a stamp alone was written on an item that its user
+// had made, and that was his when it was adopted, whoever knew of that then.
+inline bool was_adopted(const ItemAnswer& stamped) {
+    return stamped.attempt == 0;
+}
+
 // One item that was created or changed in a folder, or is there no longer. The same item may be
 // named by several pages, and once by each.
 struct FolderChange {

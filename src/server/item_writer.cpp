@@ -31,6 +31,9 @@ pg::JsonbArray::Document shadow_of(const Outcome& outcome, Absent absent) {
     return document;
 }
 
+// u.adopted: 1 if so.
+const std::string origin_of_new_item = "CASE WHEN u.adopted = 1 THEN 'adopted' ELSE 'crm' END";
+
 // Of outcomes that outlive it.
 class ItemRows {
   public:
@@ -45,23 +48,25 @@ class ItemRows {
             // By the layout that it was decided with: the link may be enabled with another one by
             // now, or not at all, and the item is there all the same.
             shadows_.documents.push_back(shadow_of(*outcome, absent));
+            adopted_.push_back(outcome->adopted ? 1 : 0);
         }
     }
 
     void insert(const std::string& otherwise) const {
         pg::query(
             "INSERT INTO crmsync.item AS i "
-            "(link, record, mailbox, remote_id, change_key, shadow, state) "
+            "(link, record, mailbox, remote_id, change_key, shadow, origin, state) "
             "SELECT u.link, u.record, u.mailbox, u.remote_id, u.change_key, u.shadow, " +
-                state_of_new_item + "FROM " +
+                origin_of_new_item + ", " + state_of_new_item + "FROM " +
                 array_rows({{"link", "integer"},
                             {"record", "text"},
                             {"mailbox", "integer"},
                             {"remote_id", "text"},
                             {"change_key", "text"},
-                            {"shadow", "jsonb"}}) +
+                            {"shadow", "jsonb"},
+                            {"adopted", "integer"}}) +
                 otherwise,
-            &links_, &records_, &mailboxes_, &ids_, &change_keys_, &shadows_);
+            &links_, &records_, &mailboxes_, &ids_, &change_keys_, &shadows_, &adopted_);
     }
 
   private:
@@ -71,6 +76,7 @@ class ItemRows {
     pg::TextViewArray ids_;
     pg::TextViewArray change_keys_;
     pg::JsonbArray shadows_;
+    pg::IntegerArray adopted_;
 };
 
 std::string update_known(const char* shadow) {
@@ -151,22 +157,24 @@ void write_items(const std::vector<const Outcome*>& written, const LinkOfMailbox
 void write_found(const std::vector<const Outcome*>& found) {
     const Pairs pairs(found);
     pg::TextArray change_keys;
+    pg::IntegerArray adopted;
     for (const Outcome* outcome : found) {
         change_keys.push_back(outcome->item.change_key);
+        adopted.push_back(outcome->adopted ? 1 : 0);
     }
     pg::query(
         "WITH known AS (INSERT INTO crmsync.item "
-        "(link, record, mailbox, remote_id, change_key, state) "
+        "(link, record, mailbox, remote_id, change_key, origin, state) "
         "SELECT m.link, u.record, m.id, u.remote_id, u.change_key, " +
-            state_of_new_item +
-            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
-            "AS u(record, mailbox, remote_id, change_key) "
+            origin_of_new_item + ", " + state_of_new_item +
+            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[]) "
+            "AS u(record, mailbox, remote_id, change_key, adopted) "
             "JOIN crmsync.mailbox m ON m.id = u.mailbox "
             "ON CONFLICT (link, record, mailbox) DO NOTHING RETURNING link, record) "
             "INSERT INTO crmsync.pending AS p (link, tier, record) "
             "SELECT DISTINCT link, 1, record FROM known "
             "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
-        &pairs.records, &pairs.mailboxes, &pairs.ids, &change_keys);
+        &pairs.records, &pairs.mailboxes, &pairs.ids, &change_keys, &adopted);
 }
 
 void remove_items(const std::vector<const Outcome*>& removed) {

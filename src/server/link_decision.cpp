@@ -162,6 +162,7 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
         task.item = copy.item->reference;
         task.doubtful = copy.item->doubtful;
         task.was_left = copy.item->unlinked;
+        task.adopted = copy.item->origin != sync::Origin::crm;
         task.stamp = *action == sync::Action::update && (!copy.item->stamped || task.doubtful);
     }
     work.tasks.emplace_back(mailbox.id, std::move(task));

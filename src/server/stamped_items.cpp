@@ -20,6 +20,7 @@ struct Stamped {
     pg::IntegerArray mailboxes;
     pg::TextArray ids;
     pg::TextArray change_keys;
+    pg::IntegerArray adopted;
 
     bool add(std::string record, const Outcome& outcome) {
         if (!items.try_emplace({record, outcome.mailbox}, &outcome).second) {
@@ -29,16 +30,18 @@ struct Stamped {
         mailboxes.push_back(outcome.mailbox);
         ids.push_back(outcome.item.id);
         change_keys.push_back(outcome.held.item.change_key);
+        adopted.push_back(exchange::was_adopted(outcome.held) ? 1 : 0);
         return true;
     }
 };
 
 void take_places(const LinkConfiguration& link, const Stamped& stamped, StampedItems& result) {
     const pg::Rows rows = pg::query(
-        "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key) "
-        "SELECT $5, u.record, u.mailbox, u.id, u.change_key "
-        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
-        "AS u(record, mailbox, id, change_key) "
+        "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key, origin) "
+        "SELECT $5, u.record, u.mailbox, u.id, u.change_key, "
+        "CASE WHEN u.adopted = 1 THEN 'adopted' ELSE 'crm' END "
+        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $6::integer[]) "
+        "AS u(record, mailbox, id, change_key, adopted) "
         "JOIN crmsync.mailbox m ON m.id = u.mailbox "
         // What undo has made again, and has not heard of yet, is its user's.
         "WHERE NOT EXISTS (SELECT FROM crmsync.undoing o WHERE o.link = $5 AND o.step = 'create' "
@@ -47,7 +50,8 @@ void take_places(const LinkConfiguration& link, const Stamped& stamped, StampedI
         "change_key = excluded.change_key, state = 'linked', confirmed = false, "
         "since = pg_catalog.now() "
         "WHERE i.state IN ('absent', 'gone', 'removed') RETURNING record, mailbox",
-        &stamped.records, &stamped.mailboxes, &stamped.ids, &stamped.change_keys, link.id);
+        &stamped.records, &stamped.mailboxes, &stamped.ids, &stamped.change_keys, link.id,
+        &stamped.adopted);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         std::string record = rows.string(row, 0);
         const Outcome* outcome = stamped.items.at({record, static_cast<int>(rows.integer(row, 1))});

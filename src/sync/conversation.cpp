@@ -111,6 +111,7 @@ void Conversation::finish(Task&& task, Result result, exchange::ItemReference it
         item.id = std::move(task.item.id);  // whoever asked knows it by this
     }
     const UndoStep undo = task.undo;
+    const bool adopted = task.adopted;
     outcomes_.push_back({mailbox_.id,
                          result,
                          task.action,
@@ -124,7 +125,8 @@ void Conversation::finish(Task&& task, Result result, exchange::ItemReference it
                          std::move(task.conflicts),
                          std::move(task.rules),
                          {},
-                         undo});
+                         undo,
+                         adopted});
 }
 
 // Of another folder the state says nothing.

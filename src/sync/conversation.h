@@ -131,7 +131,7 @@ class Conversation {
 
     void doubt_creates();
     void use_list();
-    void there_already(Task&& task, exchange::ItemReference item);
+    void there_already(Task&& task, const exchange::ItemAnswer& item);
     void not_there(Task&& task);
     void item_succeeded(Task&& task, const exchange::ItemAnswer& answer);
     void item_found(Task&& task, const exchange::ItemAnswer& answer);

@@ -179,33 +179,35 @@ void Conversation::use_list() {
     for (Task& task : creates) {
         const std::string& stamp = task.desired->stamp;
         if (auto item = stamps_.claim(stamp)) {
-            there_already(std::move(task), std::move(*item));
+            there_already(std::move(task), *item);
         } else if (stamps_.may_hold_cut(stamp)) {
             lookups_.push_back(std::move(task));
         } else {
             not_there(std::move(task));
         }
     }
-    for (exchange::ItemAnswer& item : stamps_.take_unclaimed()) {
+    for (const exchange::ItemAnswer& item : stamps_.take_unclaimed()) {
         if (auto key = key_of_stamp(item.stamp, mailbox_.stamp_prefix)) {
             outcomes_.push_back({mailbox_.id,
                                  Result::found,
                                  Action::create,
                                  std::move(*key),
                                  nullptr,
-                                 std::move(item.item),
+                                 item.item,
                                  {},
                                  {}});
+            outcomes_.back().adopted = exchange::was_adopted(item);
         }
     }
 }
 
-void Conversation::there_already(Task&& task, exchange::ItemReference item) {
+void Conversation::there_already(Task&& task, const exchange::ItemAnswer& item) {
     // What it holds is not known, so everything is written.
     task.action = Action::update;
     task.was_there = true;
+    task.adopted = exchange::was_adopted(item);
     task.photo = {};
-    task.item = std::move(item);
+    task.item = item.item;
     task.fields = task.desired->all;
     task.fields.insert(task.fields.end(), task.desired->absent.begin(), task.desired->absent.end());
     task.before.clear();
@@ -221,7 +223,7 @@ void Conversation::look_up_answer(const Answer& answer) {
             std::find_if(answer.items.begin(), answer.items.end(),
                          [&](const auto& item) { return item.stamp == task.desired->stamp; });
         if (there != answer.items.end()) {
-            there_already(std::move(task), there->item);
+            there_already(std::move(task), *there);
         } else {
             not_there(std::move(task));
         }

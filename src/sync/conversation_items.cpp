@@ -292,6 +292,7 @@ void Conversation::recreate(Task&& task) {
     }
     task.action = Action::create;
     task.was_there = false;
+    task.adopted = false;
     task.photo = {};
     task.item = {};
     task.fields = task.desired->all;

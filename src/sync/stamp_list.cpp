@@ -58,7 +58,7 @@ StampList::Page StampList::take(const exchange::ListStamps& asked, const exchang
         if (may_be_cut(item.stamp)) {
             cut_.push_back(item.stamp);
         } else {
-            items_.try_emplace(item.stamp, item.item);
+            items_.try_emplace(item.stamp, Listed{item.item, item.attempt});
         }
     }
     if (answer.complete) {
@@ -79,16 +79,24 @@ StampList::Page StampList::take(const exchange::ListStamps& asked, const exchang
     return Page::taken;
 }
 
-std::optional<exchange::ItemReference> StampList::claim(const std::string& stamp) {
+exchange::ItemAnswer StampList::answer_of(std::string stamp, Listed&& listed) {
+    exchange::ItemAnswer answer;
+    answer.stamp = std::move(stamp);
+    answer.item = std::move(listed.item);
+    answer.attempt = listed.attempt;
+    return answer;
+}
+
+std::optional<exchange::ItemAnswer> StampList::claim(const std::string& stamp) {
     auto item = items_.extract(stamp);
     if (item.empty()) {
         return std::nullopt;
     }
-    return std::move(item.mapped());
+    return answer_of(stamp, std::move(item.mapped()));
 }
 
 void StampList::forget(const std::string& id) {
-    std::erase_if(items_, [&](const auto& entry) { return entry.second.id == id; });
+    std::erase_if(items_, [&](const auto& entry) { return entry.second.item.id == id; });
 }
 
 bool StampList::may_hold_cut(const std::string& stamp) const {
@@ -98,10 +106,8 @@ bool StampList::may_hold_cut(const std::string& stamp) const {
 
 std::vector<exchange::ItemAnswer> StampList::take_unclaimed() {
     std::vector<exchange::ItemAnswer> items;
-    for (auto& [stamp, reference] : ::std::exchange(items_, {})) {
-        exchange::ItemAnswer& item = items.emplace_back();
-        item.stamp = stamp;
-        item.item = std::move(reference);
+    for (auto& [stamp, listed] : ::std::exchange(items_, {})) {
+        items.push_back(answer_of(stamp, std::move(listed)));
     }
     return items;
 }

@@ -7,6 +7,7 @@
 // so; servers send hundreds.)
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -43,7 +44,7 @@ class StampList {
               const std::string& prefix);
 
     // The item with this stamp, of a complete list; it is not returned a second time.
-    std::optional<exchange::ItemReference> claim(const std::string& stamp);
+    std::optional<exchange::ItemAnswer> claim(const std::string& stamp);
 
     // This item is not ours any more, whatever was listed.
     void forget(const std::string& id);
@@ -59,8 +60,14 @@ class StampList {
     int offset_ = 0;                     // of the next page
     int furthest_ = 0;                   // where the server said that the list goes on
     std::vector<std::string> expected_;  // ids of which the next page should hold one
-    std::map<std::string, exchange::ItemReference> items_;  // by stamp
-    std::vector<std::string> cut_;                          // beginnings of stamps
+    struct Listed {
+        exchange::ItemReference item;
+        std::int64_t attempt = 0;
+    };
+    static exchange::ItemAnswer answer_of(std::string stamp, Listed&& listed);
+
+    std::map<std::string, Listed> items_;  // by stamp
+    std::vector<std::string> cut_;         // beginnings of stamps
 };
 
 }  // namespace crmsync::sync

@@ -61,6 +61,7 @@ struct Task {
     bool fresh = false;                    // changed just now: before any backlog
     bool was_there = false;                // a create that became an update of what it met
     bool was_left = false;                 // its item was left to its user
+    bool adopted = false;                  // its item is one that a user made
     bool sought = false;    // its item is gone, and not made again unless it has only moved
     bool doubtful = false;  // if its item is gone it was us who deleted it
     int attempts = 0;       // that failed because of this item
@@ -111,6 +112,7 @@ struct Outcome {
     std::shared_ptr<const Rules> rules{};  // fetched, overtaken: what `held` is parallel to
     exchange::ItemAnswer held{};           // fetched, overtaken: what the item holds
     UndoStep undo = UndoStep::none;
+    bool adopted = false;  // written, found: a user made it
 };
 
 // A photo that is to be attached next.

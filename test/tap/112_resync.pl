@@ -49,7 +49,9 @@ sub ids { my ($mailbox) = @_; return $stage->sql("SELECT string_agg(record || ' 
 sub instance { return $stage->sql("SELECT replace(instance::text, '-', '') FROM crmsync.identity") }
 sub count_of { my ($mailbox) = @_; return scalar grep { defined CrmSync::StandIn::key_of($_) && $_->{properties}{$first} =~ /^First/ } $exchange->items($mailbox) }
 sub guard { my ($options) = @_; $stage->sql("SELECT crmsync.alter_link('people', options => '$options', reset => '{max_deletes,max_delete_percent,min_deletes}')"); return }
-sub orphan { my ($key, $mailbox) = @_; $exchange->act($mailbox // $one, 'create', folder => 'contacts', set => { $first => "Orphan$key", $stamp => instance() . "/people/$key" }); return }
+# With our stamp, and with the attempt that what we have made bears, too.
+sub stamped { my ($name, $key, $mailbox, %more) = @_; $exchange->act($mailbox, 'create', folder => 'contacts', set => { $first => $name, $stamp => instance() . "/people/$key", %more }); return }
+sub orphan { my ($key, $mailbox) = @_; stamped("Orphan$key", $key, $mailbox // $one, "$stamp-attempt" => '2'); return }
 
 $stage->add_people(1, 12, $one, $two);
 guard('{"min_deletes": 100}');
@@ -242,6 +244,15 @@ is_mended('what he has copied');
 is(join(' ', names() =~ /First13 Last13\*?/g), 'First13 Last13 First13 Last13 First13 Last13', 'nothing is deleted, and nothing bears the stamp');
 user('delete', 13);
 $stage->sql("SELECT crmsync.alter_link('people', reset => '{on_audience_loss}')");
+
+# ---- an item that a user had made, and that bears our stamp of before
+$stage->sql("INSERT INTO crm.person (id, first_name) VALUES (50, 'Fifty')");
+stamped('Fifty', 50, $one);
+resync("'$one'");
+is_mended('what was adopted');
+like(names(), qr/Fifty -(?!\*)/, 'it is left to him when its record is not to be there');
+is($stage->sql("SELECT origin || ' ' || state FROM crmsync.items WHERE record = '50'"), 'adopted unlinked', 'as is known of it');
+$exchange->act($one, 'delete', match => { $first => 'Fifty' }, folder => 'contacts');
 
 # ---- what withdraw finds beside what it knows
 orphan(2001);

@@ -104,4 +104,13 @@ $stage->until_true(sub { people() =~ /Quite New/ }, 'what nothing matches comes 
 $stage->sql("INSERT INTO crm.audience VALUES (5, '$two')");
 $stage->until_true(sub { names($two) =~ /Only Crm/ }, 'and what the CRM has goes out at once', 5);
 
+# ---- the link is dropped and created anew under its name
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.item WHERE NOT stamped') eq '0' }, 'all is stamped', 20);
+$stage->sql("SELECT crmsync.drop_link('people')");
+$stage->make_link(more => "direction => 'both', inbound_interval => '1 s', match_on => '{given_name,surname}'", before => "SELECT crmsync.map('people', 'made_in', '\@mailbox');");
+$stage->until_true(sub { items() =~ /^1 adopted, 1 crm, .*5 crm, 5 crm/ }, 'it knows by their stamps what users had made and what is ours', 30) or diag(items());
+$stage->sql('DELETE FROM crm.audience WHERE record IN (1, 5)');
+$stage->until_true(sub { names($two) !~ /(?:Ann|Crm)/ && names($one) !~ /Only Crm/ }, 'when nobody is to have them what is ours goes', 20) or diag(names($one), names($two));
+like(names($one), qr/Lee \+1/, 'and what a user had made stays');
+
 $stage->done;

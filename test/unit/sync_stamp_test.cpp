@@ -60,11 +60,22 @@ TEST(StampList, IsCompleteOnlyAfterTheLastPage) {
     EXPECT_EQ(list.next_page("folder").offset, 2) << "pages overlap";
     EXPECT_EQ(take(list, page({"c", "d", "e"}, 5, true)), Page::taken);
     EXPECT_TRUE(list.complete());
-    EXPECT_EQ(list.claim("i/l/a")->id, "a");
+    EXPECT_EQ(list.claim("i/l/a")->item.id, "a");
     EXPECT_FALSE(list.claim("i/l/a"));
     EXPECT_EQ(list.take_unclaimed().size(), 4u);
     list.doubt();
     EXPECT_FALSE(list.complete());
+}
+
+TEST(StampList, SaysWhichRequestMadeAnItem) {
+    exchange::Answer answer = page({"a", "b", "c"}, 3, true);
+    answer.items[0].attempt = 1;
+    answer.items[1].attempt = 2;
+    StampList list;
+    take(list, answer);
+    EXPECT_EQ(list.claim("i/l/a")->attempt, 1);
+    EXPECT_TRUE(exchange::was_adopted(*list.claim("i/l/c")));
+    EXPECT_EQ(list.take_unclaimed().at(0).attempt, 2);
 }
 
 TEST(StampList, StartsAgainWhenThePagesDoNotMeet) {
