@@ -159,9 +159,10 @@ BEGIN
     DELETE FROM crmsync.sighting s USING unknown u WHERE s.mailbox = this.mailbox AND s.remote_id = u.remote_id;
 
     -- Of a mailbox that is read a copy is its user's new item, as soon as it has lost the stamp. Of what was left
-    -- to him everything is his.
+    -- to him, and of what he had made, everything is his.
     UPDATE crmsync.sighting s SET kind = CASE WHEN i.state = 'unlinked' THEN 'stray'
                                               WHEN i.remote_id = s.remote_id THEN 'changed'
+                                              WHEN s.attempt IS NULL THEN 'stray'
                                               WHEN of_link.direction = 'both' AND this.mode <> 'withdraw' THEN 'stray'
                                               ELSE 'copy' END
     FROM crmsync.item i

@@ -155,19 +155,17 @@ void distrust(const LinkConfiguration& link, const Sightings& unread) {
     }
 }
 
-// What is gone is made again, unless it is never to be.
+// What is gone is made again when the repair ends (see finish_repairs), unless it is never to be.
 void note_gone(const LinkConfiguration& link, const Sightings& gone) {
     if (gone.empty()) {
         return;
     }
-    const std::string that =
-        "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
-        "AND i.remote_id = u.id RETURNING i.record)";
     const bool never_again = link.rules.policy.on_target_delete == sync::OnTargetDelete::unlink;
-    pg::query((never_again ? "WITH touched AS (UPDATE crmsync.item i SET state = 'gone', "
-                             "since = pg_catalog.now() FROM "
-                           : "WITH touched AS (DELETE FROM crmsync.item i USING ") +
-                  of_sightings + that + then_look_at,
+    pg::query("WITH touched AS (UPDATE crmsync.item i SET since = pg_catalog.now(), state = " +
+                  std::string(never_again ? "'gone'" : "'absent'") + " FROM " + of_sightings +
+                  "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
+                  "AND i.remote_id = u.id RETURNING i.record)" +
+                  then_look_at,
               link.id, &gone.mailboxes, &gone.ids, &gone.records);
 }
 

@@ -154,7 +154,7 @@ guard('{}');
 # ---- replace
 $stage->sql("UPDATE crmsync.item SET origin = 'crm'");
 my ($old, $adopted) = (ids($two), $stage->sql("SELECT remote_id FROM crmsync.items WHERE record = '7' AND mailbox = '$two'"));
-$stage->sql("UPDATE crmsync.item SET origin = 'mailbox' WHERE record = '7'");
+$stage->sql("UPDATE crmsync.item i SET origin = 'mailbox' FROM crmsync.mailbox m WHERE m.id = i.mailbox AND m.address = '$two' AND i.record = '7'");
 $exchange->act($two, 'update', match => { 'contacts:EmailAddress/EmailAddress1' => 'person8@example.com' }, folder => 'contacts', set => { $phone => 'typed' });
 guard('{"min_deletes": 100}');
 resync("'$two', 'replace'");
@@ -245,14 +245,30 @@ is(join(' ', names() =~ /First13 Last13\*?/g), 'First13 Last13 First13 Last13 Fi
 user('delete', 13);
 $stage->sql("SELECT crmsync.alter_link('people', reset => '{on_audience_loss}')");
 
-# ---- an item that a user had made, and that bears our stamp of before
-$stage->sql("INSERT INTO crm.person (id, first_name) VALUES (50, 'Fifty')");
-stamped('Fifty', 50, $one);
+# ---- items that users had made, and that bear our stamp of before
+$stage->add_people(50, 51, $three);
+stamped("Nr$_", $_, $one) for 50, 51;
+sub fifties { return join ', ', names() =~ /((?:Nr|First)5[01][^,]*)/g }
 resync("'$one'");
 is_mended('what was adopted');
-like(names(), qr/Fifty -(?!\*)/, 'it is left to him when its record is not to be there');
-is($stage->sql("SELECT origin || ' ' || state FROM crmsync.items WHERE record = '50'"), 'adopted unlinked', 'as is known of it');
-$exchange->act($one, 'delete', match => { $first => 'Fifty' }, folder => 'contacts');
+is(fifties(), 'Nr50 -, Nr51 -', 'they are left to them when their records are not to be there');
+is($stage->sql("SELECT DISTINCT origin || ' ' || state FROM crmsync.items WHERE record IN ('50', '51') AND mailbox = '$one'"), 'adopted unlinked', 'as is known of them');
+$stage->sql("INSERT INTO crm.audience VALUES (50, '$one'), (51, '$one')");
+$stage->settles('and then they are to be there');
+user('copy', 50, to => 'contacts');
+my $gone = user('move', 51, to => 'deleteditems')->{ids}[0];
+resync("'$one'");
+is_mended('one was copied, one deleted');
+is(fifties(), 'First50 Last50, First50 Last50*, First51 Last51*', 'a copy of what a user had made is his; what is gone is made again');
+$exchange->act($one, 'move', id => $gone, to => 'contacts');
+resync("'$one'");
+is_mended('brought back');
+is(fifties(), 'First50 Last50, First50 Last50*, First51 Last51, First51 Last51*', 'and stays his when he brings it back');
+$stage->sql("DELETE FROM crm.audience WHERE record IN (50, 51)");
+$stage->settles('out of the audience');
+is(fifties(), join(', ', ('First50 Last50') x 2, ('First51 Last51') x 2), 'nothing of it is ever deleted for its record is not to be there');
+is($stage->sql("SELECT DISTINCT origin || ' ' || state FROM crmsync.items WHERE record IN ('50', '51') AND mailbox = '$one'"), 'adopted unlinked', 'they are known for his');
+$exchange->act($one, 'delete', match => { $first => "First$_" }, folder => 'contacts') for 50, 50, 51, 51;
 
 # ---- what withdraw finds beside what it knows
 orphan(2001);
