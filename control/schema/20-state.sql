@@ -225,7 +225,7 @@ COMMENT ON COLUMN crmsync.item.shadow IS 'the values as both sides last agreed o
 COMMENT ON COLUMN crmsync.item.origin IS 'crm: we created it; adopted: matched by key; mailbox: made by the user';
 COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted by the guard; ldap: missing, within the grace time or held; gone: vanished on the other side, or disabled because it vanished there; absent: deleted there, and created again when the CRM changes, or soon (on_target_delete); removed: deleted there, and the record is to be deleted in the CRM, counted by the guard, too; unlinked: left to its user, and not to come in as a new one';
 COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving, removed: confirm_deletes has let it pass the guard; not of imports, see the table held';
-COMMENT ON COLUMN crmsync.item.stamped IS 'false: our stamp has yet to be written, since its user made it, or may be gone';
+COMMENT ON COLUMN crmsync.item.stamped IS 'false: our stamp has yet to be written, since its user made it, or may be gone; unlinked: true: it may be there, and has yet to go';
 COMMENT ON COLUMN crmsync.item.renew IS 'leaving: by resync, to be made anew when it is deleted';
 COMMENT ON COLUMN crmsync.item.remade IS 'when it was written the record had another item there before: that one may come back';
 COMMENT ON COLUMN crmsync.item.doubtful IS 'the server was asked to delete it, and may have done so: known again when it is written, or is not there';

@@ -138,7 +138,8 @@ BEGIN ATOMIC
         ON CONFLICT DO NOTHING
     )
     UPDATE crmsync.item i
-    SET state = CASE s.kind WHEN 'unlinked' THEN 'leaving' ELSE 'removed' END, confirmed = true, since = now()
+    SET state = CASE s.kind WHEN 'unlinked' THEN 'leaving' ELSE 'removed' END, stamped = i.stamped AND s.kind <> 'unlinked',
+        confirmed = true, since = now()
     FROM settled s
     WHERE s.chosen = 'delete' AND i.link = s.link AND i.record = s.record AND i.mailbox = s.mailbox AND i.remote_id = s.item
       AND i.state = CASE s.kind WHEN 'unlinked' THEN 'unlinked' WHEN 'delete' THEN 'absent' END;

@@ -160,7 +160,7 @@ bool looks_at_every_record(const LinkConfiguration& link, const std::string& kin
 std::string to_look_at(const LinkConfiguration& link, const std::string& kind) {
     if (looks_at_every_record(link, kind)) {
         // Nothing comes of what was left to its user and is not wanted again.
-        return every + (link.audience_query.empty() ? "" : " AND state <> 'unlinked'");
+        return every + (link.audience_query.empty() ? "" : " AND (state <> 'unlinked' OR stamped)");
     }
     std::string records = missing;
     if (kind == "audience") {

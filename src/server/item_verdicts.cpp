@@ -22,8 +22,17 @@ void ItemVerdicts::write(int link) const {
         pg::query(
             "UPDATE crmsync.item i SET stamped = false "
             "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
-            "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox AND i.stamped",
+            "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox AND i.stamped "
+            "AND i.state <> 'unlinked'",
             link, &lose_stamp_.records, &lose_stamp_.mailboxes);
+    }
+    if (!gain_stamp_.records.empty()) {
+        pg::query(
+            "UPDATE crmsync.item i SET stamped = true "
+            "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
+            "AND NOT i.stamped AND i.state = 'unlinked'",
+            link, &gain_stamp_.records, &gain_stamp_.mailboxes);
     }
     if (!stay_.records.empty()) {
         pg::query(

@@ -14,6 +14,9 @@ class ItemVerdicts {
     void forget(const std::string& record, int mailbox) { forget_.add(record, mailbox); }
     // Our stamp is about to go; whether it went is not known should the answer be lost.
     void lose_stamp(const std::string& record, int mailbox) { lose_stamp_.add(record, mailbox); }
+    // It is about to be written on what was left to its user, and may be there should the answer be
+    // lost.
+    void gain_stamp(const std::string& record, int mailbox) { gain_stamp_.add(record, mailbox); }
     // It has to be read: what it holds counts.
     void read(const std::string& record, int mailbox) { read_.add(record, mailbox); }
     // What has failed before needs nothing any more.
@@ -33,6 +36,7 @@ class ItemVerdicts {
     };
     Pairs leave_;
     Pairs lose_stamp_;
+    Pairs gain_stamp_;
     Pairs stay_;
     Pairs forget_;
     Pairs read_;

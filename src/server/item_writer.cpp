@@ -205,6 +205,10 @@ void remove_items(const std::vector<const Outcome*>& removed) {
 // would come in as a new item.
 void unlink_items(const std::vector<const Outcome*>& unlinked) {
     const Pairs pairs(unlinked);
+    // What was left to its user before may have got our stamp again without our hearing of it.
+    pg::query("UPDATE crmsync.item i SET stamped = false FROM " + of_pairs + "WHERE " +
+                  is_that_item + "AND i.state = 'unlinked' AND i.stamped",
+              &pairs.records, &pairs.mailboxes, &pairs.ids);
     pg::query(
         "WITH unlinked AS (UPDATE crmsync.item i SET state = 'unlinked', stamped = false, "
         "confirmed = false, since = pg_catalog.now() FROM " +

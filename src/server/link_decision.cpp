@@ -163,7 +163,11 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
         task.doubtful = copy.item->doubtful;
         task.was_left = copy.item->unlinked;
         task.adopted = copy.item->origin != sync::Origin::crm;
-        task.stamp = *action == sync::Action::update && (!copy.item->stamped || task.doubtful);
+        task.stamp =
+            *action == sync::Action::update && (sync::needs_stamp(*copy.item) || task.doubtful);
+        if (task.stamp && task.was_left) {
+            decision_.verdicts.gain_stamp(key, mailbox.id);
+        }
     }
     work.tasks.emplace_back(mailbox.id, std::move(task));
     return true;

@@ -195,12 +195,13 @@ void come_in(const Items& written) {
 void leave_to_users(const Items& created) {
     pg::query(
         "WITH made AS (INSERT INTO crmsync.item AS i "
-        "(link, record, mailbox, remote_id, change_key, state) "
-        "SELECT m.link, u.record, m.id, u.id, u.change_key, 'unlinked' "
+        "(link, record, mailbox, remote_id, change_key, state, stamped) "
+        "SELECT m.link, u.record, m.id, u.id, u.change_key, 'unlinked', false "
         "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
         "AS u(record, mailbox, id, change_key) JOIN crmsync.mailbox m ON m.id = u.mailbox "
         "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, state = 'unlinked', since = pg_catalog.now() "
+        "change_key = excluded.change_key, state = 'unlinked', stamped = false, "
+        "since = pg_catalog.now() "
         "RETURNING i.link, i.record, i.mailbox) "
         "UPDATE crmsync.undoing t SET step = 'unlink' FROM made d WHERE t.link = d.link "
         "AND t.step = 'create' AND t.mailbox = d.mailbox AND t.record = d.record",
@@ -273,7 +274,6 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
 void note_undone(const std::vector<const Outcome*>& outcomes) {
     Items written;
     Items created;
-    Items unlinked;
     UndoneRows done;
     std::vector<Outcome> history;
     for (const Outcome* outcome : outcomes) {
@@ -286,9 +286,7 @@ void note_undone(const std::vector<const Outcome*>& outcomes) {
             continue;  // it is tried again
         }
         done.add(name_of(outcome->undo), outcome->mailbox, outcome->record);
-        if (outcome->undo == UndoStep::unlink && outcome->result != Result::failed) {
-            unlinked.add(*outcome);
-        } else if (is_written) {
+        if (is_written) {
             written.add(*outcome);
             const std::string left = left_by(*outcome);
             if (!left.empty()) {
@@ -299,11 +297,6 @@ void note_undone(const std::vector<const Outcome*>& outcomes) {
     }
     come_in(written);
     leave_to_users(created);
-    pg::query(
-        "UPDATE crmsync.item i SET stamped = false FROM unnest($1::text[], $2::integer[]) "
-        "AS u(record, mailbox), crmsync.mailbox m WHERE m.id = u.mailbox AND i.link = m.link "
-        "AND i.record = u.record AND i.mailbox = u.mailbox AND i.state = 'unlinked'",
-        &unlinked.records, &unlinked.mailboxes);
     done.remove();
     write_history(history);
 }

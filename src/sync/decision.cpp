@@ -16,7 +16,7 @@ Verdict farewell(const Rules& rules, const Wish& wish, const KnownItem& item) {
         return remembered ? Verdict::nothing : Verdict::forget;
     }
     if (item.unlinked) {
-        return Verdict::nothing;
+        return item.stamped ? Verdict::unlink : Verdict::nothing;
     }
     if (item.leaving && item.confirmed) {
         return Verdict::nothing;
@@ -84,6 +84,10 @@ record::Fields absent_fields(const Rules& rules, const record::Values& values) {
     return absent;
 }
 
+bool needs_stamp(const KnownItem& item) {
+    return !item.stamped || item.unlinked;
+}
+
 Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
     Decision decision;
     if (!wish.exists || !wish.in_audience) {
@@ -122,7 +126,7 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
     decision.fields =
         record::fields_to_update(rules.object, rules.layout, rules.fields, *wish.values, shadow);
     const bool doubtful = item->doubtful && !item->renew;
-    if (!decision.fields.empty() || !item->stamped || doubtful) {
+    if (!decision.fields.empty() || needs_stamp(*item) || doubtful) {
         decision.verdict = Verdict::update;
         decision.before = values_before(rules, decision.fields, shadow);
         decision.agreed = agreed_values(rules, decision.fields, *wish.values, shadow);

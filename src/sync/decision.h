@@ -27,7 +27,8 @@ struct KnownItem {
     bool absent = false;     // deleted there; comes again once the CRM has changed a field
     bool removed = false;    // and the record is to be removed from the CRM
     bool unlinked = false;   // left to its user, and ours again when the CRM wants it there
-    bool stamped = true;     // false: our stamp has yet to be written, or may be gone
+    bool stamped = true;     // false: our stamp has yet to be written, or may be gone; of one that
+                             // is unlinked true: it may be there
     bool doubtful = false;   // the server was asked to delete it, and may have done so
 };
 
@@ -59,6 +60,9 @@ struct Decision {
 // What a record's item must not hold: the fields that go out and have no value. Written together
 // with the values when it is not known what the item holds.
 record::Fields absent_fields(const Rules& rules, const record::Values& values);
+
+// Whether our stamp has to be written where the CRM wants the item.
+bool needs_stamp(const KnownItem& item);
 
 Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item);
 

@@ -72,6 +72,26 @@ $exchange->calm;
 $stage->until_true(sub { is_there(3) }, 'and gets it again when its record is wanted there before we have heard of that', 30) or diag(state_of(3));
 $stage->settles('stamped again');
 is(state_of(3), 'linked', 'then it is ours');
+
+# ---- the same of one that gets our stamp again, and whose record leaves the audience again
+$stage->sql("DELETE FROM crm.audience WHERE record = 3 AND mailbox = '$one'");
+$stage->settles('left to its user');
+is(state_of(3) . (is_there(3) ? ' with' : ' without') . ' stamp', 'unlinked without stamp', 'it is its user\'s');
+# The first one meets another version than that which we know.
+$exchange->inject('lost', operation => 'UpdateItem', skip => 1, count => 1);
+$exchange->inject('busy', operation => 'UpdateItem', skip => 1, count => 0, back_off_ms => 500);
+$stage->sql("INSERT INTO crm.audience VALUES (3, '$one')");
+$stage->until_true(sub { is_there(3) }, 'it gets our stamp again', 20);
+$stage->sql("DELETE FROM crm.audience WHERE record = 3 AND mailbox = '$one'");
+$stage->node->stop('immediate');
+$stage->node->start;
+$exchange->calm;
+$stage->until_true(sub { !is_there(3) }, 'and loses it when its record is to be there no longer before we have heard of that', 20);
+$stage->settles('left to its user again');
+is(state_of(3), 'unlinked', 'it is its user\'s again');
+is($stage->sql("SELECT stamped FROM crmsync.item WHERE record = '3' AND state = 'unlinked'"), 'f', 'for good');
+$stage->sql("INSERT INTO crm.audience VALUES (3, '$one')");
+$stage->until_true(sub { is_there(3) && state_of(3) eq 'linked' }, 'until it is wanted there again', 20);
 alter("reset => '{on_audience_loss}'");
 
 # ---- moved away, written before anybody has noticed, and brought back

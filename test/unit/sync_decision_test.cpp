@@ -220,6 +220,16 @@ TEST_F(Decide, WhatWasLeftToItsUserIsOursAgainOnlyWhenTheCrmWantsItThere) {
     EXPECT_EQ(verdict(), Verdict::nothing);
 }
 
+TEST_F(Decide, OfWhatWasLeftToItsUserAStampThatMayBeThereGoes) {
+    item.unlinked = true;
+    item.stamped = true;
+    EXPECT_EQ(verdict(), Verdict::update) << "it may not be there either";
+    wish.in_audience = false;
+    EXPECT_EQ(verdict(), Verdict::unlink);
+    wish.exists = false;
+    EXPECT_EQ(verdict(), Verdict::unlink);
+}
+
 TEST_F(Decide, WhoseAnAbsentItemIsStaysKnownWhereAUserMadeIt) {
     item.absent = true;
     wish.in_audience = false;
