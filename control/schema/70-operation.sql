@@ -201,7 +201,7 @@ BEGIN
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
                AND (NOT this.enabled OR EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL))
                AND NOT EXISTS (SELECT FROM crmsync.request r WHERE r.link = this.id AND r.action = 'compare')
-               AND NOT crmsync.is_moving(this.id, address) THEN
+               AND NOT crmsync.is_moving(this.id, address) AND NOT crmsync.is_unread(this, address) THEN
                 looked_at := clock_timestamp();
                 records := CASE WHEN address IS NOT NULL THEN crmsync.pending_in(this, address, looked_at) END;
             END IF;
@@ -268,6 +268,7 @@ BEGIN ATOMIC
       AND (NOT l.enabled
            OR s.comparison IS NULL AND s.compared >= m.started AND m.moved IS NULL AND m.code IS DISTINCT FROM 'MOVING'
               AND (l.direction = 'outbound' OR m.started_read)
+              AND (l.match_on = '{}' OR l.direction = 'inbound' OR s.compared >= m.met)
               AND NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = m.link AND p.since <= s.compared)
               AND NOT EXISTS (SELECT FROM crmsync.arrival a WHERE a.mailbox = m.id AND a.code IS NULL)
               AND (s.held IS NOT NULL OR NOT EXISTS (SELECT FROM crmsync.item i WHERE i.link = m.link AND i.mailbox = m.id AND i.state = 'leaving')));

@@ -119,4 +119,16 @@ $exchange->forget_journal;
 is(start($fresh), 'over', 'a new user without records can be started');
 ok((grep { $_->{mailbox} eq $fresh } $exchange->journal), 'and his mailbox is read');
 
+# ---- a user whose mailbox takes longer to be read than all records take to be compared
+$stage->sql("SET client_min_messages = error; SELECT crmsync.alter_link('people', direction => 'outbound'); SELECT crmsync.enable_link('people')");
+for my $mailbox ('slow@example.test', 'slower@example.test')
+{
+	$exchange->post('mailboxes', address => $mailbox);
+	$exchange->inject('delay', operation => 'SyncFolderItems', mailbox => $mailbox, seconds => 3, count => 1);
+	$stage->sql("INSERT INTO crm.mailboxes VALUES (5 + (SELECT count(*) FROM crm.mailboxes WHERE id >= 5), '$mailbox', true, false); INSERT INTO crm.audience VALUES (1, '$mailbox')");
+	is(start($mailbox), 'over', "$mailbox is started");
+	is(people($mailbox), '1:Renamed', 'and over only when he has what belongs there');
+	$stage->sql("SELECT crmsync.alter_link('people', direction => 'both'); SELECT crmsync.enable_link('people')");
+}
+
 $stage->done;
