@@ -117,6 +117,7 @@ void Conversation::finish_partly(Task& task) {
         (*outcome.agreed)[*place] = task.photo.held;
     }
     outcome.conflicts = ::std::exchange(task.conflicts, {});
+    outcome.adopted = task.adopted;
     outcomes_.push_back(std::move(outcome));
 }
 

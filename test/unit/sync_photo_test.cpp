@@ -283,7 +283,9 @@ TEST_F(Photos, ThatAreRefusedLeaveTheRestWritten) {
 }
 
 TEST_F(Photos, AnOldOneThatWentIsNoLongerAgreedOn) {
-    conversation.add(update("a", with_photo("a", old_photo), "Acme", old_photo, new_photo));
+    Task task = update("a", with_photo("a", old_photo), "Acme", old_photo, new_photo);
+    task.adopted = true;
+    conversation.add(std::move(task));
     for (int i = 0; i < 2; ++i) {
         operation = conversation.next(50);
         answer(execute());
@@ -297,6 +299,7 @@ TEST_F(Photos, AnOldOneThatWentIsNoLongerAgreedOn) {
     answer(refused);
     const auto all = outcomes();
     ASSERT_EQ(all.size(), 2u);
+    EXPECT_TRUE(all[0].adopted) << "it stays its user's";
     EXPECT_EQ(all[0].result, Result::partly);
     EXPECT_FALSE((*all[0].agreed)[1]);
     EXPECT_EQ(all[0].item.change_key, item().change_key());
