@@ -138,12 +138,12 @@ SELECT crmsync.alter_link('view', audience => 'crm.mailboxes', folder => 'Other'
 SELECT crmsync.alter_link('view', key => 'guid', audience => 'crm.guid_audience');
 -- Not on what was left to their users, where the link only writes: it is known no more then.
 BEGIN;
-UPDATE crmsync.item SET state = 'unlinked';
+UPDATE crmsync.item SET state = 'unlinked', stamped = false;
 SELECT crmsync.alter_link('view', folder => 'Other');
 SELECT count(*) FROM crmsync.item;
 ROLLBACK;
 BEGIN;
-UPDATE crmsync.item SET state = 'unlinked';
+UPDATE crmsync.item SET state = 'unlinked', stamped = false;
 UPDATE crmsync.link SET direction = 'both', preset = NULL WHERE name = 'view';
 SELECT crmsync.alter_link('view', folder => 'Other');
 ROLLBACK;

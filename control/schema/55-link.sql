@@ -112,7 +112,7 @@ COMMENT ON FUNCTION crmsync.check_interval(text, interval, text) IS 'refuses int
 CREATE FUNCTION crmsync.may_be_forgotten(item crmsync.item, this crmsync.link) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN item.state = 'unlinked' AND NOT item.stamped AND this.direction = 'outbound';
-COMMENT ON FUNCTION crmsync.may_be_forgotten(crmsync.item, crmsync.link) IS 'whether an item is its user''s own, and would not come in as a new one if nothing were known of it';
+COMMENT ON FUNCTION crmsync.may_be_forgotten(crmsync.item, crmsync.link) IS 'whether an item is its user''s own, without our stamp, and would not come in as a new one if nothing were known of it';
 
 CREATE FUNCTION crmsync.forget_contents(link integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -71,7 +71,7 @@ BEGIN
     INSERT INTO crmsync.repair (mailbox, mode, since)
     SELECT m.id, 'withdraw', now() FROM crmsync.mailbox m
     WHERE m.link = finish_drop.link
-      AND EXISTS (SELECT FROM crmsync.item i WHERE i.mailbox = m.id AND i.state IN ('linked', 'leaving'))
+      AND EXISTS (SELECT FROM crmsync.item i WHERE i.mailbox = m.id AND (i.state IN ('linked', 'leaving') OR i.state = 'unlinked' AND i.stamped))
     ON CONFLICT ON CONSTRAINT repair_pkey DO NOTHING;
     IF EXISTS (SELECT FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox WHERE m.link = finish_drop.link) THEN
         RETURN false;

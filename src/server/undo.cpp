@@ -196,11 +196,11 @@ void leave_to_users(const Items& created) {
     pg::query(
         "WITH made AS (INSERT INTO crmsync.item AS i "
         "(link, record, mailbox, remote_id, change_key, state, stamped) "
-        "SELECT m.link, u.record, m.id, u.id, u.change_key, 'unlinked', false "
+        "SELECT m.link, u.record, m.id, u.id, u.change_key, 'unlinked', true "
         "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
         "AS u(record, mailbox, id, change_key) JOIN crmsync.mailbox m ON m.id = u.mailbox "
         "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, state = 'unlinked', stamped = false, "
+        "change_key = excluded.change_key, state = 'unlinked', stamped = true, "
         "since = pg_catalog.now() "
         "RETURNING i.link, i.record, i.mailbox) "
         "UPDATE crmsync.undoing t SET step = 'unlink' FROM made d WHERE t.link = d.link "

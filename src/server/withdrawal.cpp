@@ -12,6 +12,9 @@ namespace {
 constexpr std::int32_t most_marked_at_once = 5000;
 constexpr std::int32_t most_unlinks_at_once = 2000;
 
+// What bears our stamp, or may bear it, and is not to be deleted.
+const std::string has_stamp_to_lose = "(i.state = 'linked' OR i.state = 'unlinked' AND i.stamped) ";
+
 bool any_withdrawals(int link) {
     return !pg::query(
                 "SELECT FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
@@ -80,16 +83,17 @@ bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
         "i.is_copy "
         "FROM (SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, false AS is_copy "
         "FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
-        "JOIN crmsync.item i ON i.mailbox = p.mailbox AND i.state = 'linked' "
-        "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'unlink' "
-        "UNION ALL SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key, true "
-        "FROM crmsync.sighting s JOIN crmsync.mailbox m ON m.id = s.mailbox "
-        "WHERE m.link = $1 AND s.kind = 'stray') i JOIN crmsync.mailbox m ON m.id = i.mailbox "
-        "WHERE true "
-        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
-        "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
-        "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
-        "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $2",
+        "JOIN crmsync.item i ON i.mailbox = p.mailbox AND " +
+            has_stamp_to_lose +
+            "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'unlink' "
+            "UNION ALL SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key, true "
+            "FROM crmsync.sighting s JOIN crmsync.mailbox m ON m.id = s.mailbox "
+            "WHERE m.link = $1 AND s.kind = 'stray') i JOIN crmsync.mailbox m ON m.id = i.mailbox "
+            "WHERE true "
+            "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
+            "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
+            "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
+            "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $2",
         link.id, most_unlinks_at_once);
     const std::set<RecordInMailbox> about_to_be = work.begun_in();
     ItemVerdicts verdicts;
@@ -121,9 +125,11 @@ void finish_withdrawals(const LinkConfiguration& link, bool nothing_in_flight,
     pg::query(
         "UPDATE crmsync.repair p SET step = u.step FROM crmsync.mailbox m, "
         "LATERAL (SELECT CASE WHEN EXISTS (SELECT FROM crmsync.item i "
-        "WHERE i.mailbox = m.id AND i.state = 'linked') THEN 'unlink' ELSE 'delete' END) "
-        "AS u(step) WHERE m.id = p.mailbox AND m.link = $1 AND p.mode = 'withdraw' "
-        "AND p.step IN ('unlink', 'delete') AND p.step <> u.step",
+        "WHERE i.mailbox = m.id AND " +
+            has_stamp_to_lose +
+            ") THEN 'unlink' ELSE 'delete' END) "
+            "AS u(step) WHERE m.id = p.mailbox AND m.link = $1 AND p.mode = 'withdraw' "
+            "AND p.step IN ('unlink', 'delete') AND p.step <> u.step",
         link.id);
     const pg::Rows empty = pg::query(
         "SELECT p.mailbox FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "

@@ -137,4 +137,19 @@ is($stage->sql("SELECT count(*) FROM crm.person WHERE first_name = 'Stamped'"), 
 sleep 4;
 ok(item(8), 'and nobody takes the item for one whose record is gone');
 
+# ---- what may bear our stamp, though it was left to its user, loses it with the link
+alter("on_audience_loss => 'unlink'");
+$stage->sql("DELETE FROM crm.audience WHERE record = 2 AND mailbox = '$one'");
+$stage->until_true(sub { state_of(2) eq 'unlinked' && !is_there(2) }, 'an item is left to its user', 20);
+$exchange->inject('lost', operation => 'UpdateItem', skip => 1, count => 1);
+$exchange->inject('busy', operation => 'UpdateItem', skip => 1, count => 0, back_off_ms => 500);
+$stage->sql("INSERT INTO crm.audience VALUES (2, '$one')");
+$stage->until_true(sub { is_there(2) }, 'and gets our stamp again', 20);
+$stage->sql("SET client_min_messages = error; SELECT crmsync.drop_link('people', items => 'delete')");
+$stage->node->stop('immediate');
+$stage->node->start;
+$exchange->calm;
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.links') eq '0' }, 'the link is dropped with its items before we have heard of that', 60) or diag($stage->sql('SELECT * FROM crmsync.items'));
+ok(item(2) && !is_there(2), 'and the item stays with its user, without our stamp');
+
 $stage->done;
