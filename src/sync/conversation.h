@@ -192,7 +192,6 @@ class Conversation {
     int attempts_ = 0;           // requests in a row that got nothing done
     bool answered_since_failure_ = false;
     bool in_doubt_ = false;  // whether it is the mailbox or the item: ask for something else first
-    bool denied_ = false;    // the same of an item that the server has denied
     bool shrink_ = false;
     Clock::time_point not_before_{};
     std::vector<Outcome> outcomes_;

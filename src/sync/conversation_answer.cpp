@@ -78,7 +78,6 @@ void Conversation::answered() {
 
 void Conversation::progressed() {
     attempts_ = 0;
-    denied_ = false;
     if (own_limit_ > 0) {
         own_limit_ = cautious_ ? own_limit_ + 1 : own_limit_ * 2;
         if (own_limit_ > undivided) {

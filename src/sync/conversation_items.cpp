@@ -125,16 +125,14 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
 }
 
 // Of one that is alone nobody knows whose matter it is: something else is asked for, and then
-// again.
+// again. It is only sent again once that was answered.
 void Conversation::denied(const Failure& failure) {
-    if (::std::exchange(denied_, false) && answered_since_failure_) {
+    if (::std::exchange(sent_.front().denied, true)) {
         Task task = std::move(sent_.front());
         sent_.clear();
         item_failed(std::move(task), failure);
         return;
     }
-    denied_ = true;
-    answered_since_failure_ = false;
     in_doubt_ = true;
     own_limit_ = 1;
     requeue_sent();

@@ -64,6 +64,7 @@ struct Task {
     bool adopted = false;                  // its item is one that a user made
     bool sought = false;    // its item is gone, and not made again unless it has only moved
     bool doubtful = false;  // if its item is gone it was us who deleted it
+    bool denied = false;    // once, of which nobody knew whether it was its item or the mailbox
     int attempts = 0;       // that failed because of this item
     PhotoProgress photo{};
     std::shared_ptr<exchange::ItemAnswer> read{};  // whose photo is being read

@@ -680,6 +680,23 @@ TEST_F(OneMailbox, WhatIsDeniedForOneThatIsAloneIsItsFailureIfTheMailboxAnswers)
     EXPECT_TRUE(conversation.changes().at(0).disabled);
 }
 
+TEST_F(OneMailbox, WhatIsDeniedTwiceIsGivenUpWhateverWentWellInBetween) {
+    conversation.add(update_task(prefix, "a", stored("a", "old")));
+    next<exchange::UpdateItems>();
+    EXPECT_FALSE(answer(denied(1)));
+    next<exchange::FindFolder>();
+    EXPECT_FALSE(answer(execute()));
+    Task other = update_task(prefix, "b", stored("b", "old"));
+    other.fresh = true;
+    conversation.add(other);
+    EXPECT_EQ(next<exchange::UpdateItems>().items.size(), 1u);
+    EXPECT_FALSE(answer(execute()));
+    EXPECT_EQ(outcomes().at(0).record, "b");
+    next<exchange::UpdateItems>();
+    EXPECT_FALSE(answer(denied(1)));
+    EXPECT_EQ(outcomes().at(0).result, Result::failed);
+}
+
 TEST_F(OneMailbox, ANewItemThatIsDeniedIsTheMailboxesMatter) {
     conversation.add(create_task(prefix, "a"));
     do {

@@ -282,6 +282,26 @@ TEST_F(Photos, ThatAreRefusedLeaveTheRestWritten) {
     EXPECT_FALSE(conversation.has_work());
 }
 
+TEST_F(Photos, ThatAreDeniedAreAskedForAgainOnce) {
+    conversation.add(update("a", stored("a"), "Acme", "", new_photo));
+    exchange::Answer denied;
+    denied.items.emplace_back().failure =
+        item_failure(Disposition::mailbox_disabled, "ErrorAccessDenied");
+    int attempts = 0;
+    for (int request = 0; request < 30 && conversation.unfinished() > 0; ++request) {
+        supply();
+        operation = conversation.next(50);
+        if (std::holds_alternative<exchange::CreateAttachment>(operation)) {
+            ++attempts;
+            EXPECT_FALSE(answer(denied));
+        } else {
+            EXPECT_FALSE(answer(execute()));
+        }
+    }
+    EXPECT_EQ(attempts, 2) << "though its item can be read in between";
+    EXPECT_EQ(only_outcome().result, Result::failed);
+}
+
 TEST_F(Photos, AnOldOneThatWentIsNoLongerAgreedOn) {
     Task task = update("a", with_photo("a", old_photo), "Acme", old_photo, new_photo);
     task.adopted = true;
