@@ -103,6 +103,9 @@ class Conversation {
     // How often one item may be in the way before it is given up.
     static constexpr int most_attempts = 3;
 
+    // How many items in a row may be denied, each by itself, before it is the mailbox's matter.
+    static constexpr int most_denied = 3;
+
     TaskQueue& queue_of(Action action);
     TaskQueue& origin_of(const Task& sent);
 
@@ -192,6 +195,7 @@ class Conversation {
     int attempts_ = 0;           // requests in a row that got nothing done
     bool answered_since_failure_ = false;
     bool in_doubt_ = false;  // whether it is the mailbox or the item: ask for something else first
+    int denied_ = 0;         // items in a row that were given up since they are denied
     bool shrink_ = false;
     Clock::time_point not_before_{};
     std::vector<Outcome> outcomes_;

@@ -101,6 +101,9 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
     if (others_went_well) {
         answered();
         progressed();
+        if (!exchange::only_reads(operation_)) {
+            denied_ = 0;  // what may be read need not be written
+        }
         for (Task& task : ::std::exchange(sent_, {})) {
             if (++task.attempts > most_attempts) {
                 finish(std::move(task), Result::failed, {}, *common);
@@ -113,7 +116,8 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
         return std::nullopt;
     }
     // What is not there yet is not denied by itself.
-    if (sent_.size() == 1 && !creating && common->disposition == Disposition::mailbox_disabled) {
+    if (sent_.size() == 1 && !creating && denied_ < most_denied &&
+        common->disposition == Disposition::mailbox_disabled) {
         denied(*common);
         return std::nullopt;
     }
@@ -128,6 +132,8 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
 // again. It is only sent again once that was answered.
 void Conversation::denied(const Failure& failure) {
     if (::std::exchange(sent_.front().denied, true)) {
+        ++denied_;
+        own_limit_ = 0;  // with others it shows whose matter it is
         Task task = std::move(sent_.front());
         sent_.clear();
         item_failed(std::move(task), failure);

@@ -169,6 +169,7 @@ void Conversation::suspend(const Failure& failure, std::chrono::milliseconds ret
                            Clock::time_point now) {
     requeue_sent();
     troubled_ = true;
+    denied_ = 0;  // so that those that are given up do not keep the others waiting for ever
     not_before_ = now + retry_after;
     const bool disabled = failure.disposition == Disposition::mailbox_disabled;
     changes_.push_back(

@@ -697,6 +697,47 @@ TEST_F(OneMailbox, WhatIsDeniedTwiceIsGivenUpWhateverWentWellInBetween) {
     EXPECT_EQ(outcomes().at(0).result, Result::failed);
 }
 
+TEST_F(OneMailbox, AMailboxThatMayOnlyBeReadIsFoundOut) {
+    const auto add = [&](int count) {
+        for (int i = 0; i < count; ++i) {
+            conversation.add(update_task(prefix, "a", stored("a", "old")));
+        }
+    };
+    const auto deny_all = [&] {
+        int requests = 0;
+        while (conversation.has_work() && requests < 100) {
+            operation = conversation.next(50);
+            const auto* update = std::get_if<exchange::UpdateItems>(&operation);
+            requests += update != nullptr ? 1 : 0;
+            EXPECT_FALSE(answer(update != nullptr ? denied(update->items.size()) : execute()));
+        }
+        return requests;
+    };
+    const auto postponed = [&] {
+        const auto all = outcomes();
+        return std::count_if(all.begin(), all.end(), [](const Outcome& outcome) {
+            return outcome.result == Result::postponed;
+        });
+    };
+    add(1);
+    EXPECT_EQ(deny_all(), 2);
+    EXPECT_EQ(postponed(), 0);
+    add(40);
+    EXPECT_EQ(deny_all(), 1) << "all of them at once";
+    EXPECT_EQ(postponed(), 40);
+
+    for (int i = 0; i < 3; ++i) {
+        add(1);
+        EXPECT_EQ(deny_all(), 2);
+    }
+    EXPECT_EQ(postponed(), 0);
+    conversation.changes().clear();
+    add(1);
+    EXPECT_EQ(deny_all(), 1) << "one after the other";
+    EXPECT_EQ(postponed(), 1);
+    EXPECT_TRUE(conversation.changes().at(0).disabled);
+}
+
 TEST_F(OneMailbox, ANewItemThatIsDeniedIsTheMailboxesMatter) {
     conversation.add(create_task(prefix, "a"));
     do {
