@@ -262,7 +262,7 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
 
 void Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
                      const sync::KnownItem& item) {
-    HeldValues held = held_values(link_, outcome.held.values);
+    HeldValues held = held_values(link_, outcome.held.values, outcome.held.unread);
     if (!held.problem.empty()) {
         fail(outcome, "value", std::move(held.problem));
         return;
@@ -270,7 +270,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     const record::Layout& layout = link_.rules.layout;
     // Of an item that nothing was agreed on yet each side has what the other lacks.
     const record::Values shadow = item.shadow.value_or(record::Values(layout.size()));
-    record::take_as_agreed(outcome.held.unread, link_.rules.fields, shadow, held.values);
+    record::take_as_agreed(held.unread, link_.rules.fields, shadow, held.values);
     InOneOrder sides = in_one_order(link_, shadow, record.desired->values, held.values);
     Merged merged{&outcome, key, {}, {}, {}, {}, {}, adopted_.contains(&outcome)};
     merged.merge = record::merge({.object = link_.rules.object,

@@ -1,5 +1,7 @@
 #include "server/held_values.h"
 
+#include <algorithm>
+
 #include "record/value.h"
 
 namespace crmsync {
@@ -12,12 +14,26 @@ const std::string* mapped_back(const InboundField& field, const std::string& val
     return found == field.crm_values->end() ? nullptr : &found->second;
 }
 
+bool is_usable(const InboundField& field, const record::Value& value) {
+    return value && (!field.crm_values || mapped_back(field, *value) != nullptr);
+}
+
+bool contains(const std::vector<std::size_t>& places, std::size_t place) {
+    return std::find(places.begin(), places.end(), place) != places.end();
+}
+
+// What stands in for a value is not known either where that could not be read.
+bool is_unknown(const InboundField& field, std::size_t place, const record::Values& held,
+                const std::vector<std::size_t>& unread) {
+    return contains(unread, place) ||
+           (!is_usable(field, held[place]) && field.fallback && contains(unread, *field.fallback));
+}
+
 // The value, or what stands in for it.
 record::Value with_fallback(const InboundField& field, std::size_t place,
                             const record::Values& held) {
     const record::Value& value = held[place];
-    const bool usable = value && (!field.crm_values || mapped_back(field, *value) != nullptr);
-    if (usable) {
+    if (is_usable(field, value)) {
         return value;
     }
     if (field.fallback && held[*field.fallback]) {
@@ -28,11 +44,19 @@ record::Value with_fallback(const InboundField& field, std::size_t place,
 
 }  // namespace
 
-HeldValues held_values(const LinkConfiguration& link, const record::Values& held) {
-    HeldValues result{held, {}};
+HeldValues held_values(const LinkConfiguration& link, const record::Values& held,
+                       const std::vector<std::size_t>& unread) {
+    HeldValues result{held, unread, {}};
     for (std::size_t i = 0; i < link.fields_in.size(); ++i) {
         const InboundField& field = link.fields_in[i];
         if (field.column.empty()) {
+            continue;
+        }
+        if (is_unknown(field, i, held, unread)) {
+            result.values[i].reset();
+            if (!contains(unread, i)) {
+                result.unread.push_back(i);
+            }
             continue;
         }
         record::Value value = with_fallback(field, i, held);

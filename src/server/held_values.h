@@ -3,8 +3,10 @@
 // the same to the merge, and none of them is written back.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "record/content.h"
 #include "record/merge.h"
@@ -13,11 +15,14 @@
 namespace crmsync {
 
 struct HeldValues {
-    record::Values values;  // parallel to the link's layout
-    std::string problem;    // why they cannot come in; empty: they can
+    record::Values values;            // parallel to the link's layout
+    std::vector<std::size_t> unread;  // places of those that nobody knows; they are absent
+    std::string problem;              // why they cannot come in; empty: they can
 };
 
-HeldValues held_values(const LinkConfiguration& link, const record::Values& held);
+// unread: the places that could not be read of the item (see exchange::ItemAnswer).
+HeldValues held_values(const LinkConfiguration& link, const record::Values& held,
+                       const std::vector<std::size_t>& unread);
 
 // What is written where a value may only describe it.
 record::Value written_value(const record::Property& property, const record::Value& value,

@@ -49,7 +49,7 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
             items.settled.push_back(name_of(*outcome));
             continue;
         }
-        HeldValues held = held_values(link, outcome->held.values);
+        HeldValues held = held_values(link, outcome->held.values, outcome->held.unread);
         if (!held.problem.empty()) {
             items.failures.push_back({name_of(*outcome), "value", std::move(held.problem)});
             continue;
