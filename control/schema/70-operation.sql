@@ -303,10 +303,10 @@ BEGIN
     END IF;
     IF wait IS NOT NULL THEN
         PERFORM crmsync.wait_for(this, only_in, goal, called, called + wait);
-    END IF;
-    IF wait IS NOT NULL AND crmsync.is_unread(this, only_in) THEN
-        RAISE WARNING 'not all mailboxes of link "%" have been read yet', link
-            USING DETAIL = 'Nothing is created there before (match_on), and what waits for that is not counted.';
+        IF crmsync.is_unread(this, only_in) THEN
+            RAISE WARNING 'not all mailboxes of link "%" have been read yet', link
+                USING DETAIL = 'Nothing is created there before (match_on), and what waits for that is not counted.';
+        END IF;
     END IF;
     obstacle := crmsync.import_obstacle(this.id);
     IF crmsync.is_import(this) AND obstacle IS NOT NULL THEN

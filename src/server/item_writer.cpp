@@ -31,9 +31,6 @@ pg::JsonbArray::Document shadow_of(const Outcome& outcome, Absent absent) {
     return document;
 }
 
-// u.adopted: 1 if so.
-const std::string origin_of_new_item = "CASE WHEN u.adopted = 1 THEN 'adopted' ELSE 'crm' END";
-
 // Of outcomes that outlive it.
 class ItemRows {
   public:
@@ -57,7 +54,7 @@ class ItemRows {
             "INSERT INTO crmsync.item AS i "
             "(link, record, mailbox, remote_id, change_key, shadow, origin, state) "
             "SELECT u.link, u.record, u.mailbox, u.remote_id, u.change_key, u.shadow, " +
-                origin_of_new_item + ", " + state_of_new_item + "FROM " +
+                std::string(origin_of_new_item) + ", " + state_of_new_item + "FROM " +
                 array_rows({{"link", "integer"},
                             {"record", "text"},
                             {"mailbox", "integer"},
@@ -166,7 +163,7 @@ void write_found(const std::vector<const Outcome*>& found) {
         "WITH known AS (INSERT INTO crmsync.item "
         "(link, record, mailbox, remote_id, change_key, origin, state) "
         "SELECT m.link, u.record, m.id, u.remote_id, u.change_key, " +
-            origin_of_new_item + ", " + state_of_new_item +
+            std::string(origin_of_new_item) + ", " + state_of_new_item +
             "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[]) "
             "AS u(record, mailbox, remote_id, change_key, adopted) "
             "JOIN crmsync.mailbox m ON m.id = u.mailbox "

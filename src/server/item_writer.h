@@ -12,6 +12,10 @@ namespace crmsync {
 // The links of mailboxes, by id.
 using LinkOfMailbox = std::map<int, int>;
 
+// SQL for the origin of an item of which nothing was known, with u.adopted 1 where a user made it.
+inline constexpr const char* origin_of_new_item =
+    "CASE WHEN u.adopted = 1 THEN 'adopted' ELSE 'crm' END ";
+
 // SQL for the state of an item that is away in the mailbox, by the policy of its link l.
 inline constexpr const char* state_of_missing_item =
     "CASE l.on_target_delete WHEN 'unlink' THEN 'gone' WHEN 'delete' THEN 'removed' "

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "server/item_writer.h"
 #include "server/late_creates.h"
 #include "server/query.h"
 #include "sync/stamp.h"
@@ -38,18 +39,19 @@ struct Stamped {
 void take_places(const LinkConfiguration& link, const Stamped& stamped, StampedItems& result) {
     const pg::Rows rows = pg::query(
         "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key, origin) "
-        "SELECT $5, u.record, u.mailbox, u.id, u.change_key, "
-        "CASE WHEN u.adopted = 1 THEN 'adopted' ELSE 'crm' END "
-        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $6::integer[]) "
-        "AS u(record, mailbox, id, change_key, adopted) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox "
-        // What undo has made again, and has not heard of yet, is its user's.
-        "WHERE NOT EXISTS (SELECT FROM crmsync.undoing o WHERE o.link = $5 AND o.step = 'create' "
-        "AND o.mailbox = u.mailbox AND o.record = u.record) FOR KEY SHARE OF m "
-        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, state = 'linked', confirmed = false, "
-        "since = pg_catalog.now() "
-        "WHERE i.state IN ('absent', 'gone', 'removed') RETURNING record, mailbox",
+        "SELECT $5, u.record, u.mailbox, u.id, u.change_key, " +
+            std::string(origin_of_new_item) +
+            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $6::integer[]) "
+            "AS u(record, mailbox, id, change_key, adopted) "
+            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            // What undo has made again, and has not heard of yet, is its user's.
+            "WHERE NOT EXISTS (SELECT FROM crmsync.undoing o WHERE o.link = $5 "
+            "AND o.step = 'create' AND o.mailbox = u.mailbox AND o.record = u.record) FOR KEY "
+            "SHARE OF m "
+            "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
+            "change_key = excluded.change_key, state = 'linked', confirmed = false, "
+            "since = pg_catalog.now() "
+            "WHERE i.state IN ('absent', 'gone', 'removed') RETURNING record, mailbox",
         &stamped.records, &stamped.mailboxes, &stamped.ids, &stamped.change_keys, link.id,
         &stamped.adopted);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {

@@ -20,13 +20,21 @@ using record::Object;
 using record::Property;
 using record::Value;
 
-Canonical read_extended(pugi::xml_node item, const Property& property) {
+// Of the first one that is named so; empty: there is none.
+template <typename IsNamed>
+std::string extended_value(pugi::xml_node item, const IsNamed& is_named) {
     for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
-        if (names_property(child(extended, "ExtendedFieldURI"), property)) {
-            return from_wire(property, text_of(child(extended, "Value")));
+        if (is_named(child(extended, "ExtendedFieldURI"))) {
+            return text_of(child(extended, "Value"));
         }
     }
     return {};
+}
+
+Canonical read_extended(pugi::xml_node item, const Property& property) {
+    return from_wire(property, extended_value(item, [&](pugi::xml_node uri) {
+                         return names_property(uri, property);
+                     }));
 }
 
 Canonical read_strings(pugi::xml_node item, const Property& property) {
@@ -42,17 +50,6 @@ pugi::xml_node find_entry(pugi::xml_node item, const Property& property) {
     for (pugi::xml_node entry : children(child(item, property.ews.container), "Entry")) {
         if (entry.attribute("Key").value() == property.ews.index) {
             return entry;
-        }
-    }
-    return {};
-}
-
-// Of the first one that is named so; empty: there is none.
-template <typename IsNamed>
-std::string extended_value(pugi::xml_node item, const IsNamed& is_named) {
-    for (pugi::xml_node extended : children(item, "ExtendedProperty")) {
-        if (is_named(child(extended, "ExtendedFieldURI"))) {
-            return text_of(child(extended, "Value"));
         }
     }
     return {};
