@@ -50,6 +50,30 @@ sub fail_at
 }
 sub calm { my ($self) = @_; $self->ask('ALTER DATABASE postgres RESET crmsync.fail_guarded_call'); return }
 
+# Has processes fail at calls $first, $first + $step ... until one gets through, as fails_at tells, which is given the
+# number of the call. right: tests that nothing was lost or done twice, given that number too: after every so many, and
+# in the end. least: so many calls there are. left_out: multiples of this are somebody else's.
+sub fail_each
+{
+	my ($self, $name, $first, $step, %given) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$self->begin;
+	my ($n, $failed, $tried, $started) = ($first - $step, 1, 0, time);
+	while ($failed && $n < 2000)
+	{
+		$n += $step;
+		next if $given{left_out} && $n % $given{left_out} == 0;
+		$failed = $given{fails_at}->($n);
+		$given{right}->($n) if ++$tried % $given{every} == 0 || !$failed;
+	}
+	$self->calm;
+	$self->end;
+	note(sprintf('%s: %d guarded calls, every %d., in %.0f s', $name, $n, $step, time - $started));
+	cmp_ok($n, '>', $given{least}, "$name: from call $first every $step. of the $n calls may fail");
+	cmp_ok($n, '<', 2000, "$name: and then it works");
+	return $self->never_restarted($name);
+}
+
 # What the server has logged since the last call.
 sub new_lines
 {

@@ -5,8 +5,7 @@ package CrmSync::FailingRuns;
 use strict;
 use warnings;
 
-use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
 # new($name, $calls, process =>, work =>, ask =>, done =>, right =>)
 # $calls: a CrmSync::FailingCalls. work: statements that make something to do; ask: one that has a run begin; done: a
@@ -45,30 +44,21 @@ sub _fails_at
 	die "neither an error nor an end with call $n";
 }
 
-# Has runs fail at calls $first, $first + $step ... until one gets through. left_out: multiples of this are somebody
-# else's.
+# See CrmSync::FailingCalls.
 sub fail_each
 {
 	my ($self, $first, $step, %given) = @_;
 	my ($name, $calls) = @$self{qw(name calls)};
-	$calls->begin;
-	my ($n, $failed, $tried, $started) = ($first - $step, 1, 0, time);
-	while ($failed && $n < 2000)
-	{
-		$n += $step;
-		next if $given{left_out} && $n % $given{left_out} == 0;
-		$failed = $self->_fails_at($n);
-		next if $failed && ++$tried % 40 != 0;
-		$calls->calm;
-		$calls->ask('UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL');
-		$self->{right}->("$name, up to call $n");
-	}
-	$calls->end;
-	note(sprintf('%s: %d guarded calls, every %d., in %.0f s', $name, $n, $step, time - $started));
-	cmp_ok($n, '>', 30, "$name: from call $first every $step. of the $n calls of a run may fail");
-	cmp_ok($n, '<', 2000, "$name: and then it works");
-	$calls->never_restarted($name);
-	return;
+	return $calls->fail_each(
+		$name, $first, $step, %given,
+		least => 30,
+		every => 40,
+		fails_at => sub { return $self->_fails_at($_[0]) },
+		right => sub {
+			$calls->calm;
+			$calls->ask('UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL');
+			$self->{right}->("$name, up to call $_[0]");
+		});
 }
 
 1;

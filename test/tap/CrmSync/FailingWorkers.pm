@@ -82,29 +82,19 @@ sub _all_is_right
 	return;
 }
 
-# Has new workers fail at calls $first, $first + $step ... until one gets through its start and a whole cycle.
-# left_out: multiples of this are somebody else's.
+# See CrmSync::FailingCalls: in the start of a worker and a whole cycle.
 sub fail_each
 {
 	my ($self, $first, $step, %given) = @_;
-	my $calls = $self->{calls};
-	$calls->begin;
-	my ($n, $failed, $tried, $started) = ($first - $step, 1, 0, time);
-	while ($failed && $n < 2000)
-	{
-		$n += $step;
-		next if $given{left_out} && $n % $given{left_out} == 0;
-		$self->_new_worker_fails_at($n, $self->_change($n));
-		$failed = $self->_fails_at($n);
-		$self->_all_is_right($n) if ++$tried % 50 == 0 || !$failed;
-	}
-	$calls->calm;
-	$calls->end;
-	note(sprintf('%d guarded calls, every %d., in %.0f s', $n, $step, time - $started));
-	cmp_ok($n, '>', 50, "from call $first every $step. of the $n calls of a worker's start and a whole cycle may fail");
-	cmp_ok($n, '<', 2000, 'and then it works');
-	$calls->never_restarted("every $step.");
-	return;
+	return $self->{calls}->fail_each(
+		'a worker', $first, $step, %given,
+		least => 50,
+		every => 50,
+		fails_at => sub {
+			$self->_new_worker_fails_at($_[0], $self->_change($_[0]));
+			return $self->_fails_at($_[0]);
+		},
+		right => sub { $self->_all_is_right($_[0]) });
 }
 
 1;
