@@ -1,4 +1,4 @@
--- What the worker knows. Dumped and restored: mailbox, item, repair. Not: the logs, pending, failure, states,
+-- What the worker knows. Dumped and restored: mailbox, item, repair. Not: the logs, pending, waiting, failure, states,
 -- history: a restored database compares everything anew.
 
 -- Appended to by the trigger in C++ at PRE_COMMIT, and by nobody else. Two logs, so that one can be
@@ -43,6 +43,19 @@ COMMENT ON COLUMN crmsync.pending.tier IS '0: changed just now; 1: from a compar
 COMMENT ON COLUMN crmsync.pending.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.pending.version IS 'another one whenever the record is named again; begins with the time, so that a row which went and came back is told from the one before';
 COMMENT ON COLUMN crmsync.pending.since IS 'when it was first named';
+
+-- Not pending: there is nothing to look at before the mailbox has been read, and every comparison names
+-- them anew.
+CREATE TABLE crmsync.waiting (
+    link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
+    record      text NOT NULL COLLATE "C",
+    since       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (link, record)
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+COMMENT ON TABLE crmsync.waiting IS 'records that are to be created in a mailbox once it has been read (match_on)';
+COMMENT ON COLUMN crmsync.waiting.link IS 'the link';
+COMMENT ON COLUMN crmsync.waiting.record IS 'key of the record as text';
+COMMENT ON COLUMN crmsync.waiting.since IS 'since when it waits';
 
 CREATE TABLE crmsync.link_state (
     link            integer PRIMARY KEY REFERENCES crmsync.link ON DELETE CASCADE,

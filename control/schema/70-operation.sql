@@ -57,13 +57,19 @@ COMMENT ON COLUMN crmsync.open_conflict.link IS 'the link';
 COMMENT ON COLUMN crmsync.open_conflict.mailbox IS 'the mailbox';
 
 -- Of the records that were pending at a time, those of a mailbox: the audience gives them to it, or it
--- has a copy. Where the audience cannot be read it may be any of them.
+-- has a copy. Where the audience cannot be read it may be any of them. What waits for a mailbox to be read
+-- is not of one that has been.
 CREATE FUNCTION crmsync.pending_in(this crmsync.link, address text, since timestamptz) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    records text[] := ARRAY(SELECT DISTINCT p.record FROM crmsync.pending p
-                            WHERE p.link = this.id AND p.since <= pending_in.since);
+    records text[] := ARRAY(SELECT p.record FROM crmsync.pending p
+                            WHERE p.link = this.id AND p.since <= pending_in.since
+                            UNION
+                            SELECT w.record FROM crmsync.waiting w
+                            WHERE w.link = this.id AND w.since <= pending_in.since
+                              AND EXISTS (SELECT FROM crmsync.mailbox m
+                                          WHERE m.link = this.id AND m.address = pending_in.address AND m.met IS NULL));
     audience_query text := crmsync.audience_query(this.id);
 BEGIN
     IF records = '{}' OR audience_query IS NULL THEN
@@ -79,7 +85,7 @@ EXCEPTION WHEN OTHERS THEN
     RETURN records;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.pending_in(crmsync.link, text, timestamptz) IS 'pending records that belong in a mailbox';
+COMMENT ON FUNCTION crmsync.pending_in(crmsync.link, text, timestamptz) IS 'pending records that belong in a mailbox, and those that are to be created there once it has been read';
 
 -- Deletes that the guard holds are not waited for, nor what has failed and pauses.
 CREATE FUNCTION crmsync.is_settled(link integer, named timestamptz, since timestamptz, address text, records text[]) RETURNS boolean
@@ -305,7 +311,7 @@ BEGIN
         PERFORM crmsync.wait_for(this, only_in, goal, called, called + wait);
         IF crmsync.is_unread(this, only_in) THEN
             RAISE WARNING 'not all mailboxes of link "%" have been read yet', link
-                USING DETAIL = 'Nothing is created there before (match_on), and what waits for that is not counted.';
+                USING DETAIL = 'Nothing is created there before (match_on).';
         END IF;
     END IF;
     obstacle := crmsync.import_obstacle(this.id);
@@ -315,7 +321,7 @@ BEGIN
                               ELSE format('Call crmsync.enable_link(%L).', link) END;
     END IF;
     IF only_in IS NULL THEN
-        pending := (SELECT count(*) FROM crmsync.pending p WHERE p.link = this.id)
+        pending := (SELECT coalesce(sum(n.records), 0) FROM crmsync.unsettled n WHERE n.link = this.id)
                  + (SELECT coalesce(sum(d.items), 0) FROM crmsync.leaving d WHERE d.link = this.id AND d.kind <> 'grace');
     ELSE
         pending := cardinality(crmsync.pending_in(this, only_in, 'infinity'))
@@ -491,6 +497,8 @@ BEGIN
     WHERE 'compare' = ANY (r.actions);
     DELETE FROM crmsync.pending p USING unnest(requests) r, crmsync.link l
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;
+    DELETE FROM crmsync.waiting w USING unnest(requests) r, crmsync.link l
+    WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND w.link = l.id;
     PERFORM crmsync.forget_moves(l.id) FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT l.enabled WHERE r.action = 'clear';
     UPDATE crmsync.target_state s SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL,
         accepted = CASE WHEN EXISTS (SELECT FROM unnest(requests) n WHERE n.action = 'renew' AND n.target = s.target) THEN NULL ELSE s.accepted END
@@ -578,6 +586,7 @@ BEGIN
     DELETE FROM crmsync.bounce b USING crmsync.mailbox m WHERE m.link = this.id AND b.mailbox = m.id AND b.record = forget.record;
     DELETE FROM crmsync.request r WHERE r.link = this.id AND r.record = forget.record;
     DELETE FROM crmsync.pending p WHERE p.link = this.id AND p.record = forget.record;
+    DELETE FROM crmsync.waiting w WHERE w.link = this.id AND w.record = forget.record;
     UPDATE crmsync.history_0 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;
     UPDATE crmsync.history_1 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;
     UPDATE crmsync.history_2 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;

@@ -180,12 +180,27 @@ COMMENT ON COLUMN crmsync.leaving.kind IS 'delete; delete held: waits for confir
 COMMENT ON COLUMN crmsync.leaving.items IS 'how many';
 COMMENT ON COLUMN crmsync.leaving.oldest IS 'since when the oldest waits';
 
+-- A record that waits and is being looked at once more is one record.
+CREATE VIEW crmsync.unsettled AS
+SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS kind,
+       pg_catalog.count(*) AS records, pg_catalog.min(p.since) AS oldest
+FROM crmsync.pending p
+GROUP BY p.link, p.tier
+UNION ALL
+SELECT w.link, 'unread', pg_catalog.count(*), pg_catalog.min(w.since)
+FROM crmsync.waiting w
+WHERE NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = w.link AND p.record = w.record)
+GROUP BY w.link;
+COMMENT ON VIEW crmsync.unsettled IS 'records that are not yet in all mailboxes as they should be';
+COMMENT ON COLUMN crmsync.unsettled.link IS 'the link';
+COMMENT ON COLUMN crmsync.unsettled.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read';
+COMMENT ON COLUMN crmsync.unsettled.records IS 'how many';
+COMMENT ON COLUMN crmsync.unsettled.oldest IS 'since when the oldest waits';
+
 CREATE VIEW crmsync.backlog WITH (security_barrier) AS
 SELECT l.name AS link, b.kind, b.records, b.oldest
 FROM crmsync.link l
-JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS kind,
-             pg_catalog.count(*) AS records, pg_catalog.min(p.since) AS oldest
-      FROM crmsync.pending p GROUP BY p.link, p.tier
+JOIN (SELECT n.link, n.kind, n.records, n.oldest FROM crmsync.unsettled n
       UNION ALL
       SELECT d.link, d.kind, d.items, d.oldest FROM crmsync.leaving d
       UNION ALL
@@ -194,7 +209,7 @@ JOIN (SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS ki
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read (match_on); delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
@@ -303,8 +318,7 @@ CROSS JOIN LATERAL (SELECT
             END) AS p (problem)
 LEFT JOIN (SELECT DISTINCT r.link FROM crmsync.request r WHERE r.action = 'compare') c ON c.link = l.id
 LEFT JOIN (SELECT w.link, pg_catalog.sum(w.records) AS records, pg_catalog.min(w.oldest) AS oldest
-           FROM (SELECT p.link, pg_catalog.count(*) AS records, pg_catalog.min(p.since) AS oldest
-                 FROM crmsync.pending p GROUP BY p.link
+           FROM (SELECT n.link, n.records, n.oldest FROM crmsync.unsettled n
                  UNION ALL
                  SELECT d.link, d.items, d.oldest FROM crmsync.leaving d WHERE d.kind <> 'grace') w
            GROUP BY w.link) b ON b.link = l.id;
@@ -315,7 +329,7 @@ COMMENT ON COLUMN crmsync.status.object IS 'kind of object';
 COMMENT ON COLUMN crmsync.status.direction IS 'outbound, inbound or both';
 COMMENT ON COLUMN crmsync.status.enabled IS 'whether the link is served';
 COMMENT ON COLUMN crmsync.status.state IS 'disabled, idle, working, waiting (back-off, worker), paused, held (deletes or identity to confirm), broken (trigger, column, relation gone)';
-COMMENT ON COLUMN crmsync.status.pending IS 'records to look at, and items to delete';
+COMMENT ON COLUMN crmsync.status.pending IS 'records to look at, or to be created in mailboxes that have yet to be read, and items to delete';
 COMMENT ON COLUMN crmsync.status.oldest_pending IS 'since when the oldest of them waits';
 COMMENT ON COLUMN crmsync.status.failed IS 'rows in the view failures';
 COMMENT ON COLUMN crmsync.status.conflicts IS 'rows in the view conflicts that somebody has to decide';

@@ -156,13 +156,19 @@ bool looks_at_every_record(const LinkConfiguration& link, const std::string& kin
     return kind == "everything" || link.audience_query.empty();
 }
 
+// That the mailbox they wait for takes no part any more, or they belong there no more, is noticed
+// when they are looked at.
+const std::string waiting = "SELECT record FROM crmsync.waiting WHERE link = $1";
+
 // Of the mailboxes kind the audience has only rows of those that have returned.
 std::string to_look_at(const LinkConfiguration& link, const std::string& kind) {
     if (looks_at_every_record(link, kind)) {
         // Nothing comes of what was left to its user and is not wanted again.
-        return every + (link.audience_query.empty() ? "" : " AND (state <> 'unlinked' OR stamped)");
+        return every +
+               (link.audience_query.empty() ? "" : " AND (state <> 'unlinked' OR stamped)") +
+               " UNION ALL " + waiting;
     }
-    std::string records = missing;
+    std::string records = missing + " UNION ALL " + waiting;
     if (kind == "audience") {
         records += " UNION ALL " + unwanted(link);
     }

@@ -60,6 +60,7 @@ class Decider {
     sync::WorkInFlight* in_flight_;
     Outlook* outlook_;
     LinkDecision decision_;
+    bool waits_ = false;  // the record, for a mailbox to be read
 };
 
 LinkDecision Decider::decide(const Facts& facts) {
@@ -68,10 +69,16 @@ LinkDecision Decider::decide(const Facts& facts) {
         std::vector<int> begun;
         work.pairs += record.copies.size();
         std::vector<int> failing;
+        waits_ = false;
         for (const auto& [mailbox, copy] : record.copies) {
             if (decide_copy(key, record, *mailbox, copy, begun)) {
                 failing.push_back(mailbox->id);
             }
+        }
+        decision_.looked_at.push_back(key);
+        if (waits_) {
+            decision_.waiting.push_back(key);
+            work.unmet = true;
         }
         for (const auto& [mailbox, failure] : record.failures) {
             if (std::find(failing.begin(), failing.end(), mailbox) == failing.end() &&
@@ -121,7 +128,7 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     }
     if (decision.verdict == sync::Verdict::create && (!mailbox.met || copy.may_be_there) &&
         outlook_ == nullptr) {
-        decision_.work.unmet |= !mailbox.met;
+        waits_ |= !mailbox.met;
         return false;  // its user may have it: it is looked at again when that is known
     }
     const bool removed =

@@ -11,6 +11,7 @@
 
 #include "server/configuration.h"
 #include "server/item_verdicts.h"
+#include "server/query.h"
 #include "server/record_facts.h"
 #include "sync/task.h"
 #include "sync/work_in_flight.h"
@@ -45,6 +46,8 @@ struct LinkDecision {
     Work work;
     ItemVerdicts verdicts;
     std::vector<sync::PendingRow> settled;  // rows of records that need nothing
+    pg::TextArray looked_at;                // records
+    pg::TextArray waiting;                  // those to be created in a mailbox that is yet unread
 };
 
 // Leaves out where something goes on for a record already.

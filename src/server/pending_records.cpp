@@ -4,7 +4,6 @@
 #include <string_view>
 
 #include "server/array_rows.h"
-#include "server/query.h"
 
 namespace crmsync {
 
@@ -95,6 +94,15 @@ void settle_pending(const std::vector<sync::PendingRow>& rows) {
             "WHERE p.link = u.link AND p.tier = u.tier AND p.record = u.record "
             "AND p.version = u.version",
         &links, &tiers, &records, &versions);
+}
+
+void note_waiting(int link, const pg::TextArray& looked_at, const pg::TextArray& waiting) {
+    pg::query(
+        "WITH over AS (DELETE FROM crmsync.waiting WHERE link = $1 AND record = ANY ($2) "
+        "AND record <> ALL ($3)) INSERT INTO crmsync.waiting (link, record) "
+        "SELECT $1, u.record FROM unnest($3::text[]) AS u(record) "
+        "ON CONFLICT (link, record) DO NOTHING",
+        link, &looked_at, &waiting);
 }
 
 }  // namespace crmsync

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "server/query.h"
 #include "sync/work_in_flight.h"
 
 namespace crmsync {
@@ -42,5 +43,8 @@ std::int64_t count_pending(int link);
 
 // Removes rows of `pending` that are settled, unless they were named again meanwhile.
 void settle_pending(const std::vector<sync::PendingRow>& rows);
+
+// Which of the records that have been looked at wait for a mailbox to be read, and which no longer.
+void note_waiting(int link, const pg::TextArray& looked_at, const pg::TextArray& waiting);
 
 }  // namespace crmsync

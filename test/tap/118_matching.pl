@@ -51,7 +51,14 @@ $stage->make_target;
 $exchange->post('server', paused => \1);
 $stage->make_link(more => "direction => 'both', inbound_interval => '1 s', match_on => '{given_name,surname}'", before => "SELECT crmsync.map('people', 'made_in', '\@mailbox');");
 my (undef, undef, $warning) = $stage->node->psql('postgres', "SELECT * FROM crmsync.sync('people', wait => '1 s')");
-like($warning, qr/WARNING:  not all mailboxes of link "people" have been read yet/, 'nothing is counted as pending, but who waits is told');
+like($warning, qr/WARNING:  not all mailboxes of link "people" have been read yet/, 'who waits is told that nothing is created before');
+sub counted { return join ' ', $stage->sql("SELECT pending, oldest_pending IS NOT NULL FROM crmsync.status"), $stage->sql("SELECT coalesce(string_agg(kind || ' ' || records, ', '), 'nothing') FROM crmsync.backlog") }
+$stage->until_true(sub { counted() eq '5|t unread 5' }, 'what is in no mailbox yet is pending', 5) or diag(counted());
+is(join(' ', map { $stage->sql("SELECT pending FROM crmsync.sync('people'" . ($_ ? ", mailbox => '$_'" : '') . ')') } undef, $one, $two), '5 4 2', 'of the link, and of each mailbox');
+$stage->sql("INSERT INTO crm.person (id, first_name) VALUES (9, 'Brief'); INSERT INTO crm.audience VALUES (9, '$one')");
+$stage->until_true(sub { counted() eq '6|t unread 6' }, 'so is who joins them', 5) or diag(counted());
+$stage->sql("DELETE FROM crm.person WHERE id = 9; DELETE FROM crm.audience WHERE record = 9");
+$stage->until_true(sub { counted() eq '5|t unread 5' }, 'and not who leaves before', 5) or diag(counted());
 $exchange->post('server', paused => \0);
 
 # ---- adopted, created, or neither
@@ -66,6 +73,7 @@ is((map { $_->{'contacts:EmailAddress/EmailAddress1'} } grep { lc($_->{'contacts
 like($stage->sql("SELECT string_agg(concat_ws(' ', property, crm_value, winner), ', ') FROM crmsync.conflicts WHERE record = '1' AND property = 'given_name'"), qr/given_name Ann crm/, 'where both had something else both values are kept');
 
 # ---- nobody decides for them
+is(counted(), '0|f nothing', 'nothing is pending any more');
 is(failing(), 'AMBIGUOUS record 4 matches several items of the mailbox, AMBIGUOUS record 4 matches several items of the mailbox, AMBIGUOUS records 2 and 3 match the item', 'what is ambiguous is parked, and says why');
 like(people(), qr/^1 Ann Lee \+1, 2 Twin Same, 3 TWIN same, 4 Double Trouble, 5 Only Crm, 6 Own Friend, 1\d\d Own Friend$/, 'nothing is doubled in the CRM; one who is none of the mailbox\'s business does not match');
 
