@@ -103,14 +103,21 @@ LeftOut read_records(const LinkConfiguration& link) {
 void read_mailboxes(const LinkConfiguration& link) {
     if (!link.mailboxes_query.empty()) {
         materialise(
-            link, "crmsync_mailboxes", "mailbox text COLLATE \"C\", enabled boolean, target text",
-            "SELECT p.mailbox, p.enabled, p.target FROM (" + link.mailboxes_query + ") AS p");
+            link, "crmsync_mailboxes",
+            "mailbox text COLLATE \"C\", takes_part boolean, automatic boolean, target text",
+            "SELECT p.mailbox, p.enabled, p.automatic, p.target FROM (" + link.mailboxes_query +
+                ") AS p");
+        once(
+            "UPDATE pg_temp.crmsync_mailboxes p SET takes_part = false WHERE NOT p.automatic "
+            "AND NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = $1 "
+            "AND m.address = p.mailbox AND m.started IS NOT NULL)",
+            link.id);
         once("ANALYZE pg_temp.crmsync_mailboxes", link.id);
         once(
             "CREATE TEMPORARY TABLE crmsync_returned AS SELECT p.mailbox, m.id "
             "FROM pg_temp.crmsync_mailboxes p "
             "LEFT JOIN crmsync.mailbox m ON m.link = $1 AND m.address = p.mailbox "
-            "WHERE p.enabled AND (m.took_part IS NOT TRUE OR p.target <> "
+            "WHERE p.takes_part AND (m.took_part IS NOT TRUE OR p.target <> "
             "coalesce(m.target, (SELECT l.target FROM crmsync.link l WHERE l.id = $1)))",
             link.id);
     }
@@ -134,7 +141,7 @@ std::string unwanted(const LinkConfiguration& link) {
            std::string(link.mailboxes_query.empty()
                            ? ""
                            : " AND EXISTS (SELECT FROM pg_temp.crmsync_mailboxes p "
-                             "WHERE p.mailbox = m.address AND p.enabled)");
+                             "WHERE p.mailbox = m.address AND p.takes_part)");
 }
 
 const std::string missing =
@@ -320,7 +327,8 @@ class Comparison {
         pg::query(
             "UPDATE crmsync.mailbox SET took_part = u.takes_part FROM (SELECT m.id, p.takes_part "
             "FROM crmsync.mailbox m CROSS JOIN LATERAL (SELECT EXISTS ("
-            "SELECT FROM pg_temp.crmsync_mailboxes x WHERE x.mailbox = m.address AND x.enabled)) "
+            "SELECT FROM pg_temp.crmsync_mailboxes x WHERE x.mailbox = m.address AND "
+            "x.takes_part)) "
             "AS p(takes_part) WHERE m.link = $1 AND CASE WHEN p.takes_part "
             "THEN m.took_part IS NULL "
             "AND (EXISTS (SELECT FROM pg_temp.crmsync_returned r WHERE r.id = m.id) "

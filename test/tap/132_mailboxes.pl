@@ -131,4 +131,17 @@ for my $mailbox ('slow@example.test', 'slower@example.test')
 	$stage->sql("SELECT crmsync.alter_link('people', direction => 'both'); SELECT crmsync.enable_link('people')");
 }
 
+# ---- a user who opts out before his mailbox was ever read
+my $never = 'never@example.test';
+$exchange->post('mailboxes', address => $never);
+$exchange->inject('delay', operation => 'SyncFolderItems', mailbox => $never, seconds => 25, count => 1);
+$stage->sql("INSERT INTO crm.mailboxes VALUES (9, '$never', true, true)");
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.mailbox WHERE address = '$never' AND met IS NULL") eq '1' }, 'it waits to be read', 10);
+$stage->sql("UPDATE crm.mailboxes SET automatic = false WHERE id = 9");
+my $asked = time;
+(undef, undef, $notice) = $stage->node->psql('postgres', "SELECT * FROM crmsync.sync('people', wait => '15 s')");
+cmp_ok(time - $asked, '<', 10, 'nobody waits for it any more');
+unlike($notice, qr/have been read/, 'nor is anything said of it');
+is($stage->sql('SELECT pending FROM crmsync.status'), '0', 'and nothing is pending');
+
 $stage->done;
