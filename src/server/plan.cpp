@@ -52,6 +52,14 @@ pg::TextArray all_records(const LinkConfiguration& link) {
     return records;
 }
 
+// Since when changes have not been looked for only the worker knows.
+std::string when_it_goes_out(const LinkConfiguration& link) {
+    return link.outbound_interval
+               ? "goes out within " + std::to_string(link.outbound_interval->count()) +
+                     " s (outbound_interval), at once with crmsync.sync"
+               : "goes out at once";
+}
+
 class PlanRows {
   public:
     PlanRows(pg::ResultSet& rows, std::optional<std::string> mailbox)
@@ -127,10 +135,11 @@ class PlanRows {
         }
         add_recent_deletes(link.id, counts);
         const GuardVerdict guard = judge(link, counts);
+        const std::string unheld = when_it_goes_out(link);
         for (const Outlook::Leaving& item : deletes_) {
             const std::string when = guard.holds(item.mailbox, item.confirmed)
                                          ? "held by the guard: waits for crmsync.confirm_deletes"
-                                     : item.waits_for.empty() ? std::string("goes out at once")
+                                     : item.waits_for.empty() ? unheld
                                                               : "waits: " + item.waits_for;
             add_row(item.mailbox, item.record, item.in_crm ? "delete record" : "delete", {}, {}, {},
                     item.reason + "; " + when);

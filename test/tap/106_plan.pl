@@ -58,6 +58,9 @@ $stage->sql("DELETE FROM crm.person WHERE id = 1; DELETE FROM crm.audience WHERE
 is(actions(), '1 delete, 2 delete, 3 update', 'what leaves is to be deleted');
 is(reasons('delete'), "1|the record has left the audience; goes out at once\n1|the record is gone; goes out at once", 'at once, since it is little');
 is(actions($two), 'nothing', 'and not where it stays');
+$stage->sql("SELECT crmsync.alter_link('people', outbound_interval => '2 min')");
+is(reasons('delete'), "1|the record has left the audience; goes out within 120 s (outbound_interval), at once with crmsync.sync\n1|the record is gone; goes out within 120 s (outbound_interval), at once with crmsync.sync", 'or when changes are looked for next');
+$stage->sql("SELECT crmsync.alter_link('people', reset => '{outbound_interval}')");
 
 # ---- deletes that the guard holds
 $stage->sql('DELETE FROM crm.person WHERE id BETWEEN 51 AND 130');
