@@ -34,7 +34,10 @@ SELECT relation, how FROM crmsync.enable_link('people');
 -- on_ambiguous, and what resolve refuses.
 SELECT crmsync.alter_link('people', on_ambiguous => 'newest');
 SELECT crmsync.alter_link('people', on_ambiguous => 'oldest');
-SELECT on_ambiguous FROM crmsync.links;
+SELECT crmsync.alter_link('people', on_ambiguous => 'oldest', match_on => '{surname}');
+SELECT crmsync.alter_link('people', on_ambiguous => 'park', reset => '{match_on}');
+SELECT crmsync.alter_link('people', reset => '{match_on}');
+SELECT on_ambiguous, match_on FROM crmsync.links;
 SELECT crmsync.resolve(1, 'crm');
 SELECT crmsync.resolve(NULL, NULL);
 INSERT INTO crmsync.mailbox (id, link, address) SELECT 1, id, 'anna@example.com' FROM crmsync.link;

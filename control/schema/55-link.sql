@@ -260,6 +260,29 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_parameters(text, crmsync.link) IS 'refuses parameters that do not fit the kind of target, and missing ones';
 
+-- Only what somebody asks for. What a link has from its preset, or from a time when it had another direction,
+-- waits until it has a meaning again. Of an LDAP link these have one value each, which is what happens.
+CREATE FUNCTION crmsync.check_meaning(this crmsync.link, write_fields text, on_audience_loss text, on_ambiguous text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    idle text := CASE WHEN write_fields IS NOT NULL THEN 'write_fields' WHEN on_audience_loss IS NOT NULL THEN 'on_audience_loss' END;
+BEGIN
+    IF (SELECT t.kind FROM crmsync.target t WHERE t.name = this.target) = 'ldap' THEN
+        RETURN;
+    ELSIF this.direction = 'inbound' AND idle IS NOT NULL THEN
+        RAISE EXCEPTION 'a link of direction inbound has no %', idle
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'It writes to nobody: leave it out, or take direction both.';
+    ELSIF this.match_on = '{}' AND on_ambiguous IS NOT NULL THEN
+        RAISE EXCEPTION 'on_ambiguous needs match_on'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Nothing is recognised without it: leave it out, or name the properties to match on, in the same call or before.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_meaning(crmsync.link, text, text, text) IS 'refuses policies that are asked for and mean nothing to such a link';
+
 -- Of a link that is not stored yet the fields are not known, and say nothing.
 CREATE FUNCTION crmsync.check_modified_column(this crmsync.link) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -441,6 +464,7 @@ BEGIN
     this.apply := crmsync.function_name(apply);
     this.options := crmsync.without_nulls(crmsync.preset_options(preset, object) || coalesce(options, '{}'));
     this := crmsync.complete_link(this);
+    PERFORM crmsync.check_meaning(this, write_fields, on_audience_loss, on_ambiguous);
     this.owner := crmsync.find_owner(owner, source);
     this.id := nextval('crmsync.link_id_seq');
     this.enabled := false;
@@ -510,6 +534,7 @@ BEGIN
     END IF;
     new.options := crmsync.without_nulls(new.options);
     new := crmsync.complete_link(new);
+    PERFORM crmsync.check_meaning(new, write_fields, on_audience_loss, on_ambiguous);
     IF owner IS NOT NULL THEN
         new.owner := crmsync.find_owner(owner, crmsync.find_relation('source', new.source));
     END IF;
