@@ -107,7 +107,10 @@ bool due(const Property& property, const FieldPolicy& policy, const Value& crm,
     if (!goes_out(property, policy) || same_value(property, crm, shadow)) {
         return false;
     }
-    return policy.write != Write::if_empty || same_value(property, shadow, {});
+    if (policy.write == Write::if_empty) {
+        return same_value(property, shadow, {});
+    }
+    return crm || !is_unknown(shadow);  // what nobody could read is not emptied
 }
 
 enum class Side : std::uint8_t { neither, crm, target, both_alike, conflict };
@@ -175,11 +178,12 @@ bool strays(const Layout& layout, const Policies& policies, const Values& crm,
 }
 
 void take_as_agreed(const std::vector<std::size_t>& unread, const Policies& policies,
-                    const Values& shadow, Values& target) {
+                    const Values& agreed, Values& target) {
     for (const std::size_t place : unread) {
-        if (policies[place].write != Write::unless_changed) {
-            target[place] = shadow[place];
-        }
+        const Write write = policies[place].write;
+        const bool is_something =
+            write == Write::unless_changed || (write == Write::if_empty && !agreed[place]);
+        target[place] = is_something ? Value(cannot_be_read) : agreed[place];
     }
 }
 
@@ -211,7 +215,7 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
             !same_value(property, target[i], {})) {
             // The user's value stays, and from now on the shadow says that there is one.
             result.shadow[i] = target[i];
-            if (!same_value(property, target[i], shadow[i])) {
+            if (!same_value(property, target[i], shadow[i]) && !is_unknown(target[i])) {
                 receive();
             }
             continue;

@@ -79,10 +79,11 @@ struct MergeContext {
 };
 
 // What the target holds at these places of the layout could not be read: it counts as what was last
-// agreed on, so that it is neither emptied nor changed. What is only written where the target has
-// not changed it is not written over it.
+// agreed on, so that it is neither emptied nor changed. Where something is there it is not empty,
+// whatever was agreed on: what only fills gaps, or is only written where the target has not changed
+// it, is not written over it.
 void take_as_agreed(const std::vector<std::size_t>& unread, const Policies& policies,
-                    const Values& shadow, Values& target);
+                    const Values& agreed, Values& target);
 
 // Compares all three, as after a stale change key or an inbound change. A link that is outbound
 // only leaves a field that just the user changed as it is, and keeps its shadow.

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,14 @@ namespace crmsync::record {
 // The canonical text of a property's value (see Type); absent when there is none. The empty string
 // and absence are the same thing in Exchange, so an empty value is always stored as absent.
 using Value = std::optional<std::string>;
+
+// In the place of a value that an item has and that means nothing to us, where it matters that
+// there is one (see take_as_agreed).
+inline constexpr std::string_view cannot_be_read = "(cannot be read)";
+
+inline bool is_unknown(const Value& value) {
+    return value == cannot_be_read;
+}
 
 // Which properties a link maps, in the order of the mapped values of its records.
 using Layout = std::vector<const Property*>;

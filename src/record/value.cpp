@@ -225,6 +225,10 @@ bool same_value(const Property& property, const Value& a, const Value& b) {
     return meaning(a) == meaning(b);
 }
 
+bool only_describes(const Property& property, const Value& value) {
+    return (travels_apart(property) && value) || is_unknown(value);
+}
+
 std::vector<std::string> read_text_list(std::string_view text) {
     return read_json_list(text).value_or(std::vector<std::string>{});
 }

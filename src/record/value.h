@@ -35,6 +35,9 @@ Canonical canonical(const Property& property, std::string_view text);
 // True when both mean the same to Exchange: no value is the same as Property::absent.
 bool same_value(const Property& property, const Value& a, const Value& b);
 
+// Whether this says what an item has and is not that itself, so that it cannot be written again.
+bool only_describes(const Property& property, const Value& value);
+
 // The strings of a canonical text_list; empty for text that is none.
 std::vector<std::string> read_text_list(std::string_view json);
 std::string write_text_list(std::vector<std::string> list);

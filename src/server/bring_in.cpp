@@ -260,6 +260,20 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     return true;
 }
 
+namespace {
+
+// Of an item that nothing was agreed on yet each side has what the other lacks. Whether what cannot
+// be read is another value than the CRM's nobody knows: each side keeps its own.
+record::Values agreed_at_first(const std::vector<std::size_t>& unread, const record::Values& crm) {
+    record::Values agreed(crm.size());
+    for (const std::size_t place : unread) {
+        agreed[place] = crm[place];
+    }
+    return agreed;
+}
+
+}  // namespace
+
 void Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
                      const sync::KnownItem& item) {
     HeldValues held = held_values(link_, outcome.held.values, outcome.held.unread);
@@ -268,8 +282,8 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
         return;
     }
     const record::Layout& layout = link_.rules.layout;
-    // Of an item that nothing was agreed on yet each side has what the other lacks.
-    const record::Values shadow = item.shadow.value_or(record::Values(layout.size()));
+    const record::Values shadow =
+        item.shadow ? *item.shadow : agreed_at_first(held.unread, record.desired->values);
     record::take_as_agreed(held.unread, link_.rules.fields, shadow, held.values);
     InOneOrder sides = in_one_order(link_, shadow, record.desired->values, held.values);
     Merged merged{&outcome, key, {}, {}, {}, {}, {}, adopted_.contains(&outcome)};

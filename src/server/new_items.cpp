@@ -20,6 +20,7 @@ using sync::Outcome;
 struct Candidates {
     std::vector<const Outcome*> outcomes;
     std::vector<NewRow> rows;
+    std::vector<std::vector<std::size_t>> unread;  // of each, see HeldValues
 };
 
 std::map<int, std::string> addresses_of(const std::vector<const Outcome*>& fetched) {
@@ -55,6 +56,7 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
             continue;
         }
         candidates.outcomes.push_back(outcome);
+        candidates.unread.push_back(std::move(held.unread));
         candidates.rows.push_back({address->second, std::move(held.values), outcome->held.content});
     }
     return candidates;
@@ -87,16 +89,21 @@ Candidates match(const Configuration& configuration, const LinkConfiguration& li
         } else {
             left.outcomes.push_back(outcome);
             left.rows.push_back(std::move(candidates.rows[i]));
+            left.unread.push_back(std::move(candidates.unread[i]));
         }
     }
     return left;
 }
 
-// Of what does not come in nothing is agreed: where the CRM has no value the user's stays.
-record::Values shadow_of(const LinkConfiguration& link, const record::Values& held) {
+// Of what does not come in nothing is agreed: where the CRM has no value the user's stays. What
+// only fills gaps leaves what is there.
+record::Values shadow_of(const LinkConfiguration& link, const record::Values& held,
+                         const std::vector<std::size_t>& unread) {
     record::Values shadow = held;
+    record::take_as_agreed(unread, link.rules.fields, held, shadow);
     for (std::size_t place = 0; place < shadow.size(); ++place) {
-        if (link.fields_in[place].column.empty()) {
+        if (link.fields_in[place].column.empty() &&
+            link.rules.fields[place].write != record::Write::if_empty) {
             shadow[place].reset();
         }
     }
@@ -150,7 +157,7 @@ NewItems bring_in_new(const Configuration& configuration, const LinkConfiguratio
         mailboxes.push_back(outcome.mailbox);
         ids.push_back(outcome.item.id);
         change_keys.push_back(outcome.held.item.change_key);
-        kept.push_back(shadow_of(link, values));
+        kept.push_back(shadow_of(link, values, candidates.unread[i]));
         shadows.documents.push_back(document_of(link.rules.layout, kept.back(), Absent::left_out));
         items.settled.push_back(name_of(outcome));
         items.history.push_back(came_in(link, outcome, made[i].record, values));

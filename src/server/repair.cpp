@@ -122,6 +122,7 @@ void learn(const LinkConfiguration& link, const std::vector<const Outcome*>& hel
     Sightings names;
     pg::TextArray change_keys;
     pg::JsonbArray shadows;
+    pg::JsonbArray unknown;
     std::vector<record::Values> values;
     values.reserve(held.size());  // the documents refer to them
     for (const Outcome* outcome : held) {
@@ -129,19 +130,26 @@ void learn(const LinkConfiguration& link, const std::vector<const Outcome*>& hel
         change_keys.push_back(outcome->held.item.change_key);
         values.push_back(values_of(compared, link.rules.layout, outcome->held.values));
         auto document = document_of(compared, values.back(), Absent::as_null);
+        pg::JsonbArray::Document there;
         for (const std::size_t place : outcome->held.unread) {
             leave_out(*link.rules.layout[place], document);
+            if (link.rules.fields[place].write == record::Write::if_empty) {
+                there.emplace_back(link.rules.layout[place]->name, record::cannot_be_read);
+            }
         }
         shadows.documents.push_back(std::move(document));
+        unknown.documents.push_back(std::move(there));
     }
     pg::query(
         "WITH touched AS (UPDATE crmsync.item i SET change_key = u.change_key, "
-        "shadow = pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || u.shadow) "
-        "FROM unnest($2::integer[], $3::text[], $4::text[], $5::text[], $6::jsonb[]) "
-        "AS u(mailbox, id, record, change_key, shadow) WHERE i.link = $1 AND i.record = u.record "
+        "shadow = pg_catalog.jsonb_strip_nulls("
+        "u.there || coalesce(i.shadow, '{}') || u.shadow) "
+        "FROM unnest($2::integer[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::jsonb[]) "
+        "AS u(mailbox, id, record, change_key, shadow, there) "
+        "WHERE i.link = $1 AND i.record = u.record "
         "AND i.mailbox = u.mailbox AND i.remote_id = u.id RETURNING i.record)" +
             then_look_at,
-        link.id, &names.mailboxes, &names.ids, &names.records, &change_keys, &shadows);
+        link.id, &names.mailboxes, &names.ids, &names.records, &change_keys, &shadows, &unknown);
 }
 
 // What could not be read is written whole, or fails like everything that cannot be written.

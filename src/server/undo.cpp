@@ -99,7 +99,8 @@ std::optional<sync::Task> Undoer::task(const pg::Rows& rows, std::uint64_t row) 
     record::Values values = read_values(rows.jsonb(row, 3), link_.rules.layout);
     for (std::size_t i = 0; i < values.size(); ++i) {
         const record::Property& property = *link_.rules.layout[i];
-        if (record::travels_apart(property) && std::exchange(values[i], std::nullopt)) {
+        if (record::only_describes(property, values[i])) {
+            values[i].reset();
             history_.push_back(not_kept(static_cast<int>(rows.integer(row, 1)), task.record,
                                         sync::Action::create, std::string(property.name)));
         }

@@ -33,7 +33,7 @@ Judged judge(const record::Layout& layout, const record::Values& now, const reco
             record::same_value(property, now[i], old[i])) {
             continue;
         }
-        if (record::travels_apart(property) && old[i]) {
+        if (record::only_describes(property, old[i])) {
             judged.lost += (judged.lost.empty() ? "" : ", ") + std::string(layout[i]->name);
         } else if (record::same_value(property, now[i], written[i])) {
             judged.restored[i] = old[i];

@@ -382,6 +382,34 @@ TEST(Merge, WhatCouldNotBeReadIsAsItWasAgreedOn) {
     EXPECT_TRUE(by_both.conflicts.empty());
 }
 
+TEST(Merge, WhatCouldNotBeReadIsNoGap) {
+    Link link{"email_1", "job_title"};
+    link.policies[0].write = Write::if_empty;
+    for (const Value& crm : {Value("ann@example.com"), Value()}) {
+        Values target{{}, "Clerk"};
+        take_as_agreed({0}, link.policies, {{}, "Clerk"}, target);
+        const Merge merge = link.merge({{}, "Clerk"}, {crm, "Clerk"}, target, both_ways);
+        EXPECT_TRUE(merge.to_target.empty());
+        EXPECT_TRUE(merge.to_crm.empty());
+        EXPECT_TRUE(merge.conflicts.empty());
+        EXPECT_TRUE(link.update({"lee@example.com", "Clerk"}, merge.shadow).empty())
+            << "nor when the CRM next changes it";
+        EXPECT_EQ(written(link.merge(merge.shadow, {crm, "Clerk"}, {"own@example.com", "Clerk"},
+                                     both_ways)
+                              .to_crm),
+                  (Written{{"email_1", "own@example.com"}}));
+        EXPECT_EQ(link.merge(merge.shadow, {crm, "Clerk"}, {{}, "Clerk"}, both_ways).shadow[0], crm)
+            << "until it is one";
+    }
+}
+
+TEST(Update, WhatCouldNotBeReadIsNotEmptiedByAnotherPolicy) {
+    const Link link{"home_phone"};
+    const Values shadow{Value(cannot_be_read)};
+    EXPECT_TRUE(link.update({Value{}}, shadow).empty());
+    EXPECT_EQ(written(link.update({"1"}, shadow)), (Written{{"home_phone", "1"}}));
+}
+
 TEST(Merge, ListsOfDifferentLengthAreAnError) {
     const Link link{"job_title"};
     EXPECT_THROW(link.update({}, {"a"}), std::logic_error);

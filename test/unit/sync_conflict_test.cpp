@@ -127,6 +127,15 @@ TEST_F(Conflicts, WhatCannotBeReadIsNoConflict) {
     EXPECT_EQ(outcome.agreed, (record::Values{"Apex", "Clerk"}));
 }
 
+TEST_F(Conflicts, WhatOnlyFillsAGapLeavesWhatCannotBeRead) {
+    rules.fields[0].write = record::Write::if_empty;
+    item.unreadable = {"company"};
+    const Outcome outcome = write({{}, "Clerk"}, {"Apex", "Chief"}, {});
+    EXPECT_TRUE(item.unreadable.contains("company"));
+    EXPECT_EQ(now("job_title"), "Chief");
+    EXPECT_EQ(outcome.agreed.value().at(0), Value(record::cannot_be_read));
+}
+
 TEST_F(Conflicts, WhatIsUndoneLeavesWhatCannotBeRead) {
     undo = true;
     rules.fields[0].write = rules.fields[1].write = record::Write::unless_changed;
