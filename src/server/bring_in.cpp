@@ -281,6 +281,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
         fail(outcome, "value", std::move(held.problem));
         return;
     }
+    leave_rows_unread(link_, held.unread, held.values);
     const record::Layout& layout = link_.rules.layout;
     const record::Values shadow =
         item.shadow ? *item.shadow : agreed_at_first(held.unread, record.desired->values);
