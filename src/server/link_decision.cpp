@@ -162,6 +162,7 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     task.record = key;
     task.desired = record.desired;
     task.fields = std::move(decision.fields);
+    task.cleared = std::move(decision.cleared);
     task.before = std::move(decision.before);
     task.agreed = std::move(decision.agreed);
     task.fresh = record.fresh;

@@ -201,14 +201,15 @@ void Conversation::use_list() {
 }
 
 void Conversation::there_already(Task&& task, const exchange::ItemAnswer& item) {
-    // What it holds is not known, so everything is written.
+    // What it holds is not known, so everything is written, and what is its user's alone stays.
     task.action = Action::update;
     task.was_there = true;
     task.adopted = exchange::was_adopted(item);
     task.photo = {};
     task.item = item.item;
     task.fields = task.desired->all;
-    task.fields.insert(task.fields.end(), task.desired->absent.begin(), task.desired->absent.end());
+    const record::Fields& lost = task.adopted ? task.cleared : task.desired->absent;
+    task.fields.insert(task.fields.end(), lost.begin(), lost.end());
     task.before.clear();
     task.agreed.reset();
     add(std::move(task));

@@ -1,6 +1,7 @@
 #include "sync/decision.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace crmsync::sync {
 
@@ -66,6 +67,13 @@ std::optional<record::Values> agreed_values(const Rules& rules, const record::Fi
     return agreed;
 }
 
+record::Fields cleared_of(const record::Fields& fields) {
+    record::Fields cleared;
+    std::copy_if(fields.begin(), fields.end(), std::back_inserter(cleared),
+                 [](const record::Field& field) { return !field.value; });
+    return cleared;
+}
+
 }  // namespace
 
 record::Fields absent_fields(const Rules& rules, const record::Values& values) {
@@ -104,20 +112,23 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
     if (item->absent) {
         const bool again =
             rules.policy.on_target_delete == OnTargetDelete::recreate && !item->removed;
-        const bool changed =
-            item->shadow && !record::fields_to_update(rules.object, rules.layout, rules.fields,
-                                                      *wish.values, *item->shadow)
-                                 .empty();
+        const record::Fields changed =
+            item->shadow ? record::fields_to_update(rules.object, rules.layout, rules.fields,
+                                                    *wish.values, *item->shadow)
+                         : record::Fields();
+        decision.cleared = cleared_of(changed);
         decision.verdict =
-            rules.outbound && (again || changed) ? Verdict::create : Verdict::nothing;
+            rules.outbound && (again || !changed.empty()) ? Verdict::create : Verdict::nothing;
         return decision;
     }
     if (!item->shadow && rules.outbound) {
         decision.verdict = Verdict::update;
         decision.fields =
             record::fields_to_create(rules.object, rules.layout, rules.fields, *wish.values);
-        const record::Fields absent = absent_fields(rules, *wish.values);
-        decision.fields.insert(decision.fields.end(), absent.begin(), absent.end());
+        if (item->origin == Origin::crm) {
+            const record::Fields absent = absent_fields(rules, *wish.values);
+            decision.fields.insert(decision.fields.end(), absent.begin(), absent.end());
+        }
         return decision;
     }
     const record::Values shadow = item->shadow.value_or(record::Values(rules.layout.size()));
@@ -125,6 +136,7 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
         !item->shadow || record::strays(rules.layout, rules.fields, *wish.values, shadow);
     decision.fields =
         record::fields_to_update(rules.object, rules.layout, rules.fields, *wish.values, shadow);
+    decision.cleared = cleared_of(decision.fields);
     const bool doubtful = item->doubtful && !item->renew;
     if (!decision.fields.empty() || needs_stamp(*item) || doubtful) {
         decision.verdict = Verdict::update;

@@ -117,6 +117,11 @@ $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.item WHERE NO
 $stage->sql("SELECT crmsync.drop_link('people')");
 $stage->make_link(more => "direction => 'both', inbound_interval => '1 s', match_on => '{given_name,surname}'", before => "SELECT crmsync.map('people', 'made_in', '\@mailbox');");
 $stage->until_true(sub { items() =~ /^1 adopted, 1 crm, .*5 crm, 5 crm/ }, 'it knows by their stamps what users had made and what is ours', 30) or diag(items());
+
+# ---- and without match_on, which gives each side what the other lacks as well
+$stage->sql("SELECT crmsync.drop_link('people'); UPDATE crm.person SET phone = NULL WHERE id = 1");
+$stage->make_link(more => "direction => 'both', inbound_interval => '1 s'", before => "SELECT crmsync.map('people', 'made_in', '\@mailbox');");
+$stage->until_true(sub { people() =~ /1 Ann Lee \+1,/ && names($two) =~ /Ann Lee \+1/ }, 'what only the user has comes into the CRM, and from there to the other mailbox', 20) or diag(people(), names($one), names($two));
 $stage->sql('DELETE FROM crm.audience WHERE record IN (1, 5)');
 $stage->until_true(sub { names($two) !~ /(?:Ann|Crm)/ && names($one) !~ /Only Crm/ }, 'when nobody is to have them what is ours goes', 20) or diag(names($one), names($two));
 like(names($one), qr/Lee \+1/, 'and what a user had made stays');

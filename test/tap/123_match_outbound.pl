@@ -90,11 +90,12 @@ is(scalar(() = shown($one) =~ /New Person/g), 1, 'it is not doubled');
 
 # ---- a link that is created anew under the name of one that was dropped finds all by the stamps
 sub origins { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', record, origin, state), ', ' ORDER BY record, mailbox), 'none') FROM crmsync.items") }
-$stage->sql("SELECT crmsync.drop_link('people'); DELETE FROM crm.audience WHERE record = 3 OR mailbox = '$two'; INSERT INTO crm.audience VALUES (1, '$two'), (5, '$two'); INSERT INTO crm.person (id, first_name) VALUES (5, 'Latest')");
+$stage->sql("SELECT crmsync.drop_link('people'); UPDATE crm.person SET phone = NULL WHERE id = 1; DELETE FROM crm.audience WHERE record = 3 OR mailbox = '$two'; INSERT INTO crm.audience VALUES (1, '$two'), (5, '$two'); INSERT INTO crm.person (id, first_name) VALUES (5, 'Latest')");
 $stage->make_link(more => "owner => 'crm_reader'");
 $stage->settles('the same link once more');
 $stage->until_true(sub { origins() =~ /3 adopted unlinked/ && shown($two) !~ /New Person/ }, 'what its record is to be in no longer is looked at', 20) or diag(origins());
 like(shown($one), qr/- Two Times \+3/, 'what a user had made is left to him');
+like(shown($two), qr/1 Anna Lee \+11/, 'what the CRM has no value for stays with him');
 like(origins(), qr/1 adopted linked.*4 crm linked, 5 crm linked/, 'it is known what users had made and what is ours');
 $stage->sql('DELETE FROM crm.audience');
 $stage->settles('nobody has anything');

@@ -95,6 +95,25 @@ TEST_F(OneMailbox, ACreateWhoseAnswerWasLostIsFoundByItsStamp) {
     EXPECT_TRUE(all[0].before.empty());
 }
 
+TEST_F(OneMailbox, WhatAUserMadeKeepsWhatTheCrmHasNoValueForUnlessItHasClearedIt) {
+    for (const char* key : {"a", "b"}) {
+        stored(key, "Old");
+        folder().items.back().values["given_name"] = "Ann";
+    }
+    conversation.add(create_task(prefix, "a"));
+    Task cleared = update_task(prefix, "b", {"moved", "v1"}, "Acme");
+    cleared.cleared = {{test::given_name(), std::nullopt}};
+    conversation.add(cleared);
+    run();
+    EXPECT_EQ(folder().items[0].values["company"], "Acme");
+    EXPECT_EQ(folder().items[0].values["given_name"], "Ann");
+    EXPECT_EQ(folder().items[1].values["company"], "Acme");
+    EXPECT_FALSE(folder().items[1].values.contains("given_name")) << "also when it has moved";
+    for (const Outcome& outcome : outcomes()) {
+        EXPECT_TRUE(outcome.adopted);
+    }
+}
+
 TEST_F(OneMailbox, AnItemThatFailedInDoubtIsLookedForBeforeItIsCreatedAgain) {
     conversation.add(create_task(prefix, "a"));
     next<exchange::FindFolder>();

@@ -162,6 +162,7 @@ struct Executor {
             if (place >= list.offset && place < list.offset + server.page_size) {
                 answer.items.push_back(
                     {{item.id, item.change_key()}, {}, item.stamp.substr(0, 255), {}, {}});
+                answer.items.back().attempt = item.attempt;
             }
             ++place;
         }
@@ -214,6 +215,7 @@ struct Executor {
         for (const StoredItem& item : folder->items) {
             if (std::count(find.stamps.begin(), find.stamps.end(), item.stamp) > 0) {
                 answer.items.push_back({{item.id, item.change_key()}, {}, item.stamp, {}, {}});
+                answer.items.back().attempt = item.attempt;
             }
         }
         return answer;
@@ -230,6 +232,7 @@ struct Executor {
             StoredItem& stored = folder->items.emplace_back();
             stored.id = server.new_id("item");
             stored.stamp = wanted.stamp;
+            stored.attempt = 1;
             write(stored, wanted.fields);
             item.item = {stored.id, stored.change_key()};
         }

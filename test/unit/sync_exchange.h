@@ -24,6 +24,7 @@ struct StoredItem {
     std::map<std::string, std::string> values;  // by property
     std::vector<StoredPhoto> photos{};
     std::set<std::string> unreadable{};  // properties with a value that means nothing to us
+    std::int64_t attempt = 0;            // which request made it; 0: its user did
 
     std::string change_key() const { return "v" + std::to_string(version); }
 };

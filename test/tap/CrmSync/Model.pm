@@ -296,7 +296,7 @@ sub keeps
 	}
 	return $self->merges($state, $i) if $self->{direction} eq 'both' && $item->{touched};
 	my $whole = !$box->{shadow};
-	my $recognised = $whole && !$item->{stamped};
+	my $recognised = $whole && (!$item->{stamped} || $box->{own});
 	my @next;
 	for my $user_keeps (!$recognised ? 0 : $self->any_field('write_fields', 'all') ? (1, 0) : 1)
 	{
@@ -304,10 +304,13 @@ sub keeps
 		my @row = map { $user_keeps && !defined $state->{row}[$_] ? $item->{fields}[$_] : $state->{row}[$_] } 0 .. $#{ $state->{row} };
 		# Where nothing but our stamp is missing nothing but it is written.
 		my @fields = $agrees ? @{ $item->{fields} } : map { $whole || $self->policy_of($_, 'write_fields') eq 'all' || differ($row[$_], $box->{shadow}[$_]) ? $row[$_] : $item->{fields}[$_] } 0 .. $#row;
-		push @next, $forgetful ? with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) : with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1 });
+		push @next, $forgetful ? with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) : with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1, touched => $self->is_kept($state, \@fields) });
 	}
 	return @next;
 }
+
+# What its user has and the CRM lacks comes in, where anything does.
+sub is_kept { my ($self, $state, $fields) = @_; return $self->{direction} eq 'both' && !same($state->{row}, $fields) ? 1 : 0 }
 
 sub stamps
 {
@@ -317,7 +320,8 @@ sub stamps
 	return with($state, $i, item => { %$item, stamped => 1 });
 }
 
-# What bears the stamp already is taken, and brought up to date.
+# What bears the stamp already is taken, and brought up to date; what its user made keeps what the CRM has no value
+# for, and has not cleared.
 sub creates
 {
 	my ($self, $state, $i, $forgetful) = @_;
@@ -331,10 +335,13 @@ sub creates
 	{
 		my @rest = @others;
 		splice @rest, $taken, 1 if $taken >= 0;
-		my $made = { fields => $state->{row}, own => $taken >= 0 ? $others[$taken]{own} : $own, fresh => $self->reads_mailboxes, ours => 1 };
+		my @row = @{ $state->{row} };
+		my $keeps = sub { my ($field) = @_; return $taken >= 0 && $others[$taken]{own} && !defined $row[$field] && !defined(($box->{shadow} // [])->[$field]) };
+		my @fields = map { $keeps->($_) ? $others[$taken]{fields}[$_] : $row[$_] } 0 .. $#row;
+		my $made = { fields => \@fields, own => $taken >= 0 ? $others[$taken]{own} : $own, fresh => $self->reads_mailboxes, ours => 1 };
 		push @next, $forgetful
 		  ? with($state, $i, item => undef, others => [ @rest, $made ])
-		  : with($state, $i, known => 'linked', remade => $box->{remade} || $box->{known} !~ /^(none|leaving)$/, shadow => $state->{row}, own => $made->{own}, item => { fields => $state->{row}, stamped => 1 }, others => \@rest);
+		  : with($state, $i, known => 'linked', remade => $box->{remade} || $box->{known} !~ /^(none|leaving)$/, shadow => $state->{row}, own => $made->{own}, item => { fields => \@fields, stamped => 1, touched => $self->is_kept($state, \@fields) }, others => \@rest);
 	}
 	return @next;
 }
