@@ -235,7 +235,7 @@ COMMENT ON COLUMN crmsync.item.mailbox IS 'the mailbox that it is in';
 COMMENT ON COLUMN crmsync.item.remote_id IS 'its id at the target; ldap: the entrys lasting id';
 COMMENT ON COLUMN crmsync.item.change_key IS 'its version at the target';
 COMMENT ON COLUMN crmsync.item.shadow IS 'the values as both sides last agreed on them, by property; for LDAP the values last merged';
-COMMENT ON COLUMN crmsync.item.origin IS 'crm: we created it; adopted: matched by key; mailbox: made by the user';
+COMMENT ON COLUMN crmsync.item.origin IS 'crm: we created it; adopted: matched by key, or made again by undo; mailbox: made by the user';
 COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted by the guard; ldap: missing, within the grace time or held; gone: vanished on the other side, or disabled because it vanished there; absent: deleted there, and created again when the CRM changes, or soon (on_target_delete); removed: deleted there, and the record is to be deleted in the CRM, counted by the guard, too; unlinked: left to its user, and not to come in as a new one';
 COMMENT ON COLUMN crmsync.item.confirmed IS 'leaving, removed: confirm_deletes has let it pass the guard; not of imports, see the table held';
 COMMENT ON COLUMN crmsync.item.stamped IS 'false: our stamp has yet to be written, since its user made it, or may be gone; unlinked: true: it may be there, and has yet to go';

@@ -377,7 +377,7 @@ COMMENT ON COLUMN crmsync.items.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.items.record IS 'key of the record';
 COMMENT ON COLUMN crmsync.items.mailbox IS 'the mailbox that it is in; ldap: empty';
 COMMENT ON COLUMN crmsync.items.remote_id IS 'its id at the target';
-COMMENT ON COLUMN crmsync.items.origin IS 'crm: we created it; adopted: matched by key; mailbox: made on the other side';
+COMMENT ON COLUMN crmsync.items.origin IS 'crm: we created it; adopted: matched by key, or made again by undo; mailbox: made on the other side';
 COMMENT ON COLUMN crmsync.items.state IS 'linked; leaving: to be deleted, or missing in the directory; gone: vanished on the other side; absent: deleted by its user, and not made again yet; removed: likewise, and the record is to be deleted; unlinked: left to its user';
 COMMENT ON COLUMN crmsync.items.confirmed IS 'leaving, removed: confirm_deletes has let it pass the guard';
 COMMENT ON COLUMN crmsync.items.since IS 'when it came to this state';

@@ -192,16 +192,18 @@ void come_in(const Items& written) {
         &written.mailboxes, &written.ids);
 }
 
-// It bears our stamp, by which it would be found if this were lost; that goes next.
+// It bears our stamp, by which it would be found if this were lost; that goes next. Whoever made
+// the one before, it is its user's also when the CRM wants it there and then no longer does.
 void leave_to_users(const Items& created) {
     pg::query(
         "WITH made AS (INSERT INTO crmsync.item AS i "
-        "(link, record, mailbox, remote_id, change_key, state, stamped) "
-        "SELECT m.link, u.record, m.id, u.id, u.change_key, 'unlinked', true "
+        "(link, record, mailbox, remote_id, change_key, origin, state, stamped) "
+        "SELECT m.link, u.record, m.id, u.id, u.change_key, 'adopted', 'unlinked', true "
         "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
         "AS u(record, mailbox, id, change_key) JOIN crmsync.mailbox m ON m.id = u.mailbox "
         "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = excluded.change_key, state = 'unlinked', stamped = true, "
+        "change_key = excluded.change_key, origin = CASE i.origin WHEN 'crm' THEN excluded.origin "
+        "ELSE i.origin END, state = 'unlinked', stamped = true, "
         "since = pg_catalog.now() "
         "RETURNING i.link, i.record, i.mailbox) "
         "UPDATE crmsync.undoing t SET step = 'unlink' FROM made d WHERE t.link = d.link "

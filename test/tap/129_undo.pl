@@ -71,7 +71,10 @@ $stage->settles('a comparison');
 is(scalar(() = $exchange->items($one)), $count + 2, 'and stay');
 $stage->change("INSERT INTO crm.audience VALUES (5, '$one')");
 is(scalar(() = $exchange->items($one)), $count + 2, 'one that the CRM wants back is the same');
-like(name($one, 5), qr/^First5 Last5/, 'and ours again');
+like(name($one, 5), qr/^First5 Last5/, 'and in step with it');
+$stage->change("DELETE FROM crm.audience WHERE record = 5 AND mailbox = '$one'");
+is(scalar(() = $exchange->items($one)), $count + 2, 'when it no longer does it stays its user\'s');
+is(name($one, 5), 'none', 'without our stamp');
 
 # ---- many, and crashes
 my $many = now_there();
