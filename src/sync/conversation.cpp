@@ -81,13 +81,21 @@ void Conversation::add(Task task) {
 
 std::size_t Conversation::queued() const {
     return lookups_.size() + creates_.size() + updates_.size() + rereads_.size() + unlinks_.size() +
-           removes_.size() + photos_read_.size() + photos_.size() + waiting();
+           removes_.size() + photos_read_.size() + photos_.size() + put_off_.size() + waiting();
 }
 
 bool Conversation::has_fresh_work() const {
     return lookups_.has_fresh() || creates_.has_fresh() || updates_.has_fresh() ||
            rereads_.has_fresh() || unlinks_.has_fresh() || removes_.has_fresh() ||
            photos_read_.has_fresh() || photos_.has_fresh();
+}
+
+void Conversation::take_up_put_off() {
+    if (queued() - waiting() == put_off_.size()) {
+        for (Task& task : put_off_.take(put_off_.size())) {
+            queue_of(task.action).push_back(std::move(task));
+        }
+    }
 }
 
 void Conversation::requeue_sent() {
@@ -143,7 +151,7 @@ void Conversation::drop(Result result, const Failure& failure) {
     }
     wanted_.clear();
     for (TaskQueue* queue : {&lookups_, &creates_, &updates_, &rereads_, &unlinks_, &removes_,
-                             &photos_read_, &photos_, &waiting_}) {
+                             &photos_read_, &photos_, &waiting_, &put_off_}) {
         for (Task& task : queue->take(queue->size())) {
             finish(std::move(task), result, {}, failure);
         }
@@ -176,6 +184,9 @@ Operation Conversation::next(std::size_t limit) {
     limit = std::max<std::size_t>(limit, 1);
     elsewhere_ = false;
     asked_inventory_ = false;
+    if (!in_doubt_) {
+        take_up_put_off();
+    }
     const bool fresh = has_fresh_work();
     const auto due = [&](const TaskQueue& queue) {
         return fresh ? queue.has_fresh() : !queue.empty();

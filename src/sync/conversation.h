@@ -14,10 +14,12 @@
 // whole, and may do so because of what is in it, is divided until the culprits stand alone. Where
 // the server may fail at everything, one that stands alone is the culprit only if something else
 // has been answered well meanwhile, which is asked for if need be. So it is with what is denied, of
-// which the server does not say whether it means the item or the mailbox. Anything else makes the
-// mailbox pause, longer with each failure in a row; a long pause hands all tasks back.
+// which the server does not say whether it means the item or the mailbox: that waits for what else
+// is to be written. Anything else makes the mailbox pause, longer with each failure in a row; a
+// long pause hands all tasks back.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -103,11 +105,16 @@ class Conversation {
     // How often one item may be in the way before it is given up.
     static constexpr int most_attempts = 3;
 
-    // How many items in a row may be denied, each by itself, before it is the mailbox's matter.
-    static constexpr int most_denied = 3;
+    // How many requests in a row may be denied, with all that is in them, before it is the
+    // mailbox's matter.
+    static constexpr int most_denied = 6;
+
+    // How many items together are given up though nothing else could be written.
+    static constexpr std::size_t most_given_up = 3;
 
     TaskQueue& queue_of(Action action);
     TaskQueue& origin_of(const Task& sent);
+    void take_up_put_off();
 
     exchange::Operation find_folder();
     exchange::Operation list_folder();
@@ -145,7 +152,8 @@ class Conversation {
     void finish_partly(Task& task);
     void ask_for_content();
     std::size_t waiting() const { return waiting_.size() + (asked_ ? 1 : 0); }
-    void denied(const exchange::Failure& failure);
+    bool denied(const exchange::Failure& failure);
+    void put_off_sent();
     void item_failed(Task&& task, const exchange::Failure& failure);
     void gone(Task&& task);
     bool comes_again(const Task& task) const;
@@ -176,6 +184,7 @@ class Conversation {
     TaskQueue photos_read_;  // whose photo is to be read
     TaskQueue photos_;       // and to be written
     TaskQueue waiting_;      // for content
+    TaskQueue put_off_;      // denied, until all else has been asked for
     std::optional<Task> asked_;
     TaskQueue unlinks_;
     TaskQueue removes_;
@@ -195,7 +204,8 @@ class Conversation {
     int attempts_ = 0;           // requests in a row that got nothing done
     bool answered_since_failure_ = false;
     bool in_doubt_ = false;  // whether it is the mailbox or the item: ask for something else first
-    int denied_ = 0;         // items in a row that were given up since they are denied
+    std::uint64_t writes_ = 0;  // requests that have written something
+    int denied_ = 0;            // requests in a row of which all was denied
     bool shrink_ = false;
     Clock::time_point not_before_{};
     std::vector<Outcome> outcomes_;

@@ -103,6 +103,7 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
         progressed();
         if (!exchange::only_reads(operation_)) {
             denied_ = 0;  // what may be read need not be written
+            ++writes_;
         }
         for (Task& task : ::std::exchange(sent_, {})) {
             if (++task.attempts > most_attempts) {
@@ -115,10 +116,7 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
     if (sent_.empty()) {
         return std::nullopt;
     }
-    // What is not there yet is not denied by itself.
-    if (sent_.size() == 1 && !creating && denied_ < most_denied &&
-        common->disposition == Disposition::mailbox_disabled) {
-        denied(*common);
+    if (common->disposition == Disposition::mailbox_disabled && denied(*common)) {
         return std::nullopt;
     }
     auto trouble = request_failed(*common, now);
@@ -128,20 +126,38 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
     return trouble;
 }
 
-// Of one that is alone nobody knows whose matter it is: something else is asked for, and then
-// again. It is only sent again once that was answered.
-void Conversation::denied(const Failure& failure) {
-    if (::std::exchange(sent_.front().denied, true)) {
-        ++denied_;
-        own_limit_ = 0;  // with others it shows whose matter it is
-        Task task = std::move(sent_.front());
-        sent_.clear();
-        item_failed(std::move(task), failure);
-        return;
+// Of all that was sent. Whose matter it is nobody knows before something else was asked for, and
+// what else there is was to be written. False: it is the mailbox's.
+bool Conversation::denied(const Failure& failure) {
+    const auto all_sent = [&](const auto& are) {
+        return std::all_of(sent_.begin(), sent_.end(), are);
+    };
+    const bool others_were_written =
+        all_sent([&](const Task& task) { return task.denied && *task.denied < writes_; });
+    if (!others_were_written && ++denied_ > most_denied) {
+        return false;
     }
-    in_doubt_ = true;
-    own_limit_ = 1;
-    requeue_sent();
+    if (!all_sent([](const Task& task) { return task.denied.has_value(); })) {
+        in_doubt_ = true;
+        put_off_sent();
+        return true;
+    }
+    if (!others_were_written && sent_.size() > most_given_up) {
+        return false;
+    }
+    for (Task& task : ::std::exchange(sent_, {})) {
+        item_failed(std::move(task), failure);
+    }
+    return true;
+}
+
+void Conversation::put_off_sent() {
+    for (Task& task : ::std::exchange(sent_, {})) {
+        task.denied = writes_;
+        TaskQueue& origin = origin_of(task);
+        TaskQueue& queue = &origin == &rereads_ ? rereads_ : put_off_;
+        queue.push_back(std::move(task));
+    }
 }
 
 // Somebody has changed it since we last knew it: what that means for what we are about to write.

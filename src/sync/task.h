@@ -66,8 +66,10 @@ struct Task {
     bool adopted = false;                  // its item is one that a user made
     bool sought = false;    // its item is gone, and not made again unless it has only moved
     bool doubtful = false;  // if its item is gone it was us who deleted it
-    bool denied = false;    // once, of which nobody knew whether it was its item or the mailbox
     int attempts = 0;       // that failed because of this item
+    // Denied once, and nobody knew whether that meant its item or the mailbox: after how many
+    // requests that had written something.
+    std::optional<std::uint64_t> denied{};
     PhotoProgress photo{};
     std::shared_ptr<exchange::ItemAnswer> read{};  // whose photo is being read
 };

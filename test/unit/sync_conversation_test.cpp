@@ -668,14 +668,44 @@ TEST_F(OneMailbox, WhatIsDeniedForOneItemOnlyIsThatItemsFailure) {
     ASSERT_EQ(all.size(), 2u);
     EXPECT_EQ(all[1].result, Result::failed);
     EXPECT_TRUE(conversation.changes().empty());
+}
 
-    for (const char* key : {"d", "e"}) {
-        conversation.add(update_task(prefix, key, stored(key, "old")));
+TEST_F(OneMailbox, WhatIsDeniedWaitsForWhatElseIsToBeWritten) {
+    const auto is_denied = [](const exchange::Operation& request) {
+        const auto* create = std::get_if<exchange::CreateItems>(&request);
+        const auto* update = std::get_if<exchange::UpdateItems>(&request);
+        return create != nullptr ? create->items.size()
+               : update != nullptr && update->items.front().fields.front().value == "denied"
+                   ? update->items.size()
+                   : 0;
+    };
+    for (const char* key : {"a", "b", "c", "d", "e"}) {
+        conversation.add(create_task(prefix, key));
     }
-    next<exchange::UpdateItems>();
-    EXPECT_FALSE(answer(denied(2)));
-    EXPECT_EQ(outcomes().at(0).result, Result::postponed);
-    EXPECT_TRUE(conversation.changes().at(0).disabled) << "all of them";
+    for (const char* key : {"f", "g", "h", "i", "j"}) {
+        Task task = update_task(prefix, key, stored(key, "old"));
+        task.fields.front().value = "denied";
+        conversation.add(task);
+    }
+    Task last = update_task(prefix, "z", stored("z", "old"));
+    conversation.add(last);
+    for (int requests = 0; conversation.has_work() && requests < 50; ++requests) {
+        operation = conversation.next(5);
+        const std::size_t items = is_denied(operation);
+        EXPECT_FALSE(answer(items > 0 ? denied(items) : execute()));
+    }
+    std::map<std::string, Result> results;
+    for (const Outcome& outcome : outcomes()) {
+        if (!comes_unasked(outcome.result)) {
+            results.emplace(outcome.record, outcome.result);
+        }
+    }
+    EXPECT_EQ(results.size(), 11u);
+    for (const auto& [record, result] : results) {
+        EXPECT_EQ(result, record == "z" ? Result::written : Result::failed) << record;
+    }
+    EXPECT_FALSE(conversation.has_work());
+    EXPECT_EQ(conversation.not_before(), Clock::time_point{}) << "the mailbox is well";
 }
 
 TEST_F(OneMailbox, WhatIsDeniedForOneThatIsAloneIsItsFailureIfTheMailboxAnswers) {
@@ -742,8 +772,11 @@ TEST_F(OneMailbox, AMailboxThatMayOnlyBeReadIsFoundOut) {
     EXPECT_EQ(deny_all(), 2);
     EXPECT_EQ(postponed(), 0);
     add(40);
-    EXPECT_EQ(deny_all(), 1) << "all of them at once";
+    EXPECT_EQ(deny_all(), 2) << "all of them at once";
     EXPECT_EQ(postponed(), 40);
+    add(1000);
+    EXPECT_EQ(deny_all(), 7) << "and of thousands few";
+    EXPECT_EQ(postponed(), 1000);
 
     for (int i = 0; i < 3; ++i) {
         add(1);
@@ -757,14 +790,22 @@ TEST_F(OneMailbox, AMailboxThatMayOnlyBeReadIsFoundOut) {
     EXPECT_TRUE(conversation.changes().at(0).disabled);
 }
 
-TEST_F(OneMailbox, ANewItemThatIsDeniedIsTheMailboxesMatter) {
-    conversation.add(create_task(prefix, "a"));
-    do {
-        operation = conversation.next(50);
-    } while (!std::holds_alternative<exchange::CreateItems>(operation) &&
-             !conversation.answer(execute(), now));
-    EXPECT_FALSE(answer(denied(1)));
-    EXPECT_EQ(outcomes().at(0).result, Result::postponed);
+TEST_F(OneMailbox, NewItemsThatAreDeniedAreTheMailboxesMatterIfThereAreMany) {
+    for (const auto& [count, expected] :
+         {std::pair(1, Result::failed), std::pair(3, Result::failed),
+          std::pair(4, Result::postponed)}) {
+        for (int i = 0; i < count; ++i) {
+            conversation.add(create_task(prefix, "new" + std::to_string(i)));
+        }
+        for (int requests = 0; conversation.has_work() && requests < 20; ++requests) {
+            operation = conversation.next(50);
+            const auto* create = std::get_if<exchange::CreateItems>(&operation);
+            EXPECT_FALSE(answer(create != nullptr ? denied(create->items.size()) : execute()));
+        }
+        for (const Outcome& outcome : outcomes()) {
+            EXPECT_EQ(outcome.result, expected) << count;
+        }
+    }
 }
 
 TEST_F(OneMailbox, AFullMailboxIsTriedAgainWithGrowingPausesOfItsOwn) {
