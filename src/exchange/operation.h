@@ -199,7 +199,8 @@ struct Answer {
     std::optional<Failure> failure;  // the request as a whole failed; items is empty
     std::string folder_id;           // FindFolder (empty: there is none yet), CreateFolder
     bool deleted = false;            // LocateFolder, SearchDeleted: its user has deleted it
-    bool moved = false;              // LocateFolder: it is in neither place
+    bool moved = false;              // LocateFolder: in neither place, as far as may be seen; it
+                                     // can be looked for among what is deleted
     std::vector<ItemAnswer> items;
     bool complete = true;                 // ListStamps, ListChanges: no further page
     int next_offset = 0;                  // ListStamps: where the next page starts

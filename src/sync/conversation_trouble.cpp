@@ -23,18 +23,28 @@ constexpr std::chrono::seconds longest_wait_in_memory{30};
 constexpr net::BackOff mailbox_pauses{std::chrono::minutes(15), std::chrono::hours(4),
                                       std::chrono::hours(4)};
 
+// The server has no time for whatever was asked.
+bool wants_a_pause(Disposition disposition) {
+    return disposition == Disposition::retry_later || disposition == Disposition::back_off ||
+           disposition == Disposition::shrink_batch;
+}
+
 }  // namespace
 
 std::optional<Failure> Conversation::request_failed(const Failure& failure, Clock::time_point now) {
     if (std::holds_alternative<exchange::CreateItems>(operation_) && failure.may_have_happened) {
         doubt_creates();
     }
-    if (std::holds_alternative<exchange::SearchDeleted>(operation_)) {
+    const bool searching = std::holds_alternative<exchange::SearchDeleted>(operation_);
+    if (searching) {
         moved_ = false;  // what cannot be told holds up nothing
     }
     if (exchange::concerns_target(failure)) {
         requeue_sent();
         return failure;
+    }
+    if (searching && !wants_a_pause(failure.disposition)) {
+        return std::nullopt;  // nor does it say anything of the folder that was looked for
     }
     switch (failure.disposition) {
         case Disposition::mailbox_disabled:

@@ -52,7 +52,18 @@ is(found_deep(), 0, 'where it is in its place, or deleted itself, nobody looks f
 $exchange->post('folders', mailbox => $one, @$_) for [ action => 'create', folder => 'Own', to => 'msgfolderroot' ], [ action => 'create', folder => 'Customers', to => 'Own' ], [ action => 'move', folder => 'CRM', to => 'Customers' ];
 resync('of a folder that was moved');
 is(there($one), '', 'makes no other one: it stays where its user wants it');
-is(join(' ', map { scalar @{ $_->{items} } } grep { $_->{name} eq 'CRM' && $_->{parent} eq 'Customers' } @{ $exchange->get("mailbox?address=$one")->{folders} }), '3', 'with all that is in it');
+sub moved { return map { @{ $_->{items} } } grep { $_->{name} eq 'CRM' && $_->{parent} eq 'Customers' } @{ $exchange->get("mailbox?address=$one")->{folders} } }
+is(scalar(moved()), '3', 'with all that is in it');
+$exchange->inject('fault', mailbox => $one, operation => 'FindFolder', code => $_, count => 1) for qw(ErrorAccessDenied ErrorFolderNotFound);
+for my $id (1, 2)
+{
+	resync("of one that cannot be looked for, $id");
+	is($stage->sql("SELECT coalesce(code, 'well') FROM crmsync.mailboxes WHERE mailbox = '$one'"), 'well', 'does not stop the mailbox');
+	$stage->change("UPDATE crm.person SET first_name = 'Fay$id' WHERE id = $id");
+	is(scalar(grep { $_->{properties}{'contacts:GivenName'} eq "Fay$id" } moved()), 1, 'which is written');
+	is(there($one), '', 'where it is');
+}
+$exchange->calm;
 $exchange->post('folders', mailbox => $one, action => 'bin', folder => 'Own');
 $stage->sql("SELECT crmsync.resync('people', '$one')");
 $stage->until_true(sub { there($one) eq '1 2 3' }, 'it is deleted with the one above it, and what was in it is made again') or diag(there($one));

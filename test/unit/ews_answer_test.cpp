@@ -577,6 +577,7 @@ TEST(FolderAnswer, SaysWhetherItsUserHasDeletedIt) {
     EXPECT_EQ(located({folder("F", "C"), unseen, contacts}), "there");
     EXPECT_EQ(located({folder("F", "X"), bin, contacts}), "moved");
     EXPECT_EQ(located({folder("F", "C"), bin, unseen}), "moved");
+    EXPECT_EQ(located({folder("F", "C"), unseen, unseen}), "there") << "for all that can be seen";
     EXPECT_EQ(located({folder("F", "R"), bin, folder("F", "R")}), "there") << "the default folder";
     EXPECT_EQ(answer(locate, "GetFolder", {error("ErrorItemNotFound"), bin, contacts})
                   .failure->disposition,

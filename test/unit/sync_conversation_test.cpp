@@ -914,6 +914,18 @@ TEST_F(OneMailbox, AFolderThatItsUserHasDeletedWithTheOneAboveItIsLeft) {
     run();
     EXPECT_EQ(user.folders.at("CRM").items.at(0).values.at("company"), "New") << "only moved";
 
+    conversation.changes().clear();
+    for (const Disposition disposition :
+         {Disposition::mailbox_disabled, Disposition::folder_gone, Disposition::bisect}) {
+        look();
+        next<exchange::SearchDeleted>();
+        EXPECT_FALSE(answer(failed(item_failure(disposition, "ErrorTheirs"))));
+        EXPECT_LE(conversation.not_before(), now);
+        next<exchange::UpdateItems>();
+        answer(execute());
+        EXPECT_TRUE(conversation.changes().empty()) << "a search that fails stops nothing";
+    }
+
     server.bin_folder("a@example.com", "CRM");
     look();
     next<exchange::SearchDeleted>();

@@ -260,7 +260,8 @@ Answer read_messages(const FindFolder& find, const Messages& messages) {
     return {};
 }
 
-// Of the other folders nothing need be known where we may not see them.
+// Of the other folders nothing need be known where we may not see them. In deleted items that we
+// may not see nothing is found either.
 Answer read_messages(const LocateFolder& locate, const Messages& messages) {
     if (auto failure = request_failure(messages.front(), false)) {
         return failed(std::move(*failure));
@@ -270,10 +271,11 @@ Answer read_messages(const LocateFolder& locate, const Messages& messages) {
     };
     const std::string_view parent = child(folder(0), "ParentFolderId").attribute("Id").value();
     Answer answer;
-    answer.deleted = !parent.empty() && read_folder_id(folder(1)) == parent;
+    const auto bin = read_folder_id(folder(1));
+    answer.deleted = !parent.empty() && bin == parent;
     const auto above = read_folder_id(folder(2));
     answer.moved =
-        !parent.empty() && !answer.deleted && above != parent && above != locate.folder_id;
+        bin && !parent.empty() && !answer.deleted && above != parent && above != locate.folder_id;
     return answer;
 }
 
