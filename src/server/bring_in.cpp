@@ -10,11 +10,11 @@
 
 #include "server/array_rows.h"
 #include "server/arrivals.h"
-#include "server/child_order.h"
 #include "server/conflicts.h"
 #include "server/error_text.h"
-#include "server/held_values.h"
+#include "server/gone_items.h"
 #include "server/history.h"
+#include "server/item_merge.h"
 #include "server/jsonb_fields.h"
 #include "server/loops.h"
 #include "server/modified_rows.h"
@@ -32,18 +32,6 @@ namespace {
 
 using sync::Outcome;
 using sync::Result;
-
-// One item that was read, with what is known of it.
-struct Merged {
-    const Outcome* outcome;
-    std::string record;
-    record::Merge merge;
-    record::Values shadow;  // to remember
-    record::Fields agreed;  // what of it is new
-    record::Values before;  // of the CRM's fields that change
-    RowChange change;
-    bool adopted = false;  // nothing was known of the item before
-};
 
 class Incoming {
   public:
@@ -69,7 +57,6 @@ class Incoming {
     void insert_adopted();
     void write_items();
     void write_conflicts();
-    void note_gone(const std::vector<const Outcome*>& gone);
 
     void fail(const Outcome& outcome, std::string code, std::string message) {
         failures_.push_back({name_of(outcome), std::move(code), std::move(message)});
@@ -80,7 +67,7 @@ class Incoming {
     std::map<std::string, const Outcome*> by_record_;
     std::set<const Outcome*> adopted_;
     std::map<std::string, std::chrono::sys_seconds> modified_;
-    std::vector<Merged> merged_;
+    std::vector<MergedItem> merged_;
     pg::TextArray pending_;  // records that differ from what their items hold
     std::vector<ItemName> settled_;
     std::vector<ItemName> postponed_;
@@ -106,7 +93,10 @@ void Incoming::take(const std::vector<Outcome>& outcomes) {
             fetched.push_back(&outcome);
         }
     }
-    note_gone(gone);
+    GoneItems left = note_gone(link_, gone);
+    std::move(left.settled.begin(), left.settled.end(), std::back_inserter(settled_));
+    std::move(left.records.begin(), left.records.end(), std::back_inserter(pending_));
+    std::move(left.history.begin(), left.history.end(), std::back_inserter(history_));
     find_records(fetched);
     merge_all();
     write_rows();
@@ -260,58 +250,16 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     return true;
 }
 
-namespace {
-
-// Of an item that nothing was agreed on yet each side has what the other lacks. Whether what cannot
-// be read is another value than the CRM's nobody knows: each side keeps its own.
-record::Values agreed_at_first(const std::vector<std::size_t>& unread, const record::Values& crm) {
-    record::Values agreed(crm.size());
-    for (const std::size_t place : unread) {
-        agreed[place] = crm[place];
-    }
-    return agreed;
-}
-
-}  // namespace
-
 void Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
                      const sync::KnownItem& item) {
-    HeldValues held = held_values(link_, outcome.held.values, outcome.held.unread);
-    if (!held.problem.empty()) {
-        fail(outcome, "value", std::move(held.problem));
+    MergedItem merged = merge_item(link_, outcome, key, record.desired->values, item.shadow,
+                                   crm_is_newer(outcome, key));
+    if (!merged.problem.empty()) {
+        fail(outcome, "value", std::move(merged.problem));
         return;
     }
-    leave_rows_unread(link_, held.unread, held.values);
-    const record::Layout& layout = link_.rules.layout;
-    const record::Values shadow =
-        item.shadow ? *item.shadow : agreed_at_first(held.unread, record.desired->values);
-    record::take_as_agreed(held.unread, link_.rules.fields, shadow, held.values);
-    InOneOrder sides = in_one_order(link_, shadow, record.desired->values, held.values);
-    Merged merged{&outcome, key, {}, {}, {}, {}, {}, adopted_.contains(&outcome)};
-    merged.merge = record::merge({.object = link_.rules.object,
-                                  .outbound = link_.rules.outbound,
-                                  .inbound = link_.inbound,
-                                  .crm_is_newer = crm_is_newer(outcome, key)},
-                                 layout, link_.rules.fields, shadow, sides.crm, sides.held);
-    merged.shadow = merged.merge.shadow;
-    // What still has to go out must differ from the shadow until it has.
-    for (const record::Field& field : merged.merge.to_target) {
-        if (const auto place = record::place_of(layout, field.property)) {
-            merged.shadow[*place] = field.property->compared ? held.values[*place] : shadow[*place];
-        }
-    }
-    keep_positions(link_, held.values, merged.shadow);
-    for (std::size_t place = 0; place < layout.size(); ++place) {
-        if (!item.shadow || merged.shadow[place] != shadow[place]) {
-            merged.agreed.push_back({layout[place], merged.shadow[place]});
-        }
-    }
-    for (const record::Field& field : merged.merge.to_crm) {
-        merged.before.push_back(sides.crm[record::place_of(layout, field.property).value()]);
-    }
-    merged.change = {key, merged.merge.to_crm,  std::move(sides.child_rows),
-                     {},  std::move(sides.crm), outcome.held.content};
-    if (!merged.merge.to_target.empty() || !sides.same) {
+    merged.adopted = adopted_.contains(&outcome);
+    if (merged.differs) {
         pending_.push_back(key);
     }
     merged_.push_back(std::move(merged));
@@ -320,7 +268,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
 // Only a function of the link's own asks for them.
 void Incoming::name_mailboxes() {
     pg::IntegerArray mailboxes;
-    for (const Merged& merged : merged_) {
+    for (const MergedItem& merged : merged_) {
         mailboxes.push_back(merged.outcome->mailbox);
     }
     const pg::Rows rows = pg::query(
@@ -337,13 +285,13 @@ void Incoming::write_rows() {
         name_mailboxes();
     }
     std::vector<RowChange> changes;
-    for (const Merged& merged : merged_) {
+    for (const MergedItem& merged : merged_) {
         if (!merged.merge.to_crm.empty()) {
             changes.push_back(merged.change);
         }
     }
     const std::map<std::string, pg::Error> errors = crmsync::write_rows(link_, changes);
-    std::erase_if(merged_, [&](const Merged& merged) {
+    std::erase_if(merged_, [&](const MergedItem& merged) {
         const auto error = errors.find(merged.record);
         if (error != errors.end() && error->second.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
             postponed_.push_back(name_of(*merged.outcome));
@@ -354,63 +302,8 @@ void Incoming::write_rows() {
     });
 }
 
-// Nothing is believed to be deleted that was not asked for by its id.
-void Incoming::note_gone(const std::vector<const Outcome*>& gone) {
-    if (gone.empty()) {
-        return;
-    }
-    pg::IntegerArray mailboxes;
-    pg::TextArray ids;
-    for (const Outcome* outcome : gone) {
-        mailboxes.push_back(outcome->mailbox);
-        ids.push_back(outcome->item.id);
-        settled_.push_back(name_of(*outcome));
-    }
-    const sync::OnTargetDelete policy = link_.rules.policy.on_target_delete;
-    const std::string_view state = policy == sync::OnTargetDelete::unlink   ? "gone"
-                                   : policy == sync::OnTargetDelete::remove ? "removed"
-                                                                            : "absent";
-    const pg::Rows absent = pg::query(
-        "UPDATE crmsync.item i SET state = $4, confirmed = false, since = pg_catalog.now() "
-        "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) WHERE i.link = $3 "
-        "AND i.mailbox = u.mailbox AND i.remote_id = u.id "
-        "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
-        "AND i.state = 'linked' AND NOT i.doubtful RETURNING i.record, i.mailbox",
-        &mailboxes, &ids, link_.id, state);
-    pg::IntegerArray absent_in;
-    pg::TextArray absent_records;
-    for (std::uint64_t row = 0; row < absent.size(); ++row) {
-        Outcome vanished{};
-        vanished.mailbox = static_cast<int>(absent.integer(row, 1));
-        vanished.result = Result::vanished;
-        vanished.action = sync::Action::fetch;
-        vanished.record = absent.string(row, 0);
-        if (policy == sync::OnTargetDelete::recreate) {
-            pending_.push_back(vanished.record);
-        }
-        history_.push_back(std::move(vanished));
-        absent_in.push_back(static_cast<int>(absent.integer(row, 1)));
-        absent_records.push_back(absent.string(row, 0));
-    }
-    retry_ambiguous(absent_in, absent_records);
-    // What we meant to delete is deleted; what we had left to its user has nobody any more.
-    const pg::Rows deleted = pg::query(
-        "DELETE FROM crmsync.item i USING unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
-        "WHERE i.link = $3 AND i.mailbox = u.mailbox AND i.remote_id = u.id "
-        "AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(u.id) "
-        "AND (i.state IN ('leaving', 'unlinked') OR i.doubtful) RETURNING i.record",
-        &mailboxes, &ids, link_.id);
-    for (std::uint64_t row = 0; row < deleted.size(); ++row) {
-        pending_.push_back(deleted.string(row, 0));  // the CRM may want it there again
-    }
-    pg::query(
-        "DELETE FROM crmsync.conflict c USING unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
-        "WHERE c.mailbox = u.mailbox AND c.item = u.id AND c.kind = 'ambiguous'",
-        &mailboxes, &ids);
-}
-
 void Incoming::write_conflicts() {
-    for (const Merged& merged : merged_) {
+    for (const MergedItem& merged : merged_) {
         note_conflicts(merged.outcome->mailbox, merged.record, merged.merge.conflicts, conflicts_);
     }
     crmsync::write_conflicts(conflicts_);
@@ -421,7 +314,7 @@ void Incoming::insert_adopted() {
     pg::TextArray records;
     pg::IntegerArray mailboxes;
     pg::TextArray ids;
-    for (const Merged& merged : merged_) {
+    for (const MergedItem& merged : merged_) {
         if (merged.adopted) {
             records.push_back(merged.record);
             mailboxes.push_back(merged.outcome->mailbox);
@@ -449,7 +342,7 @@ void Incoming::write_items() {
     pg::IntegerArray mailboxes;
     pg::TextArray change_keys;
     pg::JsonbArray shadows;
-    for (const Merged& merged : merged_) {
+    for (const MergedItem& merged : merged_) {
         records.push_back(merged.record);
         mailboxes.push_back(merged.outcome->mailbox);
         change_keys.push_back(merged.outcome->held.item.change_key);

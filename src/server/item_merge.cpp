@@ -1,0 +1,75 @@
+#include "server/item_merge.h"
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "server/child_order.h"
+#include "server/held_values.h"
+
+namespace crmsync {
+
+namespace {
+
+// Of an item that nothing was agreed on yet each side has what the other lacks. Whether what cannot
+// be read is another value than the CRM's nobody knows: each side keeps its own.
+record::Values agreed_at_first(const std::vector<std::size_t>& unread, const record::Values& crm) {
+    record::Values agreed(crm.size());
+    for (const std::size_t place : unread) {
+        agreed[place] = crm[place];
+    }
+    return agreed;
+}
+
+// What still has to go out must differ from the shadow until it has.
+record::Values remembered(const LinkConfiguration& link, const record::Merge& merge,
+                          const record::Values& shadow, const record::Values& held) {
+    record::Values remembered = merge.shadow;
+    for (const record::Field& field : merge.to_target) {
+        if (const auto place = record::place_of(link.rules.layout, field.property)) {
+            remembered[*place] = field.property->compared ? held[*place] : shadow[*place];
+        }
+    }
+    keep_positions(link, held, remembered);
+    return remembered;
+}
+
+}  // namespace
+
+MergedItem merge_item(const LinkConfiguration& link, const sync::Outcome& read,
+                      const std::string& record, const record::Values& crm,
+                      const std::optional<record::Values>& shadow, bool crm_is_newer) {
+    MergedItem merged{};
+    merged.outcome = &read;
+    merged.record = record;
+    HeldValues held = held_values(link, read.held.values, read.held.unread);
+    if (!held.problem.empty()) {
+        merged.problem = std::move(held.problem);
+        return merged;
+    }
+    leave_rows_unread(link, held.unread, held.values);
+    const record::Layout& layout = link.rules.layout;
+    const record::Values agreed = shadow ? *shadow : agreed_at_first(held.unread, crm);
+    record::take_as_agreed(held.unread, link.rules.fields, agreed, held.values);
+    InOneOrder sides = in_one_order(link, agreed, crm, held.values);
+    merged.merge = record::merge({.object = link.rules.object,
+                                  .outbound = link.rules.outbound,
+                                  .inbound = link.inbound,
+                                  .crm_is_newer = crm_is_newer},
+                                 layout, link.rules.fields, agreed, sides.crm, sides.held);
+    const record::Values now = remembered(link, merged.merge, agreed, held.values);
+    for (std::size_t place = 0; place < layout.size(); ++place) {
+        if (!shadow || now[place] != agreed[place]) {
+            merged.agreed.push_back({layout[place], now[place]});
+        }
+    }
+    for (const record::Field& field : merged.merge.to_crm) {
+        merged.before.push_back(sides.crm[record::place_of(layout, field.property).value()]);
+    }
+    merged.differs = !merged.merge.to_target.empty() || !sides.same;
+    merged.change = {record, merged.merge.to_crm,  std::move(sides.child_rows),
+                     {},     std::move(sides.crm), read.held.content};
+    return merged;
+}
+
+}  // namespace crmsync
