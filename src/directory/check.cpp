@@ -101,14 +101,7 @@ class Check {
         if (base_.empty() && !kind_.naming_contexts.empty()) {
             base_ = kind_.naming_contexts.front();
         }
-        Query query;
-        query.base = base_;
-        query.scope = Scope::base;
-        query.page_size = 0;
-        if (search(*connection_, query, [](const Entry&) {}) == 0) {
-            throw Error(ErrorKind::not_found, "the base \"" + base_ + "\" cannot be read",
-                        "check the base, and whether the account may read it");
-        }
+        require_base(*connection_, base_);
         return "\"" + base_ + "\" exists";
     }
 

@@ -218,6 +218,15 @@ class Pages {
     bool complete_ = false;
 };
 
+std::uint64_t read_base(Connection& connection, const std::string& base) {
+    Query query;
+    query.base = base;
+    query.scope = Scope::base;
+    query.page_size = 0;
+    const Sink nobody = [](const Entry&) {};
+    return Pages(connection, query, nobody).run();
+}
+
 // The number after the '-' of ";range=low-high"; nullopt when there is no such option, or it is
 // '*', which ends the series.
 std::optional<std::uint64_t> range_end(std::string_view name) {
@@ -258,7 +267,20 @@ const Attribute* Entry::find(std::string_view name) const noexcept {
 }
 
 std::uint64_t search(Connection& connection, const Query& query, const Sink& sink) {
-    return Pages(connection, query, sink).run();
+    const std::uint64_t count = Pages(connection, query, sink).run();
+    if (count == 0 && query.page_size > 0) {
+        // 389 Directory Server (2.3) says of a base that does not exist, when it is asked in pages,
+        // that nothing lies below.
+        read_base(connection, query.base);
+    }
+    return count;
+}
+
+void require_base(Connection& connection, const std::string& base) {
+    if (read_base(connection, base) == 0) {
+        throw Error(ErrorKind::not_found, "the base \"" + base + "\" cannot be read",
+                    "check the base, and whether the account may read it");
+    }
 }
 
 std::uint64_t read_values(Connection& connection, const std::string& dn, const std::string& filter,

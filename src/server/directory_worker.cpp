@@ -213,6 +213,9 @@ class DirectoryRun {
             }
         });
         entries.finish();
+        if (outcome_.read == 0) {
+            directory::require_base(connection, link_.base);
+        }
         return entries.survey();
     }
 

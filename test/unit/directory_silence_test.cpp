@@ -198,9 +198,11 @@ TEST(Silence, OfOneWhoSpeaksSlowlyIsNone) {
     });
     Server server = server_at(there, "ldap");
     server.timeout = milliseconds(800);
+    Query query;
+    query.page_size = 0;
     EXPECT_NO_THROW({
         Connection connection(server, never);
-        search(connection, Query{}, [](const Entry&) {});
+        search(connection, query, [](const Entry&) {});
     });
 }
 

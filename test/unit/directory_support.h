@@ -15,11 +15,15 @@ namespace crmsync::test {
 
 inline const directory::ShouldStop never = [] { return false; };
 
-// What a server says to the first request of a connection (RFC 4511): the tag of the answer, and
-// the result code.
+// What a server says to a request of a connection, the first being 1 (RFC 4511): the tag of the
+// answer, and the result code.
+inline std::string answer_to(char request, char tag, char code = 0) {
+    return std::string("\x30\x0c\x02\x01", 4) + request + tag + std::string("\x07\x0a\x01", 3) +
+           code + std::string("\x04\x00\x04\x00", 4);
+}
+
 inline std::string first_answer(char tag, char code = 0) {
-    return std::string("\x30\x0c\x02\x01\x01", 5) + tag + std::string("\x07\x0a\x01", 3) + code +
-           std::string("\x04\x00\x04\x00", 4);
+    return answer_to(1, tag, code);
 }
 
 constexpr char bind_answer = '\x61';
