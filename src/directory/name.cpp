@@ -5,8 +5,10 @@
 #include <memory>
 
 #include <ldap.h>
+#include <wctype.h>
 
 #include "directory/attribute.h"
+#include "record/text.h"
 
 namespace crmsync::directory {
 
@@ -27,8 +29,53 @@ Dn parse(std::string_view text) {
     return Dn(dn);
 }
 
+// The character that begins there in valid UTF-8; moves on behind it.
+char32_t next_character(std::string_view text, std::size_t& at) {
+    const auto byte = [&] { return static_cast<unsigned char>(text[at++]); };
+    const unsigned char lead = byte();
+    if (lead < 0x80) {
+        return lead;
+    }
+    const int more = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : 1;
+    char32_t c = lead & (0x3Fu >> more);
+    for (int i = 0; i < more; ++i) {
+        c = c << 6 | (byte() & 0x3Fu);
+    }
+    return c;
+}
+
 char lower(char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+// Letters beyond ASCII, too: servers compare them without case, while the locale of the database
+// may not know them.
+std::string lower_letters(std::string_view text, locale_t unicode) {
+    std::string lowered;
+    for (std::size_t at = 0; at < text.size();) {
+        const char32_t c = next_character(text, at);
+        const auto small = static_cast<char32_t>(towlower_l(static_cast<wint_t>(c), unicode));
+        // None becomes an ASCII letter: a name with a dotted capital I is not the one with an i.
+        record::append_utf8(lowered, small < 0x80 ? c : small);
+    }
+    return lowered;
+}
+
+void lower_letters(LDAPAVA& part) {
+    static const locale_t unicode = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+    const std::string_view text(part.la_value.bv_val, part.la_value.bv_len);
+    const bool is_ascii = std::none_of(
+        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+    if (is_ascii || unicode == nullptr || (part.la_flags & LDAP_AVA_FREE_VALUE) == 0 ||
+        !is_utf8(text)) {
+        return;
+    }
+    const std::string lowered = lower_letters(text, unicode);
+    berval copy{};
+    if (ber_str2bv(lowered.c_str(), lowered.size(), 1, &copy) != nullptr) {
+        ber_memfree(part.la_value.bv_val);
+        part.la_value = copy;
+    }
 }
 
 void make_lower(berval& value) {
@@ -63,6 +110,7 @@ std::string normalise_dn(std::string_view dn) {
                 if (((*end)->la_flags & LDAP_AVA_BINARY) == 0) {
                     make_lower((*end)->la_value);
                     squeeze_spaces((*end)->la_value);
+                    lower_letters(**end);
                 }
             }
             std::sort(*rdn, end, before);

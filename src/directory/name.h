@@ -7,9 +7,9 @@
 
 namespace crmsync::directory {
 
-// The name as libldap parses and prints it (RFC 4514), with ASCII letters in lower case, inner runs
-// of spaces as one and the parts of a multi-valued RDN sorted. Two names that differ only in
-// spelling become equal. An unparsable name is returned in lower case.
+// The name as libldap parses and prints it (RFC 4514), in lower case, inner runs of spaces as one
+// and the parts of a multi-valued RDN sorted. Two names that differ only in spelling become equal.
+// An unparsable name is returned in lower case.
 std::string normalise_dn(std::string_view dn);
 
 // The value that the first RDN has for this attribute; nullopt: none.

@@ -153,6 +153,13 @@ TEST(Name, SpellingDoesNotMatter) {
     EXPECT_EQ(normalise_dn("cn=a+sn=b,dc=x"), normalise_dn("sn=B+cn=A,dc=x"));
     EXPECT_EQ(normalise_dn("cn=a  b,dc=x"), normalise_dn("cn=a b,dc=x"));
     EXPECT_EQ(normalise_dn("Not A Name"), "not a name");
+    EXPECT_EQ(normalise_dn("ou=Z\u00dcRICH \u0416,dc=x"),
+              normalise_dn("OU=z\u00fcrich \u0436,dc=x"));
+    EXPECT_EQ(normalise_dn("ou=Z\\C3\\9CRICH,dc=x"), normalise_dn("ou=z\u00fcrich,dc=x"));
+    EXPECT_NE(normalise_dn("ou=Z\u00dcRICH,dc=x"), normalise_dn("ou=zurich,dc=x"));
+    EXPECT_NE(normalise_dn("ou=\u0130,dc=x"), normalise_dn("ou=i,dc=x"));
+    EXPECT_EQ(normalise_dn("ou=\u023a\U0001f389,dc=x"), normalise_dn("ou=\u2c65\U0001f389,dc=x"));
+    EXPECT_EQ(normalise_dn("ou=\\ff,dc=x"), normalise_dn("OU=\\FF,dc=x"));
 }
 
 TEST(Name, KnowsWhatLiesBelow) {
