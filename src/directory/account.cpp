@@ -32,6 +32,7 @@ bool has_expired(std::int64_t expires, std::chrono::system_clock::time_point now
 void AccountState::consider(std::string_view name, std::string_view value) {
     constexpr std::uint64_t account_disable = 0x2;
     constexpr std::string_view no_year = "0000";
+    constexpr std::string_view no_unlocking = "19700101000000";
     const std::string_view base = base_name(name);
     if (same_name(base, "userAccountControl")) {
         // Active Directory stores it as a signed number.
@@ -45,6 +46,8 @@ void AccountState::consider(std::string_view name, std::string_view value) {
         enabled_ = enabled_ && !same_name(value, "TRUE");
     } else if (same_name(base, "pwdAccountLockedTime")) {
         enabled_ = enabled_ && !value.starts_with(no_year);
+    } else if (same_name(base, "accountUnlockTime")) {
+        enabled_ = enabled_ && !value.starts_with(no_unlocking);
     }
 }
 

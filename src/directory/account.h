@@ -9,20 +9,26 @@
 
 namespace crmsync::directory {
 
+// clang-format off
 //   userAccountControl         bit 0x2: disabled (Active Directory)
-//   accountExpires             100 ns since 1601; in the past: expired. 0 and the maximum mean
-//   never msDS-UserAccountDisabled   TRUE (AD LDS) nsAccountLock              TRUE: locked (389
-//   Directory Server, FreeIPA) ds-pwp-account-disabled    true (OpenDJ, PingDS, Oracle Unified
-//   Directory) loginDisabled              TRUE (eDirectory) pwdAccountLockedTime 000001010000Z:
-//   locked until an administrator says otherwise (the
-//                              password policy of OpenLDAP and others). A time is that of a lock
-//                              after wrong passwords, which ends by itself.
+//   accountExpires             100 ns since 1601; in the past: expired. 0 and the maximum mean never
+//   msDS-UserAccountDisabled   TRUE (AD LDS)
+//   nsAccountLock              TRUE: locked (389 Directory Server, FreeIPA)
+//   accountUnlockTime          19700101000000Z: locked until an administrator says otherwise (389
+//                              Directory Server)
+//   ds-pwp-account-disabled    true (OpenDJ, PingDS, Oracle Unified Directory)
+//   loginDisabled              TRUE (eDirectory)
+//   pwdAccountLockedTime       000001010000Z: locked until an administrator says otherwise (the
+//                              password policy of OpenLDAP and others)
+// clang-format on
+// Any other time is that of a lock after wrong passwords, which ends by itself.
 class AccountState {
   public:
     // The attributes that a search must ask for.
     static constexpr std::string_view attributes[] = {
-        "userAccountControl",      "accountExpires", "msDS-UserAccountDisabled", "nsAccountLock",
-        "ds-pwp-account-disabled", "loginDisabled",  "pwdAccountLockedTime"};
+        "userAccountControl", "accountExpires",      "msDS-UserAccountDisabled",
+        "nsAccountLock",      "accountUnlockTime",   "ds-pwp-account-disabled",
+        "loginDisabled",      "pwdAccountLockedTime"};
 
     explicit AccountState(std::chrono::system_clock::time_point now) : now_(now) {}
 

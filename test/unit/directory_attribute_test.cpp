@@ -93,6 +93,8 @@ TEST(AccountState, ReadsWhatEachDirectoryHas) {
     EXPECT_TRUE(enabled("nsAccountLock", "FALSE"));
     EXPECT_FALSE(enabled("pwdAccountLockedTime", "000001010000Z"));
     EXPECT_TRUE(enabled("pwdAccountLockedTime", "20260101120000Z"));  // ends by itself
+    EXPECT_FALSE(enabled("accountUnlockTime", "19700101000000Z"));
+    EXPECT_TRUE(enabled("accountUnlockTime", "20260101120000Z"));  // ends by itself
     EXPECT_FALSE(enabled("ds-pwp-account-disabled", "true"));
     EXPECT_FALSE(enabled("msDS-UserAccountDisabled", "TRUE"));
     EXPECT_TRUE(enabled("msDS-UserAccountDisabled", "FALSE"));
