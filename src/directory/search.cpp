@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "directory/attribute.h"
+#include "record/text.h"
 
 namespace crmsync::directory {
 
@@ -66,6 +67,18 @@ void decode(LDAP* ldap, LDAPMessage* message, Entry& entry) {
         }
         ber_memfree(values);  // the array only: what it points to belongs to the message
     }
+}
+
+// Where a part of the tree is to be looked for instead; never empty.
+std::string referred_to(LDAP* ldap, LDAPMessage* message) {
+    char** references = nullptr;
+    std::string first;
+    if (ldap_parse_reference(ldap, message, &references, nullptr, 0) == LDAP_SUCCESS &&
+        references != nullptr && references[0] != nullptr) {
+        first = record::cleaned(references[0]);
+    }
+    ber_memvfree(reinterpret_cast<void**>(references));
+    return first.empty() ? "an address that cannot be read" : first;
 }
 
 // One search in all its pages.
@@ -135,7 +148,9 @@ class Pages {
                     }
                     break;
                 case LDAP_RES_SEARCH_REFERENCE:
-                    has_references_ = true;
+                    if (reference_.empty()) {
+                        reference_ = referred_to(connection_.get(), message.get());
+                    }
                     break;
                 case LDAP_RES_SEARCH_RESULT:
                     finish_page(message.get());
@@ -151,11 +166,11 @@ class Pages {
         if (result.code == LDAP_SUCCESS) {
             take_cookie(result.controls);
             complete_ = cookie_.empty();
-            if (complete_ && has_references_ && !query_.ignore_references) {
-                throw Error(
-                    ErrorKind::incomplete,
-                    "the server refers to other servers for parts of \"" + query_.base + "\"",
-                    "choose a base that this server holds whole");
+            if (complete_ && !reference_.empty() && !query_.ignore_references) {
+                throw Error(ErrorKind::incomplete,
+                            "the server refers to other servers for parts of \"" + query_.base +
+                                "\": " + reference_,
+                            "choose a base that this server holds whole");
             }
         } else if (page_is_too_large(result.code)) {
             page_size_ = smallest_page_size;
@@ -214,7 +229,7 @@ class Pages {
     std::string cookie_;
     Entry entry_;
     std::uint64_t count_ = 0;
-    bool has_references_ = false;
+    std::string reference_;  // the first one to another server
     bool complete_ = false;
 };
 
