@@ -254,12 +254,26 @@ void Connection::bind() {
     const Message answer = wait(message_id);
     const Result result(ldap_.get(), answer.get());
     if (result.code != LDAP_SUCCESS) {
-        const Error error = failure(result.code, "bind", result.diagnostic);
+        throw refusal(result.code, result.diagnostic);
+    }
+}
+
+Error Connection::refusal(int code, const std::string& diagnostic) const {
+    Error error = failure(code, "bind", diagnostic);
+    switch (code) {
         // It lets nobody in just now, and says nothing of the password: another server may.
-        if (result.code == LDAP_BUSY || result.code == LDAP_UNAVAILABLE) {
-            throw Error(ErrorKind::connect, error.what(), error.hint(), result.code);
-        }
-        throw Error(error);
+        case LDAP_BUSY:
+        case LDAP_UNAVAILABLE:
+            return {ErrorKind::connect, error.what(), error.hint(), code};
+        // What servers have for accounts that are locked, expired or not there. 389 Directory
+        // Server counts what a locked account tries.
+        case LDAP_CONSTRAINT_VIOLATION:
+        case LDAP_UNWILLING_TO_PERFORM:
+        case LDAP_NO_SUCH_OBJECT:
+        case LDAP_INSUFFICIENT_ACCESS:
+            return {ErrorKind::credentials, error.what(), hint_for(LDAP_INVALID_CREDENTIALS), code};
+        default:
+            return error;
     }
 }
 

@@ -80,6 +80,9 @@ class Connection {
     void set_options();
     void install_tls();
 
+    // The Error of a bind that the server refuses.
+    Error refusal(int code, const std::string& diagnostic) const;
+
     Server server_;
     Endpoint endpoint_;
     ShouldStop should_stop_;
