@@ -89,6 +89,24 @@ const char* hint_for(int code) {
     }
 }
 
+// What libldap says with GnuTLS of every certificate that it does not accept.
+constexpr std::string_view any_certificate = "(unknown error code)";
+
+std::string hint_for_tls(const std::string& reason, const std::string& host) {
+    const auto names = [&](const char* word) { return reason.find(word) != std::string::npos; };
+    if (!names("certificate") && !names("hostname")) {
+        return "the server must speak TLS 1.2 or later at this port: ldaps:// begins with it, "
+               "ldap:// with start_tls asks for it first";
+    }
+    std::string hint =
+        "the certificate must be issued for this host name by an authority in ca_file, and be "
+        "valid today";
+    if (host == "localhost") {
+        hint += "; for localhost libldap wants the name of the machine in it";
+    }
+    return hint;
+}
+
 }  // namespace
 
 Connection::Connection(const Server& server, ShouldStop should_stop)
@@ -191,13 +209,14 @@ void Connection::install_tls() {
     const int code = ldap_install_tls(ldap_.get());
     wire_->rethrow();
     if (code != LDAP_SUCCESS) {
-        const std::string reason = text_option(ldap_.get(), LDAP_OPT_DIAGNOSTIC_MESSAGE);
-        throw Error(ErrorKind::tls,
-                    "no TLS connection to " + peer() + ": " +
-                        (reason.empty() ? ldap_err2string(code) : reason),
-                    "the certificate must be issued for this host name by an authority in ca_file, "
-                    "and be valid today",
-                    code);
+        std::string reason = text_option(ldap_.get(), LDAP_OPT_DIAGNOSTIC_MESSAGE);
+        if (reason == any_certificate) {
+            reason = "its certificate is not accepted";
+        } else if (reason.empty()) {
+            reason = ldap_err2string(code);
+        }
+        throw Error(ErrorKind::tls, "no TLS connection to " + peer() + ": " + reason,
+                    hint_for_tls(reason, endpoint_.host), code);
     }
 }
 
@@ -326,7 +345,9 @@ Error Connection::local_failure(int code, const std::string& what) const {
     }
     if (code == LDAP_SERVER_DOWN) {
         return {ErrorKind::lost, "the connection to " + peer() + " was lost during " + what,
-                uses_tls() ? "" : "a server that wants TLS at once may close plain connections",
+                uses_tls() || wire_->has_heard()
+                    ? ""
+                    : "a server that wants TLS at once may close plain connections",
                 code};
     }
     return failure(code, what, text_option(ldap_.get(), LDAP_OPT_DIAGNOSTIC_MESSAGE));

@@ -117,7 +117,9 @@ Error Wire::silence(Clock::time_point begin) const {
     return {ErrorKind::timeout,
             peer_ + " sent nothing for " + std::to_string(waited.count()) +
                 (waited.count() == 1 ? " second" : " seconds"),
-            "raise the target's option timeout if the server is that slow"};
+            has_heard() ? "raise the target's option timeout if the server is that slow"
+                        : "check scheme and port: who expects TLS is silent without it; or raise "
+                          "the target's option timeout if the server is that slow"};
 }
 
 void Wire::rethrow() const {

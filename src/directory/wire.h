@@ -33,6 +33,9 @@ class Wire {
     // When a wait that began at this moment ends, unless something arrives.
     Clock::time_point end_of_wait(Clock::time_point begin) const noexcept;
 
+    // Whether the server has ever sent anything.
+    bool has_heard() const noexcept { return heard_ != Clock::time_point(); }
+
     // The Error of a wait that has ended without an answer.
     Error silence(Clock::time_point begin) const;
 
