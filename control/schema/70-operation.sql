@@ -154,6 +154,14 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.is_imported(integer, timestamptz) IS 'whether an import that began since then has ended, well or not';
 
+CREATE FUNCTION crmsync.import_trouble(link integer, since timestamptz) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT concat_ws(': ', s.code, s.last_error) FROM crmsync.link_state s
+    WHERE s.link = import_trouble.link AND s.last_started >= since AND s.last_error_at >= s.last_started;
+END;
+COMMENT ON FUNCTION crmsync.import_trouble(integer, timestamptz) IS 'what went wrong in the last import, if it began since then';
+
 -- A target that pauses is tried when somebody asks for it; one that is stopped waits for somebody to
 -- mend it: every attempt with a wrong password brings its account nearer to being locked.
 CREATE FUNCTION crmsync.import_obstacle(link integer) RETURNS text
@@ -319,6 +327,11 @@ BEGIN
         RAISE WARNING 'link "%" imports nothing: %', link, obstacle
             USING HINT = CASE WHEN obstacle LIKE 'target %' THEN format('Mend it, then SELECT crmsync.resume_target(%L);', this.target)
                               ELSE format('Call crmsync.enable_link(%L).', link) END;
+    ELSIF crmsync.is_import(this) AND wait IS NOT NULL THEN
+        obstacle := crmsync.import_trouble(this.id, called);
+        IF obstacle IS NOT NULL THEN
+            RAISE WARNING 'the import of link "%" is not complete: %', link, obstacle;
+        END IF;
     END IF;
     IF only_in IS NULL THEN
         pending := (SELECT coalesce(sum(n.records), 0) FROM crmsync.unsettled n WHERE n.link = this.id)

@@ -473,6 +473,12 @@ FROM (
     LEFT JOIN crmsync.target_state t ON t.target = l.target
     WHERE l.enabled AND s.attempts > 2 AND s.broken IS NULL AND t.code IS NULL
     UNION ALL
+    SELECT l.id, 'link', l.name, 'GROUPS', s.last_error, s.last_error_at,
+           pg_catalog.format('The memberships of that group stay as they are. See crmsync.group_mappings; then SELECT crmsync.unmap_group(%L, ...) or mend the directory.', l.name)
+    FROM crmsync.link l
+    JOIN crmsync.link_state s ON s.link = l.id
+    WHERE l.enabled AND s.code = 'GROUPS' AND s.attempts = 0 AND s.last_error_at >= s.last_success
+    UNION ALL
     SELECT l.id, 'link', l.name, s.held, NULL,
            coalesce(h.since, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state IN ('leaving', 'removed'))),
            CASE WHEN h.link IS NULL THEN pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L);', l.name)

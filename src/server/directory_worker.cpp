@@ -225,14 +225,13 @@ class DirectoryRun {
         failures_.settle();
         const std::string held_back = note_held(link_, outcome_.held);
         pg::query(
-            "UPDATE crmsync.link_state SET last_success = pg_catalog.clock_timestamp(), "
-            "compared = pg_catalog.clock_timestamp(), attempts = 0, "
+            "UPDATE crmsync.link_state SET last_success = n.now, compared = n.now, attempts = 0, "
             "comparison = CASE WHEN comparison_asked = $4 THEN NULL ELSE comparison END, "
             "next_attempt = NULL, broken = NULL, held = nullif($2, ''), "
             "code = CASE WHEN $3 = '' THEN code ELSE 'GROUPS' END, "
             "last_error = CASE WHEN $3 = '' THEN last_error ELSE $3 END, "
-            "last_error_at = CASE WHEN $3 = '' THEN last_error_at "
-            "ELSE pg_catalog.clock_timestamp() END WHERE link = $1",
+            "last_error_at = CASE WHEN $3 = '' THEN last_error_at ELSE n.now END "
+            "FROM (SELECT pg_catalog.clock_timestamp() AS now) n WHERE link = $1",
             id_, std::string_view(held_back), std::string_view(problem), link_.comparison_asked);
         pg::query(
             "INSERT INTO crmsync.target_state AS s (target, last_success) "

@@ -44,6 +44,13 @@ $node->start;
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
+# What a statement says beside its result.
+sub said
+{
+	my (undef, undef, $said) = $node->psql('postgres', $_[0]);
+	return $said;
+}
+
 # One run, to its end.
 sub import_users
 {
@@ -199,7 +206,10 @@ sql("SELECT crmsync.unmap_group('users', 'group1'); SELECT crmsync.map_group('us
 import_users();
 like(state("concat_ws(': ', code, last_error)"), qr/^GROUPS: .*no group named "nobody"/, 'a group that does not exist is told');
 is(sql('SELECT count(*) FROM membership WHERE crm_group = 1'), '25', 'and is not taken for an empty one');
+like(said("SELECT * FROM crmsync.sync('users', wait => '60 s')"), qr/WARNING:  the import of link "users" is not complete: GROUPS: .*nobody/, 'sync says it, too');
+like(sql('SELECT concat_ws(\'|\', kind, name, message, hint) FROM crmsync.alerts'), qr/^link\|users\|GROUPS: .*nobody.*\|.*unmap_group/, 'and an alert');
 sql("SELECT crmsync.unmap_group('users', 'nobody'); SELECT crmsync.map_group('users', 'group1', '1'); SELECT crmsync.enable_link('users')");
+is(said("SELECT * FROM crmsync.sync('users', wait => '60 s')") . sql('SELECT count(*) FROM crmsync.alerts'), '0', 'nothing is said any more when it is mended');
 
 # ---- searches that do not end well ----
 fails_with("username => 'cn=reader,dc=example,dc=com', secret => 'secret'", qr/incomplete after 100 entries.*limit/i, 'size limit');
@@ -251,6 +261,7 @@ sql("SELECT crmsync.alter_link('users', options => '{\"base\": \"ou=nowhere,dc=e
 $before = fingerprint();
 import_users();
 like(state("concat_ws(': ', code, last_error)"), qr/^NOT-FOUND: .*ou=nowhere/, 'a base that does not exist is told');
+like(said("SELECT * FROM crmsync.sync('users', wait => '60 s')"), qr/WARNING:  the import of link "users" is not complete: NOT-FOUND: .*ou=nowhere/, 'also to who waits for it');
 is(fingerprint(), $before, 'and nobody vanishes');
 sql("SELECT crmsync.alter_link('users', options => '{\"base\": \"$people\"}'); SELECT crmsync.resume_target('ldap')");
 
