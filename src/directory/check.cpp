@@ -101,8 +101,9 @@ class Check {
         if (base_.empty() && !kind_.naming_contexts.empty()) {
             base_ = kind_.naming_contexts.front();
         }
-        require_base(*connection_, base_);
-        return "\"" + base_ + "\" exists";
+        // An import does without being shown it, as long as it finds entries.
+        return "\"" + base_ + "\" " +
+               (shows_base(*connection_, base_) ? "exists" : "is not shown itself");
     }
 
     std::string count_entries() {

@@ -291,11 +291,8 @@ std::uint64_t search(Connection& connection, const Query& query, const Sink& sin
     return count;
 }
 
-void require_base(Connection& connection, const std::string& base) {
-    if (read_base(connection, base) == 0) {
-        throw Error(ErrorKind::not_found, "the base \"" + base + "\" cannot be read",
-                    "check the base, and whether the account may read it");
-    }
+bool shows_base(Connection& connection, const std::string& base) {
+    return read_base(connection, base) > 0;
 }
 
 std::uint64_t read_values(Connection& connection, const std::string& dn, const std::string& filter,

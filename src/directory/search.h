@@ -53,9 +53,9 @@ using Sink = std::function<void(const Entry&)>;
 // Query::sample). Throws Error, and whatever the sink throws.
 std::uint64_t search(Connection& connection, const Query& query, const Sink& sink);
 
-// Throws Error unless the entry that searches begin at is there and is shown to us: whoever finds
-// nothing below one that is not knows nothing.
-void require_base(Connection& connection, const std::string& base);
+// Whether the entry that searches begin at is shown to us: whoever finds nothing below one that is
+// not knows nothing. Throws Error, also where the server says that there is none.
+bool shows_base(Connection& connection, const std::string& base);
 
 // Calls the sink with each value of an attribute of one entry, in as many requests as the server
 // wants: Active Directory gives large attributes in ranges (MS-ADTS 3.1.1.3.1.3.3). Throws Error

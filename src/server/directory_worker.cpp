@@ -213,8 +213,10 @@ class DirectoryRun {
             }
         });
         entries.finish();
-        if (outcome_.read == 0) {
-            directory::require_base(connection, link_.base);
+        if (outcome_.read == 0 && !directory::shows_base(connection, link_.base)) {
+            throw directory::Error(directory::ErrorKind::not_found,
+                                   "the base \"" + link_.base + "\" cannot be read",
+                                   "check the base, and whether the account may read it");
         }
         return entries.survey();
     }
