@@ -41,6 +41,23 @@ int page_size_of(const ServerKind& kind) {
     return kind.vendor == "OpenLDAP" ? 100'000 : smallest_page_size;
 }
 
+// Some servers have no root DSE: little is known of them then.
+void search_root(Connection& connection, const Sink& sink) {
+    Query query;
+    query.scope = Scope::base;
+    query.page_size = 0;
+    query.attributes = {"vendorName",           "vendorVersion",         "objectClass",
+                        "namingContexts",       "supportedCapabilities", "supportedControl",
+                        "structuralObjectClass"};
+    try {
+        search(connection, query, sink);
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::not_found) {
+            throw;
+        }
+    }
+}
+
 }  // namespace
 
 std::string ServerKind::context_of(const std::string& dn) const {
@@ -54,14 +71,8 @@ std::string ServerKind::context_of(const std::string& dn) const {
 }
 
 ServerKind probe(Connection& connection) {
-    Query query;
-    query.scope = Scope::base;
-    query.page_size = 0;
-    query.attributes = {"vendorName",           "vendorVersion",         "objectClass",
-                        "namingContexts",       "supportedCapabilities", "supportedControl",
-                        "structuralObjectClass"};
     ServerKind kind;
-    search(connection, query, [&](const Entry& entry) {
+    search_root(connection, [&](const Entry& entry) {
         const Attribute* capabilities = entry.find("supportedCapabilities");
         kind.is_lightweight = contains(capabilities, capability_active_directory_lds);
         kind.is_active_directory =

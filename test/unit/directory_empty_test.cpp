@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "directory/search.h"
+#include "directory/server_kind.h"
 #include "directory_support.h"
 #include "net_server.h"
 
@@ -70,6 +71,23 @@ TEST(EmptySearch, BelowABaseThatExists) {
 
 TEST(EmptySearch, BelowABaseThatIsNotShown) {
     EXPECT_FALSE(shows_base(Empty(LDAP_SUCCESS).connection(), base));
+}
+
+// As servers made with ldapjs have it.
+TEST(EmptySearch, WhereThereIsNoRootDse) {
+    const test::Server there([](test::Connection& connection) {
+        connection.read_some();
+        connection.write(answer_to(1, search_done, LDAP_NO_SUCH_OBJECT));
+        connection.wait_for_close();
+    });
+    Server server;
+    server.url = "ldap://127.0.0.1:" + std::to_string(there.port());
+    server.auth = Auth::none;
+    Connection connection(server, never);
+    const ServerKind kind = probe(connection);
+    EXPECT_EQ(kind.vendor, "");
+    EXPECT_EQ(kind.key_attribute, "entryUUID");
+    EXPECT_FALSE(kind.supports_paging);
 }
 
 TEST(EmptySearch, WithoutPagesIsBelieved) {
