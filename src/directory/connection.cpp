@@ -279,18 +279,22 @@ void Connection::bind() {
 
 Error Connection::refusal(int code, const std::string& diagnostic) const {
     Error error = failure(code, "bind", diagnostic);
+    const char* hint = hint_for(LDAP_INVALID_CREDENTIALS);
     switch (code) {
         // It lets nobody in just now, and says nothing of the password: another server may.
         case LDAP_BUSY:
         case LDAP_UNAVAILABLE:
             return {ErrorKind::connect, error.what(), error.hint(), code};
-        // What servers have for accounts that are locked, expired or not there. 389 Directory
-        // Server counts what a locked account tries.
-        case LDAP_CONSTRAINT_VIOLATION:
+        // Of an account that is inactive or not there; but 389 Directory Server also says so of all
+        // while its data are loaded.
         case LDAP_UNWILLING_TO_PERFORM:
         case LDAP_NO_SUCH_OBJECT:
+            return {ErrorKind::connect, error.what(), hint, code};
+        // What servers have for accounts that are locked or expired. 389 Directory Server counts
+        // what a locked account tries.
+        case LDAP_CONSTRAINT_VIOLATION:
         case LDAP_INSUFFICIENT_ACCESS:
-            return {ErrorKind::credentials, error.what(), hint_for(LDAP_INVALID_CREDENTIALS), code};
+            return {ErrorKind::credentials, error.what(), hint, code};
         default:
             return error;
     }
