@@ -52,9 +52,10 @@ sub in_the_way
 {
 	my ($how, $table) = @_;
 	my $column = $table eq 'arrival' ? 'mailbox' : 'link';
-	my $script = $how eq 'locks' ? "BEGIN; LOCK TABLE crmsync.$table IN SHARE ROW EXCLUSIVE MODE; SELECT pg_sleep(2); COMMIT"
-	  : join "; SELECT pg_sleep(0.05);\n", ("UPDATE crmsync.$table SET $column = $column") x 40;
-	return start([ 'psql', '-Xq', '-d', $node->connstr('postgres'), '-f', '-' ], '<', \$script, '>', \my $said, '2>&1');
+	my @statements = $how eq 'locks' ? ('BEGIN', "LOCK TABLE crmsync.$table IN SHARE ROW EXCLUSIVE MODE", 'SELECT pg_sleep(2)', 'COMMIT')
+	  : map { $_, 'SELECT pg_sleep(0.05)' } ("UPDATE crmsync.$table SET $column = $column") x 40;
+	# Not by a pipe: a server that is started meanwhile would hold its other end, and the reader wait for ever.
+	return start([ 'psql', '-Xq', '-d', $node->connstr('postgres'), map { ('-c', $_) } @statements ], '<', '/dev/null', '>', \my $said, '2>&1');
 }
 
 sub comes_back

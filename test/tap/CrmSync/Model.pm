@@ -129,8 +129,9 @@ sub waited
 	{
 		my @before = @doings[ 0 .. $last[0] - 1 ];
 		my @rest = @doings[ $last[0] .. $#doings ];
-		my ($removals, $others) = map { my $which = $_; [ grep { ($_->[0] =~ /^user_(?:deletes|moves_out)/) == $which } @rest ] } 1, '';
-		push @states, $self->after($waited->{states}, 0, @before, @$removals, @$others) if @$removals;
+		my @removals = grep { $_->[0] =~ /^user_(?:deletes|moves_out)/ } @rest;
+		my @others = grep { $_->[0] !~ /^user_(?:deletes|moves_out)/ } @rest;
+		push @states, $self->after($waited->{states}, 0, @before, @removals, @others) if @removals;
 	}
 	$self->now_is($tag, $doings[-1], @states);
 	return 1;
