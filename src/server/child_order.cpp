@@ -11,20 +11,13 @@ namespace {
 
 using Alike = std::vector<std::size_t>;  // places in LinkConfiguration::children
 
-std::vector<std::size_t> places_of(const LinkConfiguration& link, const Alike& alike) {
-    std::vector<std::size_t> places;
-    for (const std::size_t child : alike) {
-        const std::vector<std::size_t>& of_row = link.children[child].places;
-        places.insert(places.end(), of_row.begin(), of_row.end());
-    }
-    return places;
-}
-
 // What the link only writes says nothing about which row it is.
 bool come_in(const LinkConfiguration& link, const Alike& alike) {
-    const std::vector<std::size_t> places = places_of(link, alike);
-    return alike.size() > 1 && std::none_of(places.begin(), places.end(), [&](std::size_t place) {
-               return link.fields_in[place].column.empty();
+    return alike.size() > 1 && std::all_of(alike.begin(), alike.end(), [&](std::size_t child) {
+               const std::vector<std::size_t>& places = link.children[child].places;
+               return std::none_of(places.begin(), places.end(), [&](std::size_t place) {
+                   return link.fields_in[place].column.empty();
+               });
            });
 }
 
@@ -52,25 +45,6 @@ void put(const LinkConfiguration& link, const Alike& alike,
 }
 
 }  // namespace
-
-void leave_rows_unread(const LinkConfiguration& link, std::vector<std::size_t>& unread,
-                       record::Values& held) {
-    const auto is_unread = [&](std::size_t place) {
-        return std::find(unread.begin(), unread.end(), place) != unread.end();
-    };
-    for (const Alike& alike : link.alike) {
-        const std::vector<std::size_t> places = places_of(link, alike);
-        if (!come_in(link, alike) || std::none_of(places.begin(), places.end(), is_unread)) {
-            continue;
-        }
-        for (const std::size_t place : places) {
-            held[place].reset();
-            if (!is_unread(place)) {
-                unread.push_back(place);
-            }
-        }
-    }
-}
 
 InOneOrder in_one_order(const LinkConfiguration& link, const record::Values& shadow,
                         const record::Values& crm, const record::Values& held) {

@@ -14,11 +14,6 @@
 
 namespace crmsync {
 
-// Where one row of an item could not be read, nobody knows which of those alike is which: none of
-// them counts as read. Adds their places to those that are unread (see HeldValues).
-void leave_rows_unread(const LinkConfiguration& link, std::vector<std::size_t>& unread,
-                       record::Values& held);
-
 struct InOneOrder {
     record::Values crm;
     record::Values held;

@@ -47,7 +47,6 @@ MergedItem merge_item(const LinkConfiguration& link, const sync::Outcome& read,
         merged.problem = std::move(held.problem);
         return merged;
     }
-    leave_rows_unread(link, held.unread, held.values);
     const record::Layout& layout = link.rules.layout;
     const record::Values agreed = shadow ? *shadow : agreed_at_first(held.unread, crm);
     record::take_as_agreed(held.unread, link.rules.fields, agreed, held.values);

@@ -3,7 +3,6 @@
 #include <map>
 #include <utility>
 
-#include "server/child_order.h"
 #include "server/error_text.h"
 #include "server/held_values.h"
 #include "server/item_match.h"
@@ -134,11 +133,7 @@ NewItems bring_in_new(const Configuration& configuration, const LinkConfiguratio
     if (fetched.empty()) {
         return items;
     }
-    Candidates candidates = match(configuration, link, choose(link, fetched, items), items);
-    for (std::size_t i = 0; i < candidates.rows.size(); ++i) {
-        // What can be read would move up into the place of what cannot.
-        leave_rows_unread(link, candidates.unread[i], candidates.rows[i].values);
-    }
+    const Candidates candidates = match(configuration, link, choose(link, fetched, items), items);
     const std::vector<MadeRow> made = make_rows(link, candidates.rows);
     pg::IntegerArray mailboxes;
     pg::TextArray ids;
