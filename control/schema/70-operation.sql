@@ -69,7 +69,7 @@ DECLARE
                             SELECT w.record FROM crmsync.waiting w
                             WHERE w.link = this.id AND w.since <= pending_in.since
                               AND EXISTS (SELECT FROM crmsync.mailbox m
-                                          WHERE m.link = this.id AND m.address = pending_in.address AND m.met IS NULL));
+                                          WHERE m.link = this.id AND m.address = pending_in.address AND m.met IS NULL AND m.took_part IS NOT FALSE));
     audience_query text := crmsync.audience_query(this.id);
 BEGIN
     IF records = '{}' OR audience_query IS NULL THEN

@@ -169,8 +169,8 @@ bool strays(const Layout& layout, const Policies& policies, const Values& crm,
     for (std::size_t i = 0; i < layout.size(); ++i) {
         const bool only_in =
             comes_in(*layout[i], policies[i]) && !goes_out(*layout[i], policies[i]);
-        if (only_in && policies[i].exact && !same_value(*layout[i], shadow[i], {}) &&
-            !same_value(*layout[i], crm[i], shadow[i])) {
+        if (only_in && policies[i].exact && !is_unknown(shadow[i]) &&
+            !same_value(*layout[i], shadow[i], {}) && !same_value(*layout[i], crm[i], shadow[i])) {
             return true;
         }
     }
@@ -188,16 +188,22 @@ void take_as_agreed(const std::vector<std::size_t>& unread, const Policies& poli
 }
 
 Merge merge(const MergeContext& context, const Layout& layout, const Policies& policies,
-            const Values& shadow, const Values& crm, const Values& target) {
-    check(layout, {policies.size(), shadow.size(), crm.size(), target.size()});
+            const Values& agreed, const Values& crm, const Values& target) {
+    check(layout, {policies.size(), agreed.size(), crm.size(), target.size()});
     Merge result;
-    result.shadow = shadow;
+    result.shadow = agreed;
     Selection selection(layout, policies);
     Values merged = crm;
     for (std::size_t i = 0; i < layout.size(); ++i) {
         const Property& property = *layout[i];
         const bool out = context.outbound && goes_out(property, policies[i]);
         const bool in = context.inbound && comes_in(property, policies[i]);
+        // What could not be read, and does not count as a gap that was filled any more: each side
+        // keeps its own until one of them changes it.
+        const bool unknown = policies[i].write != Write::if_empty && is_unknown(agreed[i]);
+        const Value& base = unknown ? crm[i] : agreed[i];
+        const Value& held = unknown && is_unknown(target[i]) ? crm[i] : target[i];
+        result.shadow[i] = base;
         const auto send = [&] {
             if (out) {
                 selection.choose(i);
@@ -206,32 +212,32 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
         };
         const auto receive = [&] {
             if (in) {
-                result.to_crm.push_back({&property, target[i]});
-                merged[i] = target[i];
-                result.shadow[i] = target[i];
+                result.to_crm.push_back({&property, held});
+                merged[i] = held;
+                result.shadow[i] = held;
             }
         };
         if (policies[i].write == Write::if_empty && property.compared &&
-            !same_value(property, target[i], {})) {
+            !same_value(property, held, {})) {
             // The user's value stays, and from now on the shadow says that there is one.
-            result.shadow[i] = target[i];
-            if (!same_value(property, target[i], shadow[i]) && !is_unknown(target[i])) {
+            result.shadow[i] = held;
+            if (!same_value(property, held, base) && !is_unknown(held)) {
                 receive();
             }
             continue;
         }
         if (policies[i].write == Write::unless_changed && property.compared &&
-            !same_value(property, target[i], shadow[i])) {
+            !same_value(property, held, base)) {
             continue;
         }
-        switch (moved(property, shadow[i], crm[i], target[i])) {
+        switch (moved(property, base, crm[i], held)) {
             case Side::neither:
                 break;
             case Side::both_alike:
                 result.shadow[i] = crm[i];
                 break;
             case Side::crm:
-                if (!out && in && !same_value(property, target[i], {})) {
+                if (!out && in && !same_value(property, held, {})) {
                     receive();  // what only comes in is as the target has it
                 } else {
                     send();
@@ -242,14 +248,14 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
                 break;
             case Side::conflict: {
                 const bool won = crm_wins(policies[i], context, in, out);
-                result.conflicts.push_back({&property, crm[i], target[i], won});
+                result.conflicts.push_back({&property, crm[i], held, won});
                 won ? send() : receive();
                 break;
             }
         }
     }
     selection.complete();
-    result.to_target = selection.fields(context.object, merged, shadow);
+    result.to_target = selection.fields(context.object, merged, agreed);
     for (const Field& field : result.to_target) {  // what is written along is agreed on as well
         const auto place = std::find(layout.begin(), layout.end(), field.property);
         if (place != layout.end()) {

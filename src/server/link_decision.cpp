@@ -126,9 +126,11 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
         (decision.verdict == sync::Verdict::nothing && leaving)) {
         foresee_delete(key, record, mailbox, copy);
     }
-    if (decision.verdict == sync::Verdict::create && (!mailbox.met || copy.may_be_there) &&
+    // One that cannot be reached is a failure like any other.
+    const bool unread = !mailbox.met && mailbox.available;
+    if (decision.verdict == sync::Verdict::create && (unread || copy.may_be_there) &&
         outlook_ == nullptr) {
-        waits_ |= !mailbox.met;
+        waits_ |= unread;
         return false;  // its user may have it: it is looked at again when that is known
     }
     const bool removed =

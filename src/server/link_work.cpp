@@ -22,9 +22,7 @@ Work work_on_records(const Configuration& configuration, const LinkConfiguration
         link, read_facts(configuration, link, std::move(records), NewMailboxes::stored), in_flight);
     decision.verdicts.write(link.id);
     settle_pending(decision.settled);
-    if (!link.match_on.empty()) {
-        note_waiting(link.id, decision.looked_at, decision.waiting);
-    }
+    note_waiting(link.id, decision.looked_at, decision.waiting);
     return std::move(decision.work);
 }
 

@@ -97,6 +97,10 @@ void settle_pending(const std::vector<sync::PendingRow>& rows) {
 }
 
 void note_waiting(int link, const pg::TextArray& looked_at, const pg::TextArray& waiting) {
+    if (waiting.empty() &&
+        pg::query("SELECT FROM crmsync.waiting WHERE link = $1 LIMIT 1", link).empty()) {
+        return;
+    }
     pg::query(
         "WITH over AS (DELETE FROM crmsync.waiting WHERE link = $1 AND record = ANY ($2) "
         "AND record <> ALL ($3)) INSERT INTO crmsync.waiting (link, record) "

@@ -91,10 +91,8 @@ bool Conversation::has_fresh_work() const {
 }
 
 void Conversation::take_up_put_off() {
-    if (queued() - waiting() == put_off_.size()) {
-        for (Task& task : put_off_.take(put_off_.size())) {
-            queue_of(task.action).push_back(std::move(task));
-        }
+    for (Task& task : put_off_.take(put_off_.size())) {
+        queue_of(task.action).push_back(std::move(task));
     }
 }
 
@@ -184,7 +182,7 @@ Operation Conversation::next(std::size_t limit) {
     limit = std::max<std::size_t>(limit, 1);
     elsewhere_ = false;
     asked_inventory_ = false;
-    if (!in_doubt_) {
+    if (!in_doubt_ && queued() - waiting() == put_off_.size()) {
         take_up_put_off();
     }
     const bool fresh = has_fresh_work();

@@ -124,6 +124,7 @@ void Conversation::location_answer(const Answer& answer) {
         return;
     }
     forget_folder(mailbox_.folder_id);
+    take_up_put_off();
     for (TaskQueue* queue : {&updates_, &unlinks_, &removes_}) {
         for (Task& task : queue->take(queue->size())) {
             gone(std::move(task));
@@ -171,6 +172,7 @@ void Conversation::changes_answer(Answer answer) {
 }
 
 void Conversation::use_list() {
+    take_up_put_off();
     // What was to be created but is there already is brought up to date instead.
     Tasks creates = creates_.take(creates_.size());
     Tasks lookups = lookups_.take(lookups_.size());

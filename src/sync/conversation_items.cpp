@@ -153,7 +153,9 @@ bool Conversation::denied(const Failure& failure) {
 
 void Conversation::put_off_sent() {
     for (Task& task : ::std::exchange(sent_, {})) {
-        task.denied = writes_;
+        if (!task.denied) {
+            task.denied = writes_;
+        }
         TaskQueue& origin = origin_of(task);
         TaskQueue& queue = &origin == &rereads_ ? rereads_ : put_off_;
         queue.push_back(std::move(task));

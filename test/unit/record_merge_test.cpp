@@ -410,6 +410,24 @@ TEST(Update, WhatCouldNotBeReadIsNotEmptiedByAnotherPolicy) {
     EXPECT_EQ(written(link.update({"1"}, shadow)), (Written{{"home_phone", "1"}}));
 }
 
+TEST(Merge, WhatCouldNotBeReadIsNothingToOtherPolicies) {
+    Link link{"email_1", "job_title"};
+    const Values shadow{Value(cannot_be_read), "Clerk"};
+    Values target{{}, "Clerk"};
+    take_as_agreed({0}, link.policies, shadow, target);
+    EXPECT_TRUE(link.merge(shadow, {{}, "Clerk"}, target, both_ways).to_target.empty());
+    EXPECT_TRUE(link.merge(shadow, {{}, "Clerk"}, target).to_target.empty());
+    const Merge typed = link.merge(shadow, {{}, "Clerk"}, {"own@example.com", "Clerk"}, both_ways);
+    EXPECT_TRUE(typed.to_target.empty());
+    EXPECT_TRUE(typed.conflicts.empty());
+    EXPECT_EQ(written(typed.to_crm), (Written{{"email_1", "own@example.com"}}));
+    link.policies[0].access = Access::inbound;
+    for (const Value& crm : {Value("x@example.com"), Value()}) {
+        EXPECT_TRUE(link.merge(shadow, {crm, "Clerk"}, target, both_ways).to_crm.empty());
+        EXPECT_EQ(link.merge(shadow, {crm, "Clerk"}, target, both_ways).shadow[0], crm);
+    }
+}
+
 TEST(Merge, ListsOfDifferentLengthAreAnError) {
     const Link link{"job_title"};
     EXPECT_THROW(link.update({}, {"a"}), std::logic_error);

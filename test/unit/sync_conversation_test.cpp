@@ -790,6 +790,43 @@ TEST_F(OneMailbox, AMailboxThatMayOnlyBeReadIsFoundOut) {
     EXPECT_TRUE(conversation.changes().at(0).disabled);
 }
 
+TEST_F(OneMailbox, WhatIsDeniedInAFolderThatItsUserHasDeletedIsNotWrittenThere) {
+    MailboxDescription named = description();
+    named.folder_name = "CRM";
+    conversation = Conversation(named);
+    conversation.add(create_task(prefix, "a"));
+    run();
+    const exchange::ItemReference item = outcomes().at(0).item;
+    server.bin_folder("a@example.com", "CRM");
+    conversation.add(update_task(prefix, "a", item, "New"));
+    next<exchange::UpdateItems>();
+    EXPECT_FALSE(answer(denied(1)));
+    next<exchange::LocateFolder>();
+    answer(execute());
+    run();
+    auto& user = server.mailbox("a@example.com");
+    EXPECT_EQ(user.folders.at("CRM").items.size(), 1u);
+    EXPECT_EQ(user.deleted.at(0).items.at(0).values.at("company"), "Acme");
+}
+
+TEST_F(OneMailbox, ANewItemThatWasDeniedIsNotMadeWhereAListShowsIt) {
+    conversation.add(create_task(prefix, "a"));
+    conversation.add(create_task(prefix, "b"));
+    next<exchange::FindFolder>(1);
+    answer(execute());
+    next<exchange::ListStamps>(1);
+    answer(execute());
+    next<exchange::CreateItems>(1);
+    EXPECT_FALSE(answer(denied(1)));
+    next<exchange::LocateFolder>(1);
+    answer(execute());
+    next<exchange::CreateItems>(1);
+    answer(failed(lost_answer()));
+    stored("a");  // its user has brought it back
+    run();
+    EXPECT_TRUE(server.duplicates().empty());
+}
+
 TEST_F(OneMailbox, NewItemsThatAreDeniedAreTheMailboxesMatterIfThereAreMany) {
     for (const auto& [count, expected] :
          {std::pair(1, Result::failed), std::pair(3, Result::failed),
