@@ -84,8 +84,11 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
                    (attaching && item.failure->disposition == Disposition::mailbox_full)) {
             item_failed(std::move(sent[i]), *item.failure);
         } else {
-            // The item met what the whole mailbox may meet.
-            common = item.failure;
+            // The item met what the whole mailbox may meet. Of what follows the server may only say
+            // that it has not come to it.
+            const auto pause = common ? common->retry_after : item.failure->retry_after;
+            common = common ? common : item.failure;
+            common->retry_after = std::max(pause, item.failure->retry_after);
             sent_.push_back(std::move(sent[i]));
         }
     }
@@ -105,12 +108,9 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
             denied_ = 0;  // what may be read need not be written
             ++writes_;
         }
-        for (Task& task : ::std::exchange(sent_, {})) {
-            if (++task.attempts > most_attempts) {
-                finish(std::move(task), Result::failed, {}, *common);
-            } else {
-                sent_.push_back(std::move(task));
-            }
+        if (!sent_.empty() && ++sent_.front().attempts > most_attempts) {
+            finish(std::move(sent_.front()), Result::failed, {}, *common);
+            sent_.erase(sent_.begin());
         }
     }
     if (sent_.empty()) {

@@ -1124,6 +1124,42 @@ TEST_F(OneMailbox, OneItemThatAlwaysMeetsTroubleIsParkedAndTheOthersGoOn) {
     EXPECT_EQ(parked, 1);
 }
 
+// A server that stops in the middle of each batch, says when to come again, and of what follows
+// only that it has not come to it.
+TEST_F(OneMailbox, WhatTheServerHasNotComeToIsNoFailureAndItsPauseIsKept) {
+    constexpr std::size_t taken = 3;
+    for (int i = 0; i < 20; ++i) {
+        conversation.add(create_task(prefix, std::to_string(i)));
+    }
+    while (conversation.has_work()) {
+        now = std::max(now, conversation.not_before());
+        operation = conversation.next(50);
+        auto* create = std::get_if<exchange::CreateItems>(&operation);
+        if (create == nullptr || create->items.size() <= taken) {
+            conversation.answer(execute(), now);
+            continue;
+        }
+        const std::size_t all = create->items.size();
+        create->items.resize(taken);
+        exchange::Answer reply = execute();
+        reply.items.resize(all);
+        for (std::size_t i = taken; i < all; ++i) {
+            reply.items[i].failure =
+                item_failure(i == taken ? Disposition::retry_later : Disposition::back_off,
+                             i == taken ? "ErrorServerBusy" : "ErrorBatchProcessingStopped");
+        }
+        reply.items[taken].failure->retry_after = 10s;
+        conversation.answer(std::move(reply), now);
+        EXPECT_GE(conversation.not_before(), now + 10s);
+    }
+    const auto all = outcomes();
+    EXPECT_EQ(all.size(), 20u);
+    for (const Outcome& outcome : all) {
+        EXPECT_EQ(outcome.result, Result::written) << outcome.record;
+    }
+    EXPECT_EQ(folder().items.size(), 20u);
+}
+
 TEST_F(OneMailbox, TargetWideFailuresArePassedOnWithoutAPauseOfTheMailbox) {
     for (const Failure& failure :
          {Failure{.disposition = Disposition::credentials, .code = "HTTP-401", .message = ""},
