@@ -56,6 +56,17 @@ COMMENT ON COLUMN crmsync.open_conflict.id IS 'number of the conflict';
 COMMENT ON COLUMN crmsync.open_conflict.link IS 'the link';
 COMMENT ON COLUMN crmsync.open_conflict.mailbox IS 'the mailbox';
 
+-- One that cannot be read, or takes no part, nobody waits for.
+CREATE VIEW crmsync.unread AS
+SELECT m.link, m.address
+FROM crmsync.link l
+JOIN crmsync.mailbox m ON m.link = l.id
+WHERE l.enabled AND l.direction <> 'inbound' AND l.match_on <> '{}'
+  AND m.met IS NULL AND m.took_part IS NOT FALSE AND m.code IS NULL;
+COMMENT ON VIEW crmsync.unread IS 'mailboxes that are to be read before anything is created there (match_on)';
+COMMENT ON COLUMN crmsync.unread.link IS 'the link';
+COMMENT ON COLUMN crmsync.unread.address IS 'the mailbox';
+
 -- Of the records that were pending at a time, those of a mailbox: the audience gives them to it, or it
 -- has a copy. Where the audience cannot be read it may be any of them. What waits for a mailbox to be read
 -- is not of one that has been.
@@ -68,8 +79,7 @@ DECLARE
                             UNION
                             SELECT w.record FROM crmsync.waiting w
                             WHERE w.link = this.id AND w.since <= pending_in.since
-                              AND EXISTS (SELECT FROM crmsync.mailbox m
-                                          WHERE m.link = this.id AND m.address = pending_in.address AND m.met IS NULL AND m.took_part IS NOT FALSE));
+                              AND EXISTS (SELECT FROM crmsync.unread n WHERE n.link = this.id AND n.address = pending_in.address));
     audience_query text := crmsync.audience_query(this.id);
 BEGIN
     IF records = '{}' OR audience_query IS NULL THEN
@@ -139,10 +149,7 @@ COMMENT ON FUNCTION crmsync.is_moving(integer, text) IS 'whether a mailbox of th
 CREATE FUNCTION crmsync.is_unread(this crmsync.link, address text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT this.enabled AND this.direction <> 'inbound' AND this.match_on <> '{}'
-       AND EXISTS (SELECT FROM crmsync.mailbox m
-                   WHERE m.link = this.id AND m.address = coalesce(is_unread.address, m.address)
-                     AND m.met IS NULL AND m.took_part IS NOT FALSE AND m.code IS NULL);
+    SELECT EXISTS (SELECT FROM crmsync.unread n WHERE n.link = this.id AND n.address = coalesce(is_unread.address, n.address));
 END;
 COMMENT ON FUNCTION crmsync.is_unread(crmsync.link, text) IS 'whether a mailbox of the link, or this one, is to be read before anything is created there (match_on)';
 

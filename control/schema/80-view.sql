@@ -190,6 +190,7 @@ UNION ALL
 SELECT w.link, 'unread', pg_catalog.count(*), pg_catalog.min(w.since)
 FROM crmsync.waiting w
 WHERE NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = w.link AND p.record = w.record)
+  AND EXISTS (SELECT FROM crmsync.unread n WHERE n.link = w.link)
 GROUP BY w.link;
 COMMENT ON VIEW crmsync.unsettled IS 'records that are not yet in all mailboxes as they should be';
 COMMENT ON COLUMN crmsync.unsettled.link IS 'the link';

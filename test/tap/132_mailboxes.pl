@@ -144,4 +144,9 @@ cmp_ok(time - $asked, '<', 10, 'nobody waits for it any more');
 unlike($notice, qr/have been read/, 'nor is anything said of it');
 is($stage->sql('SELECT pending FROM crmsync.status'), '0', 'and nothing is pending');
 
+# ---- nor for one that cannot be read at all
+$stage->sql("INSERT INTO crm.audience VALUES (1, 'nobody\@example.test'); INSERT INTO crm.mailboxes VALUES (10, 'nobody\@example.test', true, true)");
+$stage->until_true(sub { $stage->sql("SELECT code IS NOT NULL FROM crmsync.mailboxes WHERE mailbox = 'nobody\@example.test'") eq 't' }, 'a mailbox that does not exist', 10);
+$stage->until_true(sub { $stage->sql('SELECT state, pending FROM crmsync.status') eq 'idle|0' }, 'is nothing that is still to be done', 10) or diag($stage->sql('SELECT state, pending FROM crmsync.status'));
+
 $stage->done;
