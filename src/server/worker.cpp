@@ -289,6 +289,11 @@ void Worker::note_links(const Survey& survey) {
     for (const int id : survey.busy_links) {
         runtimes_[id].more |= may_look(id, survey);
     }
+    for (const auto& [id, link] : configuration_.links) {
+        // Also where there is nothing else to do, whoever looks is to see that it cannot work.
+        runtimes_[id].more |= link.enabled && !link.problem.empty() && !runtimes_[id].in_trouble &&
+                              configuration_.targets.at(link.target).kind != "ldap";
+    }
     for (auto& [id, runtime] : runtimes_) {
         runtime.comparison_due = survey.due_comparisons.contains(id);
         runtime.read_soon |= asked_for(id).has_value();

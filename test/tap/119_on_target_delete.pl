@@ -116,7 +116,9 @@ $stage->until_true(sub { $stage->sql('SELECT last_name FROM crm.person WHERE id 
 $stage->change("UPDATE crm.person SET last_name = 'Last6' WHERE id = 6");
 alter("reset => '{min_deletes,max_delete_percent}'");
 
-# A link whose owner is not there for a moment keeps what has arrived.
+# A link whose owner is not there for a moment keeps what has arrived; that it cannot work is seen though it has
+# nothing to do.
+$stage->until_true(sub { $stage->status('state') eq 'idle' }, 'there is nothing to do', 20);
 $stage->sql("INSERT INTO crmsync.arrival (mailbox, remote_id, next_attempt) SELECT id, 'nobody', now() + interval '1 day' FROM crmsync.mailbox WHERE address = '$one'");
 $stage->sql("ALTER ROLE crm_owner RENAME TO nobody_else; SELECT crmsync.pause_target('exchange'), crmsync.resume_target('exchange')");
 $stage->until_true(sub { $stage->status('state') eq 'broken' }, 'the owner is renamed', 20);
