@@ -51,9 +51,8 @@ struct Task {
     std::shared_ptr<const Desired> desired;  // create, update
     exchange::ItemReference item;            // all but create
     record::Fields fields;                   // update: what to write
-    record::Fields
-        cleared{};          // what its item, should a user have made it, has to lose (decision.h)
-    record::Values before;  // update: what the fields held, as far as known; empty: unknown
+    record::Fields cleared{};  // what its item has to lose, should a user have made it (decision.h)
+    record::Values before;     // update: what the fields held, as far as known; empty: unknown
     std::optional<record::Values> agreed{};  // the shadow once it is written, if not all is
                                              // as desired
     std::vector<record::FieldConflict> conflicts{};
