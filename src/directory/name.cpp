@@ -29,21 +29,6 @@ Dn parse(std::string_view text) {
     return Dn(dn);
 }
 
-// The character that begins there in valid UTF-8; moves on behind it.
-char32_t next_character(std::string_view text, std::size_t& at) {
-    const auto byte = [&] { return static_cast<unsigned char>(text[at++]); };
-    const unsigned char lead = byte();
-    if (lead < 0x80) {
-        return lead;
-    }
-    const int more = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : 1;
-    char32_t c = lead & (0x3Fu >> more);
-    for (int i = 0; i < more; ++i) {
-        c = c << 6 | (byte() & 0x3Fu);
-    }
-    return c;
-}
-
 char lower(char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
@@ -52,8 +37,9 @@ char lower(char c) {
 // may not know them.
 std::string lower_letters(std::string_view text, locale_t unicode) {
     std::string lowered;
-    for (std::size_t at = 0; at < text.size();) {
-        const char32_t c = next_character(text, at);
+    while (!text.empty()) {
+        const auto [c, length] = record::decode(text);
+        text.remove_prefix(length);
         const auto small = static_cast<char32_t>(towlower_l(static_cast<wint_t>(c), unicode));
         // None becomes an ASCII letter: a name with a dotted capital I is not the one with an i.
         record::append_utf8(lowered, small < 0x80 ? c : small);

@@ -7,17 +7,7 @@
 #include <cstring>
 
 namespace crmsync::record {
-namespace {
 
-constexpr char32_t no_character = 0xFFFFFFFF;
-
-struct Decoded {
-    char32_t character;  // no_character: not UTF-8
-    std::size_t length;  // bytes to step over
-};
-
-// The character at the start of `rest`, which is not empty. Overlong forms, surrogates and values
-// past U+10FFFF are no UTF-8 (RFC 3629, section 3).
 Decoded decode(std::string_view rest) {
     const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(rest[i]); };
     const std::uint8_t first = byte(0);
@@ -42,6 +32,8 @@ Decoded decode(std::string_view rest) {
     }
     return {character, length};
 }
+
+namespace {
 
 // Whether eight bytes are plain printable ASCII, or 0x7F. The subtraction borrows from no
 // neighbour, since the highest bit of every byte is set before it, and is still set where a byte is

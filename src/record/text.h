@@ -33,6 +33,17 @@ constexpr bool xml_character(char32_t c) {
                : c == '\t' || c == '\n' || c == '\r';
 }
 
+constexpr char32_t no_character = 0xFFFFFFFF;
+
+struct Decoded {
+    char32_t character;  // no_character: not UTF-8
+    std::size_t length;  // bytes to step over
+};
+
+// The character at the start of `rest`, which is not empty. Overlong forms, surrogates and values
+// past U+10FFFF are no UTF-8 (RFC 3629, section 3).
+Decoded decode(std::string_view rest);
+
 // Appends the character as UTF-8.
 void append_utf8(std::string& text, char32_t c);
 
