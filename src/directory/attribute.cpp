@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "directory/error.h"
+#include "record/text.h"
 
 namespace crmsync::directory {
 
@@ -103,40 +104,14 @@ bool same_name(std::string_view left, std::string_view right) noexcept {
 }
 
 bool is_utf8(std::string_view text) noexcept {
-    const auto* byte = reinterpret_cast<const unsigned char*>(text.data());
-    const auto* const end = byte + text.size();
-    const auto continues = [&](int count, unsigned char low, unsigned char high) {
-        if (end - byte <= count || byte[1] < low || byte[1] > high) {
+    while (!text.empty()) {
+        // Nearly all is ASCII, and there is much of it.
+        const auto byte = static_cast<unsigned char>(text.front());
+        const record::Decoded next = byte < 0x80 ? record::Decoded{byte, 1} : record::decode(text);
+        if (next.character == record::no_character || next.character == U'\0') {
             return false;
         }
-        for (int i = 2; i <= count; ++i) {
-            if ((byte[i] & 0xC0) != 0x80) {
-                return false;
-            }
-        }
-        byte += count + 1;
-        return true;
-    };
-    while (byte < end) {
-        const unsigned char lead = *byte;
-        if (lead != 0 && lead < 0x80) {
-            ++byte;
-        } else if (lead >= 0xC2 && lead <= 0xDF) {
-            if (!continues(1, 0x80, 0xBF)) {
-                return false;
-            }
-        } else if (lead >= 0xE0 && lead <= 0xEF) {
-            // No overlong forms and no surrogates.
-            if (!continues(2, lead == 0xE0 ? 0xA0 : 0x80, lead == 0xED ? 0x9F : 0xBF)) {
-                return false;
-            }
-        } else if (lead >= 0xF0 && lead <= 0xF4) {
-            if (!continues(3, lead == 0xF0 ? 0x90 : 0x80, lead == 0xF4 ? 0x8F : 0xBF)) {
-                return false;
-            }
-        } else {
-            return false;
-        }
+        text.remove_prefix(next.length);
     }
     return true;
 }
