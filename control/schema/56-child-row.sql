@@ -51,9 +51,3 @@ RETURN format('SELECT %s FROM %s c WHERE c.%I = %s%s%s LIMIT 1 OFFSET %s',
               (child ->> 'position')::integer - 1);
 COMMENT ON FUNCTION crmsync.child_query(jsonb, text[], text) IS 'query for columns of the child row of the record that the expression key names';
 
-CREATE FUNCTION crmsync.child_rows_query(child jsonb, columns text[], key_type text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN format('SELECT k.record%s FROM unnest($1::text[]) AS k (record) CROSS JOIN LATERAL (%s) c',
-              (SELECT string_agg(format(', c.%I::text', u), '' ORDER BY n) FROM unnest(columns) WITH ORDINALITY AS u (u, n)),
-              crmsync.child_query(child, columns, 'k.record::' || key_type));
-COMMENT ON FUNCTION crmsync.child_rows_query(jsonb, text[], text) IS 'query for columns, as text, of the child rows of the records $1 (text[]), whose keys are of this type';

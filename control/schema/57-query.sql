@@ -134,13 +134,24 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns of the source and (child_number, as in children) of child rows that an inbound link writes, or properties that its apply function is told, with the expression for each over v.vN, N being the place of the property in layout';
 
+CREATE FUNCTION crmsync.child_rows_query(child jsonb, columns text[], key_type text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('SELECT k.record%s%s FROM unnest($1::text[]) AS k (record) CROSS JOIN LATERAL (%s) c',
+                  (SELECT string_agg(', ' || crmsync.value_expression(t.relation, u, 'c'), '' ORDER BY n) FROM unnest(columns) WITH ORDINALITY AS u (u, n)),
+                  (SELECT string_agg(format(', c.%I::text', u), '' ORDER BY n) FROM unnest(crmsync.primary_key(t.relation)) WITH ORDINALITY AS u (u, n)),
+                  crmsync.child_query(child, columns || crmsync.primary_key(t.relation), 'k.record::' || key_type))
+    FROM crmsync.child_relation(child) AS t (relation);
+END;
+COMMENT ON FUNCTION crmsync.child_rows_query(jsonb, text[], text) IS 'query for the values of columns, as in source_query, and the primary key, of the child rows of the records $1 (text[]), whose keys are of this type';
+
 CREATE FUNCTION crmsync.child_rows(link integer)
 RETURNS TABLE (number integer, relation text, column_name text, column_type text, rows_query text, fixed_columns text, fixed_values text, alike integer)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT c.number, c.child ->> 'relation', quote_ident(c.child ->> 'column'),
            format_type(crmsync.column_type(crmsync.child_relation(c.child), c.child ->> 'column'), -1),
-           crmsync.child_rows_query(c.child, c.columns || crmsync.primary_key(crmsync.child_relation(c.child)), crmsync.key_type(child_rows.link)),
+           crmsync.child_rows_query(c.child, c.columns, crmsync.key_type(child_rows.link)),
            f.columns, f.values, first_value(c.number) OVER (PARTITION BY c.child - 'position' ORDER BY c.number)
     FROM crmsync.children(child_rows.link) c
     JOIN crmsync.link l ON l.id = child_rows.link AND l.apply IS NULL
@@ -149,7 +160,7 @@ BEGIN ATOMIC
                         FROM jsonb_object_keys(c.child -> 'fixed') k) AS f (columns, values)
     ORDER BY c.number;
 END;
-COMMENT ON FUNCTION crmsync.child_rows(integer) IS 'how child rows are written where no apply function does it: rows_query gives record, mapped columns and primary key of those that there are; alike: the first of those that differ by position only';
+COMMENT ON FUNCTION crmsync.child_rows(integer) IS 'how child rows are written where no apply function does it: rows_query gives record, values of the mapped columns and primary key of those that there are; alike: the first of those that differ by position only';
 
 CREATE FUNCTION crmsync.child_keys(link integer) RETURNS TABLE (number integer, column_name text, column_type text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

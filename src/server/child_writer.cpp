@@ -62,14 +62,19 @@ class ChildWriter {
     ChildWriter(const LinkConfiguration& link, std::vector<RowToWrite> rows)
         : link_(link), rows_(std::move(rows)) {}
 
+    // Which rows are there is asked once more when it is time to write: what is written first may
+    // have changed that by the CRM's own triggers.
+    void take() {
+        for_each_row(" FOR UPDATE OF c NOWAIT",
+                     [this](const RowToWrite& row, const pg::Rows* found, std::uint64_t at) {
+                         check_unchanged(row, found, at);
+                     });
+    }
+
     void write() {
-        std::map<std::size_t, std::vector<RowToWrite*>> by_row;
-        for (RowToWrite& row : rows_) {
-            by_row[row.row].push_back(&row);
-        }
-        for (const auto& [row, all] : by_row) {
-            find(link_.children[row], all);
-        }
+        for_each_row("", [this](RowToWrite& row, const pg::Rows* found, std::uint64_t at) {
+            sort(row, found, at);
+        });
         // What is to be unique may move from one to the other.
         run(deletes_, &ChildWriter::delete_statement, "deleted");
         run(updates_, &ChildWriter::update_statement, "updated");
@@ -79,7 +84,12 @@ class ChildWriter {
   private:
     using Statement = std::string (ChildWriter::*)(const Kind&) const;
 
-    void find(const ChildRow& child, const std::vector<RowToWrite*>& rows);
+    template <class Use>
+    void for_each_row(const char* locking, const Use& use);
+    template <class Use>
+    void find(const ChildRow& child, const std::vector<RowToWrite*>& rows, const char* locking,
+              const Use& use);
+    void check_unchanged(const RowToWrite& row, const pg::Rows* found, std::uint64_t at) const;
     void sort(RowToWrite& row, const pg::Rows* found, std::uint64_t at);
     std::string delete_statement(const Kind& kind) const;
     std::string update_statement(const Kind& kind) const;
@@ -93,34 +103,72 @@ class ChildWriter {
     Groups inserts_;
 };
 
-// Which of the rows are there, what they hold, and so what is to be done with each.
-void ChildWriter::find(const ChildRow& child, const std::vector<RowToWrite*>& rows) {
+template <class Use>
+void ChildWriter::for_each_row(const char* locking, const Use& use) {
+    std::map<std::size_t, std::vector<RowToWrite*>> by_row;
+    for (RowToWrite& row : rows_) {
+        by_row[row.row].push_back(&row);
+    }
+    for (const auto& [row, all] : by_row) {
+        find(link_.children[row], all, locking, use);
+    }
+}
+
+// Which of the rows are there, and what they hold.
+template <class Use>
+void ChildWriter::find(const ChildRow& child, const std::vector<RowToWrite*>& rows,
+                       const char* locking, const Use& use) {
     pg::TextArray records;
     std::map<std::string, RowToWrite*> missing;
     for (RowToWrite* row : rows) {
         records.push_back(row->change->record);
         missing.emplace(row->change->record, row);
     }
-    const pg::Rows found = pg::query_as(link_.owner, child.query, &records);
+    const pg::Rows found = pg::query_as(link_.owner, child.query + locking, &records);
     for (std::uint64_t at = 0; at < found.size(); ++at) {
         const auto row = missing.find(found.string(at, 0));
-        row->second->key.emplace();
-        for (std::size_t i = 0; i < child.primary_key.size(); ++i) {
-            row->second->key->push_back(
-                found.string(at, static_cast<int>(1 + child.places.size() + i)));
-        }
-        sort(*row->second, &found, at);
+        use(*row->second, &found, at);
         missing.erase(row);
     }
     for (const auto& [record, row] : missing) {
-        sort(*row, nullptr, 0);
+        use(*row, nullptr, 0);
     }
 }
 
+// It was read before it was taken.
+void ChildWriter::check_unchanged(const RowToWrite& row, const pg::Rows* found,
+                                  std::uint64_t at) const {
+    const std::vector<std::size_t>& places = link_.children[row.child].places;
+    if (row.change->before.empty()) {
+        return;
+    }
+    for (std::size_t i = 0; i < places.size(); ++i) {
+        const int column = static_cast<int>(1 + i);
+        const record::Property& property = *link_.rules.layout[places[i]];
+        const record::Value held =
+            found == nullptr || found->is_null(at, column)
+                ? record::Value()
+                : property_value(link_, places[i], found->text(at, column)).value;
+        if (!record::travels_apart(property) &&
+            !record::same_value(property, held, row.change->before[places[i]])) {
+            throw pg::Error{.sqlstate = ERRCODE_LOCK_NOT_AVAILABLE,
+                            .message = "a row of " + link_.children[row.row].relation +
+                                       " has changed meanwhile"};
+        }
+    }
+}
+
+// What is to be done with it.
 void ChildWriter::sort(RowToWrite& row, const pg::Rows* found, std::uint64_t at) {
     bool anything_left = false;
     std::vector<std::size_t> changed;
     const ChildRow& child = link_.children[row.child];
+    if (found != nullptr) {
+        row.key.emplace();
+        for (std::size_t i = 0; i < child.primary_key.size(); ++i) {
+            row.key->push_back(found->string(at, static_cast<int>(1 + child.places.size() + i)));
+        }
+    }
     for (std::size_t column = 0; column < row.values.size(); ++column) {
         const record::Property& property = *link_.rules.layout[child.places[column]];
         if (row.changes(column)) {
@@ -291,6 +339,13 @@ pg::TextArray lock_children(const LinkConfiguration& link, pg::TextArray records
         std::erase_if(records, [&](const std::string& record) { return held.contains(record); });
     }
     return records;
+}
+
+void take_children(const LinkConfiguration& link, const std::vector<const RowChange*>& changes) {
+    std::vector<RowToWrite> rows = rows_of(link, changes);
+    if (!rows.empty()) {
+        ChildWriter(link, std::move(rows)).take();
+    }
 }
 
 void write_children(const LinkConfiguration& link, const std::vector<const RowChange*>& changes) {

@@ -47,7 +47,7 @@ struct ChildRow {
     std::string relation;
     std::string column;  // holds the record's key
     std::string column_type;
-    std::string query;  // record, mapped columns and primary key, of those of the records $1
+    std::string query;  // record, mapped values and primary key, of the rows c of the records $1
     std::string fixed_columns;  // what all such rows have, each with a comma before it
     std::string fixed_values;
     std::vector<std::size_t> places;  // in the layout, parallel to the mapped columns

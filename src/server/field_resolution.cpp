@@ -57,24 +57,24 @@ void settle(const Choice& choice, const std::string& problem) {
     }
 }
 
-// What the row holds now, parallel to the layout.
+// What the row holds now, parallel to the layout; empty: that cannot be read.
 record::Values values_now(const Configuration& configuration, const LinkConfiguration& link,
                           const std::string& record) {
     PendingRecords records;
     records.try_emplace(record);
     const Facts facts = read_facts(configuration, link, std::move(records), NewMailboxes::stored);
     const RecordFacts& known = facts.records.at(record);
-    return known.exists && known.problem.empty() ? known.desired->values
-                                                 : record::Values(link.rules.layout.size());
+    return known.exists && known.problem.empty() ? known.desired->values : record::Values();
 }
 
-void write(const Configuration& configuration, const LinkConfiguration& link, const Choice& choice,
+// False: somebody has a row for the moment.
+bool write(const Configuration& configuration, const LinkConfiguration& link, const Choice& choice,
            std::vector<sync::Outcome>& history) {
     const record::Property* property = record::find_property(choice.property, link.rules.object);
     const std::size_t place = record::place_of(link.rules.layout, property).value();
     if (record::travels_apart(*property) && choice.value) {
         settle(choice, "only a description of property \"" + choice.property + "\" is kept");
-        return;
+        return true;
     }
     sync::Outcome done{};
     done.mailbox = choice.mailbox;
@@ -88,12 +88,16 @@ void write(const Configuration& configuration, const LinkConfiguration& link, co
     change.mailbox =
         pg::query("SELECT address FROM crmsync.mailbox WHERE id = $1", choice.mailbox).string(0, 0);
     change.before = values_now(configuration, link, choice.record);
-    done.before = {change.before[place]};
+    done.before = {change.before.empty() ? record::Value() : change.before[place]};
     const auto errors = write_rows(link, {change});
+    if (!errors.empty() && errors.begin()->second.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
+        return false;
+    }
     settle(choice, errors.empty() ? std::string() : error_text(errors.begin()->second));
     if (errors.empty()) {
         history.push_back(std::move(done));
     }
+    return true;
 }
 
 }  // namespace
@@ -112,8 +116,7 @@ bool resolve_fields(const Configuration& configuration, const LinkConfiguration&
         const pg::TextArray record{choice.record};
         // Whose row somebody has at the moment is written when he is done.
         if (!lock_rows(link, record).empty()) {
-            write(configuration, link, choice, history);
-            done = true;
+            done |= write(configuration, link, choice, history);
         }
     }
     write_history(history);

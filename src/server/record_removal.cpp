@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/child_writer.h"
 #include "server/delete_guard.h"
 #include "server/error_text.h"
 #include "server/history.h"
@@ -102,7 +103,8 @@ bool Removal::remove(const std::vector<LeavingItem>& items) {
     }
     read_choices(records);
     PendingRecords locked;
-    for (std::string& record : lock_rows(link_, records)) {
+    // Its child rows go with it.
+    for (std::string& record : lock_children(link_, lock_rows(link_, records))) {
         locked.try_emplace(std::move(record));
     }
     const Facts facts = read_facts(configuration_, link_, std::move(locked), NewMailboxes::stored);

@@ -75,6 +75,7 @@ void update(const LinkConfiguration& link, const Columns& columns, const RowChan
 }
 
 void update(const LinkConfiguration& link, const RowChanges& changes) {
+    take_children(link, changes);
     std::map<Columns, RowChanges> groups;
     for (const RowChange* change : changes) {
         groups[columns_of(link, *change)].push_back(change);
@@ -120,7 +121,7 @@ void write_divided(const LinkConfiguration& link, const RowChanges& changes,
 
 std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::TextArray& records) {
     if (!link.rows_can_be_locked) {
-        return lock_children(link, records);
+        return records;
     }
     // Who adds a child row keeps the record's key from changing: he, too, is to be waited for.
     const pg::Rows rows =
@@ -133,7 +134,7 @@ std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::Text
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         locked.push_back(rows.string(row, 0));
     }
-    return lock_children(link, locked);
+    return locked;
 }
 
 std::map<std::string, pg::Error> write_rows(const LinkConfiguration& link,

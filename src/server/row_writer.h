@@ -19,16 +19,14 @@ struct RowChange {
     record::Fields fields;
     // For each of the link's children, the one whose row gets its fields; empty: each its own.
     std::vector<std::size_t> child_rows;
-    // For a link's own function: where they come from, and what the CRM has, parallel to the
-    // layout.
-    std::string mailbox;
-    record::Values before;
+    std::string mailbox;        // where they come from, for a link's own function
+    record::Values before;      // what the CRM had, parallel to the layout; empty: it is not known
     record::Content content{};  // of the photo among the fields
 };
 
-// Takes the rows of these records, and their child rows, for this transaction; those that somebody
-// else has at the moment are not among the keys returned, nor is what is not there. A view's rows
-// cannot be taken: all are returned.
+// Takes the rows of these records for this transaction; those that somebody else has at the moment
+// are not among the keys returned, nor is what is not there. A view's rows cannot be taken: all are
+// returned.
 std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::TextArray& records);
 
 // In the current transaction. Returns why records could not be written, by record;

@@ -150,6 +150,29 @@ is_waited_for('a child row that somebody changes', "UPDATE crm.contact_email SET
 is_waited_for('one that somebody adds', "INSERT INTO crm.contact_email (contact_id, email) VALUES (12, 'third12\@x')", 12, 'hand12@x other12@x third12@x', email(2) => 'other12@x');
 is_waited_for('one that somebody removes', "DELETE FROM crm.contact_email WHERE email = 'hand12\@x'", 12, 'last12@x third12@x', email(2) => 'last12@x');
 
+# What the CRM has is read before the row is taken.
+$stage->sql(<<'SQL');
+SET client_min_messages = error;
+SET ROLE crm_owner;
+CREATE TABLE crm.slow (id integer);
+CREATE FUNCTION crm.slowly(which integer) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_sleep(2) FROM crm.slow WHERE id = which;
+    RETURN NULL;
+END;
+$$;
+RESET ROLE;
+SELECT crmsync.map('contacts', '(crm.slowly(id))', 'spouse');
+SELECT crmsync.enable_link('contacts');
+SQL
+$stage->settles('with an expression that may take long', 'contacts');
+$stage->sql('INSERT INTO crm.slow VALUES (12)');
+user_changes($one, 12, email(2) => 'late12@x');
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") eq '1' }, 'the record is being read', 20);
+$stage->sql("UPDATE crm.contact_email SET email = 'quick12\@x' WHERE email = 'third12\@x'; DELETE FROM crm.slow");
+settle_at(12, 'last12@x quick12@x', 'last12@x quick12@x -', 'what somebody changes meanwhile is not overwritten');
+like(conflicts(), qr/12 email_2 quick12\@x late12\@x crm/, 'both have changed the same');
+
 # ---- what users make
 $exchange->act($two, 'create', folder => 'contacts', set => { 'contacts:GivenName' => 'New', 'contacts:' . email(1) => 'new@x', 'contacts:' . email(2) => 'newer@x', 'contacts:PhysicalAddress:City/Other' => 'Chur', 'contacts:Birthday' => '1990-01-02T00:00:00Z' });
 $exchange->act($two, 'create', folder => 'contacts', set => { 'contacts:' . email(2) => 'only@x' });
