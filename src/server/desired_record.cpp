@@ -6,7 +6,6 @@
 #include "record/value.h"
 #include "server/encoding.h"
 #include "server/record_key.h"
-#include "sync/decision.h"
 #include "sync/stamp.h"
 
 namespace crmsync {
@@ -64,7 +63,6 @@ DesiredRecord desired_record(const Configuration& configuration, const LinkConfi
     }
     desired->all =
         record::fields_to_create(link.rules.object, layout, link.rules.fields, desired->values);
-    desired->absent = sync::absent_fields(link.rules, desired->values);
     return {std::move(desired), {}, {}};
 }
 

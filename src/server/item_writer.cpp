@@ -108,28 +108,6 @@ void write_changed_items(const std::vector<const Outcome*>& changed, const LinkO
             "pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || excluded.shadow)"));
 }
 
-// What was written without knowing what the item holds left alone what is its user's, who may have
-// what the CRM lacks.
-void read_what_was_kept(const std::vector<const Outcome*>& changed) {
-    pg::IntegerArray mailboxes;
-    pg::TextArray ids;
-    for (const Outcome* outcome : changed) {
-        if (outcome->adopted && outcome->before.empty() && !outcome->fields.empty()) {
-            mailboxes.push_back(outcome->mailbox);
-            ids.push_back(outcome->item.id);
-        }
-    }
-    if (ids.empty()) {
-        return;
-    }
-    pg::query(
-        "INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT u.mailbox, u.id "
-        "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox JOIN crmsync.link l ON l.id = m.link "
-        "WHERE l.direction <> 'outbound' ON CONFLICT (mailbox, remote_id) DO NOTHING",
-        &mailboxes, &ids);
-}
-
 // Where an item that a user made was to lose its stamp, and is away, he may bring it back: whose it
 // is stays known as long as its record does.
 void note_missing(const std::vector<const Outcome*>& removed) {
@@ -167,7 +145,6 @@ void write_items(const std::vector<const Outcome*>& written, const LinkOfMailbox
     }
     if (!changed.empty()) {
         write_changed_items(changed, link_of);
-        read_what_was_kept(changed);
         keep_copies(changed);
     }
 }

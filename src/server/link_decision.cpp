@@ -164,12 +164,14 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     task.record = key;
     task.desired = record.desired;
     task.fields = std::move(decision.fields);
-    task.cleared = std::move(decision.cleared);
     task.before = std::move(decision.before);
     task.agreed = std::move(decision.agreed);
     task.fresh = record.fresh;
     if (copy.item) {
         task.item = copy.item->reference;
+        if (*action == sync::Action::create) {
+            task.shadow = copy.item->shadow;
+        }
         task.doubtful = copy.item->doubtful;
         task.was_left = copy.item->unlinked;
         task.adopted = copy.item->origin != sync::Origin::crm;

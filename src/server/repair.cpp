@@ -152,7 +152,8 @@ void learn(const LinkConfiguration& link, const std::vector<const Outcome*>& hel
         link.id, &names.mailboxes, &names.ids, &names.records, &change_keys, &shadows, &unknown);
 }
 
-// What could not be read is written whole, or fails like everything that cannot be written.
+// What could not be read is read again before it is written, or fails like everything that cannot
+// be written.
 void distrust(const LinkConfiguration& link, const Sightings& unread) {
     if (!unread.empty()) {
         pg::query("WITH touched AS (UPDATE crmsync.item i SET shadow = NULL FROM " + of_sightings +

@@ -73,9 +73,9 @@ void Conversation::add(Task task) {
         finish(std::move(task), Result::written, std::move(item));
         return;
     }
-    TaskQueue& queue = photo_of(task) != nullptr && task.action == Action::update
-                           ? rereads_
-                           : queue_of(task.action);
+    const bool is_read_first =
+        task.action == Action::update && (photo_of(task) != nullptr || !knows_before(task));
+    TaskQueue& queue = is_read_first ? rereads_ : queue_of(task.action);
     queue.push_back(std::move(task));
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sync/conversation.h"
+#include "sync/decision.h"
 #include "sync/photo.h"
 #include "sync/stamp.h"
 
@@ -203,15 +204,15 @@ void Conversation::use_list() {
 }
 
 void Conversation::there_already(Task&& task, const exchange::ItemAnswer& item) {
-    // What it holds is not known, so everything is written, and what is its user's alone stays.
+    // All of it may have to be written: that is known once it is read.
     task.action = Action::update;
     task.was_there = true;
     task.adopted = exchange::was_adopted(item);
     task.photo = {};
     task.item = item.item;
     task.fields = task.desired->all;
-    const record::Fields& lost = task.adopted ? task.cleared : task.desired->absent;
-    task.fields.insert(task.fields.end(), lost.begin(), lost.end());
+    const record::Fields absent = absent_fields(*task.desired->rules, task.desired->values);
+    task.fields.insert(task.fields.end(), absent.begin(), absent.end());
     task.before.clear();
     task.agreed.reset();
     add(std::move(task));

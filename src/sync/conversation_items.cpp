@@ -29,22 +29,35 @@ bool may_be_of_one_item(const Failure& failure) {
            failure.disposition == Disposition::mailbox_disabled;
 }
 
-// Whether what is to be written was decided by what the item held before.
-bool knows_before(const Task& task) {
-    return task.action == Action::update && task.before.size() == task.fields.size() &&
-           !task.fields.empty();
+// What both sides last agreed on, by what is to be written.
+record::Values shadow_of(const Task& task) {
+    record::Values shadow = task.agreed.value_or(task.desired->values);
+    for (std::size_t i = 0; i < task.fields.size(); ++i) {
+        if (const auto place = place_of(task.desired->rules->layout, task.fields[i].property)) {
+            shadow[*place] = task.before[i];
+        }
+    }
+    return shadow;
+}
+
+// Of an item of which nothing is known, where its mailbox is not read: what we made ourselves is to
+// be as the CRM has it, and what a user made keeps what the CRM has no value for. Whether what
+// cannot be read is another value than the CRM's nobody knows.
+record::Values shadow_of_unknown(const Task& task, const exchange::ItemAnswer& answer) {
+    record::Values shadow = task.adopted ? record::Values(answer.values.size()) : answer.values;
+    for (const std::size_t place : answer.unread) {
+        shadow[place] = task.desired->values[place];
+    }
+    return shadow;
 }
 
 // Decides the task anew by what the item holds now.
 void merge_with(Task& task, const exchange::ItemAnswer& answer) {
     const Rules& rules = *task.desired->rules;
     record::Values held = answer.values;
-    record::Values shadow = task.agreed.value_or(task.desired->values);
-    for (std::size_t i = 0; i < task.fields.size(); ++i) {
-        if (const auto place = place_of(rules.layout, task.fields[i].property)) {
-            shadow[*place] = task.before[i];
-        }
-    }
+    record::Values shadow = knows_before(task) ? shadow_of(task)
+                            : task.shadow      ? *task.shadow
+                                               : shadow_of_unknown(task, answer);
     record::take_as_agreed(answer.unread, rules.fields, shadow, held);
     record::Merge merge = record::merge({.object = rules.object}, rules.layout, rules.fields,
                                         shadow, task.desired->values, held);
@@ -162,10 +175,12 @@ void Conversation::put_off_sent() {
     }
 }
 
-// Somebody has changed it since we last knew it: what that means for what we are about to write.
+// Somebody has changed it since we last knew it, or we never did: what that means for what we are
+// about to write.
 void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
     // What was read only for its photo, before it is written, is as it was agreed on.
-    const bool is_known = photo_of(task) != nullptr && !answer.item.change_key.empty() &&
+    const bool is_known = photo_of(task) != nullptr && knows_before(task) &&
+                          !answer.item.change_key.empty() &&
                           answer.item.change_key == task.item.change_key;
     task.item = answer.item;
     if (task.action == Action::fetch || (task.action == Action::update && mailbox_.inbound &&
@@ -178,8 +193,10 @@ void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
         outcomes_.back().held = answer;
         return;
     }
-    if (knows_before(task) && !is_known) {
-        merge_with(task, answer);
+    if (task.action == Action::update && !is_known) {
+        if (!task.fields.empty()) {
+            merge_with(task, answer);
+        }
         if (task.fields.empty() && !task.stamp) {
             finish(std::move(task), Result::written, answer.item);
             return;
@@ -292,6 +309,9 @@ void Conversation::gone(Task&& task) {
         finish(std::move(task), result, {});
     } else {
         task.sought |= !task.doubtful && !comes_again(task);
+        if (knows_before(task)) {
+            task.shadow = shadow_of(task);
+        }
         recreate(std::move(task));
     }
 }

@@ -1,7 +1,6 @@
 #include "sync/decision.h"
 
 #include <algorithm>
-#include <iterator>
 
 namespace crmsync::sync {
 
@@ -67,13 +66,6 @@ std::optional<record::Values> agreed_values(const Rules& rules, const record::Fi
     return agreed;
 }
 
-record::Fields cleared_of(const record::Fields& fields) {
-    record::Fields cleared;
-    std::copy_if(fields.begin(), fields.end(), std::back_inserter(cleared),
-                 [](const record::Field& field) { return !field.value; });
-    return cleared;
-}
-
 }  // namespace
 
 record::Fields absent_fields(const Rules& rules, const record::Values& values) {
@@ -112,13 +104,12 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
     if (item->absent) {
         const bool again =
             rules.policy.on_target_delete == OnTargetDelete::recreate && !item->removed;
-        const record::Fields changed =
-            item->shadow ? record::fields_to_update(rules.object, rules.layout, rules.fields,
-                                                    *wish.values, *item->shadow)
-                         : record::Fields();
-        decision.cleared = cleared_of(changed);
+        const bool changed =
+            item->shadow && !record::fields_to_update(rules.object, rules.layout, rules.fields,
+                                                      *wish.values, *item->shadow)
+                                 .empty();
         decision.verdict =
-            rules.outbound && (again || !changed.empty()) ? Verdict::create : Verdict::nothing;
+            rules.outbound && (again || changed) ? Verdict::create : Verdict::nothing;
         return decision;
     }
     if (!item->shadow && rules.outbound) {
@@ -136,7 +127,6 @@ Decision decide(const Rules& rules, const Wish& wish, const KnownItem* item) {
         !item->shadow || record::strays(rules.layout, rules.fields, *wish.values, shadow);
     decision.fields =
         record::fields_to_update(rules.object, rules.layout, rules.fields, *wish.values, shadow);
-    decision.cleared = cleared_of(decision.fields);
     const bool doubtful = item->doubtful && !item->renew;
     if (!decision.fields.empty() || needs_stamp(*item) || doubtful) {
         decision.verdict = Verdict::update;

@@ -54,13 +54,12 @@ struct Decision {
     record::Fields fields;                   // update: what to write. A create writes all there is
     record::Values before;                   // update: the shadow's values of these fields
     std::optional<record::Values> agreed{};  // update: the shadow afterwards, if not the wish's
-    record::Fields cleared{};  // update, create: what the CRM has cleared since both sides agreed
-    bool strays = false;       // what only comes in is not as the item has it: it has to be read
+    bool strays = false;  // what only comes in is not as the item has it: it has to be read
 };
 
-// What a record's item must not hold: the fields that go out and have no value. Written together
-// with the values when it is not known what an item of ours holds. What a user made, and was
-// adopted, keeps what the CRM has no value for, but what it has cleared.
+// What a record's item must not hold: the fields that go out and have no value. They concern an
+// item of ours of which it is not known what it holds. What a user made, and was adopted, keeps
+// what the CRM has no value for.
 record::Fields absent_fields(const Rules& rules, const record::Values& values);
 
 // Whether our stamp has to be written where the CRM wants the item.

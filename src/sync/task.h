@@ -20,10 +20,8 @@ using Clock = std::chrono::steady_clock;
 struct Desired {
     std::string key;
     std::string stamp;
-    std::vector<record::Value> values;  // in the order of the link's layout
-    record::SharedFields all;           // the fields of a new item
-    record::Fields
-        absent{};  // what an item found to be there already must not hold (see decision.h)
+    std::vector<record::Value> values;     // in the order of the link's layout
+    record::SharedFields all;              // the fields of a new item
     std::shared_ptr<const Rules> rules{};  // that it was decided by; the link's may change
 };
 
@@ -51,10 +49,10 @@ struct Task {
     std::shared_ptr<const Desired> desired;  // create, update
     exchange::ItemReference item;            // all but create
     record::Fields fields;                   // update: what to write
-    record::Fields cleared{};  // what its item has to lose, should a user have made it (decision.h)
-    record::Values before;     // update: what the fields held, as far as known; empty: unknown
+    record::Values before;  // update: what the fields held; empty: not known, it is read first
     std::optional<record::Values> agreed{};  // the shadow once it is written, if not all is
                                              // as desired
+    std::optional<record::Values> shadow{};  // create: of an item that is away, and may come back
     std::vector<record::FieldConflict> conflicts{};
     std::shared_ptr<const Rules> rules{};  // what is read, if not by desired->rules
     bool stamp = false;                    // update: write the stamp, too
@@ -72,6 +70,11 @@ struct Task {
     PhotoProgress photo{};
     std::shared_ptr<exchange::ItemAnswer> read{};  // whose photo is being read
 };
+
+// Whether what an update writes was decided by what the item held before.
+inline bool knows_before(const Task& task) {
+    return task.before.size() == task.fields.size();
+}
 
 enum class Result {
     written,    // created or updated; the shadow is what was agreed, or else desired

@@ -224,7 +224,7 @@ $stage->sql("INSERT INTO crm.participant VALUES ('$one'); SELECT crmsync.disable
 like($stage->error("SELECT crmsync.resync('people')"), qr/is not enabled/, 'a disabled link');
 $stage->sql("SET client_min_messages = error; SELECT crmsync.enable_link('people')");
 $stage->settles('enabled again');
-$exchange->inject('item', operation => 'GetItem', code => 'ErrorItemCorrupt', match => '', count => 0);
+$exchange->inject('item', operation => 'GetItem', code => 'ErrorItemCorrupt', match => $stage->sql("SELECT remote_id FROM crmsync.items WHERE record = '10' AND mailbox = '$one'"), count => 0);
 user('update', 10, set => { $first => 'Typed' });
 resync();
 $stage->until_true(sub { $stage->failures eq '10 ErrorItemCorrupt' }, 'an item that cannot be read is a failure');

@@ -1,4 +1,5 @@
-// A stale change key: what the item holds by now is merged with what was about to be written.
+// An item that its user has changed, where it was or after he has moved it: what it holds by now is
+// merged with what was about to be written.
 #include <gtest/gtest.h>
 
 #include "sync/conversation.h"
@@ -31,12 +32,16 @@ class Conflicts : public testing::Test {
         }
         const KnownItem known{{item.id, item.change_key()}, shadow};
         server.change(item);
+        if (away_and_back) {
+            item.id = server.new_id("item");
+        }
         const Decision decision = decide(rules, {true, true, &wanted}, &known);
         EXPECT_EQ(decision.verdict, Verdict::update);
 
         auto desired = std::make_shared<Desired>();
         desired->stamp = item.stamp;
         desired->values = wanted;
+        desired->all = record::fields_to_create(rules.object, rules.layout, rules.fields, wanted);
         desired->rules = std::make_shared<const Rules>(rules);
         Task task{};
         task.action = Action::update;
@@ -49,6 +54,13 @@ class Conflicts : public testing::Test {
         if (undo) {
             task.agreed = shadow;
         }
+        if (made_again) {
+            task.action = Action::create;
+            task.item = {};
+            task.fields.clear();
+            task.before.clear();
+            task.shadow = shadow;
+        }
         conversation.add(std::move(task));
         for (requests = 0; conversation.has_work() && requests < 10; ++requests) {
             conversation.answer(
@@ -58,6 +70,16 @@ class Conflicts : public testing::Test {
         EXPECT_EQ(outcomes.size(), 1u);
         EXPECT_EQ(outcomes.at(0).result, Result::written);
         return std::move(outcomes.at(0));
+    }
+
+    // Of a company that both have changed, and a title that only the user has.
+    void expect_merged(const Outcome& outcome) {
+        EXPECT_EQ(now("company"), "Apex");
+        EXPECT_EQ(now("job_title"), "Boss");
+        ASSERT_EQ(outcome.conflicts.size(), 1u);
+        EXPECT_EQ(outcome.conflicts[0].target, "Axis");
+        EXPECT_EQ(outcome.item.id, item.id);
+        EXPECT_EQ(outcome.agreed, (record::Values{"Apex", "Clerk"}));
     }
 
     Value now(const char* name) const {
@@ -71,6 +93,8 @@ class Conflicts : public testing::Test {
     Conversation conversation;
     int requests = 0;
     bool undo = false;
+    bool away_and_back = false;
+    bool made_again = false;  // it is known to be away, and no more
 };
 
 TEST_F(Conflicts, WhatTheUserChangedInAnotherFieldStays) {
@@ -105,6 +129,18 @@ TEST_F(Conflicts, WhatOnlyFillsAGapLeavesWhatTheUserHasTyped) {
     EXPECT_EQ(now("company"), "Own");
     EXPECT_EQ(now("job_title"), "Chief");
     EXPECT_EQ(outcome.agreed, (record::Values{"Own", "Chief"}));
+}
+
+TEST_F(Conflicts, WhatTheUserChangedInAnItemThatHeAlsoMovedStays) {
+    away_and_back = true;
+    const Outcome outcome = write({"Acme", "Clerk"}, {"Apex", "Clerk"}, {"Axis", "Boss"});
+    expect_merged(outcome);
+}
+
+TEST_F(Conflicts, WhatTheUserChangedStaysAlsoWhereTheItemWasThoughtToBeAway) {
+    made_again = true;
+    const Outcome outcome = write({"Acme", "Clerk"}, {"Apex", "Clerk"}, {"Axis", "Boss"});
+    expect_merged(outcome);
 }
 
 TEST_F(Conflicts, WhatIsUndoneLeavesTheShadowAndWhatTheUserHasTyped) {

@@ -76,23 +76,66 @@ TEST_F(OneMailbox, ACreateWhoseAnswerWasLostIsFoundByItsStamp) {
     next<exchange::CreateItems>();
     EXPECT_EQ(doubts(), std::vector{false});
     execute();
+    folder().items.at(0).values["given_name"] = "Ann";
     EXPECT_TRUE(answer(failed(lost_answer())));
     EXPECT_EQ(doubts(), std::vector{true}) << "another one may come late";
     EXPECT_GT(conversation.not_before(), now);
     next<exchange::ListStamps>();
     answer(execute());
     EXPECT_EQ(doubts(), std::vector{false});
+    next<exchange::GetItems>();
+    answer(execute());
     const auto update = next<exchange::UpdateItems>();
     ASSERT_EQ(update.items.size(), 1u);
-    ASSERT_EQ(update.items[0].fields.size(), 2u);
-    EXPECT_FALSE(update.items[0].fields[1].value) << "what the record lacks is removed";
+    EXPECT_EQ(update.items[0].fields[0].property, test::given_name());
+    EXPECT_FALSE(update.items[0].fields[0].value) << "what the record lacks is removed";
     answer(execute());
     EXPECT_EQ(folder().items.size(), 1u);
     const auto all = outcomes();
     ASSERT_EQ(all.size(), 1u);
     EXPECT_EQ(all[0].result, Result::written);
     EXPECT_EQ(all[0].item.id, folder().items[0].id);
-    EXPECT_TRUE(all[0].before.empty());
+    EXPECT_EQ(all[0].before.at(0), "Ann");
+    EXPECT_TRUE(all[0].conflicts.empty()) << "it is ours";
+}
+
+TEST_F(OneMailbox, AnItemThatIsFoundAsTheCrmHasItIsNotWritten) {
+    stored("a");
+    stored("b");
+    folder().items[0].attempt = 1;
+    conversation.add(create_task(prefix, "a"));
+    conversation.add(create_task(prefix, "b"));
+    EXPECT_EQ(run(), 3) << "the folder, the list, and both items at once";
+    for (const Outcome& outcome : outcomes()) {
+        EXPECT_EQ(outcome.result, Result::written);
+        EXPECT_TRUE(outcome.fields.empty());
+    }
+}
+
+TEST_F(OneMailbox, WhatOnlyFillsAGapIsNotWrittenOverWhatIsFoundThere) {
+    auto desired = std::make_shared<Desired>(*test::desired(prefix, "a", "Acme"));
+    auto rules = std::make_shared<Rules>(*desired->rules);
+    rules->fields[0].write = record::Write::if_empty;
+    desired->rules = rules;
+    const auto item = stored("a", "Own");
+    for (const std::int64_t attempt : {0, 1}) {
+        folder().items[0].attempt = attempt;
+        for (const Action action : {Action::create, Action::update}) {
+            Task task = create_task(prefix, "a");
+            task.action = action;
+            task.desired = desired;
+            task.item = action == Action::update ? item : exchange::ItemReference();
+            task.adopted = attempt == 0;
+            conversation = Conversation(description());
+            conversation.add(std::move(task));
+            run();
+            const auto all = outcomes();
+            ASSERT_EQ(all.size(), 1u);
+            EXPECT_EQ(all[0].result, Result::written);
+            EXPECT_EQ(folder().items[0].values["company"], "Own");
+            EXPECT_EQ(all[0].agreed.value().at(0), "Own");
+        }
+    }
 }
 
 TEST_F(OneMailbox, WhatAUserMadeKeepsWhatTheCrmHasNoValueForUnlessItHasClearedIt) {
@@ -102,7 +145,8 @@ TEST_F(OneMailbox, WhatAUserMadeKeepsWhatTheCrmHasNoValueForUnlessItHasClearedIt
     }
     conversation.add(create_task(prefix, "a"));
     Task cleared = update_task(prefix, "b", {"moved", "v1"}, "Acme");
-    cleared.cleared = {{test::given_name(), std::nullopt}};
+    cleared.fields.push_back({test::given_name(), std::nullopt});
+    cleared.before = {"Old", "Ann"};
     conversation.add(cleared);
     run();
     EXPECT_EQ(folder().items[0].values["company"], "Acme");

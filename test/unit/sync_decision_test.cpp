@@ -104,18 +104,6 @@ TEST_F(Decide, RepairsAnItemOfUnknownContentAndRemovesWhatTheCrmLacks) {
     EXPECT_EQ(decide(rules, wish, &item).fields.size(), 2u) << "that is its user's";
 }
 
-TEST_F(Decide, KnowsWhatTheCrmHasClearedAlsoWhereTheItemIsAway) {
-    values = {"Other", std::nullopt};
-    for (const bool absent : {false, true}) {
-        item.absent = absent;
-        const Decision decision = decide(rules, wish, &item);
-        ASSERT_EQ(decision.cleared.size(), 1u);
-        EXPECT_EQ(decision.cleared[0].property, contact_property("job_title"));
-    }
-    item.shadow = record::Values{"Acme", std::nullopt};
-    EXPECT_TRUE(decide(rules, wish, &item).cleared.empty());
-}
-
 TEST_F(Decide, RemovesOfAnUnknownItemOnlyWhatItMay) {
     rules.layout = {contact_property("company"), contact_property("job_title"),
                     contact_property("file_as"), contact_property("department")};

@@ -422,11 +422,10 @@ std::shared_ptr<const sync::Desired> desired(const std::string& prefix, const st
     auto wanted = std::make_shared<sync::Desired>();
     wanted->key = key;
     wanted->stamp = prefix + sync::make_stamp("", "", key).substr(2);
-    wanted->values = {value};
+    wanted->values = {value, std::nullopt};
     wanted->all = record::Fields{{company(), value}};
-    wanted->absent = {{given_name(), std::nullopt}};
-    static const auto rules = std::make_shared<const sync::Rules>(
-        sync::Rules{record::Object::contact, {}, true, {company()}, {record::FieldPolicy{}}});
+    static const auto rules = std::make_shared<const sync::Rules>(sync::Rules{
+        record::Object::contact, {}, true, {company(), given_name()}, record::Policies(2)});
     wanted->rules = rules;
     return wanted;
 }

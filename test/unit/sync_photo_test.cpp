@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include "record/content.h"
-#include "sync/decision.h"
 #include "sync_one_mailbox.h"
 
 namespace crmsync::sync {
@@ -32,7 +31,6 @@ class Photos : public test::OneMailbox {
         wanted->values = {name, content.empty() ? record::Value() : record::describe(content)};
         wanted->all = record::fields_to_create(record::Object::contact, rules()->layout,
                                                rules()->fields, wanted->values);
-        wanted->absent = absent_fields(*rules(), wanted->values);
         wanted->rules = rules();
         return wanted;
     }

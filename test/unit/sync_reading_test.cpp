@@ -181,5 +181,22 @@ TEST_F(Reading, AnItemThatItsUserChangedIsNotOverwritten) {
     EXPECT_EQ(held.values["company"], "Initech");
 }
 
+TEST_F(Reading, AnItemThatIsMetIsNotOverwritten) {
+    const auto item = stored("a", "Initech");
+    Task unknown = update_task(prefix, "a", item, "Globex");
+    unknown.before.clear();
+    for (const Task& task : {create_task(prefix, "a", "Globex"),
+                             update_task(prefix, "a", {"moved", "v1"}, "Globex"), unknown}) {
+        conversation.add(task);
+        run();
+        const auto all = outcomes();
+        ASSERT_EQ(all.size(), 1u);
+        ASSERT_EQ(all[0].result, Result::overtaken);
+        EXPECT_EQ(all[0].item.id, item.id);
+        EXPECT_EQ(all[0].held.values[0], "Initech");
+        EXPECT_EQ(folder().items.at(0).values["company"], "Initech");
+    }
+}
+
 }  // namespace
 }  // namespace crmsync::sync

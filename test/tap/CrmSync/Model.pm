@@ -295,7 +295,7 @@ sub keeps
 		return with($state, $i, known => 'gone') if $self->{on_target_delete} eq 'unlink' && $known ne 'unlinked' && !@{ $box->{others} };
 		return $self->creates($state, $i, $forgetful);
 	}
-	return $self->merges($state, $i) if $self->{direction} eq 'both' && $item->{touched};
+	return $self->merges($state, $i) if $self->{direction} eq 'both' && ($item->{touched} || !$box->{shadow});
 	my $whole = !$box->{shadow};
 	my $recognised = $whole && (!$item->{stamped} || $box->{own});
 	my @next;
@@ -305,13 +305,10 @@ sub keeps
 		my @row = map { $user_keeps && !defined $state->{row}[$_] ? $item->{fields}[$_] : $state->{row}[$_] } 0 .. $#{ $state->{row} };
 		# Where nothing but our stamp is missing nothing but it is written.
 		my @fields = $agrees ? @{ $item->{fields} } : map { $whole || $self->policy_of($_, 'write_fields') eq 'all' || differ($row[$_], $box->{shadow}[$_]) ? $row[$_] : $item->{fields}[$_] } 0 .. $#row;
-		push @next, $forgetful ? with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) : with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1, touched => $self->is_kept($state, \@fields) });
+		push @next, $forgetful ? with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) : with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1 });
 	}
 	return @next;
 }
-
-# What its user has and the CRM lacks comes in, where anything does.
-sub is_kept { my ($self, $state, $fields) = @_; return $self->{direction} eq 'both' && !same($state->{row}, $fields) ? 1 : 0 }
 
 sub stamps
 {
@@ -321,8 +318,7 @@ sub stamps
 	return with($state, $i, item => { %$item, stamped => 1 });
 }
 
-# What bears the stamp already is taken, and brought up to date; what its user made keeps what the CRM has no value
-# for, and has not cleared.
+# What bears the stamp already is taken, and merged like any other: its user may have changed it while it was away.
 sub creates
 {
 	my ($self, $state, $i, $forgetful) = @_;
@@ -335,16 +331,31 @@ sub creates
 	for my $taken ($anew ? -1 : (), 0 .. $#others)
 	{
 		my @rest = @others;
-		splice @rest, $taken, 1 if $taken >= 0;
-		my @row = @{ $state->{row} };
-		my $keeps = sub { my ($field) = @_; return $taken >= 0 && $others[$taken]{own} && !defined $row[$field] && !defined(($box->{shadow} // [])->[$field]) };
-		my @fields = map { $keeps->($_) ? $others[$taken]{fields}[$_] : $row[$_] } 0 .. $#row;
-		my $made = { fields => \@fields, own => $taken >= 0 ? $others[$taken]{own} : $own, fresh => $self->reads_mailboxes, ours => 1 };
+		my ($found) = $taken < 0 ? () : splice @rest, $taken, 1;
+		my %linked = (known => 'linked', remade => $box->{remade} || $box->{known} !~ /^(none|leaving)$/, own => $found ? $found->{own} : $own, others => \@rest);
+		if ($found && $self->reads_mailboxes)
+		{
+			push @next, $self->merges(with($state, $i, %linked, item => { fields => $found->{fields}, stamped => 1 }), $i);
+			next;
+		}
+		my $fields = $found ? $self->written_to($found, $state->{row}, $box->{shadow}) : $state->{row};
+		my $made = { fields => $fields, own => $linked{own}, fresh => $self->reads_mailboxes, ours => 1 };
 		push @next, $forgetful
 		  ? with($state, $i, item => undef, others => [ @rest, $made ])
-		  : with($state, $i, known => 'linked', remade => $box->{remade} || $box->{known} !~ /^(none|leaving)$/, shadow => $state->{row}, own => $made->{own}, item => { fields => \@fields, stamped => 1, touched => $self->is_kept($state, \@fields) }, others => \@rest);
+		  : with($state, $i, %linked, shadow => $state->{row}, item => { fields => $fields, stamped => 1 });
 	}
 	return @next;
+}
+
+# What its user has changed stays, unless the CRM has changed the same. Of what nothing is known, and we made, all is
+# written; what its user made keeps what the CRM has no value for. If anything is written what is always written is, too.
+sub written_to
+{
+	my ($self, $found, $row, $shadow) = @_;
+	my @held = @{ $found->{fields} };
+	my @due = map { $shadow ? differ($row->[$_], $shadow->[$_]) : defined $row->[$_] || !$found->{own} } 0 .. $#$row;
+	my $any = grep { $due[$_] && differ($row->[$_], $held[$_]) } 0 .. $#$row;
+	return [ map { $due[$_] || $any && $self->policy_of($_, 'write_fields') eq 'all' ? $row->[$_] : $held[$_] } 0 .. $#$row ];
 }
 
 # What may come after its record has gone: it is written, or was never begun.
@@ -492,7 +503,7 @@ sub meets
 	return map {
 		my $met = $_;
 		my @rest = grep { $_ != $met } @{ $box->{others} };
-		map { with($state, $i, known => 'linked', own => $met->{own}, item => { fields => $met->{fields}, stamped => 1, touched => $_ }, others => \@rest) } $self->reads_mailboxes ? (0, 1) : 0
+		with($state, $i, known => 'linked', own => $met->{own}, item => { fields => $met->{fields}, stamped => 1, touched => $self->reads_mailboxes ? 1 : 0 }, others => \@rest)
 	} @{ $box->{others} };
 }
 
