@@ -13,7 +13,7 @@ sub policies
 	my $direction = often(both => 5, outbound => 3, inbound => 2);
 	my ($writes, $reads) = ($direction ne 'inbound', $direction ne 'outbound');
 	my $match_on = rand() < 0.3 ? '{nickname}' : '';
-	my $title = !($reads && $writes) || rand() < 0.6 ? '' : any('outbound', 'crm_wins', 'target_wins', 'newest_wins');
+	my $title = !($reads && $writes) || rand() < 0.6 ? '' : any('outbound', 'inbound', 'crm_wins', 'target_wins', 'newest_wins');
 	return (
 		direction => $direction,
 		conflict => !$writes ? '' : $reads ? any('crm_wins', 'target_wins', 'newest_wins') : 'crm_wins',
@@ -25,8 +25,8 @@ sub policies
 		on_ambiguous => $match_on ? any('park', 'oldest') : '',
 		folder => rand() < 0.4 ? 'Customers' : '',
 		title_conflict => $title =~ /_wins/ ? $title : '',
-		title_write_fields => $writes && rand() < 0.3 ? any('changed', 'all') : '',
-		title_direction => $title eq 'outbound' ? $title : '',
+		title_write_fields => $writes && $title ne 'inbound' && rand() < 0.4 ? any('changed', 'all', 'if_empty', 'if_empty') : '',
+		title_direction => $title =~ /bound/ ? $title : '',
 		participants => $reads || rand() < 0.5 ? 'told' : '',
 		mailboxes => often(1 => 4, 2 => 7, 3 => 1),
 	);
@@ -95,8 +95,9 @@ sub step
 		$away ? (($tag, $box) = @$away) : ($kind = 'user sets');
 	}
 	push @{ $self->{away} }, [ $tag, $box ] if $kind eq 'user moves out';
-	my $value = rand() < 0.1 ? 'nothing' : 'v' . ++$self->{made};
 	my $field = any('last_name', 'job_title');
+	my $has_gaps = $field eq 'job_title' && $self->{title_write_fields} eq 'if_empty';
+	my $value = rand() < ($has_gaps ? 0.3 : 0.1) ? 'nothing' : 'v' . ++$self->{made};
 	if ($kind eq 'user copies' && $self->{direction} ne 'outbound')
 	{
 		push @{ $self->{tags} }, my $copy = 'u' . ++$self->{made};

@@ -108,15 +108,15 @@ sub wakes
 	{
 		my @doings = @{ $meanwhile->{$tag} };
 		$self->{waited}{$tag} = { states => $self->states_of($tag), doings => \@doings } if !$slept_well;
-		next if !$slept_well && ($self->{forgetful} || (grep { leaves(@$_) } @doings) || sets_again(@doings)) && $self->waited($tag);
+		next if !$slept_well && ($self->{forgetful} || (grep { leaves(@$_) } @doings) || $self->sets_again(@doings)) && $self->waited($tag);
 		$self->now_is($tag, $doings[-1], $self->after($self->states_of($tag), 1, @doings));
 	}
 	return;
 }
 
-# What was waiting makes a difference where it is forgotten, where the CRM goes back to what was agreed on, where the
-# item is left to its user afterwards, or where he changes it as soon as it is written. It may have been written after
-# all that users did. What he had removed may have been made anew by it before the record left.
+# What was waiting makes a difference where it is forgotten, where the CRM goes back to what was agreed on, where it has
+# filled a gap, where the item is left to its user afterwards, or where he changes it as soon as it is written. It may
+# have been written after all that users did. What he had removed may have been made anew by it before the record left.
 sub waited
 {
 	my ($self, $tag) = @_;
@@ -139,9 +139,10 @@ sub waited
 
 sub sets_again
 {
+	my ($self, @doings) = @_;
 	my %times;
-	$times{ $_->[2] }++ for grep { $_->[0] eq 'crm_sets' } @_;
-	return scalar grep { $_ > 1 } values %times;
+	$times{ $_->[2] }++ for grep { $_->[0] eq 'crm_sets' } @doings;
+	return scalar grep { $self->fills($_) || $times{$_} > 1 } keys %times;
 }
 
 sub leaves
@@ -285,7 +286,7 @@ sub keeps
 	my $box = $state->{boxes}[$i];
 	my ($known, $item) = @$box{qw(known item)};
 	return $self->stamps($state, $i) if $self->{direction} eq 'inbound';
-	my $agrees = $box->{shadow} && same($state->{row}, $box->{shadow});
+	my $agrees = $box->{shadow} && $self->agrees($state->{row}, $box->{shadow});
 	my $again = !$agrees || $self->{on_target_delete} eq 'recreate';
 	return if $self->{match_on} && $known eq 'none' && @{ $box->{left} };
 	return $self->creates($state, $i, $forgetful) if $known eq 'none' || $known eq 'leaving' || ($known eq 'absent' && $again);
@@ -304,10 +305,35 @@ sub keeps
 		# Of what has just been recognised only that is written which the CRM says, or all when its user has changed it.
 		my @row = map { $user_keeps && !defined $state->{row}[$_] ? $item->{fields}[$_] : $state->{row}[$_] } 0 .. $#{ $state->{row} };
 		# Where nothing but our stamp is missing nothing but it is written.
-		my @fields = $agrees ? @{ $item->{fields} } : map { $whole || $self->policy_of($_, 'write_fields') eq 'all' || differ($row[$_], $box->{shadow}[$_]) ? $row[$_] : $item->{fields}[$_] } 0 .. $#row;
-		push @next, $forgetful ? with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) : with($state, $i, known => 'linked', shadow => $state->{row}, item => { fields => \@fields, stamped => 1 });
+		my @fields = $agrees ? @{ $item->{fields} } : $self->written(\@row, $box->{shadow}, $item->{fields});
+		push @next, $forgetful ? with($state, $i, item => { fields => \@fields, stamped => 1, touched => 1 }) : with($state, $i, known => 'linked', shadow => $self->agreed($state->{row}, \@fields), item => { fields => \@fields, stamped => 1 });
 	}
 	return @next;
+}
+
+# What a write makes of the fields of an item; nothing was agreed on: all of them. Where only gaps are filled what the
+# item has stays.
+sub written
+{
+	my ($self, $row, $shadow, $held) = @_;
+	return map {
+		my $due = !$shadow || $self->policy_of($_, 'write_fields') eq 'all' || differ($row->[$_], $shadow->[$_]);
+		$self->goes_out($_) && $due && !($self->fills($_) && defined $held->[$_]) ? $row->[$_] : $held->[$_]
+	} 0 .. $#$row;
+}
+
+# What both sides agree on when it is written: that there is no gap any more, and of what only comes in what is there.
+sub agreed
+{
+	my ($self, $row, $fields) = @_;
+	return [ map { !$self->goes_out($_) ? $fields->[$_] : $self->fills($_) ? $fields->[$_] // $row->[$_] : $row->[$_] } 0 .. $#$row ];
+}
+
+# The CRM has nothing to write that is not there yet.
+sub agrees
+{
+	my ($self, $row, $shadow) = @_;
+	return !grep { $self->goes_out($_) && differ($row->[$_], $shadow->[$_]) && !($self->fills($_) && defined $shadow->[$_]) } 0 .. $#$row;
 }
 
 sub stamps
@@ -338,11 +364,11 @@ sub creates
 			push @next, $self->merges(with($state, $i, %linked, item => { fields => $found->{fields}, stamped => 1 }), $i);
 			next;
 		}
-		my $fields = $found ? $self->written_to($found, $state->{row}, $box->{shadow}) : $state->{row};
+		my $fields = $found ? $self->written_to($found, $state->{row}, $box->{shadow}) : [ $self->written($state->{row}, undef, []) ];
 		my $made = { fields => $fields, own => $linked{own}, fresh => $self->reads_mailboxes, ours => 1 };
 		push @next, $forgetful
 		  ? with($state, $i, item => undef, others => [ @rest, $made ])
-		  : with($state, $i, %linked, shadow => $state->{row}, item => { fields => $fields, stamped => 1 });
+		  : with($state, $i, %linked, shadow => $self->agreed($state->{row}, $fields), item => { fields => $fields, stamped => 1 });
 	}
 	return @next;
 }
@@ -353,7 +379,8 @@ sub written_to
 {
 	my ($self, $found, $row, $shadow) = @_;
 	my @held = @{ $found->{fields} };
-	my @due = map { $shadow ? differ($row->[$_], $shadow->[$_]) : defined $row->[$_] || !$found->{own} } 0 .. $#$row;
+	my $stays = sub { my ($field) = @_; return $self->fills($field) && defined $held[$field] };
+	my @due = map { !$stays->($_) && ($shadow ? differ($row->[$_], $shadow->[$_]) : defined $row->[$_] || !$found->{own}) } 0 .. $#$row;
 	my $any = grep { $due[$_] && differ($row->[$_], $held[$_]) } 0 .. $#$row;
 	return [ map { $due[$_] || $any && $self->policy_of($_, 'write_fields') eq 'all' ? $row->[$_] : $held[$_] } 0 .. $#$row ];
 }
@@ -441,8 +468,7 @@ sub removes
 	my ($self, $state, $i) = @_;
 	my $box = $state->{boxes}[$i];
 	my @having = grep { $self->{direction} eq 'inbound' ? $state->{boxes}[$_]{known} ne 'none' : $state->{audience}[$_] } 0 .. $self->{mailboxes} - 1;
-	my $agrees = $self->{direction} eq 'inbound' || same($state->{row}, $box->{shadow});
-	return with($state, $i, known => 'absent') if !$self->belongs($state, $i) || !$agrees || @having > 1;
+	return with($state, $i, known => 'absent') if !$self->belongs($state, $i) || !$self->agrees($state->{row}, $box->{shadow}) || @having > 1;
 	return { %{ with($state, $i, known => 'none', remade => undef, shadow => undef, own => undef) }, row => undef, audience => [] };
 }
 
@@ -453,7 +479,7 @@ sub takes_new
 	my @audience;
 	$audience[$i] = 1;
 	my @row = map { $self->comes_in($_) ? $fields->[$_] : undef } 0 .. $#$fields;
-	return { %{ with($state, $i, known => 'linked', own => 1, shadow => \@row, left => \@left, item => { fields => $fields }) }, row => \@row, audience => \@audience };
+	return { %{ with($state, $i, known => 'linked', own => 1, shadow => $self->agreed(\@row, $fields), left => \@left, item => { fields => $fields }) }, row => \@row, audience => \@audience };
 }
 
 sub recognises
@@ -465,40 +491,42 @@ sub recognises
 	return $self->{direction} eq 'outbound' ? $next : $self->merges($next, $i);
 }
 
-# Three ways: what only the user changed, or both and he wins, comes into the CRM. The rest is written afterwards. A
-# link that only reads takes all that there is.
+# Three ways: what only the user changed, or both and he wins, comes into the CRM. The rest is written afterwards. Of
+# what only comes in all is taken that there is, and nobody writes over what fills gaps only.
 sub merges
 {
 	my ($self, $state, $i) = @_;
 	my $box = $state->{boxes}[$i];
 	my $held = $box->{item}{fields};
 	my $shadow = $box->{shadow} // [];
-	my $reads_only = $self->{direction} eq 'inbound';
 	my @next;
 	for my $he_is_newer ($self->any_field('conflict', 'newest_wins') ? (0, 1) : 0)
 	{
 		my @row = @{ $state->{row} };
 		my @agreed = @$shadow;
-		for my $field (grep { $self->comes_in($_) } 0 .. $#row)
+		for my $field (0 .. $#row)
 		{
+			my $stays = $self->fills($field) && defined $held->[$field];
+			$agreed[$field] = $held->[$field] if $stays || $self->comes_in($field);
+			next if !$self->comes_in($field);
 			my ($crm_moved, $user_moved) = (differ($row[$field], $shadow->[$field]), differ($held->[$field], $shadow->[$field]));
+			my $reads_only = !$self->goes_out($field);
 			my $policy = $self->policy_of($field, 'conflict');
-			my $he_wins = $reads_only || $policy eq 'target_wins' || ($policy eq 'newest_wins' && $he_is_newer);
+			my $he_wins = $stays || $reads_only || $policy eq 'target_wins' || ($policy eq 'newest_wins' && $he_is_newer);
 			$row[$field] = $held->[$field] if $user_moved ? !$crm_moved || $he_wins : $reads_only && defined $held->[$field];
-			$agreed[$field] = $held->[$field];
 		}
 		push @next, { %{ with($state, $i, shadow => \@agreed, item => { %{ $box->{item} }, touched => 0 }) }, row => \@row };
 	}
 	return @next;
 }
 
-# A link that has forgotten something may meet what bears its stamp at any time, and one that only reads what the
-# CRM has changed.
+# A link that has forgotten something may meet what bears its stamp at any time, and what the CRM has changed and only
+# comes in is read again at any time.
 sub meets
 {
 	my ($self, $state, $i) = @_;
 	my $box = $state->{boxes}[$i];
-	return $self->merges($state, $i) if $self->{direction} eq 'inbound' && $state->{row} && $box->{known} eq 'linked' && $box->{item} && !same($state->{row}, $box->{item}{fields});
+	return $self->merges($state, $i) if $state->{row} && $box->{known} eq 'linked' && $box->{item} && grep { !$self->goes_out($_) && differ($state->{row}[$_], $box->{item}{fields}[$_]) } 0, 1;
 	return if $box->{known} ne 'none';
 	return map {
 		my $met = $_;
@@ -606,6 +634,8 @@ sub shown { my ($stamped, $fields) = @_; return text($fields) . ($stamped ? '*' 
 sub policy_of { my ($self, $field, $policy) = @_; return $field == 1 && $self->{"title_$policy"} || $self->{$policy} }
 sub any_field { my ($self, $policy, $value) = @_; return scalar grep { $self->policy_of($_, $policy) eq $value } 0, 1 }
 sub comes_in { my ($self, $field) = @_; return $self->policy_of($field, 'direction') ne 'outbound' }
+sub goes_out { my ($self, $field) = @_; return $self->policy_of($field, 'direction') ne 'inbound' }
+sub fills { my ($self, $field) = @_; return $self->policy_of($field, 'write_fields') eq 'if_empty' }
 
 # ---- values
 
