@@ -181,8 +181,7 @@ sub rows
 {
 	my (@worlds) = @_;
 	my %rows;
-	my $query = join ' UNION ALL ', map { "SELECT '$_->{number}' AS world, tag, id, last_name, job_title FROM crm.p$_->{number}" } @worlds;
-	for my $line (split /\n/, $stage->sql($query))
+	for my $line (split /\n/, $stage->sql(join ' UNION ALL ', map { $_->rows_sql } @worlds))
 	{
 		my ($world, $tag, $id, @fields) = split /\|/, $line, -1;
 		$rows{$world}{$tag} = [ $id, [ map { $_ eq '' ? undef : $_ } @fields ], exists $rows{$world}{$tag} ];
@@ -345,7 +344,7 @@ sub finish
 if (my $file = $ENV{CRMSYNC_HISTORY})
 {
 	my ($title, @lines) = grep { $_ ne '' } map { s/^#?\s+|\s+$//gr } split /\n/, slurp_file($file);
-	my %policy = ((map { $_ => '' } qw(conflict write_fields on_audience_loss match_on on_ambiguous folder participants title_conflict title_write_fields title_direction)), $title =~ /(\w+)=(\S+)/g);
+	my %policy = ((map { $_ => '' } qw(conflict write_fields on_audience_loss match_on on_ambiguous folder participants title_conflict title_write_fields title_direction title_in apply)), $title =~ /(\w+)=(\S+)/g);
 	push @lines, 'quiet' if $lines[-1] ne 'quiet';
 	for my $time (1 .. $rounds)
 	{

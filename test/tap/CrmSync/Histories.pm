@@ -27,6 +27,8 @@ sub policies
 		title_conflict => $title =~ /_wins/ ? $title : '',
 		title_write_fields => $writes && $title ne 'inbound' && rand() < 0.4 ? any('changed', 'all', 'if_empty', 'if_empty') : '',
 		title_direction => $title =~ /bound/ ? $title : '',
+		title_in => $title !~ /bound/ && rand() < 0.25 ? 'child' : '',
+		apply => $reads && rand() < 0.25 ? 'function' : '',
 		participants => $reads || rand() < 0.5 ? 'told' : '',
 		mailboxes => often(1 => 4, 2 => 7, 3 => 1),
 	);
