@@ -444,7 +444,7 @@ sub reads
 		return with($state, $i, others => [ map { { %$_, fresh => 0 } } @others ]) if !$missing;
 		return map {
 			my $back = $others[$_];
-			my @rest = map { { %$_, fresh => 0 } } grep { $_ != $back } @others;
+			my @rest = map { { %$_, fresh => $writes_only && $_->{fresh} } } grep { $_ != $back } @others;    # copies
 			my $next = with($state, $i, known => 'linked', own => $back->{own}, item => { fields => $back->{fields}, stamped => 1, touched => 1 }, others => \@rest);
 			$state->{row} && !$writes_only ? $self->merges($next, $i) : $next
 		} @fresh;
