@@ -293,9 +293,6 @@ ItemMatch Matcher::match_by_key(const ItemToMatch& item) const {
 
 ItemMatch Matcher::match(const ItemToMatch& item, const std::string& key) const {
     const Known& known = known_.at({item.mailbox, item.id});
-    if (known.choice == "leave") {
-        return {.record = {}, .problem = {}, .records = {}, .left = true};
-    }
     if (known.choice != "new" && belongs(known.choice, item) &&
         is_free(known.choice, item.mailbox)) {
         return {known.choice, {}, {}};
@@ -353,15 +350,39 @@ std::vector<ItemMatch> Matcher::match(const std::vector<ItemToMatch>& items) {
     return matches;
 }
 
+// Also where nothing matches: an item may be what its record had there before, or a copy of it.
+void leave_to_users(const std::vector<ItemToMatch>& items, std::vector<ItemMatch>& matches) {
+    pg::IntegerArray mailboxes;
+    pg::TextArray ids;
+    for (const ItemToMatch& item : items) {
+        mailboxes.push_back(item.mailbox);
+        ids.push_back(item.id);
+    }
+    const pg::Rows rows = pg::query(
+        "SELECT u.place FROM unnest($1::integer[], $2::text[]) WITH ORDINALITY "
+        "AS u(mailbox, id, place) JOIN crmsync.conflict c ON c.mailbox = u.mailbox "
+        "AND c.item = u.id AND c.kind = 'ambiguous' AND c.choice = 'leave'",
+        &mailboxes, &ids);
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        ItemMatch& match = matches[static_cast<std::size_t>(rows.integer(row, 0)) - 1];
+        match = {};
+        match.left = true;
+    }
+}
+
 }  // namespace
 
 std::vector<ItemMatch> match_items(const Configuration& configuration,
                                    const LinkConfiguration& link,
                                    const std::vector<ItemToMatch>& items) {
-    if (link.match_on.empty() || items.empty()) {
-        return std::vector<ItemMatch>(items.size());
+    if (items.empty()) {
+        return {};
     }
-    return Matcher(configuration, link).match(items);
+    std::vector<ItemMatch> matches = link.match_on.empty()
+                                         ? std::vector<ItemMatch>(items.size())
+                                         : Matcher(configuration, link).match(items);
+    leave_to_users(items, matches);
+    return matches;
 }
 
 }  // namespace crmsync

@@ -106,7 +106,9 @@ $stage->until_true(sub { people() =~ /\d First3, \d+ First4$/ && (stamp_of($rest
 my $left = $former->(4, 'Left');
 decide('leave');
 $stage->until_true(sub { stamp_of($left) eq '-' }, q{leave: its user's own}, 20);
+$exchange->act($one, 'update', id => $left, set => { 'contacts:JobTitle' => 'His' });
+sleep 2.5;
 rests('decided');
-is($stage->sql('SELECT count(*) FROM crm.person WHERE first_name = $$First4$$'), '2', 'and no record');
+is($stage->sql('SELECT count(*) FROM crm.person WHERE first_name = $$First4$$'), '2', 'and no record, whatever he makes of it');
 
 $stage->done;
