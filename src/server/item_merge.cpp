@@ -6,16 +6,20 @@
 
 #include "server/child_order.h"
 #include "server/held_values.h"
+#include "server/late_creates.h"
 
 namespace crmsync {
 
 namespace {
 
-// Of an item that nothing was agreed on yet each side has what the other lacks. Whether what cannot
-// be read is another value than the CRM's nobody knows: each side keeps its own.
-record::Values agreed_at_first(const std::vector<std::size_t>& unread, const record::Values& crm) {
-    record::Values agreed(crm.size());
-    for (const std::size_t place : unread) {
+// Of an item that nothing was agreed on yet each side has what the other lacks; but one that we
+// made, and that nobody has changed since, is as the CRM wanted it then. Whether what cannot be
+// read is another value than the CRM's nobody knows: each side keeps its own.
+record::Values agreed_at_first(const sync::Outcome& read, const HeldValues& held,
+                               const record::Values& crm) {
+    const bool is_ours = !exchange::was_adopted(read.held) && is_untouched(read, true);
+    record::Values agreed = is_ours ? held.values : record::Values(crm.size());
+    for (const std::size_t place : held.unread) {
         agreed[place] = crm[place];
     }
     return agreed;
@@ -48,7 +52,7 @@ MergedItem merge_item(const LinkConfiguration& link, const sync::Outcome& read,
         return merged;
     }
     const record::Layout& layout = link.rules.layout;
-    const record::Values agreed = shadow ? *shadow : agreed_at_first(held.unread, crm);
+    const record::Values agreed = shadow ? *shadow : agreed_at_first(read, held, crm);
     record::take_as_agreed(held.unread, link.rules.fields, agreed, held.values);
     InOneOrder sides = in_one_order(link, agreed, crm, held.values);
     merged.merge = record::merge({.object = link.rules.object,

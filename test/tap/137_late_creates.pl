@@ -170,4 +170,26 @@ $person = twice('lost answer', 'off');
 $stage->until_true(sub { friends() == $last + 3 }, 'off: what comes later is taken for a copy', 20);
 is($stage->sql("SELECT count(*) FROM crmsync.history WHERE action = 'delete' AND record = '$person'"), '0', 'off: and nothing goes');
 
+# ---- what the CRM changes before it is known that the item is there
+$stage->sql("SET client_min_messages = error; SELECT crmsync.alter_link('friends', conflict => 'target_wins'); SELECT crmsync.enable_link('friends')");
+settle('the user wins');
+for my $trouble ('lost answer', 'crashed server')
+{
+	$person = ++$last;
+	$exchange->inject('lost', operation => 'CreateItem', mailbox => $mailbox{friends}, count => 1);
+	$stage->sql("INSERT INTO crm.friend VALUES ($person, 'First', 'Last', 'person$person\@example.com', '$mailbox{friends}')");
+	$stage->until_true(sub { items('friends', $person) == 1 }, "$trouble, then changed: it is there", 20);
+	$exchange->post('server', paused => \1);
+	$trouble{$trouble}->();
+	$stage->sql("UPDATE crm.friend SET first_name = 'Changed', last_name = NULL WHERE id = $person");
+	$exchange->calm;
+	$exchange->post('server', paused => \0);
+	settle("$trouble, then changed");
+	looked_again("$trouble, then changed");
+	my ($item) = items('friends', $person);
+	is(join(' ', map { $_ // '-' } @{ $item->{properties} }{qw(contacts:GivenName contacts:Surname)}), 'Changed -', "$trouble, then changed: the mailbox has it");
+	is($stage->sql("SELECT first_name, last_name FROM crm.friend WHERE id = $person"), 'Changed|', "$trouble, then changed: and the CRM keeps it");
+	is($stage->status('conflicts', 'friends'), '0', "$trouble, then changed: nobody else has changed anything");
+}
+
 $stage->done;

@@ -492,32 +492,36 @@ sub recognises
 }
 
 # Three ways: what only the user changed, or both and he wins, comes into the CRM. The rest is written afterwards. Of
-# what only comes in all is taken that there is, and nobody writes over what fills gaps only.
+# what only comes in all is taken that there is, and nobody writes over what fills gaps only. Where nothing was agreed on
+# what we made may seem to be as we made it: the server tells seconds.
 sub merges
 {
 	my ($self, $state, $i) = @_;
 	my $box = $state->{boxes}[$i];
+	my @shadows = $box->{shadow} ? $box->{shadow} : ([], $box->{own} ? () : $box->{item}{fields});
+	my @newer = $self->any_field('conflict', 'newest_wins') ? (0, 1) : 0;
+	return map { my $shadow = $_; map { $self->merges_against($shadow, $state, $i, $_) } @newer } @shadows;
+}
+
+sub merges_against
+{
+	my ($self, $shadow, $state, $i, $he_is_newer) = @_;
+	my $box = $state->{boxes}[$i];
 	my $held = $box->{item}{fields};
-	my $shadow = $box->{shadow} // [];
-	my @next;
-	for my $he_is_newer ($self->any_field('conflict', 'newest_wins') ? (0, 1) : 0)
+	my @row = @{ $state->{row} };
+	my @agreed = @$shadow;
+	for my $field (0 .. $#row)
 	{
-		my @row = @{ $state->{row} };
-		my @agreed = @$shadow;
-		for my $field (0 .. $#row)
-		{
-			my $stays = $self->fills($field) && defined $held->[$field];
-			$agreed[$field] = $held->[$field] if $stays || $self->comes_in($field);
-			next if !$self->comes_in($field);
-			my ($crm_moved, $user_moved) = (differ($row[$field], $shadow->[$field]), differ($held->[$field], $shadow->[$field]));
-			my $reads_only = !$self->goes_out($field);
-			my $policy = $self->policy_of($field, 'conflict');
-			my $he_wins = $stays || $reads_only || $policy eq 'target_wins' || ($policy eq 'newest_wins' && $he_is_newer);
-			$row[$field] = $held->[$field] if $user_moved ? !$crm_moved || $he_wins : $reads_only && defined $held->[$field];
-		}
-		push @next, { %{ with($state, $i, shadow => \@agreed, item => { %{ $box->{item} }, touched => 0 }) }, row => \@row };
+		my $stays = $self->fills($field) && defined $held->[$field];
+		$agreed[$field] = $held->[$field] if $stays || $self->comes_in($field);
+		next if !$self->comes_in($field);
+		my ($crm_moved, $user_moved) = (differ($row[$field], $shadow->[$field]), differ($held->[$field], $shadow->[$field]));
+		my $reads_only = !$self->goes_out($field);
+		my $policy = $self->policy_of($field, 'conflict');
+		my $he_wins = $stays || $reads_only || $policy eq 'target_wins' || ($policy eq 'newest_wins' && $he_is_newer);
+		$row[$field] = $held->[$field] if $user_moved ? !$crm_moved || $he_wins : $reads_only && defined $held->[$field];
 	}
-	return @next;
+	return { %{ with($state, $i, shadow => \@agreed, item => { %{ $box->{item} }, touched => 0 }) }, row => \@row };
 }
 
 # A link that has forgotten something may meet what bears its stamp at any time, and what the CRM has changed and only
