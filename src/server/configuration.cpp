@@ -201,8 +201,9 @@ void read_inbound(LinkConfiguration& link) {
         "SELECT c.property, c.column_name, c.expression, c.child_number, "
         "coalesce(crmsync.fallback_property(m.fallback), ''), "
         "crmsync.fallback_constant(m.fallback) "
-        "FROM crmsync.inbound_columns($1) c "
-        "JOIN crmsync.mapping_in_force($1) m ON m.property = c.property",
+        "FROM crmsync.inbound_columns($1) WITH ORDINALITY AS "
+        "c(property, child_number, column_name, expression, place) "
+        "JOIN crmsync.mapping_in_force($1) m ON m.property = c.property ORDER BY c.place",
         link.id);
     for (std::uint64_t row = 0; row < columns.size(); ++row) {
         const std::size_t place = place_of(link, columns.text(row, 0)).value();

@@ -102,4 +102,19 @@ shows(1, 'a1@x b1@x His France', 'who wins is said for the field');
 is(crm(1), 'a1@x b1@x | billing His FR', 'on both sides');
 is(failing(), 'nothing', 'nothing failed');
 
+# ---- columns in another order than their properties
+$stage->sql(<<'SQL');
+SET client_min_messages = error;
+SET ROLE crm_owner;
+CREATE TABLE crm.contact_day (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, contact_id integer REFERENCES crm.contact ON DELETE CASCADE, born date, wed timestamptz);
+INSERT INTO crm.contact_day (contact_id, born, wed) SELECT i, '1980-01-02', '2001-05-06 12:00+02' FROM generate_series(1, 6) i;
+RESET ROLE;
+SELECT crmsync.map_child('contacts', 'crm.contact_day', 'contact_id', '{"born": "birthday", "wed": "anniversary"}');
+SELECT crmsync.enable_link('contacts');
+SQL
+$stage->settles('days', 'contacts');
+user_changes($one, 2, Birthday => '1990-03-03T00:00:00Z');
+$stage->until_true(sub { $stage->sql('SELECT born FROM crm.contact_day WHERE contact_id = 2') eq '1990-03-03' }, 'a day comes in', 20) or diag($stage->sql('SELECT * FROM crmsync.arrival'));
+is($stage->sql('SELECT extract(epoch FROM wed) FROM crm.contact_day WHERE contact_id = 2') + 0, 989143200, 'and the other stays');
+
 $stage->done;
