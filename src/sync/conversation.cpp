@@ -40,6 +40,10 @@ namespace {
 
 constexpr std::chrono::hours location_interval{4};
 
+bool is_read_first(const Task& task) {
+    return task.action == Action::update && (photo_of(task) != nullptr || !knows_before(task));
+}
+
 }  // namespace
 
 // ---- what is queued -------------------------------------------------------------------------
@@ -73,9 +77,7 @@ void Conversation::add(Task task) {
         finish(std::move(task), Result::written, std::move(item));
         return;
     }
-    const bool is_read_first =
-        task.action == Action::update && (photo_of(task) != nullptr || !knows_before(task));
-    TaskQueue& queue = is_read_first ? rereads_ : queue_of(task.action);
+    TaskQueue& queue = is_read_first(task) ? rereads_ : queue_of(task.action);
     queue.push_back(std::move(task));
 }
 
@@ -92,7 +94,8 @@ bool Conversation::has_fresh_work() const {
 
 void Conversation::take_up_put_off() {
     for (Task& task : put_off_.take(put_off_.size())) {
-        queue_of(task.action).push_back(std::move(task));
+        TaskQueue& queue = is_read_first(task) ? rereads_ : queue_of(task.action);
+        queue.push_back(std::move(task));
     }
 }
 

@@ -169,8 +169,10 @@ void Conversation::put_off_sent() {
         if (!task.denied) {
             task.denied = writes_;
         }
+        const bool is_to_be_written =
+            task.action == Action::update && std::holds_alternative<exchange::GetItems>(operation_);
         TaskQueue& origin = origin_of(task);
-        TaskQueue& queue = &origin == &rereads_ ? rereads_ : put_off_;
+        TaskQueue& queue = &origin == &rereads_ && !is_to_be_written ? rereads_ : put_off_;
         queue.push_back(std::move(task));
     }
 }

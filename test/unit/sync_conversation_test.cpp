@@ -752,6 +752,25 @@ TEST_F(OneMailbox, WhatIsDeniedWaitsForWhatElseIsToBeWritten) {
     EXPECT_EQ(conversation.not_before(), Clock::time_point{}) << "the mailbox is well";
 }
 
+TEST_F(OneMailbox, WhatIsNotKnownAndDeniedWaitsForWhatElseIsToBeWritten) {
+    for (const char* key : {"f", "g", "h", "i", "j"}) {
+        Task task = update_task(prefix, key, stored(key, "old"));
+        task.before.clear();
+        conversation.add(task);
+    }
+    conversation.add(update_task(prefix, "z", stored("z", "old")));
+    for (int requests = 0; conversation.has_work() && requests < 50; ++requests) {
+        operation = conversation.next(50);
+        const auto* get = std::get_if<exchange::GetItems>(&operation);
+        EXPECT_FALSE(answer(get != nullptr ? denied(get->ids.size()) : execute()));
+    }
+    for (const Outcome& outcome : outcomes()) {
+        EXPECT_EQ(outcome.result, outcome.record == "z" ? Result::written : Result::failed)
+            << outcome.record;
+    }
+    EXPECT_EQ(conversation.not_before(), Clock::time_point{}) << "the mailbox is well";
+}
+
 TEST_F(OneMailbox, WhatIsDeniedForOneThatIsAloneIsItsFailureIfTheMailboxAnswers) {
     conversation.add(update_task(prefix, "a", stored("a", "old")));
     next<exchange::UpdateItems>();
