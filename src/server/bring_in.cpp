@@ -19,6 +19,7 @@
 #include "server/loops.h"
 #include "server/modified_rows.h"
 #include "server/new_items.h"
+#include "server/pending_records.h"
 #include "server/query.h"
 #include "server/record_facts.h"
 #include "server/row_writer.h"
@@ -38,7 +39,7 @@ class Incoming {
     Incoming(const Configuration& configuration, const LinkConfiguration& link)
         : configuration_(configuration), link_(link) {}
 
-    void take(const std::vector<Outcome>& outcomes);
+    void take(const std::vector<Outcome>& outcomes, const OvertakenRows& overtaken);
 
     // Some are known from now on, and get our stamp.
     bool has_new() const { return has_new_; }
@@ -57,6 +58,7 @@ class Incoming {
     void insert_adopted();
     void write_items();
     void write_conflicts();
+    void settle_what_waits(const OvertakenRows& overtaken) const;
 
     void fail(const Outcome& outcome, std::string code, std::string message) {
         failures_.push_back({name_of(outcome), std::move(code), std::move(message)});
@@ -71,6 +73,7 @@ class Incoming {
     pg::TextArray pending_;  // records that differ from what their items hold
     std::vector<ItemName> settled_;
     std::vector<ItemName> postponed_;
+    std::vector<ItemName> unwanted_;  // of items that are about to go
     std::vector<ArrivalFailure> failures_;
     std::vector<WaitingArrival> waiting_;
     std::vector<Outcome> history_;
@@ -78,7 +81,7 @@ class Incoming {
     bool has_new_ = false;
 };
 
-void Incoming::take(const std::vector<Outcome>& outcomes) {
+void Incoming::take(const std::vector<Outcome>& outcomes, const OvertakenRows& overtaken) {
     std::vector<const Outcome*> fetched;
     std::vector<const Outcome*> gone;
     for (const Outcome& outcome : outcomes) {
@@ -113,6 +116,28 @@ void Incoming::take(const std::vector<Outcome>& outcomes) {
         "FROM unnest($2::text[]) AS u(record) ON CONFLICT (link, tier, record) "
         "DO UPDATE SET version = p.version + 1",
         link_.id, &pending_);
+    settle_what_waits(overtaken);
+}
+
+// What cannot be written before its item has come in would meet the item again at once. That it is
+// to be written is found out when it comes in.
+void Incoming::settle_what_waits(const OvertakenRows& overtaken) const {
+    std::vector<sync::PendingRow> rows;
+    const auto add = [&](const ItemName& item) {
+        if (const auto known = overtaken.find(item); known != overtaken.end()) {
+            rows.insert(rows.end(), known->second.begin(), known->second.end());
+        }
+    };
+    for (const ItemName& item : postponed_) {
+        add(item);
+    }
+    for (const ArrivalFailure& failure : failures_) {
+        add(failure.item);
+    }
+    for (const ItemName& item : unwanted_) {
+        add(item);
+    }
+    settle_pending(rows);
 }
 
 // Which record an item is of: we know it by its id, or by the stamp that it bears.
@@ -138,6 +163,11 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
                                                               outcome->result == Result::overtaken);
         if (!wanted || !link_.inbound) {
             settled_.push_back(name_of(*outcome));
+            if (rows.text(row, 2) == "leaving") {
+                unwanted_.push_back(name_of(*outcome));
+            } else if (rows.text(row, 2) == "unlinked") {
+                pending_.push_back(rows.string(row, 1));  // the CRM may want it back
+            }
         } else {
             // A second item of the same record is looked at when this one has come in.
             by_record_.emplace(rows.string(row, 1), outcome);
@@ -259,9 +289,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
         return;
     }
     merged.adopted = adopted_.contains(&outcome);
-    if (merged.differs) {
-        pending_.push_back(key);
-    }
+    merged.differs |= sync::needs_stamp(item) || item.doubtful;
     merged_.push_back(std::move(merged));
 }
 
@@ -300,6 +328,11 @@ void Incoming::write_rows() {
         }
         return error != errors.end();
     });
+    for (const MergedItem& merged : merged_) {
+        if (merged.differs) {
+            pending_.push_back(merged.record);
+        }
+    }
 }
 
 void Incoming::write_conflicts() {
@@ -377,11 +410,11 @@ void Incoming::write_items() {
 }  // namespace
 
 void bring_in(const Configuration& configuration, const LinkConfiguration& link,
-              const std::vector<sync::Outcome>& outcomes) {
+              const std::vector<sync::Outcome>& outcomes, const OvertakenRows& overtaken) {
     pg::Transaction transaction("bringing in for link " + link.name,
                                 pg::Transaction::read_committed);
     Incoming incoming(configuration, link);
-    incoming.take(outcomes);
+    incoming.take(outcomes, overtaken);
     if (incoming.has_new()) {
         // With a stamp, and nothing known of it, a user's item would be taken for one of ours.
         transaction.commit();

@@ -40,7 +40,8 @@ GoneItems note_gone(const LinkConfiguration& link, const std::vector<const Outco
         vanished.result = Result::vanished;
         vanished.action = sync::Action::fetch;
         vanished.record = absent.string(row, 0);
-        if (policy == sync::OnTargetDelete::recreate) {
+        // Also where it is not made again the CRM may have changed it meanwhile.
+        if (policy != sync::OnTargetDelete::unlink) {
             left.records.push_back(vanished.record);
         }
         left.history.push_back(std::move(vanished));

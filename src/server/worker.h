@@ -17,6 +17,7 @@
 #include "exchange/courier.h"
 #include "server/arrivals.h"
 #include "server/change_log.h"
+#include "server/bring_in.h"
 #include "server/configuration.h"
 #include "server/content_supply.h"
 #include "server/echoes.h"
@@ -166,6 +167,7 @@ class Worker {
     Outcomes outcomes_;                   // that are not counted yet
     Results results_;                     // that are not recorded yet
     Outcomes read_;                       // that has not come in yet
+    OvertakenRows overtaken_;             // that some of it came instead of
     Outcomes repaired_;                   // the same, read for a repair
     std::size_t content_in_results_ = 0;  // bytes
     ContentSupply contents_;

@@ -198,9 +198,10 @@ void Worker::begin_fetches(int link, std::vector<Fetch> fetches, std::set<ItemNa
 // What was read comes into the CRM. Of a link that cannot work it is read again: what has arrived
 // is still known to have.
 void Worker::take_in() {
+    const OvertakenRows overtaken = std::exchange(overtaken_, {});
     each_link(std::exchange(read_, {}), [&](const LinkConfiguration& link, const Outcomes& read) {
         if (link.reads) {
-            bring_in(configuration_, link, read);
+            bring_in(configuration_, link, read, overtaken);
         }
     });
 }

@@ -112,6 +112,9 @@ void Worker::count(const sync::Outcome& outcome) {
         outcome.result == sync::Result::released || outcome.result == sync::Result::overtaken;
     auto ended = in_flight_.end_one(link->second, outcome.record, outcome.mailbox, to_be_done);
     LinkRuntime& runtime = runtimes_[link->second];
+    if (outcome.result == sync::Result::overtaken && !ended.unsettled.empty()) {
+        overtaken_.insert_or_assign(name_of(outcome), std::move(ended.unsettled));
+    }
     if (ended.awaited) {
         again_ = true;
         runtime.position.took = true;  // its row may be behind where we are in this round

@@ -86,6 +86,8 @@ class WorkInFlight {
     struct Ended {
         std::vector<PendingRow> settled;
         bool awaited = false;  // there is something new to do for the record
+        // released: the rows that nothing else was to follow from, and which stay pending.
+        std::vector<PendingRow> unsettled;
     };
 
     // One outcome came. released: it was no real one, and the record stays pending.
@@ -95,7 +97,8 @@ class WorkInFlight {
         if (entry == nullptr || busy == entry->busy.end()) {
             return {};
         }
-        Ended ended{{}, busy->awaited || busy->undecided};
+        Ended ended{{}, busy->awaited || busy->undecided, {}};
+        const bool whole = !entry->incomplete && !busy->undecided && entry->busy.size() == 1;
         entry->incomplete |= busy->undecided || released;
         if (busy->decision == entry->decision && !released) {
             entry->ended.push_back(mailbox);
@@ -104,6 +107,8 @@ class WorkInFlight {
         if (entry->busy.empty()) {
             if (!entry->incomplete) {
                 ended.settled = std::move(entry->rows);
+            } else if (whole) {
+                ended.unsettled = std::move(entry->rows);
             }
             links_[link].erase(record);
         }

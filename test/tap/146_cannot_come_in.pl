@@ -1,0 +1,78 @@
+# What a user has changed cannot come in, and the CRM changes the same record: the write waits for it, and nobody is
+# asked again and again meanwhile.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use Test::More;
+
+my $stage = CrmSync::EndToEnd->new('cannot_come_in');
+my $exchange = $stage->exchange;
+my $one = 'user1@example.test';
+my $both = "direction => 'both', inbound_interval => '1 s', conflict => 'target_wins'";
+
+sub user_changes { my ($person, $surname) = @_; return $exchange->act($one, 'update', match => { 'contacts:EmailAddress/EmailAddress1' => "person$person\@example.com" }, folder => 'contacts', set => { 'contacts:Surname' => $surname }) }
+sub shown { my ($person) = @_; my $item = $exchange->records($one)->{$person}; return join ' ', @$item{qw(contacts:GivenName contacts:Surname)} }
+
+# It was asked for a few times, and then left alone.
+sub is_left_alone
+{
+	my ($what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$exchange->forget_journal;
+	sleep 3;
+	cmp_ok($exchange->requests('GetItem'), '<', 10, "$what: nobody is asked again and again");
+	return;
+}
+sub goes_on
+{
+	my ($person, $shown, $what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$stage->until_true(sub { shown($person) eq $shown && $stage->sql("SELECT concat_ws(' ', first_name, last_name) FROM crm.person WHERE id = $person") eq $shown }, "$what: what both have changed is on both sides", 30)
+	  or diag(shown($person), $stage->sql("SELECT * FROM crm.person WHERE id = $person; SELECT * FROM crmsync.arrival; SELECT * FROM crmsync.pending"));
+	$stage->settles($what);
+	return;
+}
+
+$stage->make_crm(more => $both);
+$stage->add_people(1, 3, $one);
+$stage->settles('before');
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.mailbox WHERE sync_state IS NOT NULL AND listing IS NULL') eq '1' }, 'the mailbox is read', 20);
+
+# ---- the CRM refuses it
+$stage->sql("ALTER TABLE crm.person ADD CONSTRAINT no_bad CHECK (last_name <> 'Bad')");
+$exchange->post('server', paused => \1);
+user_changes(2, 'Bad');
+$stage->sql("UPDATE crm.person SET first_name = 'Ours' WHERE id = 2");
+$exchange->post('server', paused => \0);
+$stage->until_true(sub { $stage->failures =~ /^2 23514/ }, 'refused: it is a failure', 20);
+is_left_alone('refused');
+is(shown(2), 'First2 Bad', 'refused: and nothing is written over it');
+$stage->sql("ALTER TABLE crm.person DROP CONSTRAINT no_bad; SELECT crmsync.retry('people')");
+goes_on(2, 'Ours Bad', 'refused, then taken');
+
+# ---- somebody has the row
+my $holder = $stage->node->background_psql('postgres');
+$holder->query_safe('BEGIN; SELECT FROM crm.audience WHERE record = 3; SELECT FROM crm.person WHERE id = 3 FOR UPDATE');
+$exchange->post('server', paused => \1);
+user_changes(3, 'His');
+$stage->sql("INSERT INTO crmsync.pending (link, tier, record) SELECT id, 1, '3' FROM crmsync.link; UPDATE crmsync.item SET shadow = NULL WHERE record = '3'");
+$exchange->post('server', paused => \0);
+is_left_alone('held');
+$holder->query_safe("UPDATE crm.person SET first_name = 'Held' WHERE id = 3; COMMIT");
+$holder->quit;
+goes_on(3, 'First3 His', 'held, then free');
+
+# ---- of a link that is created anew nothing is known
+$stage->sql("SELECT crmsync.drop_link('people')");
+user_changes(1, 'Worse');
+$stage->sql("ALTER TABLE crm.person ADD CONSTRAINT no_worse CHECK (last_name <> 'Worse')");
+$stage->make_link(more => $both);
+$stage->until_true(sub { $stage->failures =~ /^1 23514/ }, 'anew: refused', 20) or diag($stage->failures);
+is_left_alone('anew');
+$stage->sql("ALTER TABLE crm.person DROP CONSTRAINT no_worse; SELECT crmsync.retry('people')");
+goes_on(1, 'First1 Worse', 'anew, then taken');
+
+$stage->done;
