@@ -50,4 +50,3 @@ RETURN format('SELECT %s FROM %s c WHERE c.%I = %s%s%s LIMIT 1 OFFSET %s',
               child ->> 'relation', child ->> 'column', key, crmsync.child_condition(child), crmsync.child_order(child),
               (child ->> 'position')::integer - 1);
 COMMENT ON FUNCTION crmsync.child_query(jsonb, text[], text) IS 'query for columns of the child row of the record that the expression key names';
-

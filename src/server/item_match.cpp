@@ -71,6 +71,15 @@ class Matcher {
     std::map<std::pair<int, std::string>, std::set<Age>> rivals_;  // mailbox, record: items
 };
 
+std::pair<pg::IntegerArray, pg::TextArray> names_of(const std::vector<ItemToMatch>& items) {
+    std::pair<pg::IntegerArray, pg::TextArray> names;
+    for (const ItemToMatch& item : items) {
+        names.first.push_back(item.mailbox);
+        names.second.push_back(item.id);
+    }
+    return names;
+}
+
 // Numbers in their own order.
 bool is_lower(const std::string& a, const std::string& b) {
     const auto is_number = [](const std::string& key) {
@@ -172,12 +181,7 @@ void Matcher::find_taken(const std::vector<ItemToMatch>& items) {
 
 // An item that has waited is looked at when all others of its mailbox are known, too.
 void Matcher::find_known(const std::vector<ItemToMatch>& items) {
-    pg::IntegerArray mailboxes;
-    pg::TextArray ids;
-    for (const ItemToMatch& item : items) {
-        mailboxes.push_back(item.mailbox);
-        ids.push_back(item.id);
-    }
+    const auto [mailboxes, ids] = names_of(items);
     const pg::Rows rows = pg::query(
         "SELECT u.place, m.met IS NOT NULL OR a.created IS NOT NULL, coalesce(c.choice, '') "
         "FROM unnest($1::integer[], $2::text[]) WITH ORDINALITY AS u(mailbox, id, place) "
@@ -352,12 +356,7 @@ std::vector<ItemMatch> Matcher::match(const std::vector<ItemToMatch>& items) {
 
 // Also where nothing matches: an item may be what its record had there before, or a copy of it.
 void leave_to_users(const std::vector<ItemToMatch>& items, std::vector<ItemMatch>& matches) {
-    pg::IntegerArray mailboxes;
-    pg::TextArray ids;
-    for (const ItemToMatch& item : items) {
-        mailboxes.push_back(item.mailbox);
-        ids.push_back(item.id);
-    }
+    const auto [mailboxes, ids] = names_of(items);
     const pg::Rows rows = pg::query(
         "SELECT u.place FROM unnest($1::integer[], $2::text[]) WITH ORDINALITY "
         "AS u(mailbox, id, place) JOIN crmsync.conflict c ON c.mailbox = u.mailbox "

@@ -16,8 +16,8 @@
 
 #include "exchange/courier.h"
 #include "server/arrivals.h"
-#include "server/change_log.h"
 #include "server/bring_in.h"
+#include "server/change_log.h"
 #include "server/configuration.h"
 #include "server/content_supply.h"
 #include "server/echoes.h"

@@ -40,10 +40,6 @@ namespace {
 
 constexpr std::chrono::hours location_interval{4};
 
-bool is_read_first(const Task& task) {
-    return task.action == Action::update && (photo_of(task) != nullptr || !knows_before(task));
-}
-
 }  // namespace
 
 // ---- what is queued -------------------------------------------------------------------------
@@ -64,6 +60,12 @@ TaskQueue& Conversation::queue_of(Action action) {
     return removes_;
 }
 
+TaskQueue& Conversation::first_queue_of(const Task& task) {
+    const bool is_read_first =
+        task.action == Action::update && (photo_of(task) != nullptr || !knows_before(task));
+    return is_read_first ? rereads_ : queue_of(task.action);
+}
+
 TaskQueue& Conversation::origin_of(const Task& sent) {
     return std::holds_alternative<exchange::GetItems>(operation_) || is_of_photo(operation_)
                ? rereads_
@@ -77,8 +79,7 @@ void Conversation::add(Task task) {
         finish(std::move(task), Result::written, std::move(item));
         return;
     }
-    TaskQueue& queue = is_read_first(task) ? rereads_ : queue_of(task.action);
-    queue.push_back(std::move(task));
+    first_queue_of(task).push_back(std::move(task));
 }
 
 std::size_t Conversation::queued() const {
@@ -94,8 +95,7 @@ bool Conversation::has_fresh_work() const {
 
 void Conversation::take_up_put_off() {
     for (Task& task : put_off_.take(put_off_.size())) {
-        TaskQueue& queue = is_read_first(task) ? rereads_ : queue_of(task.action);
-        queue.push_back(std::move(task));
+        first_queue_of(task).push_back(std::move(task));
     }
 }
 
