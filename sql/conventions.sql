@@ -73,4 +73,14 @@ WHERE e.extname = 'crmsync' ORDER BY 1;
 -- No view reads a secret.
 SELECT DISTINCT w.ev_class::regclass FROM pg_depend d JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
 WHERE d.refobjid = 'crmsync.target_secret'::regclass;
+-- Views so expensive, as the planner sees it, that it would have them compiled (jit): none.
+CREATE FUNCTION pg_temp.cost(relation text) RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT JSON) SELECT * FROM crmsync.' || relation INTO plan;
+    RETURN plan #>> '{0,Plan,Total Cost}';
+END $$;
+SELECT c.relname FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid AND c.relkind = 'v'
+WHERE pg_temp.cost(c.relname) > 100000 ORDER BY 1;
 DROP EXTENSION crmsync;

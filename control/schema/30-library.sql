@@ -53,6 +53,21 @@ CREATE FUNCTION crmsync.property_list(
     SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crmsync.property_list() IS 'the vocabulary of Exchange objects, for the view crmsync.properties';
 
+CREATE FUNCTION crmsync.binary_limit(property text) RETURNS integer
+    AS 'MODULE_PATHNAME', 'crmsync_binary_limit' LANGUAGE c IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION crmsync.binary_limit(text) IS 'bytes that a property may have whose values only describe them; NULL: its values are the values';
+
+CREATE FUNCTION crmsync.column_type(relation oid, column_name text) RETURNS oid
+    AS 'MODULE_PATHNAME', 'crmsync_column_type' LANGUAGE c STABLE STRICT
+    SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION crmsync.column_type(oid, text) IS 'type of a column; NULL: there is no such column';
+
+CREATE FUNCTION crmsync.base_type(type oid) RETURNS oid
+    AS 'MODULE_PATHNAME', 'crmsync_base_type' LANGUAGE c STABLE STRICT
+    SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION crmsync.base_type(oid) IS 'what a domain is made of; other types are themselves; NULL: there is no such type';
+
 CREATE FUNCTION crmsync.current_identity(
         OUT system_identifier bigint, OUT database oid, OUT environment text)
     RETURNS record

@@ -8,14 +8,6 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.relation_name(oid) IS 'qualified and quoted name, as the configuration stores it';
 
-CREATE FUNCTION crmsync.column_type(relation oid, column_name text) RETURNS oid
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT a.atttypid FROM pg_attribute a
-    WHERE a.attrelid = relation AND a.attname = column_name AND a.attnum > 0 AND NOT a.attisdropped;
-END;
-COMMENT ON FUNCTION crmsync.column_type(oid, text) IS 'type of a column; NULL: there is no such column';
-
 CREATE FUNCTION crmsync.column_list(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -65,18 +57,6 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION crmsync.check_relation(text, oid, "char"[]) IS 'name of a relation that must be of one of these kinds';
-
-CREATE FUNCTION crmsync.base_type(type oid) RETURNS oid
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    WITH RECURSIVE domain AS (
-        SELECT t.oid, t.typtype, t.typbasetype FROM pg_type t WHERE t.oid = type
-        UNION ALL
-        SELECT t.oid, t.typtype, t.typbasetype FROM domain d JOIN pg_type t ON t.oid = d.typbasetype
-        WHERE d.typtype = 'd')
-    SELECT d.oid FROM domain d WHERE d.typtype <> 'd';
-END;
-COMMENT ON FUNCTION crmsync.base_type(oid) IS 'what a domain is made of; other types are themselves';
 
 CREATE FUNCTION crmsync.is_key_type(type oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

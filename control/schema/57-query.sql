@@ -81,13 +81,6 @@ RETURN CASE
     ELSE format('jsonb_build_array(%s.%I) ->> 0', row_name, crm) END;
 COMMENT ON FUNCTION crmsync.value_expression(oid, text, text) IS 'expression for the canonical text of a mapped column of a row, or of a mapped expression';
 
-CREATE FUNCTION crmsync.binary_limit(property text) RETURNS integer
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT p.max_length FROM crmsync.property_list() p WHERE p.name = binary_limit.property AND p.type = 'binary';
-END;
-COMMENT ON FUNCTION crmsync.binary_limit(text) IS 'bytes that a property may have whose values only describe them; NULL: its values are the values';
-
 CREATE FUNCTION crmsync.bytes_expression(crm text, row_name text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE WHEN crm LIKE '(%' THEN crm || E'\n' ELSE format('%s.%I', row_name, crm) END;

@@ -1,4 +1,5 @@
-// The SQL function behind the view crmsync.properties: the vocabulary, as the engine knows it.
+// The vocabulary, as the engine knows it: for the view crmsync.properties, and where SQL asks for a
+// part.
 #include "server/result_set.h"
 
 #include <string_view>
@@ -48,6 +49,18 @@ Datum list_properties(FunctionCallInfo call) {
     return Datum(0);
 }
 
+Datum binary_limit(FunctionCallInfo call) {
+    const std::string name = pg::text_argument(call, 0);
+    for (const record::Property& property : record::properties()) {
+        if (property.name == name && property.type == record::Type::binary) {
+            return Int32GetDatum(static_cast<std::int32_t>(property.max_length));
+        }
+    }
+    call->isnull = true;
+    return Datum(0);
+}
+
 }  // namespace
 
 CRMSYNC_SQL_FUNCTION(crmsync_property_list, list_properties);
+CRMSYNC_SQL_FUNCTION(crmsync_binary_limit, binary_limit);

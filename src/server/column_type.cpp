@@ -1,0 +1,44 @@
+// What the types of columns are, from the catalog's caches. The queries of a link are built from
+// many columns, and a function in SQL would be planned anew for each.
+#include <string>
+
+#include "server/result_set.h"
+
+extern "C" {
+#include "catalog/pg_type.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+}
+
+namespace {
+
+using namespace crmsync;
+
+Datum oid_or_null(FunctionCallInfo call, Oid oid) {
+    call->isnull = !OidIsValid(oid);
+    return ObjectIdGetDatum(oid);
+}
+
+Datum column_type(FunctionCallInfo call) {
+    const Oid relation = DatumGetObjectId(call->args[0].value);
+    const std::string column = pg::text_argument(call, 1);
+    const char* name = column.c_str();
+    return oid_or_null(call, pg::guard([&] {
+                           const AttrNumber number = get_attnum(relation, name);
+                           return number > 0 ? get_atttype(relation, number) : InvalidOid;
+                       }));
+}
+
+Datum base_type(FunctionCallInfo call) {
+    const Oid type = DatumGetObjectId(call->args[0].value);
+    return oid_or_null(call, pg::guard([&] {
+                           const bool exists =
+                               SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type));
+                           return exists ? getBaseType(type) : InvalidOid;
+                       }));
+}
+
+}  // namespace
+
+CRMSYNC_SQL_FUNCTION(crmsync_column_type, column_type);
+CRMSYNC_SQL_FUNCTION(crmsync_base_type, base_type);
