@@ -133,7 +133,8 @@ BEGIN ATOMIC
     SELECT format('SELECT k.record%s%s FROM unnest($1::text[]) AS k (record) CROSS JOIN LATERAL (%s) c',
                   (SELECT string_agg(', ' || crmsync.value_expression(t.relation, u, 'c'), '' ORDER BY n) FROM unnest(columns) WITH ORDINALITY AS u (u, n)),
                   (SELECT string_agg(format(', c.%I::text', u), '' ORDER BY n) FROM unnest(crmsync.primary_key(t.relation)) WITH ORDINALITY AS u (u, n)),
-                  crmsync.child_query(child, columns || crmsync.primary_key(t.relation), 'k.record::' || key_type))
+                  crmsync.child_query(child, columns || ARRAY(SELECT u FROM unnest(crmsync.primary_key(t.relation)) u WHERE u <> ALL (columns)),
+                                      'k.record::' || key_type))
     FROM crmsync.child_relation(child) AS t (relation);
 END;
 COMMENT ON FUNCTION crmsync.child_rows_query(jsonb, text[], text) IS 'query for the values of columns, as in source_query, and the primary key, of the child rows of the records $1 (text[]), whose keys are of this type';

@@ -1,11 +1,10 @@
 // What the types of columns are, from the catalog's caches. The queries of a link are built from
 // many columns, and a function in SQL would be planned anew for each.
-#include <string>
-
-#include "server/result_set.h"
+#include "server/boundary.h"
 
 extern "C" {
 #include "catalog/pg_type.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 }
@@ -21,10 +20,10 @@ Datum oid_or_null(FunctionCallInfo call, Oid oid) {
 
 Datum column_type(FunctionCallInfo call) {
     const Oid relation = DatumGetObjectId(call->args[0].value);
-    const std::string column = pg::text_argument(call, 1);
-    const char* name = column.c_str();
+    const Datum name = call->args[1].value;  // in the database's encoding, as the catalog's
     return oid_or_null(call, pg::guard([&] {
-                           const AttrNumber number = get_attnum(relation, name);
+                           const AttrNumber number =
+                               get_attnum(relation, TextDatumGetCString(name));
                            return number > 0 ? get_atttype(relation, number) : InvalidOid;
                        }));
 }

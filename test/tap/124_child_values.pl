@@ -117,4 +117,23 @@ user_changes($one, 2, Birthday => '1990-03-03T00:00:00Z');
 $stage->until_true(sub { $stage->sql('SELECT born FROM crm.contact_day WHERE contact_id = 2') eq '1990-03-03' }, 'a day comes in', 20) or diag($stage->sql('SELECT * FROM crmsync.arrival'));
 is($stage->sql('SELECT extract(epoch FROM wed) FROM crm.contact_day WHERE contact_id = 2') + 0, 989143200, 'and the other stays');
 
+# ---- a column of the primary key
+$stage->sql(<<'SQL');
+SET client_min_messages = error;
+SET ROLE crm_owner;
+CREATE TABLE crm.contact_number (contact_id integer REFERENCES crm.contact ON DELETE CASCADE, kind text, number text, PRIMARY KEY (contact_id, kind, number));
+INSERT INTO crm.contact_number SELECT i, 'mobile', '1' || n || i FROM generate_series(1, 6) i, generate_series(1, 2) n;
+RESET ROLE;
+SELECT crmsync.map_child('contacts', 'crm.contact_number', 'contact_id', '{"number": "mobile_phone"}', fixed => '{"kind": "mobile"}');
+SELECT crmsync.enable_link('contacts');
+SQL
+$stage->settles('numbers', 'contacts');
+sub numbers { my ($record) = @_; return $stage->sql("SELECT string_agg(number, ' ' ORDER BY number) FROM crm.contact_number WHERE contact_id = $record") }
+is(value($one, 3, 'PhoneNumber/MobilePhone'), '113', 'a mapped column may be part of the primary key');
+user_changes($one, 3, 'PhoneNumber/MobilePhone' => '1');
+$stage->until_true(sub { numbers(3) eq '1 123' }, 'and is written as any other', 20) or diag(failing());
+user_changes($one, 3, 'PhoneNumber/MobilePhone' => undef);
+$stage->until_true(sub { numbers(3) eq '123' }, 'and its row deleted', 20) or diag(failing());
+is(failing(), 'nothing', 'without a failure');
+
 $stage->done;
