@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "record/value.h"
 #include "sync/conversation.h"
 #include "sync/photo.h"
 
@@ -49,6 +50,31 @@ record::Values shadow_of_unknown(const Task& task, const exchange::ItemAnswer& a
         shadow[place] = task.desired->values[place];
     }
     return shadow;
+}
+
+// Whether the item holds what was agreed on, but for what the task has written already: nothing has
+// to come in, whatever its change key is now, or the reason for which it could not be written.
+bool is_as_agreed(const Task& task, const exchange::ItemAnswer& answer) {
+    const record::Layout& layout = task.desired->rules->layout;
+    record::Values expected = shadow_of(task);
+    for (const record::Field& field : task.fields) {
+        const auto place = place_of(layout, field.property);
+        if (place && record::travels_apart(*field.property) && task.photo.looked) {
+            expected[*place] = task.photo.held;
+        } else if (place && !record::travels_apart(*field.property) && task.photo.rest_written) {
+            expected[*place] = field.value;
+        }
+    }
+    for (const std::size_t place : answer.unread) {
+        expected[place] = answer.values[place];
+    }
+    for (std::size_t place = 0; place < layout.size(); ++place) {
+        if (layout[place]->compared &&
+            !record::same_value(*layout[place], expected[place], answer.values[place])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 // Decides the task anew by what the item holds now.
@@ -185,8 +211,9 @@ void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
                           !answer.item.change_key.empty() &&
                           answer.item.change_key == task.item.change_key;
     task.item = answer.item;
-    if (task.action == Action::fetch || (task.action == Action::update && mailbox_.inbound &&
-                                         !is_known && task.undo != UndoStep::create)) {
+    if (task.action == Action::fetch ||
+        (task.action == Action::update && mailbox_.inbound && !is_known &&
+         task.undo != UndoStep::create && !(knows_before(task) && is_as_agreed(task, answer)))) {
         const bool asked = task.action == Action::fetch;
         if (!asked && !task.rules) {
             task.rules = task.desired->rules;

@@ -181,6 +181,41 @@ TEST_F(Reading, AnItemThatItsUserChangedIsNotOverwritten) {
     EXPECT_EQ(held.values["company"], "Initech");
 }
 
+TEST_F(Reading, AnItemOfWhichOnlyTheChangeKeyIsAnotherIsWritten) {
+    Task task = update_task(prefix, "a", stored("a"), "Globex");
+    task.before = {"Acme"};
+    server.change(folder().items.at(0));
+    conversation.add(task);
+    run();
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].result, Result::written);
+    EXPECT_EQ(folder().items.at(0).values["company"], "Globex");
+}
+
+TEST_F(Reading, AnItemThatIsRefusedAsIfItHadChangedIsGivenUp) {
+    Task task = update_task(prefix, "a", stored("a"), "Globex");
+    task.before = {"Acme"};
+    conversation.add(task);
+    int requests = 0;
+    while (conversation.has_work() && requests++ < 100) {
+        operation = conversation.next(50);
+        exchange::Answer said;
+        if (!std::holds_alternative<exchange::UpdateItems>(operation)) {
+            said = execute();
+        } else {
+            said.items.assign(1, {});
+            said.items[0].failure = item_failure(Disposition::reread, "ErrorIrresolvableConflict");
+        }
+        answer(std::move(said));
+    }
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].result, Result::failed);
+    EXPECT_EQ(all[0].failure.code, "ErrorIrresolvableConflict");
+    EXPECT_LT(requests, 12);
+}
+
 TEST_F(Reading, AnItemThatIsMetIsNotOverwritten) {
     const auto item = stored("a", "Initech");
     Task unknown = update_task(prefix, "a", item, "Globex");
