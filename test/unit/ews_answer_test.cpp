@@ -114,6 +114,21 @@ TEST(CreateAnswer, IsNeverASuccessWithoutNoError) {
         answer(create(1), "CreateItem", {"<m:R ResponseClass=\"Success\"/>"}).items[0].failure);
 }
 
+// The schema has ResponseCode as optional, and elements that come of success say more than it.
+TEST(CreateAnswer, IsASuccessWithoutACode) {
+    const std::string created =
+        "<m:R ResponseClass=\"Success\"><m:Items><t:Contact><t:ItemId Id=\"A\" ChangeKey=\"B\"/>"
+        "</t:Contact></m:Items></m:R>";
+    const ItemAnswer item = answer(create(1), "CreateItem", {created}).items[0];
+    EXPECT_FALSE(item.failure);
+    EXPECT_EQ(item.item.id, "A");
+    const std::string unclear =
+        "<m:R ResponseClass=\"Success\"><m:ResponseCode>?</m:ResponseCode></m:R>";
+    const ItemAnswer perhaps = answer(create(1), "CreateItem", {unclear}).items[0];
+    ASSERT_TRUE(perhaps.failure);
+    EXPECT_TRUE(perhaps.failure->may_have_happened) << "it is looked for before it is made again";
+}
+
 TEST(UpdateAnswer, TakesNewKeysAndNewIds) {
     const Answer updated = answer(update_of({"A", "B"}), "UpdateItem",
                                   {item_success("A", "C9"), item_success("NEW", "C1")});

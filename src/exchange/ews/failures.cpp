@@ -308,15 +308,20 @@ bool about_one_item(Disposition disposition) {
 
 std::optional<Failure> message_failure(pugi::xml_node message, bool write) {
     const std::string_view response_class = message.attribute("ResponseClass").value();
-    std::string code = code_word(text_of(child(message, "ResponseCode")));
-    if (response_class != "Error" && code == "NoError") {
+    const auto said = text_of(child(message, "ResponseCode"));
+    std::string code = code_word(said);
+    // The schema lets a server leave the code out.
+    if ((response_class != "Error" && code == "NoError") ||
+        (response_class == "Success" && said.empty())) {
         return std::nullopt;
     }
-    if (code.empty() || code == "NoError") {
+    const bool is_unclear = code.empty() || code == "NoError";
+    if (is_unclear) {
         code = "NO-CODE";
     }
     Failure failure = failure_of(std::move(code), text_of(child(message, "MessageText")),
                                  child(message, "MessageXml"), Disposition::item_failed, write);
+    failure.may_have_happened |= is_unclear && write;
     if (failure.disposition == Disposition::bisect) {
         // There is nothing left to divide: the server names the item.
         failure.disposition = Disposition::item_failed;
