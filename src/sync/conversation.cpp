@@ -272,18 +272,6 @@ Operation Conversation::update_items(std::size_t limit) {
     return update;
 }
 
-namespace {
-
-// What has to be known of an item to decide anew what to write to it.
-const record::Layout& layout_of(const Task& task) {
-    static const record::Layout none;
-    return task.desired != nullptr        ? task.desired->rules->layout
-           : task.action == Action::fetch ? task.rules->layout
-                                          : none;
-}
-
-}  // namespace
-
 Operation Conversation::reread_items(std::size_t limit) {
     exchange::GetItems get{mailbox_.object, {}, {}, mailbox_.key_property, mailbox_.deleted_folder};
     Tasks others;

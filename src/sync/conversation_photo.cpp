@@ -64,9 +64,7 @@ Operation Conversation::write_photo() {
 void Conversation::photo_written(Task&& task, const exchange::ItemAnswer& answer) {
     if (std::holds_alternative<exchange::GetAttachments>(operation_)) {
         const auto read = ::std::exchange(task.read, nullptr);
-        const record::Layout& layout =
-            task.action == Action::fetch ? task.rules->layout : task.desired->rules->layout;
-        read->values[place_of_photo(layout).value()] = answer.values.front();
+        read->values[place_of_photo(layout_of(task)).value()] = answer.values.front();
         read->content = answer.content;
         item_read(std::move(task), *read);
         return;
@@ -84,12 +82,17 @@ void Conversation::photo_written(Task&& task, const exchange::ItemAnswer& answer
     proceed(std::move(task));
 }
 
-// Whatever is not as it was thought to be is read again.
+// Whatever is not as it was thought to be is read again. What cannot be read, such as a damaged
+// file, holds up neither the rest of its item nor another photo in its place.
 void Conversation::photo_failed(Task&& task, const Failure& failure) {
     const bool is_other =
         failure.disposition == Disposition::item_gone || failure.disposition == Disposition::reread;
     if (is_other && ++task.attempts <= most_attempts) {
         rereads_.push_back(std::move(task));
+    } else if (std::holds_alternative<exchange::GetAttachments>(operation_)) {
+        const auto read = ::std::exchange(task.read, nullptr);
+        read->unread.push_back(place_of_photo(layout_of(task)).value());
+        item_read(std::move(task), *read);
     } else {
         finish(std::move(task), Result::failed, {}, failure);
     }

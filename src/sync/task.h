@@ -71,6 +71,14 @@ struct Task {
     std::shared_ptr<exchange::ItemAnswer> read{};  // whose photo is being read
 };
 
+// What is read of its item: what was asked for, or has to be known to decide anew what to write.
+inline const record::Layout& layout_of(const Task& task) {
+    static const record::Layout none;
+    return task.desired != nullptr        ? task.desired->rules->layout
+           : task.action == Action::fetch ? task.rules->layout
+                                          : none;
+}
+
 // Whether what an update writes was decided by what the item held before.
 inline bool knows_before(const Task& task) {
     return task.before.size() == task.fields.size();

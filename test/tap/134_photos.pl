@@ -227,6 +227,17 @@ $crm->until_true(sub { $crm->sql("SELECT count(*) FROM crmsync.failures WHERE me
 $exchange->act($one, 'update', id => id_of($one, 2), photo => encode_base64(picture('bearable'), ''));
 $crm->until_true(sub { in_crm() =~ / 2:bearable / }, 'a smaller one does');
 
+# A damaged one holds up nothing else.
+$exchange->inject('response', operation => 'GetAttachment', code => 'ErrorCannotOpenFileAttachment', message => 'damaged', count => 0);
+$exchange->act($one, 'update', id => id_of($one, 2), set => { 'contacts:GivenName' => 'Damaged' }, photo => encode_base64(picture('damaged'), ''));
+$crm->until_true(sub { $crm->sql('SELECT first_name FROM crm.person WHERE id = 2') eq 'Damaged' }, 'what a user changes beside a damaged one comes in') or diag($crm->failures);
+like(in_crm(), qr/ 2:bearable /, 'which does not');
+$crm->sql("UPDATE crm.person SET first_name = 'Mended', photo = " . bytea(picture('healthy')) . ' WHERE id = 2');
+$crm->until_true(sub { photos($one) =~ / 2:healthy / }, 'another one takes its place') or diag($crm->failures, photos($one));
+$exchange->calm;
+$crm->settles('and all is well');
+is($exchange->records($one)->{2}{'contacts:GivenName'}, 'Mended', 'with all that goes with it');
+
 # Whoever changes it at the same time as a user: the policy decides, and says so.
 $exchange->post('server', paused => JSON::XS::true);
 set_photo(3, picture('ours'));

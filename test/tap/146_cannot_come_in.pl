@@ -65,6 +65,15 @@ $holder->query_safe("UPDATE crm.person SET first_name = 'Held' WHERE id = 3; COM
 $holder->quit;
 goes_on(3, 'First3 His', 'held, then free');
 
+# ---- it is refused as if somebody had changed it
+$exchange->inject('response', operation => 'UpdateItem', code => 'ErrorIrresolvableConflict', message => 'changed', count => 0);
+$stage->sql("UPDATE crm.person SET first_name = 'Unwritten' WHERE id = 2");
+$stage->until_true(sub { $stage->failures =~ /^2 ErrorIrresolvableConflict/ }, 'refused for no reason: it is a failure', 20) or diag($stage->failures);
+is_left_alone('refused for no reason');
+$exchange->calm;
+$stage->sql("SELECT crmsync.retry('people')");
+goes_on(2, 'Unwritten Bad', 'refused for no reason, then taken');
+
 # ---- of a link that is created anew nothing is known
 $stage->sql("SELECT crmsync.drop_link('people')");
 user_changes(1, 'Worse');

@@ -250,9 +250,13 @@ TEST(GetAnswer, NamesThePhotos) {
 
 TEST(GetAnswer, KnowsPhotosOfServersThatDoNotSaySo) {
     const auto photos = [](const std::string& inside) {
-        return got_item("Contact", "<t:Attachments><t:FileAttachment><t:AttachmentId Id=\"F\"/>" +
-                                       inside + "</t:FileAttachment></t:Attachments>")
-            .photos.size();
+        const ItemAnswer item =
+            got_item("Contact", "<t:Attachments><t:FileAttachment><t:AttachmentId Id=\"F\"/>" +
+                                    inside + "</t:FileAttachment></t:Attachments>");
+        for (const exchange::Attachment& photo : item.photos) {
+            EXPECT_EQ(photo.size, contact("photo")->max_length) << "it may be as large as any";
+        }
+        return item.photos.size();
     };
     const std::string name = "<t:Name>ContactPicture.jpg</t:Name>";
     EXPECT_EQ(photos(name), 1u);
@@ -396,6 +400,19 @@ TEST(GetAnswer, NormalisesPropertyNamesAndText) {
     EXPECT_EQ(got("notes", "<t:Body BodyType=\"Text\">a&#13;&#10;b&#13;&#10;</t:Body>"), "a\nb");
     EXPECT_EQ(got("surname", "<t:Surname><![CDATA[ A & B ]]></t:Surname>"), "A & B");
     EXPECT_EQ(got("surname", "<t:Surname/>"), Value());
+}
+
+TEST(GetAnswer, MarkupIsNoText) {
+    const auto body = [](const std::string& inside) {
+        const Answer read =
+            answer(GetItems{Object::contact, {"A"}, {contact("notes")}}, "GetItem",
+                   {success("<m:Items><t:Contact><t:ItemId Id=\"A\"/><t:Body BodyType=\"HTML\">" +
+                            inside + "</t:Body></t:Contact></m:Items>")});
+        return read.items.at(0);
+    };
+    EXPECT_EQ(body("&lt;p&gt;a&lt;/p&gt;").unread, std::vector<std::size_t>{0});
+    EXPECT_FALSE(body("&lt;p&gt;a&lt;/p&gt;").values[0]);
+    EXPECT_TRUE(body("").unread.empty());
 }
 
 // pugixml ends its text at &#0; and makes invalid UTF-8 of surrogates; Exchange emits both.

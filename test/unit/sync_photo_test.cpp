@@ -393,6 +393,42 @@ TEST_F(Photos, ThatAreGoneWhenTheyAreToBeReadAreLookedForAgain) {
     EXPECT_EQ(only_outcome().held.values[1], record::describe(their_photo));
 }
 
+TEST_F(Photos, ThatCannotBeReadHoldUpNothingElse) {
+    const auto run_damaged = [&] {
+        while (conversation.has_work()) {
+            operation = conversation.next(50);
+            exchange::Answer said;
+            if (!std::holds_alternative<exchange::GetAttachments>(operation)) {
+                said = execute();
+            } else {
+                said.items.assign(1, {});
+                said.items[0].failure =
+                    item_failure(Disposition::item_failed, "ErrorCannotOpenFileAttachment");
+            }
+            answer(std::move(said));
+            supply();
+        }
+    };
+    const auto reference = with_photo("a", their_photo);
+    Task fetch = test::item_task(Action::fetch, "a", reference);
+    fetch.rules = rules();
+    conversation.add(fetch);
+    run_damaged();
+    const Outcome fetched = only_outcome();
+    EXPECT_EQ(fetched.result, Result::fetched);
+    EXPECT_EQ(fetched.held.values[0], "Acme");
+    EXPECT_EQ(fetched.held.unread, std::vector<std::size_t>{1});
+    conversation.add(update("a", reference, "Other", old_photo, new_photo));
+    run_damaged();
+    EXPECT_EQ(only_outcome().result, Result::written);
+    EXPECT_EQ(item().values["company"], "Other");
+    expect_photo(new_photo);
+    conversation.add(update("a", {item().id, item().change_key()}, "Acme", new_photo, ""));
+    run_damaged();
+    EXPECT_EQ(only_outcome().result, Result::written);
+    expect_photo("");
+}
+
 TEST_F(Photos, WhereMailboxesAreReadAChangeOfTheUsersComesInFirst) {
     auto both = description();
     both.inbound = true;

@@ -82,6 +82,14 @@ Canonical read_photo(pugi::xml_node item) {
             .problem = {}};
 }
 
+// Text is asked for. A server that gives markup all the same does not say what the text is.
+Canonical read_body(pugi::xml_node body, const Property& property) {
+    const bool is_markup =
+        record::lower_ascii(std::string_view(body.attribute("BodyType").value())) == "html";
+    Canonical read = from_wire(property, text_of(body));
+    return is_markup && read.value ? unreadable : read;
+}
+
 Canonical read_value(pugi::xml_node item, const Property& property) {
     switch (property.ews.form) {
         case EwsForm::none:
@@ -101,8 +109,9 @@ Canonical read_value(pugi::xml_node item, const Property& property) {
             return from_wire(property,
                              text_of(child(find_entry(item, property), property.ews.element)));
         case EwsForm::element:
-        case EwsForm::body:
             return from_wire(property, text_of(child(item, property.ews.element)));
+        case EwsForm::body:
+            return read_body(child(item, property.ews.element), property);
     }
     return {};
 }
@@ -152,7 +161,8 @@ void read_values(pugi::xml_node item, const record::Layout& layout, ItemAnswer& 
 
 namespace {
 
-// Not every server that keeps photos says which file it is; Outlook goes by the name anyway.
+// Not every server that keeps photos says which file it is; Outlook goes by the name anyway. Nor
+// need it say how large it is.
 bool is_photo(pugi::xml_node file) {
     const pugi::xml_node says = child(file, "IsContactPhoto");
     const std::string value = text_of(says);
@@ -167,7 +177,8 @@ std::vector<Attachment> read_photos(pugi::xml_node item) {
     for (pugi::xml_node file : children(child(item, "Attachments"), "FileAttachment")) {
         std::string id = child(file, "AttachmentId").attribute("Id").value();
         if (is_photo(file) && usable_id(id)) {
-            photos.push_back({std::move(id), child(file, "Size").text().as_uint()});
+            const auto largest = record::find_property("photo", Object::contact)->max_length;
+            photos.push_back({std::move(id), child(file, "Size").text().as_uint(largest)});
         }
     }
     return photos;

@@ -15,8 +15,6 @@ using record::Canonical;
 using record::Property;
 using record::Type;
 
-const Canonical unreadable{.value = {}, .problem = "cannot be read"};
-
 // Local midnight as UTC (Outlook), 11:59Z (OWA) and 00:00Z all lead to the right day, for zones
 // from -11 to +12.
 Canonical read_date(std::string_view text) {
@@ -35,6 +33,8 @@ Canonical read_date(std::string_view text) {
 }
 
 }  // namespace
+
+const Canonical unreadable{.value = {}, .problem = "cannot be read"};
 
 bool is_directory_name(std::string_view address) {
     const std::string_view word = record::trimmed(address);

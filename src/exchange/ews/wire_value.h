@@ -8,6 +8,9 @@
 
 namespace crmsync::exchange::ews {
 
+// There is a value, and nobody can tell which.
+extern const record::Canonical unreadable;
+
 // `value` is canonical and not empty. Dates become 11:59 UTC: 12 h later, which is how they are
 // read back, it is still the same day, and no time zone from -11 to +12 shows another one.
 std::string to_wire(const record::Property& property, const std::string& value);
