@@ -378,12 +378,34 @@ TEST(GetAnswer, UnderstandsDatesAsOthersWriteThem) {
     EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-05T22:00:00Z</t:Birthday>"), "1970-05-06");
     EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06T11:00:00.000Z</t:Birthday>"), "1970-05-06");
     EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06T00:00:00+02:00</t:Birthday>"), "1970-05-06");
+    EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06T00:00:00+13:00</t:Birthday>"), "1970-05-06");
     EXPECT_EQ(got("birthday", "<t:Birthday>1970-05-06Z</t:Birthday>"), "1970-05-06");
     EXPECT_EQ(got("birthday", "<t:Birthday>4501-01-01T00:00:00Z</t:Birthday>"), Value());
     EXPECT_EQ(got("birthday", "<t:Birthday>1601-01-01T00:00:00Z</t:Birthday>"), Value());
     EXPECT_EQ(got("birthday", "<t:Birthday>4500-12-31T23:00:00Z</t:Birthday>"), Value());
     EXPECT_EQ(got("birthday", "<t:Birthday>yesterday</t:Birthday>"), Value());
     EXPECT_EQ(got("birthday", ""), Value());
+}
+
+// What Outlook writes in New Zealand, where it is the day before anywhere else.
+TEST(GetAnswer, ADayIsThatOfWhereItWasWritten) {
+    const auto day = [](const std::string& utc, const std::string& local) {
+        return got("birthday",
+                   "<t:ExtendedProperty><t:ExtendedFieldURI DistinguishedPropertySetId=\"Address\" "
+                   "PropertyId=\"32990\" PropertyType=\"SystemTime\"/><t:Value>" +
+                       local + "</t:Value></t:ExtendedProperty><t:Birthday>" + utc +
+                       "</t:Birthday>");
+    };
+    const std::string local = "1980-01-15T00:00:00Z";
+    EXPECT_EQ(day("1980-01-14T11:00:00Z", local), "1980-01-15") << "+13";
+    EXPECT_EQ(day("1980-01-14T10:15:00Z", local), "1980-01-15") << "+13:45";
+    EXPECT_EQ(day("1980-01-14T10:00:00Z", local), "1980-01-15") << "+14";
+    EXPECT_EQ(day("1980-01-14T12:00:00Z", local), "1980-01-15") << "+12";
+    EXPECT_EQ(day("1980-01-15T11:00:00Z", local), "1980-01-15") << "-11";
+    EXPECT_EQ(day("1980-01-14T11:59:00Z", local), "1980-01-14") << "the web knows no local day";
+    EXPECT_EQ(day("1980-01-16T11:59:00Z", local), "1980-01-16");
+    EXPECT_EQ(day("1980-01-10T00:00:00Z", local), "1980-01-10");
+    EXPECT_EQ(day("1980-01-14T11:00:00Z", "?"), "1980-01-14");
 }
 
 TEST(GetAnswer, NormalisesPropertyNamesAndText) {

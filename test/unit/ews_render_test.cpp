@@ -311,8 +311,9 @@ TEST(Get, AsksForEveryPropertyOnItsOwn) {
     const Sent sent(GetItems{Object::contact, {"SUQ="}, layout_of(full_contact())});
     EXPECT_EQ(sent.at("//t:BaseShape"), "IdOnly");
     EXPECT_EQ(sent.at("//t:BodyType"), "Text");
-    // And for what is always wanted, and the originals of the three addresses.
-    EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 4 + 3);
+    // And for what is always wanted, the originals of the three addresses, and the two days once
+    // more.
+    EXPECT_EQ(sent.count("//t:AdditionalProperties/*"), full_contact().size() + 4 + 3 + 2);
     EXPECT_EQ(sent.count("//t:ExtendedFieldURI[@PropertyId='32932']"), 1u);
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='item:Sensitivity']"), 1u);
     EXPECT_EQ(sent.count("//t:FieldURI[@FieldURI='contacts:PhysicalAddresses']"), 0u);

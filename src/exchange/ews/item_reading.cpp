@@ -82,6 +82,25 @@ Canonical read_photo(pugi::xml_node item) {
             .problem = {}};
 }
 
+// Outlook writes midnight where it is, as UTC, and beside it the day as it is there. Only east of
+// +12 that is another day than the rest of the world reads; otherwise it may be older than what
+// others have written.
+Canonical read_day(pugi::xml_node item, const Property& property) {
+    constexpr auto easternmost = std::chrono::hours{14};
+    constexpr auto usual = std::chrono::hours{12} + std::chrono::minutes{1};
+    const std::string text = text_of(child(item, property.ews.element));
+    const auto at = record::read_time(text);
+    for (const Companion& local : local_day(property)) {
+        const auto there = record::read_time(
+            extended_value(item, [&](pugi::xml_node uri) { return names_companion(uri, local); }));
+        if (at && there && there->utc() > at->utc() + usual &&
+            there->utc() <= at->utc() + easternmost) {
+            return from_wire(property, record::timestamp_text(there->utc()));
+        }
+    }
+    return from_wire(property, text);
+}
+
 // Text is asked for. A server that gives markup all the same does not say what the text is.
 Canonical read_body(pugi::xml_node body, const Property& property) {
     const bool is_markup =
@@ -109,7 +128,9 @@ Canonical read_value(pugi::xml_node item, const Property& property) {
             return from_wire(property,
                              text_of(child(find_entry(item, property), property.ews.element)));
         case EwsForm::element:
-            return from_wire(property, text_of(child(item, property.ews.element)));
+            return property.type == record::Type::date
+                       ? read_day(item, property)
+                       : from_wire(property, text_of(child(item, property.ews.element)));
         case EwsForm::body:
             return read_body(child(item, property.ews.element), property);
     }
@@ -143,6 +164,9 @@ void add_shape(pugi::xml_node operation, const record::Layout& layout,
             add_field_uri(more, *property);
             if (const Companion* original = original_address(*property)) {
                 add_companion_uri(more, *original);
+            }
+            for (const Companion& local : local_day(*property)) {
+                add_companion_uri(more, local);
             }
         }
     }

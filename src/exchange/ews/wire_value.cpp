@@ -16,13 +16,14 @@ using record::Property;
 using record::Type;
 
 // Local midnight as UTC (Outlook), 11:59Z (OWA) and 00:00Z all lead to the right day, for zones
-// from -11 to +12.
+// from -11 to +12; midnight with its zone does for any.
 Canonical read_date(std::string_view text) {
     const auto time = record::read_time(text);
     if (!time) {
         return unreadable;
     }
-    const auto instant = time->date_only ? time->local : time->utc();
+    const bool is_midnight = time->local == std::chrono::floor<std::chrono::days>(time->local);
+    const auto instant = is_midnight ? time->local : time->utc();
     const auto day = std::chrono::floor<std::chrono::days>(instant + std::chrono::hours{12});
     // Outlook's "no date" may be stored in any zone, like a real day.
     const auto exact = std::chrono::floor<std::chrono::days>(instant);
