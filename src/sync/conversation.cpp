@@ -31,6 +31,7 @@ void Conversation::redescribe(MailboxDescription description) {
         folder_missing_ = false;
         elsewhere_ = true;
         stamps_.doubt();
+        astray_ = false;
         list_from_start();
         restart_inventory();
     }
@@ -158,6 +159,7 @@ void Conversation::drop(Result result, const Failure& failure) {
         }
     }
     stamps_.restart();
+    astray_ = false;
     if (listing_) {
         listing_.reset();
         if (result == Result::released) {
@@ -215,8 +217,10 @@ Operation Conversation::next(std::size_t limit) {
         operation_ = update_items(limit);
     } else if (due(unlinks_)) {
         operation_ = unlink_items(limit);
-    } else {
+    } else if (!removes_.empty()) {
         operation_ = remove_items(limit);
+    } else {
+        operation_ = stamps_.next_page(mailbox_.folder_id);
     }
     return operation_;
 }
