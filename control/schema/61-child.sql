@@ -191,6 +191,16 @@ DECLARE
     missing record;
 BEGIN
     PERFORM crmsync.check_children_apart(this);
+    SELECT m.child ->> 'relation' AS relation, m.crm AS column_name INTO missing FROM crmsync.mapping m
+    WHERE m.link = this.id AND m.child ->> 'relation' IS NOT NULL AND m.child ->> 'order_by' IS NULL
+      AND coalesce(m.direction, 'both') <> 'outbound' AND m.crm = ANY (crmsync.primary_key(crmsync.child_relation(m.child)))
+    ORDER BY 1, 2 LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'column "%" of % belongs to the primary key, which says in which order the rows stand, and cannot come in',
+                        missing.column_name, missing.relation
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Call crmsync.map_child with order_by: what a user writes must not make it another row.';
+    END IF;
     SELECT n.* INTO missing FROM (
         SELECT 'INSERT' AS privilege, c.child ->> 'relation' AS relation, u AS column_name
         FROM crmsync.children(this.id) c, unnest(c.columns || (c.child ->> 'column') || ARRAY(SELECT jsonb_object_keys(c.child -> 'fixed'))) u
@@ -215,7 +225,7 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_children_inbound(crmsync.link, regrole) IS 'refuses child rows that the owner of a link of direction both may not write, or that cannot be told apart';
+COMMENT ON FUNCTION crmsync.check_children_inbound(crmsync.link, regrole) IS 'refuses child rows that the owner of a link of direction both may not write, that cannot be told apart, or whose order would change with what comes in';
 
 CREATE FUNCTION crmsync.map_child(
     link text, relation regclass, column_name text, columns jsonb, fixed jsonb DEFAULT '{}',

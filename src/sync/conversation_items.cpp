@@ -207,13 +207,16 @@ void Conversation::put_off_sent() {
 // about to write.
 void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
     // What was read only for its photo, before it is written, is as it was agreed on.
-    const bool is_known = photo_of(task) != nullptr && knows_before(task) &&
-                          !answer.item.change_key.empty() &&
-                          answer.item.change_key == task.item.change_key;
+    const bool has_same_key =
+        !answer.item.change_key.empty() && answer.item.change_key == task.item.change_key;
+    const bool is_known = photo_of(task) != nullptr && knows_before(task) && has_same_key;
+    // Nothing has to come in that has not come in when this was decided, or that both have agreed
+    // on.
+    const bool is_nothing_new = task.action == Action::update && knows_before(task) &&
+                                (has_same_key || is_as_agreed(task, answer));
     task.item = answer.item;
-    if (task.action == Action::fetch ||
-        (task.action == Action::update && mailbox_.inbound && !is_known &&
-         task.undo != UndoStep::create && !(knows_before(task) && is_as_agreed(task, answer)))) {
+    if (task.action == Action::fetch || (task.action == Action::update && mailbox_.inbound &&
+                                         !is_nothing_new && task.undo != UndoStep::create)) {
         const bool asked = task.action == Action::fetch;
         if (!asked && !task.rules) {
             task.rules = task.desired->rules;

@@ -18,6 +18,11 @@ constexpr std::size_t most_bytes = 4U << 20U;
 // What a server counts beside the content.
 constexpr std::size_t size_margin = 16U << 10U;
 
+// It will never be read.
+bool is_damaged(const Failure& failure) {
+    return failure.code == "ErrorCannotOpenFileAttachment" || failure.code == "NO-CONTENT";
+}
+
 }  // namespace
 
 // A photo that is too large is not worth reading: what is known of it says so.
@@ -82,14 +87,15 @@ void Conversation::photo_written(Task&& task, const exchange::ItemAnswer& answer
     proceed(std::move(task));
 }
 
-// Whatever is not as it was thought to be is read again. What cannot be read, such as a damaged
-// file, holds up neither the rest of its item nor another photo in its place.
+// Whatever is not as it was thought to be is read again. A damaged file holds up neither the rest
+// of its item nor another photo in its place; where the reason may pass, the photo is waited for.
 void Conversation::photo_failed(Task&& task, const Failure& failure) {
     const bool is_other =
         failure.disposition == Disposition::item_gone || failure.disposition == Disposition::reread;
     if (is_other && ++task.attempts <= most_attempts) {
         rereads_.push_back(std::move(task));
-    } else if (std::holds_alternative<exchange::GetAttachments>(operation_)) {
+    } else if (std::holds_alternative<exchange::GetAttachments>(operation_) &&
+               (is_other || is_damaged(failure))) {
         const auto read = ::std::exchange(task.read, nullptr);
         read->unread.push_back(place_of_photo(layout_of(task)).value());
         item_read(std::move(task), *read);

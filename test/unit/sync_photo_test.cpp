@@ -393,7 +393,8 @@ TEST_F(Photos, ThatAreGoneWhenTheyAreToBeReadAreLookedForAgain) {
     EXPECT_EQ(only_outcome().held.values[1], record::describe(their_photo));
 }
 
-TEST_F(Photos, ThatCannotBeReadHoldUpNothingElse) {
+TEST_F(Photos, ThatAreDamagedHoldUpNothingElse) {
+    const char* code = "ErrorCannotOpenFileAttachment";
     const auto run_damaged = [&] {
         while (conversation.has_work()) {
             operation = conversation.next(50);
@@ -402,8 +403,7 @@ TEST_F(Photos, ThatCannotBeReadHoldUpNothingElse) {
                 said = execute();
             } else {
                 said.items.assign(1, {});
-                said.items[0].failure =
-                    item_failure(Disposition::item_failed, "ErrorCannotOpenFileAttachment");
+                said.items[0].failure = item_failure(Disposition::item_failed, code);
             }
             answer(std::move(said));
             supply();
@@ -423,7 +423,14 @@ TEST_F(Photos, ThatCannotBeReadHoldUpNothingElse) {
     EXPECT_EQ(only_outcome().result, Result::written);
     EXPECT_EQ(item().values["company"], "Other");
     expect_photo(new_photo);
-    conversation.add(update("a", {item().id, item().change_key()}, "Acme", new_photo, ""));
+    code = "ErrorInternalServerError";
+    const exchange::ItemReference now = {item().id, item().change_key()};
+    conversation.add(update("a", now, "Acme", new_photo, ""));
+    run_damaged();
+    EXPECT_EQ(only_outcome().result, Result::failed) << "it may be read later";
+    expect_photo(new_photo);
+    code = "NO-CONTENT";
+    conversation.add(update("a", now, "Acme", new_photo, ""));
     run_damaged();
     EXPECT_EQ(only_outcome().result, Result::written);
     expect_photo("");

@@ -86,7 +86,7 @@ Canonical read_photo(pugi::xml_node item) {
 // +12 that is another day than the rest of the world reads; otherwise it may be older than what
 // others have written.
 Canonical read_day(pugi::xml_node item, const Property& property) {
-    constexpr auto easternmost = std::chrono::hours{14};
+    constexpr auto easternmost = std::chrono::hours{13} + std::chrono::minutes{45};
     constexpr auto usual = std::chrono::hours{12} + std::chrono::minutes{1};
     const std::string text = text_of(child(item, property.ews.element));
     const auto at = record::read_time(text);
