@@ -8,15 +8,14 @@
 #include <string>
 #include <utility>
 
-#include "server/array_rows.h"
 #include "server/arrivals.h"
 #include "server/conflicts.h"
 #include "server/error_text.h"
 #include "server/gone_items.h"
 #include "server/history.h"
 #include "server/item_merge.h"
-#include "server/jsonb_fields.h"
 #include "server/loops.h"
+#include "server/merged_item_writer.h"
 #include "server/modified_rows.h"
 #include "server/new_items.h"
 #include "server/pending_records.h"
@@ -55,7 +54,6 @@ class Incoming {
                const sync::KnownItem& item);
     void name_mailboxes();
     void write_rows();
-    void insert_adopted();
     void write_items();
     void write_conflicts();
     void settle_what_waits(const OvertakenRows& overtaken) const;
@@ -342,45 +340,12 @@ void Incoming::write_conflicts() {
     crmsync::write_conflicts(conflicts_);
 }
 
-// From here on they are known, though not stamped.
-void Incoming::insert_adopted() {
-    pg::TextArray records;
-    pg::IntegerArray mailboxes;
-    pg::TextArray ids;
-    for (const MergedItem& merged : merged_) {
-        if (merged.adopted) {
-            records.push_back(merged.record);
-            mailboxes.push_back(merged.outcome->mailbox);
-            ids.push_back(merged.outcome->item.id);
-            pending_.push_back(merged.record);
-        }
-    }
-    if (records.empty()) {
-        return;
-    }
-    pg::query(
-        "INSERT INTO crmsync.item (link, record, mailbox, remote_id, origin, stamped) "
-        "SELECT $1, u.record, u.mailbox, u.id, 'adopted', false "
-        "FROM unnest($2::text[], $3::integer[], $4::text[]) AS u(record, mailbox, id) "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m "
-        "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-        "change_key = NULL, shadow = NULL, origin = 'adopted', stamped = false, "
-        "state = 'linked', confirmed = false, since = pg_catalog.now()",
-        link_.id, &records, &mailboxes, &ids);
-}
-
 void Incoming::write_items() {
-    insert_adopted();
-    pg::TextArray records;
-    pg::IntegerArray mailboxes;
-    pg::TextArray change_keys;
-    pg::JsonbArray shadows;
     for (const MergedItem& merged : merged_) {
-        records.push_back(merged.record);
-        mailboxes.push_back(merged.outcome->mailbox);
-        change_keys.push_back(merged.outcome->held.item.change_key);
-        shadows.documents.push_back(document_of(merged.agreed));
         settled_.push_back(name_of(*merged.outcome));
+        if (merged.adopted) {
+            pending_.push_back(merged.record);  // it has yet to get its stamp
+        }
         if (!merged.merge.to_crm.empty()) {
             Outcome done{};
             done.mailbox = merged.outcome->mailbox;
@@ -392,19 +357,7 @@ void Incoming::write_items() {
             history_.push_back(std::move(done));
         }
     }
-    if (records.empty()) {
-        return;
-    }
-    pg::query(
-        "UPDATE crmsync.item i SET change_key = u.change_key, "
-        "shadow = pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || u.shadow) "
-        "FROM " +
-            array_rows({{"record", "text"},
-                        {"mailbox", "integer"},
-                        {"change_key", "text"},
-                        {"shadow", "jsonb"}}) +
-            "WHERE i.link = $5 AND i.record = u.record AND i.mailbox = u.mailbox",
-        &records, &mailboxes, &change_keys, &shadows, link_.id);
+    write_merged_items(link_.id, merged_);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include "server/arrivals.h"
 #include "server/jsonb_fields.h"
 #include "server/outcome_pairs.h"
-#include "server/repair.h"
+#include "server/stamped_copies.h"
 #include "server/subtransaction.h"
 
 namespace crmsync {

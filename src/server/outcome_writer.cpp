@@ -15,6 +15,7 @@
 #include "server/query.h"
 #include "server/repair.h"
 #include "server/retry_pauses.h"
+#include "server/stamped_copies.h"
 #include "server/transaction.h"
 #include "server/undo.h"
 

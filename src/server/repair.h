@@ -38,12 +38,4 @@ void write_stamp_pages(const std::vector<sync::StampPage>& pages);
 // What was fetched is what the items hold from now on; their records are looked at.
 void mend(const LinkConfiguration& link, const std::vector<sync::Outcome>& outcomes);
 
-// Copies that have become their records' items, as was written just now, stay. In the current
-// transaction.
-void keep_copies(const std::vector<const sync::Outcome*>& written);
-
-// Forgets, in the current transaction, the copies among items that were deleted or unlinked.
-// Returns the others.
-std::vector<const sync::Outcome*> take_copies(const std::vector<const sync::Outcome*>& outcomes);
-
 }  // namespace crmsync
