@@ -319,8 +319,6 @@ void Conversation::gone(Task&& task) {
     switch (task.action) {
         case Action::remove:
         case Action::unlink:  // there is nothing that could be its user's
-            astray_ =
-                !mailbox_.inbound && !mailbox_.folder_id.empty();  // reading names it otherwise
             finish(std::move(task), Result::removed, std::move(item));
             return;
         case Action::create:
