@@ -108,10 +108,11 @@ BEGIN
         ON CONFLICT ON CONSTRAINT sighting_pkey DO NOTHING;
     END IF;
 
-    -- An item that was away and has come back has another id. What was left to its user bears no stamp, save where
-    -- the mailbox was moved with a copy that is older: it loses it there, too.
+    -- An item that was away and has come back has another id, and may hold something else: it is not written before it
+    -- is read. What was left to its user bears no stamp, save where the mailbox was moved with a copy that is older: it
+    -- loses it there, too.
     WITH moved AS (
-        SELECT DISTINCT ON (s.record) s.record, s.remote_id, s.change_key, i.remote_id AS before, i.state
+        SELECT DISTINCT ON (s.record) s.record, s.remote_id, i.remote_id AS before, i.state
         FROM crmsync.sighting s
         JOIN crmsync.item i ON i.link = of_link.id AND i.record = s.record AND i.mailbox = this.mailbox
         WHERE s.mailbox = this.mailbox AND s.kind = 'listed' AND i.since < this.began AND i.remote_id IS DISTINCT FROM s.remote_id
@@ -121,7 +122,7 @@ BEGIN
         ORDER BY s.record, s.remote_id
     ), known AS (
         UPDATE crmsync.item i
-        SET remote_id = m.remote_id, change_key = m.change_key,
+        SET remote_id = m.remote_id, change_key = NULL,
             state = CASE WHEN i.state IN ('gone', 'absent', 'removed') THEN 'linked' ELSE i.state END,
             confirmed = i.confirmed AND i.state <> 'removed'
         FROM moved m WHERE i.link = of_link.id AND i.record = m.record AND i.mailbox = this.mailbox

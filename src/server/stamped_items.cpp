@@ -48,8 +48,9 @@ void take_places(const LinkConfiguration& link, const Stamped& stamped, StampedI
             "WHERE NOT EXISTS (SELECT FROM crmsync.undoing o WHERE o.link = $5 "
             "AND o.step = 'create' AND o.mailbox = u.mailbox AND o.record = u.record) FOR KEY "
             "SHARE OF m "
+            // What it holds has yet to come in: it is not written before it is read.
             "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
-            "change_key = excluded.change_key, state = 'linked', confirmed = false, "
+            "change_key = NULL, state = 'linked', confirmed = false, "
             "since = pg_catalog.now() "
             "WHERE i.state IN ('absent', 'gone', 'removed') RETURNING record, mailbox",
         &stamped.records, &stamped.mailboxes, &stamped.ids, &stamped.change_keys, link.id,

@@ -1,4 +1,7 @@
 // The part of Conversation that reads and writes photos.
+#include <algorithm>
+#include <iterator>
+#include <string_view>
 #include <utility>
 
 #include "sync/conversation.h"
@@ -18,9 +21,15 @@ constexpr std::size_t most_bytes = 4U << 20U;
 // What a server counts beside the content.
 constexpr std::size_t size_margin = 16U << 10U;
 
-// It will never be read.
+// Reading it again would not help.
 bool is_damaged(const Failure& failure) {
-    return failure.code == "ErrorCannotOpenFileAttachment" || failure.code == "NO-CONTENT";
+    static constexpr std::string_view codes[] = {"ErrorCannotOpenFileAttachment",
+                                                 "ErrorContentConversionFailed",
+                                                 "ErrorCorruptData",
+                                                 "ErrorItemCorrupt",
+                                                 "ErrorVirusDetected",
+                                                 "NO-CONTENT"};
+    return std::find(std::begin(codes), std::end(codes), failure.code) != std::end(codes);
 }
 
 }  // namespace
