@@ -166,7 +166,8 @@ void write_found(const std::vector<const Outcome*>& found) {
             std::string(origin_of_new_item) + ", " + state_of_new_item +
             "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[]) "
             "AS u(record, mailbox, remote_id, change_key, adopted) "
-            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            "JOIN crmsync.mailbox m ON m.id = u.mailbox WHERE " +
+            is_not_undone +
             "ON CONFLICT (link, record, mailbox) DO NOTHING RETURNING link, record) "
             "INSERT INTO crmsync.pending AS p (link, tier, record) "
             "SELECT DISTINCT link, 1, record FROM known "

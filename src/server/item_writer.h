@@ -16,6 +16,12 @@ using LinkOfMailbox = std::map<int, int>;
 inline constexpr const char* origin_of_new_item =
     "CASE WHEN u.adopted = 1 THEN 'adopted' ELSE 'crm' END ";
 
+// SQL for whether what is met in the mailbox m as an item of u.record is no one that undo has made
+// again and has not heard of yet: that is its user's.
+inline constexpr const char* is_not_undone =
+    "NOT EXISTS (SELECT FROM crmsync.undoing o WHERE o.link = m.link AND o.step = 'create' "
+    "AND o.mailbox = m.id AND o.record = u.record) ";
+
 // SQL for the state of an item that is away in the mailbox, by the policy of its link l.
 inline constexpr const char* state_of_missing_item =
     "CASE l.on_target_delete WHEN 'unlink' THEN 'gone' WHEN 'delete' THEN 'removed' "

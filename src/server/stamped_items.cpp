@@ -43,11 +43,9 @@ void take_places(const LinkConfiguration& link, const Stamped& stamped, StampedI
             std::string(origin_of_new_item) +
             "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $6::integer[]) "
             "AS u(record, mailbox, id, change_key, adopted) "
-            "JOIN crmsync.mailbox m ON m.id = u.mailbox "
-            // What undo has made again, and has not heard of yet, is its user's.
-            "WHERE NOT EXISTS (SELECT FROM crmsync.undoing o WHERE o.link = $5 "
-            "AND o.step = 'create' AND o.mailbox = u.mailbox AND o.record = u.record) FOR KEY "
-            "SHARE OF m "
+            "JOIN crmsync.mailbox m ON m.id = u.mailbox WHERE " +
+            is_not_undone +
+            "FOR KEY SHARE OF m "
             // What it holds has yet to come in: it is not written before it is read.
             "ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
             "change_key = NULL, state = 'linked', confirmed = false, "
