@@ -40,6 +40,7 @@ struct Failure {
     std::string correct_address{};   // for ErrorNonPrimarySmtpAddress: the address to use instead
     bool may_have_happened = false;  // the request may have been carried out: look before repeating
     Scope scope = Scope::mailbox;
+    bool damaged = false;  // what was to be read will not be readable another time either
 };
 
 // True when no other mailbox of the target needs to be tried to know.

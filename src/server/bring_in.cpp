@@ -287,7 +287,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
         return;
     }
     merged.adopted = adopted_.contains(&outcome);
-    merged.differs |= sync::needs_stamp(item) || item.doubtful;
+    merged.differs |= merged.adopted || sync::needs_stamp(item) || item.doubtful;
     merged_.push_back(std::move(merged));
 }
 
@@ -343,9 +343,6 @@ void Incoming::write_conflicts() {
 void Incoming::write_items() {
     for (const MergedItem& merged : merged_) {
         settled_.push_back(name_of(*merged.outcome));
-        if (merged.adopted) {
-            pending_.push_back(merged.record);  // it has yet to get its stamp
-        }
         if (!merged.merge.to_crm.empty()) {
             Outcome done{};
             done.mailbox = merged.outcome->mailbox;

@@ -3,7 +3,6 @@
 #include "server/boundary.h"
 
 extern "C" {
-#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"

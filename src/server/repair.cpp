@@ -107,14 +107,13 @@ void learn(const LinkConfiguration& link, const std::vector<const Outcome*>& hel
         return;
     }
     const record::Layout compared = compared_of(link.rules.layout);
-    Pairs names;
+    const Pairs names(held);
     pg::TextArray change_keys;
     pg::JsonbArray shadows;
     pg::JsonbArray unknown;
     std::vector<record::Values> values;
     values.reserve(held.size());  // the documents refer to them
     for (const Outcome* outcome : held) {
-        names.add(*outcome);
         change_keys.push_back(outcome->held.item.change_key);
         values.push_back(values_of(compared, link.rules.layout, outcome->held.values));
         auto document = document_of(compared, values.back(), Absent::as_null);

@@ -206,9 +206,9 @@ void Conversation::put_off_sent() {
 // Somebody has changed it since we last knew it, or we never did: what that means for what we are
 // about to write.
 void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
-    // What was read only for its photo, before it is written, is as it was agreed on.
     const bool has_same_key =
         !answer.item.change_key.empty() && answer.item.change_key == task.item.change_key;
+    // What was read only for its photo, before it is written, is as it was agreed on.
     const bool is_known = photo_of(task) != nullptr && knows_before(task) && has_same_key;
     // Nothing has to come in that has not come in when this was decided, or that both have agreed
     // on.

@@ -1,7 +1,4 @@
 // The part of Conversation that reads and writes photos.
-#include <algorithm>
-#include <iterator>
-#include <string_view>
 #include <utility>
 
 #include "sync/conversation.h"
@@ -20,17 +17,6 @@ constexpr std::size_t most_bytes = 4U << 20U;
 
 // What a server counts beside the content.
 constexpr std::size_t size_margin = 16U << 10U;
-
-// Reading it again would not help.
-bool is_damaged(const Failure& failure) {
-    static constexpr std::string_view codes[] = {"ErrorCannotOpenFileAttachment",
-                                                 "ErrorContentConversionFailed",
-                                                 "ErrorCorruptData",
-                                                 "ErrorItemCorrupt",
-                                                 "ErrorVirusDetected",
-                                                 "NO-CONTENT"};
-    return std::find(std::begin(codes), std::end(codes), failure.code) != std::end(codes);
-}
 
 }  // namespace
 
@@ -104,7 +90,7 @@ void Conversation::photo_failed(Task&& task, const Failure& failure) {
     if (is_other && ++task.attempts <= most_attempts) {
         rereads_.push_back(std::move(task));
     } else if (std::holds_alternative<exchange::GetAttachments>(operation_) &&
-               (is_other || is_damaged(failure))) {
+               (is_other || failure.damaged)) {
         const auto read = ::std::exchange(task.read, nullptr);
         read->unread.push_back(place_of_photo(layout_of(task)).value());
         item_read(std::move(task), *read);

@@ -317,6 +317,7 @@ TEST(AttachmentAnswer, HasTheContent) {
     EXPECT_EQ(*read.items[0].content, "/9j/\n4HBpY3R1cmU=");
     EXPECT_EQ(read.items[1].failure->disposition, Disposition::item_gone);
     EXPECT_EQ(read.items[2].failure->code, "NO-CONTENT");
+    EXPECT_TRUE(read.items[2].failure->damaged);
 }
 
 TEST(AttachmentAnswer, SaysHowTheItemIsCalledNow) {

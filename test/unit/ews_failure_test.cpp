@@ -28,6 +28,13 @@ Failure item_failure(const std::string& code, const std::string& text = "words",
     return answer.items.at(0).failure.value();
 }
 
+TEST(Codes, SayWhetherTryingAgainMayHelp) {
+    EXPECT_TRUE(item_failure("ErrorCannotOpenFileAttachment").damaged);
+    EXPECT_TRUE(item_failure("ErrorCorruptData").damaged);
+    EXPECT_FALSE(item_failure("ErrorInternalServerError").damaged);
+    EXPECT_FALSE(item_failure("ErrorNeverHeardOf").damaged);
+}
+
 TEST(Codes, LeadToWhatTheirClassSays) {
     const std::vector<std::pair<Disposition, std::vector<const char*>>> classes{
         {retry_later, {"ErrorServerBusy"}},

@@ -57,6 +57,24 @@ class OneMailbox : public testing::Test {
         EXPECT_LT(requests, 1000);
         return requests;
     }
+    // The same, but each item of requests of one kind fails. Returns how many requests that took.
+    template <typename Kind>
+    int run_failing(const exchange::Failure& failure) {
+        int requests = 0;
+        while (conversation.has_work() && requests < 1000) {
+            operation = conversation.next(50);
+            ++requests;
+            exchange::Answer said;
+            if (!std::holds_alternative<Kind>(operation)) {
+                said = execute();
+            } else {
+                said.items.emplace_back().failure = failure;
+            }
+            answer(std::move(said));
+        }
+        EXPECT_LT(requests, 1000);
+        return requests;
+    }
     virtual exchange::Answer answer_of(exchange::Answer answer) { return answer; }
 
     std::vector<sync::Outcome> outcomes() { return std::exchange(conversation.outcomes(), {}); }

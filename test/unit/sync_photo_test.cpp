@@ -394,20 +394,12 @@ TEST_F(Photos, ThatAreGoneWhenTheyAreToBeReadAreLookedForAgain) {
 }
 
 TEST_F(Photos, ThatAreDamagedHoldUpNothingElse) {
-    const char* code = "ErrorCannotOpenFileAttachment";
+    exchange::Failure failure = item_failure(Disposition::item_failed, "ErrorCorruptData");
+    failure.damaged = true;
     const auto run_damaged = [&] {
-        while (conversation.has_work()) {
-            operation = conversation.next(50);
-            exchange::Answer said;
-            if (!std::holds_alternative<exchange::GetAttachments>(operation)) {
-                said = execute();
-            } else {
-                said.items.assign(1, {});
-                said.items[0].failure = item_failure(Disposition::item_failed, code);
-            }
-            answer(std::move(said));
-            supply();
-        }
+        do {
+            run_failing<exchange::GetAttachments>(failure);
+        } while (supply() > 0);
     };
     const auto reference = with_photo("a", their_photo);
     Task fetch = test::item_task(Action::fetch, "a", reference);
@@ -415,7 +407,7 @@ TEST_F(Photos, ThatAreDamagedHoldUpNothingElse) {
     conversation.add(fetch);
     run_damaged();
     const Outcome fetched = only_outcome();
-    EXPECT_EQ(fetched.result, Result::fetched);
+    ASSERT_EQ(fetched.result, Result::fetched);
     EXPECT_EQ(fetched.held.values[0], "Acme");
     EXPECT_EQ(fetched.held.unread, std::vector<std::size_t>{1});
     conversation.add(update("a", reference, "Other", old_photo, new_photo));
@@ -423,13 +415,13 @@ TEST_F(Photos, ThatAreDamagedHoldUpNothingElse) {
     EXPECT_EQ(only_outcome().result, Result::written);
     EXPECT_EQ(item().values["company"], "Other");
     expect_photo(new_photo);
-    code = "ErrorInternalServerError";
+    failure.damaged = false;
     const exchange::ItemReference now = {item().id, item().change_key()};
     conversation.add(update("a", now, "Acme", new_photo, ""));
     run_damaged();
     EXPECT_EQ(only_outcome().result, Result::failed) << "it may be read later";
     expect_photo(new_photo);
-    code = "NO-CONTENT";
+    failure.damaged = true;
     conversation.add(update("a", now, "Acme", new_photo, ""));
     run_damaged();
     EXPECT_EQ(only_outcome().result, Result::written);

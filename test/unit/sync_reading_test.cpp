@@ -198,18 +198,8 @@ TEST_F(Reading, AnItemThatIsRefusedAsIfItHadChangedIsGivenUp) {
     Task task = update_task(prefix, "a", stored("a", "Initech"), "Globex");
     task.before = {"Acme"};
     conversation.add(task);
-    int requests = 0;
-    while (conversation.has_work() && requests++ < 100) {
-        operation = conversation.next(50);
-        exchange::Answer said;
-        if (!std::holds_alternative<exchange::UpdateItems>(operation)) {
-            said = execute();
-        } else {
-            said.items.assign(1, {});
-            said.items[0].failure = item_failure(Disposition::reread, "ErrorIrresolvableConflict");
-        }
-        answer(std::move(said));
-    }
+    const int requests = run_failing<exchange::UpdateItems>(
+        item_failure(Disposition::reread, "ErrorIrresolvableConflict"));
     const auto all = outcomes();
     ASSERT_EQ(all.size(), 1u);
     EXPECT_EQ(all[0].result, Result::failed);

@@ -103,6 +103,7 @@ Failure failure_of(std::string code, std::string_view message, pugi::xml_node me
     if (meaning) {
         failure.disposition = meaning->disposition;
         failure.may_have_happened = write && meaning->uncertain;
+        failure.damaged = meaning->damaged;
     } else {
         failure.may_have_happened = write && unknown == Disposition::back_off;
     }

@@ -180,7 +180,8 @@ Answer read_messages(const GetAttachments&, const Messages& messages) {
             } else {
                 item.failure = {.disposition = Disposition::item_failed,
                                 .code = "NO-CONTENT",
-                                .message = "the content of an attachment is no base64"};
+                                .message = "the content of an attachment is no base64",
+                                .damaged = true};
             }
         }
         answer.items.push_back(std::move(item));

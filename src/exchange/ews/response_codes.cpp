@@ -14,11 +14,15 @@ struct Row {
 };
 
 constexpr Row certain(std::string_view code, Disposition disposition) {
-    return {code, {disposition, false}};
+    return {code, {disposition, false, false}};
 }
 
 constexpr Row uncertain(std::string_view code, Disposition disposition) {
-    return {code, {disposition, true}};
+    return {code, {disposition, true, false}};
+}
+
+constexpr Row damaged(std::string_view code) {
+    return {code, {Disposition::item_failed, false, true}};
 }
 
 constexpr auto sorted(auto rows) {
@@ -86,8 +90,9 @@ constexpr auto table = sorted(std::array{
     certain("ErrorCalendarOccurrenceIsDeletedFromRecurrence", item_failed),
     certain("ErrorCalendarOutOfRange", item_failed),
     certain("ErrorCannotDeleteObject", item_failed),
-    certain("ErrorContentConversionFailed", item_failed),
-    certain("ErrorCorruptData", item_failed),
+    damaged("ErrorCannotOpenFileAttachment"),
+    damaged("ErrorContentConversionFailed"),
+    damaged("ErrorCorruptData"),
     certain("ErrorDataSizeLimitExceeded", item_failed),
     certain("ErrorIncorrectUpdatePropertyCount", item_failed),
     certain("ErrorInvalidContactEmailAddress", item_failed),
@@ -109,7 +114,7 @@ constexpr auto table = sorted(std::array{
     certain("ErrorInvalidSIPUri", item_failed),
     certain("ErrorInvalidSmtpAddress", item_failed),
     certain("ErrorInvalidValueForProperty", item_failed),
-    certain("ErrorItemCorrupt", item_failed),
+    damaged("ErrorItemCorrupt"),
     certain("ErrorItemPropertyRequestFailed", item_failed),
     certain("ErrorItemSave", item_failed),
     certain("ErrorItemSavePropertyError", item_failed),
@@ -130,7 +135,7 @@ constexpr auto table = sorted(std::array{
     certain("ErrorUnsupportedRecurrence", item_failed),
     certain("ErrorUpdatePropertyMismatch", item_failed),
     certain("ErrorValueOutOfRange", item_failed),
-    certain("ErrorVirusDetected", item_failed),
+    damaged("ErrorVirusDetected"),
     certain("ErrorVirusMessageDeleted", item_failed),
 
     // The item is no longer there.

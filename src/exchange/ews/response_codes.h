@@ -11,6 +11,7 @@ namespace crmsync::exchange::ews {
 struct CodeMeaning {
     Disposition disposition;
     bool uncertain;  // a write may have been carried out although the server reports the code
+    bool damaged;    // see Failure
 };
 
 // nullopt: not in the table. Unknown codes are the item's failure, or a reason to back off when the
