@@ -193,6 +193,8 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
     Merge result;
     result.shadow = agreed;
     Selection selection(layout, policies);
+    std::vector<std::size_t> users;  // what just he has changed, and does not come in
+    bool written_by_both = false;    // the CRM's change is there already
     Values merged = crm;
     for (std::size_t i = 0; i < layout.size(); ++i) {
         const Property& property = *layout[i];
@@ -235,6 +237,7 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
                 break;
             case Side::both_alike:
                 result.shadow[i] = crm[i];
+                written_by_both = written_by_both || out;
                 break;
             case Side::crm:
                 if (!out && in && !same_value(property, held, {})) {
@@ -244,6 +247,9 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
                 }
                 break;
             case Side::target:
+                if (out && !in) {
+                    users.push_back(i);
+                }
                 receive();
                 break;
             case Side::conflict: {
@@ -252,6 +258,11 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
                 won ? send() : receive();
                 break;
             }
+        }
+    }
+    for (const std::size_t place : users) {
+        if (written_by_both && policies[place].write == Write::all) {
+            selection.choose(place);
         }
     }
     selection.complete();

@@ -23,7 +23,7 @@ namespace crmsync::record {
 // When a mapped field is written to the target.
 enum class Write : std::uint8_t {
     changed,        // the CRM's value differs from the shadow
-    all,            // whenever anything of the record is written
+    all,            // whenever the CRM has changed anything of the record
     if_empty,       // the CRM's value differs from the shadow and the shadow has none
     unless_changed  // as changed, and the target still has the shadow's value
 };

@@ -313,6 +313,20 @@ TEST(Merge, WriteAllSendsTheUsersValueBackToNobody) {
     EXPECT_EQ(written(two_way.to_crm), (Written{{"given_name", "b"}}));
 }
 
+TEST(Merge, WriteAllDoesSoWhereTheUserHasMadeTheSameChange) {
+    Link link{"home_phone", "job_title"};
+    link.policies[1].write = Write::all;
+    const auto change = [&](const MergeContext& context) {
+        return link.merge({"1", "a"}, {"2", "a"}, {"2", "b"}, context);
+    };
+    EXPECT_EQ(written(change({}).to_target), (Written{{"job_title", "a"}}));
+    EXPECT_TRUE(change(both_ways).to_target.empty());
+    EXPECT_EQ(written(change(both_ways).to_crm), (Written{{"job_title", "b"}}));
+    EXPECT_TRUE(link.merge({"1", "a"}, {"2", "a"}, {"2", "a"}).to_target.empty());
+    link.policies[1].write = Write::changed;
+    EXPECT_TRUE(change({}).to_target.empty());
+}
+
 TEST(Merge, IfEmptyNeverOverwritesAndRemembers) {
     Link link{"home_phone"};
     link.policies[0].write = Write::if_empty;
