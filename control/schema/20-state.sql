@@ -269,7 +269,7 @@ CREATE TABLE crmsync.repair (
 COMMENT ON TABLE crmsync.repair IS 'mailboxes with whose items, all of them, something is to be done';
 COMMENT ON COLUMN crmsync.repair.mailbox IS 'the mailbox, of one link';
 COMMENT ON COLUMN crmsync.repair.mode IS 'repair: they are made what they should be; replace: made anew; withdraw: removed, and those that a user made only unlinked; late: nothing, but what a create of ours has made that came late goes';
-COMMENT ON COLUMN crmsync.repair.step IS 'list: the folder''s items of the link are listed; compare: they are to be compared with what is known; fetch: what differs is read; then only of withdraw, mark: it is being noted which are to be deleted; unlink: and the others are being unlinked; delete: only deletes are left';
+COMMENT ON COLUMN crmsync.repair.step IS 'list: the folder''s items of the link are listed; compare: they are to be compared with what is known; fetch: what differs is read; only of withdraw, before and after that, mark: it is being noted which are to be deleted; then unlink: the others are being unlinked; delete: only deletes are left';
 COMMENT ON COLUMN crmsync.repair.since IS 'when it was asked for last';
 COMMENT ON COLUMN crmsync.repair.began IS 'when the folder began to be listed: one that was asked for later is listed again';
 

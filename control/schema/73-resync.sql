@@ -36,8 +36,8 @@ COMMENT ON FUNCTION crmsync.resync(text, text, text) IS 'reads the items of a li
 CREATE FUNCTION crmsync.carry_out_repairs(requests crmsync.request[]) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    INSERT INTO crmsync.repair AS p (mailbox, mode, since)
-    SELECT DISTINCT ON (m.id) m.id, r.action, r.at
+    INSERT INTO crmsync.repair AS p (mailbox, mode, step, since)
+    SELECT DISTINCT ON (m.id) m.id, r.action, CASE r.action WHEN 'withdraw' THEN 'mark' ELSE 'list' END, r.at
     FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT crmsync.is_import(l)
     JOIN crmsync.mailbox m ON m.link = r.link AND m.id = coalesce(r.mailbox, m.id)
     ORDER BY m.id, r.id DESC

@@ -73,8 +73,8 @@ std::set<std::string, std::less<>> participants_of(const LinkConfiguration& link
     return participants;
 }
 
-// Deletes are done in mailboxes that take part, and in those whose items are withdrawn: returns
-// these, and leaves out what is meant in the others.
+// Deletes are done in mailboxes that take part, and in those whose items are withdrawn, once they
+// have been listed: returns these, and leaves out what is meant in mailboxes that are neither.
 pg::IntegerArray where_to_delete(const LinkConfiguration& link, DeleteCounts& counts) {
     const bool all_take_part = link.enabled && link.mailboxes_query.empty();
     if (all_take_part || counts.empty()) {
@@ -83,17 +83,17 @@ pg::IntegerArray where_to_delete(const LinkConfiguration& link, DeleteCounts& co
     const std::set<std::string, std::less<>> participants = participants_of(link);
     const pg::IntegerArray ids = mailboxes_of(counts);
     const pg::Rows known = pg::query(
-        "SELECT m.id, m.address, p.mailbox IS NOT NULL FROM crmsync.mailbox m "
+        "SELECT m.id, m.address, p.mailbox IS NOT NULL, "
+        "coalesce(p.step IN ('unlink', 'delete'), false) FROM crmsync.mailbox m "
         "LEFT JOIN crmsync.repair p ON p.mailbox = m.id AND p.mode = 'withdraw' "
-        "AND p.step IN ('unlink', 'delete') "
         "WHERE m.id = ANY ($1)",
         &ids);
     pg::IntegerArray places;
     for (std::uint64_t row = 0; row < known.size(); ++row) {
         const int mailbox = static_cast<int>(known.integer(row, 0));
-        if (participants.contains(known.text(row, 1)) || known.boolean(row, 2)) {
+        if (participants.contains(known.text(row, 1)) || known.boolean(row, 3)) {
             places.push_back(mailbox);
-        } else {
+        } else if (!known.boolean(row, 2)) {
             counts[mailbox].unconfirmed = 0;
         }
     }

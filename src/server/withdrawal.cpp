@@ -71,7 +71,12 @@ bool mark_withdrawn(const LinkConfiguration& link) {
         if (here < most_marked_at_once) {
             // What has arrived there has nowhere to come in any more.
             pg::query("DELETE FROM crmsync.arrival WHERE mailbox = $1", mailbox);
-            pg::query("UPDATE crmsync.repair SET step = 'unlink' WHERE mailbox = $1", mailbox);
+            // Before it is listed, so that the guard knows from the start how much is meant; and
+            // after that for what the listing has found.
+            pg::query(
+                "UPDATE crmsync.repair SET step = CASE WHEN began >= since THEN 'unlink' "
+                "ELSE 'list' END WHERE mailbox = $1",
+                mailbox);
         }
     }
     return marked >= most_marked_at_once;

@@ -48,6 +48,8 @@ $stage->add_people(10, 40, $one);
 $stage->settles('many people');
 $stage->sql("CREATE ROLE helper; SELECT crmsync.grant_role('helper', 'operator', 'people'); CREATE ROLE boss; SELECT crmsync.grant_role('boss', 'admin', 'people')");
 like($stage->error("SET ROLE helper; SELECT crmsync.drop_link('people', 'delete')"), qr/permission denied/, 'an operator may not drop a link');
+# Of two mailboxes the one with few items is listed long before the other.
+$exchange->inject('delay', operation => 'FindItem', mailbox => $one, seconds => 1);
 $stage->sql("SET ROLE boss; SELECT crmsync.drop_link('people', items => 'delete')");
 $stage->until_true(sub { $stage->sql('SELECT held FROM crmsync.link_state') =~ /^49 deletes/m }, 'its administrator may, and the guard holds the deletes');
 is($stage->status('state'), 'held', 'as its state says');
@@ -59,6 +61,8 @@ like($stage->error($_), qr/link "people" is being dropped.*DETAIL.*HINT:.*drop_l
   for "SELECT crmsync.enable_link('people')", "SELECT crmsync.disable_link('people')", "SELECT crmsync.alter_link('people', folder => 'x')",
   "SELECT crmsync.map('people', 'remark', 'notes')", "SELECT * FROM crmsync.plan('people')",
   "SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience')";
+is($exchange->hits, 1, 'before all are listed');
+is(count_of($two), 9, 'all of them');
 $stage->sql("SELECT crmsync.drop_link('people', items => 'delete')");
 is($stage->sql("SELECT crmsync.withdraw('people')"), '49', 'twice is as good as once, and withdraw says how many are left');
 # Its mailboxes are listed once more, one after the other.
