@@ -23,13 +23,13 @@ END;
 COMMENT ON FUNCTION crmsync.is_consumed(pg_snapshot) IS 'whether every marker visible in a snapshot has been taken from the change log';
 
 CREATE VIEW crmsync.to_delete AS
-SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since, 'item' AS kind
+SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since, 'item' AS kind, i.shadow IS NULL AS unknown
 FROM crmsync.item i WHERE i.state = 'leaving'
 UNION ALL
-SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since, 'record'
+SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since, 'record', false
 FROM crmsync.item i WHERE i.state = 'removed'
 UNION ALL
-SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key, s.confirmed, s.since, 'copy'
+SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key, s.confirmed, s.since, 'copy', false
 FROM crmsync.sighting s JOIN crmsync.mailbox m ON m.id = s.mailbox WHERE s.kind = 'surplus';
 COMMENT ON VIEW crmsync.to_delete IS 'what is to be deleted, once the guard lets it: items of mailboxes, and copies of them; records whose items their users have deleted; of imports those who are missing';
 COMMENT ON COLUMN crmsync.to_delete.link IS 'the link';
@@ -40,6 +40,7 @@ COMMENT ON COLUMN crmsync.to_delete.change_key IS 'its version at the target';
 COMMENT ON COLUMN crmsync.to_delete.confirmed IS 'whether confirm_deletes has let it pass the guard';
 COMMENT ON COLUMN crmsync.to_delete.since IS 'since when it is to be deleted';
 COMMENT ON COLUMN crmsync.to_delete.kind IS 'item; copy of an item; record: in the CRM';
+COMMENT ON COLUMN crmsync.to_delete.unknown IS 'what the item holds nobody knows: it is read first';
 
 CREATE VIEW crmsync.open_conflict AS
 SELECT c.id, c.link, c.mailbox

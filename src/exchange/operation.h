@@ -166,15 +166,14 @@ struct ItemAnswer {
     std::string stamp;                  // ListStamps (cut at 255 characters), FindStamps, GetItems
     std::vector<record::Value> values;  // GetItems: parallel to its layout. GetAttachments: one,
                                         // the description
-    std::optional<std::chrono::sys_seconds> modified{};  // GetItems: when, by our own clock
-    std::vector<std::string> categories{};               // GetItems
-    bool is_private = false;                             // GetItems: its user shows it to nobody
-    bool is_other_kind = false;  // GetItems: a distribution list among contacts, say
-    std::string created{};       // GetItems: when its user made it; empty: unknown
-    std::int64_t attempt = 0;    // ListStamps, GetItems: see CreateItems
-    // GetItems: how long after it was made it was last changed.
-    std::optional<std::chrono::seconds> changed_after{};
-    std::string key{};                 // GetItems: what its key_property holds; empty: nothing
+    // GetItems: when it was made, and last changed, by our own clock.
+    std::optional<std::chrono::sys_seconds> created{};
+    std::optional<std::chrono::sys_seconds> modified{};
+    std::vector<std::string> categories{};  // GetItems
+    bool is_private = false;                // GetItems: its user shows it to nobody
+    bool is_other_kind = false;             // GetItems: a distribution list among contacts, say
+    std::int64_t attempt = 0;               // ListStamps, GetItems: see CreateItems
+    std::string key{};                      // GetItems: what its key_property holds; empty: nothing
     std::vector<Attachment> photos{};  // GetItems: where the layout has the photo; the first counts
     record::Content content{};         // GetAttachments
     // GetItems: places in its layout where there is something that means nothing to us. The values
@@ -186,6 +185,25 @@ struct ItemAnswer {
 // had made, and that was his when it was adopted, whoever knew of that then.
 inline bool was_adopted(const ItemAnswer& stamped) {
     return stamped.attempt == 0;
+}
+
+// How long after it was made an item was last changed; nullopt: the server does not say.
+inline std::optional<std::chrono::seconds> changed_after(const ItemAnswer& item) {
+    return item.created && item.modified ? std::optional(*item.modified - *item.created)
+                                         : std::nullopt;
+}
+
+// A server may touch what it has just made.
+constexpr std::chrono::seconds server_at_work{2};
+
+// Whether an item that was read is a user's copy of what the request that it names had made, stamp
+// and all, of which he has made something else since. most_delay: how long after it was sent a
+// create may be carried out.
+inline bool is_altered_copy(const ItemAnswer& stamped, std::chrono::microseconds most_delay) {
+    return stamped.attempt != 0 &&
+           changed_after(stamped).value_or(server_at_work) > server_at_work &&
+           stamped.created->time_since_epoch() >
+               std::chrono::microseconds(stamped.attempt) + most_delay + server_at_work;
 }
 
 // One item that was created or changed in a folder, or is there no longer. The same item may be

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "record/date.h"
 #include "server/configuration.h"
 #include "sync/task.h"
 #include "sync/work_in_flight.h"
@@ -17,6 +18,11 @@ using ItemName = std::pair<int, std::string>;  // mailbox, id at the target
 
 inline ItemName name_of(const sync::Outcome& outcome) {
     return {outcome.mailbox, outcome.item.id};
+}
+
+// When its user made an item that was read, as text that sorts; empty: unknown.
+inline std::string made_at(const sync::Outcome& outcome) {
+    return outcome.held.created ? record::timestamp_text(*outcome.held.created) : std::string();
 }
 
 struct Fetch {

@@ -182,7 +182,7 @@ Passing ask_guard(const LinkConfiguration& link) {
 
 // Of the items $1, those of the mailboxes $2 and not held ($3, $4).
 const std::string passing_deletes =
-    "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, '') "
+    "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, ''), i.unknown "
     "FROM crmsync.to_delete i JOIN crmsync.mailbox m ON m.id = i.mailbox "
     "WHERE i.link = $1 "
     "AND i.mailbox = ANY ($2) AND (i.confirmed OR NOT ($3 OR i.mailbox = ANY ($4))) "
@@ -203,7 +203,8 @@ std::vector<LeavingItem> read_passing(const LinkConfiguration& link, const Passi
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         items.push_back({rows.string(row, 0),
                          static_cast<int>(rows.integer(row, 1)),
-                         {rows.string(row, 2), rows.string(row, 3)}});
+                         {rows.string(row, 2), rows.string(row, 3)},
+                         rows.boolean(row, 4)});
     }
     return items;
 }

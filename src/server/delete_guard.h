@@ -19,6 +19,7 @@ struct LeavingItem {
     std::string record;
     int mailbox;
     exchange::ItemReference reference;
+    bool unknown;  // nobody knows what the item holds
 };
 
 constexpr std::size_t most_deletes_at_once = 2000;

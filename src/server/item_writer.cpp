@@ -199,9 +199,35 @@ void remove_items(const std::vector<const Outcome*>& removed) {
         &pairs.records, &pairs.mailboxes, &pairs.ids);
 }
 
+namespace {
+
+// Copies that turned out to be their user's when they were to be deleted: no record has anything to
+// do with them. Those that were to be made anew are.
+void forget_items(const std::vector<const Outcome*>& copies) {
+    const Pairs pairs(copies);
+    pg::query("WITH forgotten AS (DELETE FROM crmsync.item i USING " + of_pairs + "WHERE " +
+                  is_that_item +
+                  "RETURNING i.link, i.record) "
+                  "INSERT INTO crmsync.pending AS p (link, tier, record) "
+                  "SELECT DISTINCT f.link, 1, f.record FROM forgotten f "
+                  "JOIN crmsync.link l ON l.id = f.link AND l.enabled "
+                  "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+              &pairs.records, &pairs.mailboxes, &pairs.ids);
+}
+
+}  // namespace
+
 // Whose it was stays known: its record may be wanted there again, and where mailboxes are read it
 // would come in as a new item.
-void unlink_items(const std::vector<const Outcome*>& unlinked) {
+void unlink_items(const std::vector<const Outcome*>& outcomes) {
+    std::vector<const Outcome*> copies;
+    std::vector<const Outcome*> unlinked;
+    for (const Outcome* outcome : outcomes) {
+        (outcome->copy ? copies : unlinked).push_back(outcome);
+    }
+    if (!copies.empty()) {
+        forget_items(copies);
+    }
     const Pairs pairs(unlinked);
     // What was left to its user before may have got our stamp again without our hearing of it.
     pg::query("UPDATE crmsync.item i SET stamped = false FROM " + of_pairs + "WHERE " +

@@ -10,14 +10,6 @@
 
 namespace crmsync {
 
-namespace {
-
-// A server may touch what it has just made. That an item holds something else than the other one
-// counts for a user who was quick, unless the server says that it is as it was made.
-constexpr std::chrono::seconds server_at_work{2};
-
-}  // namespace
-
 std::int64_t longest_delay() {
     return std::int64_t{1000} * preload().max_create_delay();
 }
@@ -51,9 +43,11 @@ bool holds_the_same(const LinkConfiguration& link, const Jsonb* shadow, const sy
                values_of(compared, link.rules.layout, item.held.values);
 }
 
+// That it holds something else than the other one counts for a user who was quick, unless the
+// server says that it is as it was made.
 bool is_untouched(const sync::Outcome& item, bool same) {
-    return item.held.changed_after &&
-           *item.held.changed_after <= (same ? server_at_work : std::chrono::seconds{0});
+    const auto after = exchange::changed_after(item.held);
+    return after && *after <= (same ? exchange::server_at_work : std::chrono::seconds{0});
 }
 
 void look_again_later(const std::vector<int>& mailboxes) {

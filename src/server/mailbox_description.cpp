@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "server/late_creates.h"
 #include "server/participants.h"
 #include "sync/stamp.h"
 
@@ -37,6 +38,7 @@ sync::MailboxDescription description_of(const Configuration& configuration,
     mailbox.key_property = link.key_property;
     mailbox.policy = link.rules.policy;
     mailbox.hard_delete = link.hard_delete;
+    mailbox.most_create_delay = std::chrono::microseconds(longest_delay());
     mailbox.inbound = link.inbound;
     return mailbox;
 }

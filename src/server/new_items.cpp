@@ -69,7 +69,7 @@ Candidates match(const Configuration& configuration, const LinkConfiguration& li
     for (std::size_t i = 0; i < candidates.rows.size(); ++i) {
         const Outcome& outcome = *candidates.outcomes[i];
         to_match.push_back({outcome.mailbox, candidates.rows[i].mailbox, outcome.item.id,
-                            outcome.held.created, outcome.held.key, &candidates.rows[i].values});
+                            made_at(outcome), outcome.held.key, &candidates.rows[i].values});
     }
     const std::vector<ItemMatch> matches = match_items(configuration, link, to_match);
     Candidates left;
@@ -80,10 +80,10 @@ Candidates match(const Configuration& configuration, const LinkConfiguration& li
         if (matches[i].left || (is_new && !link.inbound)) {
             items.settled.push_back(name_of(*outcome));
         } else if (matches[i].waits) {
-            items.waiting.push_back({name_of(*outcome), matches[i].records, outcome->held.created});
+            items.waiting.push_back({name_of(*outcome), matches[i].records, made_at(*outcome)});
         } else if (!matches[i].problem.empty()) {
             items.failures.push_back({name_of(*outcome), "AMBIGUOUS", matches[i].problem,
-                                      matches[i].records, outcome->held.created});
+                                      matches[i].records, made_at(*outcome)});
         } else if (!matches[i].record.empty()) {
             items.adopted.emplace_back(matches[i].record, outcome);
         } else {

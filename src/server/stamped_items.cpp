@@ -191,7 +191,7 @@ StampedItems take_stamped(const LinkConfiguration& link, const std::string& pref
                  "AMBIGUOUS",
                  "it may be what record " + record + " had here before its item was made anew",
                  {record},
-                 outcome->held.created});
+                 made_at(*outcome)});
         } else {
             (copies.let_go.contains(place) ? result.settled : result.postponed)
                 .push_back(name_of(*outcome));

@@ -61,8 +61,8 @@ TaskQueue& Conversation::queue_of(Action action) {
 }
 
 TaskQueue& Conversation::first_queue_of(const Task& task) {
-    const bool is_read_first =
-        task.action == Action::update && (photo_of(task) != nullptr || !knows_before(task));
+    const bool is_read_first = task.unknown || (task.action == Action::update &&
+                                                (photo_of(task) != nullptr || !knows_before(task)));
     return is_read_first ? rereads_ : queue_of(task.action);
 }
 
@@ -121,6 +121,7 @@ void Conversation::finish(Task&& task, Result result, exchange::ItemReference it
     }
     const UndoStep undo = task.undo;
     const bool adopted = task.adopted;
+    const bool copy = task.copy;
     outcomes_.push_back({mailbox_.id,
                          result,
                          task.action,
@@ -135,7 +136,8 @@ void Conversation::finish(Task&& task, Result result, exchange::ItemReference it
                          std::move(task.rules),
                          {},
                          undo,
-                         adopted});
+                         adopted,
+                         copy});
 }
 
 // Of another folder the state says nothing.

@@ -147,6 +147,7 @@ class Conversation {
     void item_succeeded(Task&& task, const exchange::ItemAnswer& answer);
     void item_found(Task&& task, const exchange::ItemAnswer& answer);
     void item_read(Task&& task, const exchange::ItemAnswer& answer);
+    void stranger_read(Task&& task, const exchange::ItemAnswer& answer);
     void proceed(Task&& task);
     void photo_written(Task&& task, const exchange::ItemAnswer& answer);
     void photo_failed(Task&& task, const exchange::Failure& failure);

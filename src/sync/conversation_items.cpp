@@ -196,16 +196,32 @@ void Conversation::put_off_sent() {
             task.denied = writes_;
         }
         const bool is_to_be_written =
-            task.action == Action::update && std::holds_alternative<exchange::GetItems>(operation_);
+            task.action != Action::fetch && std::holds_alternative<exchange::GetItems>(operation_);
         TaskQueue& origin = origin_of(task);
         TaskQueue& queue = &origin == &rereads_ && !is_to_be_written ? rereads_ : put_off_;
         queue.push_back(std::move(task));
     }
 }
 
+// It bears our stamp, and nobody knew of it when it was met. What a user has made of a copy is his.
+void Conversation::stranger_read(Task&& task, const exchange::ItemAnswer& answer) {
+    task.item = answer.item;
+    task.unknown = false;
+    if (exchange::is_altered_copy(answer, mailbox_.most_create_delay)) {
+        task.action = Action::unlink;
+        task.copy = true;
+    }
+    TaskQueue& queue = queue_of(task.action);
+    queue.push_front(std::move(task));
+}
+
 // Somebody has changed it since we last knew it, or we never did: what that means for what we are
 // about to write.
 void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
+    if (task.action == Action::remove) {
+        stranger_read(std::move(task), answer);
+        return;
+    }
     const bool has_same_key =
         !answer.item.change_key.empty() && answer.item.change_key == task.item.change_key;
     // What was read only for its photo, before it is written, is as it was agreed on.
@@ -297,6 +313,9 @@ void Conversation::item_failed(Task&& task, const Failure& failure) {
         photo_failed(std::move(task), failure);
     } else if (failure.disposition == Disposition::item_gone) {
         gone(std::move(task));
+    } else if (task.unknown) {
+        task.unknown = false;  // what cannot be read can be deleted
+        removes_.push_front(std::move(task));
     } else if (failure.disposition == Disposition::reread && task.action != Action::create &&
                ++task.attempts <= most_attempts) {
         rereads_.push_back(std::move(task));

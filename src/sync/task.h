@@ -63,6 +63,8 @@ struct Task {
     bool adopted = false;                  // its item is one that a user made
     bool sought = false;    // its item is gone, and not made again unless it has only moved
     bool doubtful = false;  // if its item is gone it was us who deleted it
+    bool unknown = false;   // remove: of what its item holds nothing is known, it is read first
+    bool copy = false;      // unlink: so it turned out to be a user's copy
     int attempts = 0;       // that failed because of this item
     // Denied once, and nobody knew whether that meant its item or the mailbox: after how many
     // requests that had written something.
@@ -128,6 +130,7 @@ struct Outcome {
     exchange::ItemAnswer held{};           // fetched, overtaken: what the item holds
     UndoStep undo = UndoStep::none;
     bool adopted = false;  // written, found: a user made it
+    bool copy = false;     // unlinked: of one of our items, no record has anything to do with it
 };
 
 // A photo that is to be attached next.
@@ -183,6 +186,7 @@ struct MailboxDescription {
     std::string key_property{};    // user-defined field in which items bear the key; empty: none
     Policy policy;
     bool hard_delete = false;
+    std::chrono::microseconds most_create_delay{};  // see exchange::is_altered_copy
     bool inbound = false;   // what its user changes is brought in, rather than merged in passing
     bool troubled = false;  // its last request failed: say so when it is well again
 };

@@ -217,8 +217,8 @@ exchange::ItemAnswer got_item(const std::string& element, const std::string& xml
 TEST(GetAnswer, SaysHowLongAfterItWasMadeAnItemWasChanged) {
     const std::string made = "<t:DateTimeCreated>2026-01-02T12:00:00Z</t:DateTimeCreated>";
     const std::string changed = "<t:LastModifiedTime>2026-01-02T12:01:00Z</t:LastModifiedTime>";
-    EXPECT_EQ(got_item("Contact", made + changed).changed_after, std::chrono::seconds(60));
-    EXPECT_FALSE(got_item("Contact", made).changed_after);
+    EXPECT_EQ(changed_after(got_item("Contact", made + changed)), std::chrono::seconds(60));
+    EXPECT_FALSE(changed_after(got_item("Contact", made)));
     EXPECT_EQ(got_item("Contact", made).attempt, 0);
 }
 

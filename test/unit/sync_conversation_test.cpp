@@ -67,6 +67,61 @@ TEST_F(OneMailbox, DoesNotListForUpdatesAndDeletes) {
     EXPECT_EQ(all[2].result, Result::removed);
 }
 
+// Which of items made and changed so long after the request that they name were deleted.
+class Stranger : public OneMailbox {
+  protected:
+    Result meet(std::chrono::seconds created, std::chrono::seconds modified) {
+        const auto item = stored("a");
+        folder().items.back().attempt = std::chrono::microseconds(sent.time_since_epoch()).count();
+        folder().items.back().created = sent + created;
+        folder().items.back().modified = sent + modified;
+        return remove(item);
+    }
+
+    Result remove(const exchange::ItemReference& item) {
+        Task task = item_task(Action::remove, "a", item);
+        task.unknown = true;
+        conversation.add(std::move(task));
+        run();
+        const auto all = outcomes();
+        EXPECT_EQ(all.size(), 1u);
+        EXPECT_EQ(all.at(0).copy, all.at(0).result == Result::unlinked);
+        return all.at(0).result;
+    }
+
+    std::chrono::sys_seconds sent{1767348000s};
+};
+
+TEST_F(Stranger, IsDeletedUnlessItsUserHasMadeItAndSomethingElseOfIt) {
+    MailboxDescription known = description();
+    known.most_create_delay = 2min;
+    conversation.redescribe(known);
+    EXPECT_EQ(meet(0s, 0s), Result::removed);
+    EXPECT_EQ(meet(1s, 24h), Result::removed) << "ours, changed";
+    EXPECT_EQ(meet(2min, 24h), Result::removed) << "a create that came late";
+    EXPECT_EQ(meet(24h, 24h), Result::removed) << "a copy as it was, or one that was moved";
+    EXPECT_EQ(meet(24h, 24h + 2s), Result::removed) << "the server at work";
+    EXPECT_EQ(folder().items.size(), 0u);
+    EXPECT_EQ(meet(24h, 25h), Result::unlinked);
+    EXPECT_EQ(meet(3min, 4min), Result::unlinked);
+    EXPECT_EQ(folder().items.size(), 2u);
+    EXPECT_EQ(folder().items.back().stamp, "");
+}
+
+TEST_F(Stranger, IsDeletedWhereTheServerSaysTooLittle) {
+    EXPECT_EQ(remove(stored("a")), Result::removed);
+    EXPECT_EQ(remove({"gone", "v1"}), Result::removed);
+    conversation.add([&] {
+        Task task = item_task(Action::remove, "a", stored("a"));
+        task.unknown = true;
+        return task;
+    }());
+    EXPECT_EQ(run_failing<exchange::GetItems>(
+                  item_failure(Disposition::item_failed, "ErrorItemCorrupt", false)),
+              2);
+    EXPECT_EQ(outcomes().at(0).result, Result::removed);
+}
+
 TEST_F(OneMailbox, ACreateWhoseAnswerWasLostIsFoundByItsStamp) {
     conversation.add(create_task(prefix, "a", "Old"));
     next<exchange::FindFolder>();

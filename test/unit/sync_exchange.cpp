@@ -285,6 +285,9 @@ struct Executor {
             } else if (stored != nullptr) {
                 item.item = {stored->id, stored->change_key()};
                 item.stamp = stored->stamp;
+                item.attempt = stored->attempt;
+                item.created = stored->created;
+                item.modified = stored->modified;
                 for (const record::Property* property : get.layout) {
                     const auto value = stored->values.find(std::string(property->name));
                     item.values.push_back(value == stored->values.end()

@@ -25,6 +25,8 @@ struct StoredItem {
     std::vector<StoredPhoto> photos{};
     std::set<std::string> unreadable{};  // properties with a value that means nothing to us
     std::int64_t attempt = 0;            // which request made it; 0: its user did
+    std::optional<std::chrono::sys_seconds> created{};
+    std::optional<std::chrono::sys_seconds> modified{};
 
     std::string change_key() const { return "v" + std::to_string(version); }
 };

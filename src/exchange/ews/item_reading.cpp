@@ -208,21 +208,9 @@ std::vector<Attachment> read_photos(pugi::xml_node item) {
     return photos;
 }
 
-std::string read_created(pugi::xml_node item) {
-    const auto at = record::read_time(text_of(child(item, "DateTimeCreated")));
-    return at ? record::timestamp_text(at->utc()) : std::string();
-}
-
-std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item) {
-    const auto at = record::read_time(text_of(child(item, "LastModifiedTime")));
+std::optional<std::chrono::sys_seconds> read_moment(pugi::xml_node item, const char* name) {
+    const auto at = record::read_time(text_of(child(item, name)));
     return at ? std::optional(at->utc()) : std::nullopt;
-}
-
-std::optional<std::chrono::seconds> read_changed_after(pugi::xml_node item) {
-    const auto created = record::read_time(text_of(child(item, "DateTimeCreated")));
-    const auto modified = read_modified(item);
-    return created && modified ? std::optional<std::chrono::seconds>(*modified - created->utc())
-                               : std::nullopt;
 }
 
 std::vector<std::string> read_categories(pugi::xml_node item) {

@@ -27,14 +27,8 @@ std::vector<Attachment> read_photos(pugi::xml_node item);
 // The key that another program has left in a user-defined field; empty: none.
 std::string read_key(pugi::xml_node item, std::string_view key_property);
 
-// When the item was made, a canonical timestamp; empty: the server does not say.
-std::string read_created(pugi::xml_node item);
-
-// How long after it was made it was last changed; nullopt: the server does not say.
-std::optional<std::chrono::seconds> read_changed_after(pugi::xml_node item);
-
-// When the item was last changed, by the server's clock; nullopt: it does not say.
-std::optional<std::chrono::sys_seconds> read_modified(pugi::xml_node item);
+// When something happened to the item, by the server's clock; nullopt: it does not say.
+std::optional<std::chrono::sys_seconds> read_moment(pugi::xml_node item, const char* name);
 
 std::vector<std::string> read_categories(pugi::xml_node item);
 

@@ -147,13 +147,12 @@ Answer read_messages(const GetItems& get, const Messages& messages) {
                 read_values(item, get.layout, answer);
                 answer.photos = read_photos(item);
                 answer.stamp = read_stamp_of(item);
-                answer.created = read_created(item);
+                answer.created = read_moment(item, "DateTimeCreated");
+                answer.modified = read_moment(item, "LastModifiedTime");
                 if (!get.key_property.empty()) {
                     answer.key = read_key(item, get.key_property);
                 }
                 answer.attempt = read_attempt_of(item);
-                answer.modified = read_modified(item);
-                answer.changed_after = read_changed_after(item);
                 answer.categories = read_categories(item);
                 answer.is_private = read_private(item);
                 answer.is_other_kind = local_name(item) != item_element(get.object);
@@ -372,8 +371,10 @@ void tell_by_our_clock(const net::Response& response, Answer& answer) {
         return;
     }
     for (ItemAnswer& item : answer.items) {
-        if (item.modified) {
-            *item.modified -= ahead;
+        for (auto* moment : {&item.created, &item.modified}) {
+            if (*moment) {
+                **moment -= ahead;
+            }
         }
     }
 }
