@@ -124,10 +124,12 @@ void Connection::reach(Clock::time_point deadline) {
         log_on(connect_local(endpoint_.host, deadline, should_stop_), deadline);
         return;
     }
-    try_in_turn(resolve(endpoint_.host, endpoint_.port, deadline, should_stop_), deadline,
-                [&](const Address& address, Clock::time_point share) {
-                    log_on(connect(address, share, should_stop_), share);
-                });
+    try_in_turn(
+        resolve(endpoint_.host, endpoint_.port, deadline, should_stop_), deadline,
+        [&](const Address& address, Clock::time_point share) {
+            log_on(connect(address, share, should_stop_), share);
+        },
+        Told::answered);
 }
 
 void Connection::log_on(Socket socket, Clock::time_point deadline) {

@@ -160,5 +160,23 @@ TEST(FailOver, TheFirstFailureIsTold) {
     EXPECT_EQ(kind_of(server_with(swallowing + " ldap://127.0.0.1:1")), ErrorKind::timeout);
 }
 
+TEST(FailOver, OfAddressesTheOneWhereSomebodyAnswersIsTold) {
+    const auto told = [](const std::vector<ErrorKind>& errors, Told which) {
+        try {
+            try_in_turn(
+                errors, Clock::now() + std::chrono::seconds(1),
+                [](ErrorKind kind, Clock::time_point) { throw Error(kind, "of a test"); }, which);
+        } catch (const Error& error) {
+            return error.kind();
+        }
+        return ErrorKind::stopped;
+    };
+    using enum ErrorKind;
+    EXPECT_EQ(told({connect, tls, lost, connect}, Told::answered), tls);
+    EXPECT_EQ(told({tls, connect}, Told::answered), tls);
+    EXPECT_EQ(told({connect, connect}, Told::answered), connect);
+    EXPECT_EQ(told({connect, tls}, Told::first), connect);
+}
+
 }  // namespace
 }  // namespace crmsync::directory
