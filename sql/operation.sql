@@ -136,8 +136,10 @@ INSERT INTO crmsync.item (link, record, mailbox, origin, state) VALUES
     (1, '4', 1001, 'mailbox', 'linked'), (1, '5', 1001, 'crm', 'gone'), (1, '6', 1002, 'adopted', 'linked');
 SELECT crmsync.withdraw('people', ' A@Example.com'), crmsync.withdraw('people');
 SELECT state FROM crmsync.status;
+-- A listing for another purpose that has begun after withdraw was called, and before this, does not count.
+INSERT INTO crmsync.repair (mailbox, mode, since, began) VALUES (1001, 'repair', now(), clock_timestamp() + interval '1 hour');
 SELECT crmsync.carry_out_requests();
-SELECT m.address, p.mode, p.step FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox ORDER BY 1;
+SELECT m.address, p.mode, p.step, p.began FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox ORDER BY 1;
 SELECT link, kind, records FROM crmsync.backlog WHERE kind = 'withdraw';
 ROLLBACK TO before_withdraw;
 

@@ -23,7 +23,7 @@ END;
 COMMENT ON FUNCTION crmsync.is_consumed(pg_snapshot) IS 'whether every marker visible in a snapshot has been taken from the change log';
 
 CREATE VIEW crmsync.to_delete AS
-SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since, 'item' AS kind, i.shadow IS NULL AS unknown
+SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since, 'item' AS kind, i.shadow IS NULL OR i.change_key IS NULL AS unknown
 FROM crmsync.item i WHERE i.state = 'leaving'
 UNION ALL
 SELECT i.link, i.mailbox, i.record, i.remote_id, i.change_key, i.confirmed, i.since, 'record', false

@@ -68,8 +68,8 @@ BEGIN
     IF EXISTS (SELECT FROM crmsync.request r WHERE r.link = finish_drop.link) THEN
         RETURN false;
     END IF;
-    INSERT INTO crmsync.repair (mailbox, mode, step, since)
-    SELECT m.id, 'withdraw', 'mark', now() FROM crmsync.mailbox m
+    INSERT INTO crmsync.repair (mailbox, mode, since)
+    SELECT m.id, 'withdraw', now() FROM crmsync.mailbox m
     WHERE m.link = finish_drop.link
       AND EXISTS (SELECT FROM crmsync.item i WHERE i.mailbox = m.id AND (i.state IN ('linked', 'leaving') OR i.state = 'unlinked' AND i.stamped))
     ON CONFLICT ON CONSTRAINT repair_pkey DO NOTHING;

@@ -41,7 +41,7 @@ BEGIN ATOMIC
     FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT crmsync.is_import(l)
     JOIN crmsync.mailbox m ON m.link = r.link AND m.id = coalesce(r.mailbox, m.id)
     ORDER BY m.id, r.id DESC
-    ON CONFLICT ON CONSTRAINT repair_pkey DO UPDATE SET mode = excluded.mode, step = excluded.step, since = excluded.since;
+    ON CONFLICT ON CONSTRAINT repair_pkey DO UPDATE SET mode = excluded.mode, step = excluded.step, since = excluded.since, began = NULL;
 END;
 COMMENT ON FUNCTION crmsync.carry_out_repairs(crmsync.request[]) IS 'the mailboxes are noted with what is to be done in them, which begins anew where it was under way';
 

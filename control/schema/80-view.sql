@@ -176,7 +176,7 @@ GROUP BY i.link
 HAVING pg_catalog.count(*) > coalesce(pg_catalog.max(h.items), 0);
 COMMENT ON VIEW crmsync.leaving IS 'what is to be deleted, disabled or removed';
 COMMENT ON COLUMN crmsync.leaving.link IS 'the link';
-COMMENT ON COLUMN crmsync.leaving.kind IS 'delete; delete held: waits for confirm_deletes; withdraw: to be deleted or unlinked by withdraw; repair: mailboxes under resync; grace: users who are missing in the directory';
+COMMENT ON COLUMN crmsync.leaving.kind IS 'delete; delete held: waits for confirm_deletes; withdraw: to be unlinked by withdraw, or not looked at yet; repair: mailboxes under resync; grace: users who are missing in the directory';
 COMMENT ON COLUMN crmsync.leaving.items IS 'how many';
 COMMENT ON COLUMN crmsync.leaving.oldest IS 'since when the oldest waits';
 
@@ -210,7 +210,7 @@ JOIN (SELECT n.link, n.kind, n.records, n.oldest FROM crmsync.unsettled n
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read (match_on); delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; withdraw: items to be taken out of mailboxes, of which those that a user made are only unlinked; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read (match_on); delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; withdraw: items of mailboxes under withdraw that are to be unlinked, or that nobody has looked at yet; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 

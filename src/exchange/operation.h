@@ -197,8 +197,8 @@ inline std::optional<std::chrono::seconds> changed_after(const ItemAnswer& item)
 constexpr std::chrono::seconds server_at_work{2};
 
 // Whether an item that was read is a user's copy of what the request that it names had made, stamp
-// and all, of which he has made something else since. most_delay: how long after it was sent a
-// create may be carried out.
+// and all, of which he has made something else since. most_delay: a create that was carried out
+// longer after it was sent cannot be told from one.
 inline bool is_altered_copy(const ItemAnswer& stamped, std::chrono::microseconds most_delay) {
     return stamped.attempt != 0 &&
            changed_after(stamped).value_or(server_at_work) > server_at_work &&

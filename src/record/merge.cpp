@@ -2,6 +2,7 @@
 #include "record/merge.h"
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 
 #include "record/names.h"
@@ -193,8 +194,8 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
     Merge result;
     result.shadow = agreed;
     Selection selection(layout, policies);
-    std::vector<std::size_t> users;  // what just he has changed, and does not come in
-    bool written_by_both = false;    // the CRM's change is there already
+    std::optional<std::size_t> users;  // to be written always, and what just he has changed
+    bool written_by_both = false;      // the CRM's change is there already
     Values merged = crm;
     for (std::size_t i = 0; i < layout.size(); ++i) {
         const Property& property = *layout[i];
@@ -237,7 +238,7 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
                 break;
             case Side::both_alike:
                 result.shadow[i] = crm[i];
-                written_by_both = written_by_both || out;
+                written_by_both |= out && !context.first;
                 break;
             case Side::crm:
                 if (!out && in && !same_value(property, held, {})) {
@@ -247,8 +248,8 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
                 }
                 break;
             case Side::target:
-                if (out && !in) {
-                    users.push_back(i);
+                if (out && !in && policies[i].write == Write::all) {
+                    users = i;
                 }
                 receive();
                 break;
@@ -260,10 +261,8 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
             }
         }
     }
-    for (const std::size_t place : users) {
-        if (written_by_both && policies[place].write == Write::all) {
-            selection.choose(place);
-        }
+    if (written_by_both && users) {
+        selection.choose(*users);
     }
     selection.complete();
     result.to_target = selection.fields(context.object, merged, agreed);

@@ -76,6 +76,7 @@ struct MergeContext {
     bool outbound = true;      // the link writes to the target
     bool inbound = false;      // the link writes to the CRM
     bool crm_is_newer = true;  // for newest_wins
+    bool first = false;        // nothing was agreed on yet: what both hold alike nobody has changed
 };
 
 // What the target holds at these places of the layout could not be read: it counts as what was last

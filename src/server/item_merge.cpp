@@ -58,7 +58,8 @@ MergedItem merge_item(const LinkConfiguration& link, const sync::Outcome& read,
     merged.merge = record::merge({.object = link.rules.object,
                                   .outbound = link.rules.outbound,
                                   .inbound = link.inbound,
-                                  .crm_is_newer = crm_is_newer},
+                                  .crm_is_newer = crm_is_newer,
+                                  .first = !shadow},
                                  layout, link.rules.fields, agreed, sides.crm, sides.held);
     const record::Values now = remembered(link, merged.merge, agreed, held.values);
     for (std::size_t place = 0; place < layout.size(); ++place) {

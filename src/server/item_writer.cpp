@@ -202,17 +202,23 @@ void remove_items(const std::vector<const Outcome*>& removed) {
 namespace {
 
 // Copies that turned out to be their user's when they were to be deleted: no record has anything to
-// do with them. Those that were to be made anew are.
+// do with them. Those that were to be made anew are; and where mailboxes are read a copy comes in
+// as a new item, also if it was without a stamp before we heard of it.
 void forget_items(const std::vector<const Outcome*>& copies) {
     const Pairs pairs(copies);
-    pg::query("WITH forgotten AS (DELETE FROM crmsync.item i USING " + of_pairs + "WHERE " +
-                  is_that_item +
-                  "RETURNING i.link, i.record) "
-                  "INSERT INTO crmsync.pending AS p (link, tier, record) "
-                  "SELECT DISTINCT f.link, 1, f.record FROM forgotten f "
-                  "JOIN crmsync.link l ON l.id = f.link AND l.enabled "
-                  "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
-              &pairs.records, &pairs.mailboxes, &pairs.ids);
+    pg::query(
+        "WITH forgotten AS (DELETE FROM crmsync.item i USING " + of_pairs + "WHERE " +
+            is_that_item +
+            "RETURNING i.link, i.record, i.mailbox, i.remote_id), "
+            "comes_in AS (INSERT INTO crmsync.arrival (mailbox, remote_id) "
+            "SELECT f.mailbox, f.remote_id FROM forgotten f "
+            "JOIN crmsync.link l ON l.id = f.link AND l.enabled AND l.direction <> 'outbound' "
+            "ON CONFLICT (mailbox, remote_id) DO NOTHING) "
+            "INSERT INTO crmsync.pending AS p (link, tier, record) "
+            "SELECT DISTINCT f.link, 1, f.record FROM forgotten f "
+            "JOIN crmsync.link l ON l.id = f.link AND l.enabled "
+            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        &pairs.records, &pairs.mailboxes, &pairs.ids);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ namespace {
 
 // Rows of ours that change in one transaction of the worker that serves all links.
 constexpr std::int32_t most_marked_at_once = 5000;
+constexpr std::int32_t most_mailboxes_at_once = 200;
 constexpr std::int32_t most_unlinks_at_once = 2000;
 
 // What bears our stamp, or may bear it, and is not to be deleted.
@@ -61,8 +62,9 @@ bool mark_withdrawn(const LinkConfiguration& link) {
     }
     const pg::Rows mailboxes = pg::query(
         "SELECT p.mailbox FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
-        "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'mark'",
-        link.id);
+        "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'mark' "
+        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) LIMIT $2",
+        link.id, most_mailboxes_at_once);
     std::size_t marked = 0;
     for (std::uint64_t row = 0; row < mailboxes.size() && marked < most_marked_at_once; ++row) {
         const int mailbox = static_cast<int>(mailboxes.integer(row, 0));
@@ -79,7 +81,7 @@ bool mark_withdrawn(const LinkConfiguration& link) {
                 mailbox);
         }
     }
-    return marked >= most_marked_at_once;
+    return marked >= most_marked_at_once || mailboxes.size() == most_mailboxes_at_once;
 }
 
 bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, Work& work) {

@@ -7,6 +7,7 @@
 #include "record/value.h"
 #include "sync/conversation.h"
 #include "sync/photo.h"
+#include "sync/stamp.h"
 
 namespace crmsync::sync {
 
@@ -81,12 +82,13 @@ bool is_as_agreed(const Task& task, const exchange::ItemAnswer& answer) {
 void merge_with(Task& task, const exchange::ItemAnswer& answer) {
     const Rules& rules = *task.desired->rules;
     record::Values held = answer.values;
-    record::Values shadow = knows_before(task) ? shadow_of(task)
-                            : task.shadow      ? *task.shadow
-                                               : shadow_of_unknown(task, answer);
+    const bool first = !knows_before(task) && !task.shadow;
+    record::Values shadow = first                ? shadow_of_unknown(task, answer)
+                            : knows_before(task) ? shadow_of(task)
+                                                 : *task.shadow;
     record::take_as_agreed(answer.unread, rules.fields, shadow, held);
-    record::Merge merge = record::merge({.object = rules.object}, rules.layout, rules.fields,
-                                        shadow, task.desired->values, held);
+    record::Merge merge = record::merge({.object = rules.object, .first = first}, rules.layout,
+                                        rules.fields, shadow, task.desired->values, held);
     task.fields = std::move(merge.to_target);
     task.before.clear();
     for (const record::Field& field : task.fields) {
@@ -203,13 +205,19 @@ void Conversation::put_off_sent() {
     }
 }
 
-// It bears our stamp, and nobody knew of it when it was met. What a user has made of a copy is his.
+// It bore our stamp, and nobody knew of it, when it was met. What a user has made of a copy is his,
+// and what has no such stamp any more: we may have taken it away without hearing of that.
 void Conversation::stranger_read(Task&& task, const exchange::ItemAnswer& answer) {
     task.item = answer.item;
     task.unknown = false;
-    if (exchange::is_altered_copy(answer, mailbox_.most_create_delay)) {
+    const bool stamped = key_of_stamp(answer.stamp, mailbox_.stamp_prefix) == task.record;
+    if (!stamped || exchange::is_altered_copy(answer, mailbox_.most_create_delay)) {
         task.action = Action::unlink;
         task.copy = true;
+    }
+    if (!stamped) {
+        finish(std::move(task), Result::unlinked, answer.item);
+        return;
     }
     TaskQueue& queue = queue_of(task.action);
     queue.push_front(std::move(task));
@@ -313,8 +321,8 @@ void Conversation::item_failed(Task&& task, const Failure& failure) {
         photo_failed(std::move(task), failure);
     } else if (failure.disposition == Disposition::item_gone) {
         gone(std::move(task));
-    } else if (task.unknown) {
-        task.unknown = false;  // what cannot be read can be deleted
+    } else if (task.unknown && failure.damaged) {
+        task.unknown = false;
         removes_.push_front(std::move(task));
     } else if (failure.disposition == Disposition::reread && task.action != Action::create &&
                ++task.attempts <= most_attempts) {

@@ -323,6 +323,8 @@ TEST(Merge, WriteAllDoesSoWhereTheUserHasMadeTheSameChange) {
     EXPECT_TRUE(change(both_ways).to_target.empty());
     EXPECT_EQ(written(change(both_ways).to_crm), (Written{{"job_title", "b"}}));
     EXPECT_TRUE(link.merge({"1", "a"}, {"2", "a"}, {"2", "a"}).to_target.empty());
+    EXPECT_TRUE(link.merge({{}, {}}, {"2", {}}, {"2", "b"}, {.first = true}).to_target.empty())
+        << "where nothing was agreed on the CRM has changed nothing";
     link.policies[1].write = Write::changed;
     EXPECT_TRUE(change({}).to_target.empty());
 }

@@ -111,15 +111,24 @@ TEST_F(Stranger, IsDeletedUnlessItsUserHasMadeItAndSomethingElseOfIt) {
 TEST_F(Stranger, IsDeletedWhereTheServerSaysTooLittle) {
     EXPECT_EQ(remove(stored("a")), Result::removed);
     EXPECT_EQ(remove({"gone", "v1"}), Result::removed);
-    conversation.add([&] {
+    const auto item = stored("a");
+    for (const char* stamp : {"", "another/link/a"}) {
+        folder().items.back().stamp = stamp;
+        EXPECT_EQ(remove(item), Result::unlinked);
+        EXPECT_EQ(folder().items.back().stamp, stamp);
+    }
+}
+
+TEST_F(Stranger, ThatCannotBeReadIsDeletedOnlyIfItNeverCanBe) {
+    for (const bool damaged : {false, true}) {
         Task task = item_task(Action::remove, "a", stored("a"));
         task.unknown = true;
-        return task;
-    }());
-    EXPECT_EQ(run_failing<exchange::GetItems>(
-                  item_failure(Disposition::item_failed, "ErrorItemCorrupt", false)),
-              2);
-    EXPECT_EQ(outcomes().at(0).result, Result::removed);
+        conversation.add(std::move(task));
+        Failure failure = item_failure(Disposition::item_failed, "ErrorItemCorrupt");
+        failure.damaged = damaged;
+        EXPECT_EQ(run_failing<exchange::GetItems>(failure), damaged ? 2 : 1);
+        EXPECT_EQ(outcomes().at(0).result, damaged ? Result::removed : Result::failed);
+    }
 }
 
 TEST_F(OneMailbox, ACreateWhoseAnswerWasLostIsFoundByItsStamp) {
