@@ -2,6 +2,7 @@
 #include "sync/photo.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace crmsync::sync {
@@ -83,14 +84,16 @@ void Conversation::add(Task task) {
 }
 
 std::size_t Conversation::queued() const {
-    return lookups_.size() + creates_.size() + updates_.size() + rereads_.size() + unlinks_.size() +
-           removes_.size() + photos_read_.size() + photos_.size() + put_off_.size() + waiting();
+    std::size_t count = put_off_.size() + waiting();
+    for (const auto queue : to_be_sent) {
+        count += (this->*queue).size();
+    }
+    return count;
 }
 
 bool Conversation::has_fresh_work() const {
-    return lookups_.has_fresh() || creates_.has_fresh() || updates_.has_fresh() ||
-           rereads_.has_fresh() || unlinks_.has_fresh() || removes_.has_fresh() ||
-           photos_read_.has_fresh() || photos_.has_fresh();
+    return std::any_of(std::begin(to_be_sent), std::end(to_be_sent),
+                       [this](auto queue) { return (this->*queue).has_fresh(); });
 }
 
 void Conversation::take_up_put_off() {
@@ -119,25 +122,21 @@ void Conversation::finish(Task&& task, Result result, exchange::ItemReference it
     if (task.action == Action::fetch && item.id.empty()) {
         item.id = std::move(task.item.id);  // whoever asked knows it by this
     }
-    const UndoStep undo = task.undo;
-    const bool adopted = task.adopted;
-    const bool copy = task.copy;
-    outcomes_.push_back({mailbox_.id,
-                         result,
-                         task.action,
-                         std::move(task.record),
-                         std::move(task.desired),
-                         std::move(item),
-                         std::move(task.fields),
-                         std::move(task.before),
-                         std::move(failure),
-                         std::move(task.agreed),
-                         std::move(task.conflicts),
-                         std::move(task.rules),
-                         {},
-                         undo,
-                         adopted,
-                         copy});
+    outcomes_.push_back({.mailbox = mailbox_.id,
+                         .result = result,
+                         .action = task.action,
+                         .record = std::move(task.record),
+                         .desired = std::move(task.desired),
+                         .item = std::move(item),
+                         .fields = std::move(task.fields),
+                         .before = std::move(task.before),
+                         .failure = std::move(failure),
+                         .agreed = std::move(task.agreed),
+                         .conflicts = std::move(task.conflicts),
+                         .rules = std::move(task.rules),
+                         .undo = task.undo,
+                         .adopted = task.adopted,
+                         .copy = task.copy});
 }
 
 // Of another folder the state says nothing.
@@ -153,12 +152,16 @@ void Conversation::drop(Result result, const Failure& failure) {
         asked_.reset();
     }
     wanted_.clear();
-    for (TaskQueue* queue : {&lookups_, &creates_, &updates_, &rereads_, &unlinks_, &removes_,
-                             &photos_read_, &photos_, &waiting_, &put_off_}) {
-        for (Task& task : queue->take(queue->size())) {
+    const auto give_up = [&](TaskQueue& queue) {
+        for (Task& task : queue.take(queue.size())) {
             finish(std::move(task), result, {}, failure);
         }
+    };
+    for (const auto queue : to_be_sent) {
+        give_up(this->*queue);
     }
+    give_up(waiting_);
+    give_up(put_off_);
     stamps_.restart();
     if (listing_) {
         listing_.reset();

@@ -190,6 +190,11 @@ class Conversation {
     std::optional<Task> asked_;
     TaskQueue unlinks_;
     TaskQueue removes_;
+    // All queues but those that wait for something else.
+    static constexpr TaskQueue Conversation::*to_be_sent[] = {
+        &Conversation::lookups_, &Conversation::creates_,     &Conversation::updates_,
+        &Conversation::rereads_, &Conversation::photos_read_, &Conversation::photos_,
+        &Conversation::unlinks_, &Conversation::removes_};
     Tasks sent_;
     exchange::Operation operation_;
 

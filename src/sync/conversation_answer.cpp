@@ -190,15 +190,13 @@ void Conversation::use_list() {
     }
     for (const exchange::ItemAnswer& item : stamps_.take_unclaimed()) {
         if (auto key = key_of_stamp(item.stamp, mailbox_.stamp_prefix)) {
-            outcomes_.push_back({mailbox_.id,
-                                 Result::found,
-                                 Action::create,
-                                 std::move(*key),
-                                 nullptr,
-                                 item.item,
-                                 {},
-                                 {}});
-            outcomes_.back().adopted = exchange::was_adopted(item);
+            outcomes_.push_back({.mailbox = mailbox_.id,
+                                 .result = Result::found,
+                                 .action = Action::create,
+                                 .record = std::move(*key),
+                                 .desired = nullptr,
+                                 .item = item.item,
+                                 .adopted = exchange::was_adopted(item)});
         }
     }
 }

@@ -121,8 +121,8 @@ struct Outcome {
     std::string record;
     std::shared_ptr<const Desired> desired;
     exchange::ItemReference item;
-    record::Fields fields;  // what was written, and what was there before
-    record::Values before;
+    record::Fields fields{};  // what was written, and what was there before
+    record::Values before{};
     exchange::Failure failure{};
     std::optional<record::Values> agreed{};
     std::vector<record::FieldConflict> conflicts{};
