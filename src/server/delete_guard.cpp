@@ -73,8 +73,8 @@ std::set<std::string, std::less<>> participants_of(const LinkConfiguration& link
     return participants;
 }
 
-// Deletes are done in mailboxes that take part, and in those whose items are withdrawn and that
-// have been listed: returns these. What is meant in mailboxes that do neither does not count.
+// Deletes are done in mailboxes that take part, and in those under withdrawal once they have been
+// listed: returns these. What is meant in mailboxes that are neither does not count.
 pg::IntegerArray where_to_delete(const LinkConfiguration& link, DeleteCounts& counts) {
     const bool all_take_part = link.enabled && link.mailboxes_query.empty();
     if (all_take_part || counts.empty()) {
