@@ -32,7 +32,6 @@ void Conversation::redescribe(MailboxDescription description) {
         folder_missing_ = false;
         elsewhere_ = true;
         stamps_.doubt();
-        astray_ = false;
         list_from_start();
         restart_inventory();
     }
@@ -164,7 +163,6 @@ void Conversation::drop(Result result, const Failure& failure) {
     give_up(waiting_);
     give_up(put_off_);
     stamps_.restart();
-    astray_ = false;
     if (listing_) {
         listing_.reset();
         if (result == Result::released) {
@@ -222,10 +220,8 @@ Operation Conversation::next(std::size_t limit) {
         operation_ = update_items(limit);
     } else if (due(unlinks_)) {
         operation_ = unlink_items(limit);
-    } else if (!removes_.empty()) {
-        operation_ = remove_items(limit);
     } else {
-        operation_ = stamps_.next_page(mailbox_.folder_id);
+        operation_ = remove_items(limit);
     }
     return operation_;
 }

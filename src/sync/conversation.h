@@ -4,8 +4,7 @@
 // Order: the folder is found or created; before the first create its stamps are listed completely,
 // so that nothing is created twice; then creates, updates, unlinks, and deletes last; all of what
 // is fresh before the rest. A create whose answer was lost makes the list doubtful: the stamps are
-// listed again before the next create. So they are when all is done and something that was to go
-// was not there: its user may have moved it, and back, under another id.
+// listed again before the next create.
 //
 // A photo goes after the rest of its item, an attachment a request: what is there is read and, if
 // it is another one, deleted before the new one is made. Its content is asked of the owner when its
@@ -60,7 +59,7 @@ class Conversation {
     // first request, and now and then.
     void locate_folder(Clock::time_point now);
 
-    bool has_work() const { return queued() > waiting() || listing_ || inventory_ || astray_; }
+    bool has_work() const { return queued() > waiting() || listing_ || inventory_; }
     bool has_fresh_work() const;
 
     // Tasks that have no outcome yet.
@@ -205,7 +204,6 @@ class Conversation {
     bool locate_ = false;
     bool moved_ = false;  // it is not in its place: perhaps deleted with the one that it is in
     StampList stamps_;
-    bool astray_ = false;  // something that was to go was not where we knew it
     std::vector<CreatesDue> creates_due_;
 
     std::size_t own_limit_ = 0;  // of a division under way; 0: none

@@ -148,15 +148,8 @@ std::optional<Failure> Conversation::list_answer(const Answer& answer, Clock::ti
     }
     answered();
     if (stamps_.complete()) {
-        const bool creates_are_due = !creates_.empty() || !lookups_.empty();
-        if (creates_are_due) {
-            creates_due_.push_back({mailbox_.id, false});
-        }
+        creates_due_.push_back({mailbox_.id, false});
         use_list();
-        if (!creates_are_due) {
-            stamps_.doubt();  // what was found may be wanted again before that is known
-        }
-        astray_ = false;
     }
     return std::nullopt;
 }

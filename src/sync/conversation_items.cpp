@@ -346,8 +346,6 @@ void Conversation::gone(Task&& task) {
     switch (task.action) {
         case Action::remove:
         case Action::unlink:  // there is nothing that could be its user's
-            // Reading would name it, and what was met in the list is not looked for there again.
-            astray_ |= !mailbox_.inbound && !mailbox_.folder_id.empty() && !task.unknown;
             finish(std::move(task), Result::removed, std::move(item));
             return;
         case Action::create:

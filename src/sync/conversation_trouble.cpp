@@ -152,7 +152,6 @@ void Conversation::forget_folder(const std::string& deleted) {
     folder_missing_ = false;
     moved_ = false;
     stamps_.doubt();
-    astray_ = false;
     list_from_start();
     restart_inventory();
     troubled_ = false;  // whoever takes the change takes it so

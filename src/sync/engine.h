@@ -63,11 +63,10 @@ class Engine {
     void set_mailbox(MailboxDescription description);
     bool knows_mailbox(int mailbox) const { return conversations_.contains(mailbox); }
 
-    // It has tasks there that have no outcome yet, or something to look for.
+    // It has tasks there that have no outcome yet.
     bool busy(int mailbox) const {
         const auto known = conversations_.find(mailbox);
-        return known != conversations_.end() &&
-               (known->second.unfinished() > 0 || known->second.has_work());
+        return known != conversations_.end() && known->second.unfinished() > 0;
     }
 
     // The mailbox must be known. At a target that is stopped the task comes back as released.

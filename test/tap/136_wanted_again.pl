@@ -58,15 +58,6 @@ $exchange->calm;
 $stage->settles('not deleted');
 is(item(2)->{id}, $id, 'then it is the same item');
 
-# ---- what is to be deleted bears another id, since its user has moved it away and back
-sub move { my ($from, $to) = @_; return $exchange->act($one, 'move', match => { 'contacts:EmailAddress/EmailAddress1' => 'person2@example.com' }, folder => $from, to => $to) }
-move('contacts', 'deleteditems');
-move('deleteditems', 'contacts');
-$stage->change("DELETE FROM crm.audience WHERE record = 2 AND mailbox = '$one'");
-$stage->until_true(sub { !is_there(2) }, 'an item that was moved away and back is deleted', 20);
-$stage->change("INSERT INTO crm.audience VALUES (2, '$one')");
-is(is_there(2), 1, 'and made again');
-
 # ---- the same of an item that was to be left to its user
 alter("on_audience_loss => 'unlink'");
 $stage->settles('unlink');

@@ -477,33 +477,6 @@ TEST_F(OneMailbox, DeletingWhatMovedAwayDoesNotLeadToATwin) {
     EXPECT_TRUE(server.duplicates().empty());
 }
 
-TEST_F(OneMailbox, WhatWasToGoAndHasOnlyMovedIsFound) {
-    conversation.add(create_task(prefix, "b"));
-    run();  // where the folder is
-    outcomes();
-    doubts();
-    for (const Action action : {Action::remove, Action::unlink}) {
-        folder().items.clear();
-        const auto reference = stored("a");
-        server.move(folder(), 0);
-        conversation.add(item_task(action, "a", reference));
-        run();
-        const auto all = outcomes();
-        ASSERT_EQ(all.size(), 2u);
-        EXPECT_EQ(all[0].result, Result::removed);
-        EXPECT_EQ(all[1].result, Result::found);
-        EXPECT_EQ(all[1].record, "a");
-        EXPECT_EQ(all[1].item.id, folder().items[0].id);
-        EXPECT_TRUE(doubts().empty()) << "nothing is about to be created";
-    }
-    // Nor is it looked for again and again where a server lists what is not there.
-    Task task = item_task(Action::remove, "a", {"nowhere", "v1"});
-    task.unknown = true;
-    conversation.add(std::move(task));
-    EXPECT_EQ(run(), 1);
-    EXPECT_EQ(outcomes().size(), 1u);
-}
-
 TEST_F(OneMailbox, WhatIsGoneAlreadyCountsAsRemoved) {
     conversation.add(item_task(Action::remove, "a", {"nowhere", "v1"}));
     conversation.add(item_task(Action::unlink, "b", {"nowhere else", "v1"}));
