@@ -109,11 +109,7 @@ void Incoming::take(const std::vector<Outcome>& outcomes, const OvertakenRows& o
     write_arrival_failures(link_, failures_);
     write_waiting(waiting_);
     settle_arrivals(settled_);  // after what may have failed because of them
-    pg::query(
-        "INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT $1, 0, u.record "
-        "FROM unnest($2::text[]) AS u(record) ON CONFLICT (link, tier, record) "
-        "DO UPDATE SET version = p.version + 1",
-        link_.id, &pending_);
+    make_pending(link_.id, pending_);
     settle_what_waits(overtaken);
 }
 

@@ -4,6 +4,7 @@
 #include "server/arrivals.h"
 #include "server/jsonb_fields.h"
 #include "server/outcome_pairs.h"
+#include "server/pending_records.h"
 #include "server/stamped_copies.h"
 #include "server/subtransaction.h"
 
@@ -125,10 +126,8 @@ void note_missing(const std::vector<const Outcome*>& removed) {
         "state = CASE l.on_target_delete WHEN 'unlink' THEN 'gone' ELSE 'absent' END FROM " +
             of_pairs + "JOIN crmsync.link l ON l.id = u.link WHERE " + is_that_item +
             "AND i.state IN ('linked', 'leaving') AND i.origin <> 'crm' "
-            "RETURNING i.link, i.record) "
-            "INSERT INTO crmsync.pending AS p (link, tier, record) "
-            "SELECT DISTINCT link, 1, record FROM missing "
-            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+            "RETURNING i.link, i.record) " +
+            become_pending("missing"),
         &pairs.records, &pairs.mailboxes, &pairs.ids);
 }
 
@@ -168,10 +167,8 @@ void write_found(const std::vector<const Outcome*>& found) {
             "AS u(record, mailbox, remote_id, change_key, adopted) "
             "JOIN crmsync.mailbox m ON m.id = u.mailbox WHERE " +
             is_not_undone +
-            "ON CONFLICT (link, record, mailbox) DO NOTHING RETURNING link, record) "
-            "INSERT INTO crmsync.pending AS p (link, tier, record) "
-            "SELECT DISTINCT link, 1, record FROM known "
-            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+            "ON CONFLICT (link, record, mailbox) DO NOTHING RETURNING link, record) " +
+            become_pending("known"),
         &pairs.records, &pairs.mailboxes, &pairs.ids, &change_keys, &adopted);
 }
 
@@ -189,9 +186,9 @@ void remove_items(const std::vector<const Outcome*>& removed) {
             "AND i.state NOT IN ('absent', 'gone') "
             "RETURNING i.link, i.mailbox, i.record, i.renew, "
             "i.state = 'leaving' AND NOT i.confirmed AS counts), "
-            "made_anew AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
-            "SELECT DISTINCT link, 1, record FROM removed WHERE renew "
-            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1) "
+            "made_anew AS (" +
+            become_pending("removed WHERE renew") +
+            ") "
             "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
             "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
             "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
@@ -213,11 +210,8 @@ void forget_items(const std::vector<const Outcome*>& copies) {
             "comes_in AS (INSERT INTO crmsync.arrival (mailbox, remote_id) "
             "SELECT f.mailbox, f.remote_id FROM forgotten f "
             "JOIN crmsync.link l ON l.id = f.link AND l.enabled AND l.direction <> 'outbound' "
-            "ON CONFLICT (mailbox, remote_id) DO NOTHING) "
-            "INSERT INTO crmsync.pending AS p (link, tier, record) "
-            "SELECT DISTINCT f.link, 1, f.record FROM forgotten f "
-            "JOIN crmsync.link l ON l.id = f.link AND l.enabled "
-            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+            "ON CONFLICT (mailbox, remote_id) DO NOTHING) " +
+            become_pending("forgotten WHERE link IN (SELECT id FROM crmsync.link WHERE enabled)"),
         &pairs.records, &pairs.mailboxes, &pairs.ids);
 }
 

@@ -64,6 +64,20 @@ PendingRecords read_pending(int link, const sync::WorkInFlight& in_flight,
     return records;
 }
 
+std::string become_pending(const std::string& rows) {
+    return "INSERT INTO crmsync.pending AS p (link, tier, record) "
+           "SELECT DISTINCT link, 1, record FROM " +
+           rows + " ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1";
+}
+
+void make_pending(int link, const pg::TextArray& records) {
+    pg::query(
+        "INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT $1, 0, u.record "
+        "FROM unnest($2::text[]) AS u(record) ON CONFLICT (link, tier, record) "
+        "DO UPDATE SET version = p.version + 1",
+        link, &records);
+}
+
 std::int64_t count_pending(int link) {
     return pg::query("SELECT pg_catalog.count(*) FROM crmsync.pending WHERE link = $1", link)
         .integer(0, 0);

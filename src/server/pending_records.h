@@ -38,6 +38,12 @@ using PendingRecords = std::map<std::string, std::vector<sync::PendingRow>>;
 PendingRecords read_pending(int link, const sync::WorkInFlight& in_flight,
                             PendingPosition& position, bool& more);
 
+// SQL that has records looked at again: those in `rows`, by link and record.
+std::string become_pending(const std::string& rows);
+
+// These are looked at again, as if the CRM had just changed them. In the current transaction.
+void make_pending(int link, const pg::TextArray& records);
+
 // How many records of a link are pending.
 std::int64_t count_pending(int link);
 

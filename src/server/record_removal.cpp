@@ -12,6 +12,7 @@
 #include "server/error_text.h"
 #include "server/history.h"
 #include "server/outcome_writer.h"
+#include "server/pending_records.h"
 #include "server/record_facts.h"
 #include "server/row_remover.h"
 #include "server/row_writer.h"
@@ -228,11 +229,7 @@ void Removal::look_again() const {
             records.push_back(item.record);
         }
     }
-    pg::query(
-        "INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT $1, 0, u.record "
-        "FROM unnest($2::text[]) AS u(record) ON CONFLICT (link, tier, record) "
-        "DO UPDATE SET version = p.version + 1",
-        link_.id, &records);
+    make_pending(link_.id, records);
 }
 
 // Under another policy what was to be deleted stays.
@@ -242,9 +239,8 @@ bool keeps_records(const LinkConfiguration& link) {
     }
     pg::query(
         "WITH kept AS (UPDATE crmsync.item SET state = 'absent', confirmed = false "
-        "WHERE link = $1 AND state = 'removed' RETURNING record) "
-        "INSERT INTO crmsync.pending AS p (link, tier, record) SELECT DISTINCT $1, 1, record "
-        "FROM kept ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
+        "WHERE link = $1 AND state = 'removed' RETURNING link, record) " +
+            become_pending("kept"),
         link.id);
     return true;
 }

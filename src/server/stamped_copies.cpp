@@ -5,6 +5,7 @@
 
 #include "server/late_creates.h"
 #include "server/outcome_pairs.h"
+#include "server/pending_records.h"
 #include "server/query.h"
 
 namespace crmsync {
@@ -109,9 +110,9 @@ std::vector<const Outcome*> take_copies(const std::vector<const Outcome*>& outco
             "JOIN crmsync.mailbox m ON m.id = c.mailbox WHERE i.link = m.link "
             "AND i.record = c.record AND i.mailbox = c.mailbox AND i.remote_id = c.remote_id "
             "AND i.state <> 'unlinked' RETURNING i.link, i.record), "
-            "again AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
-            "SELECT DISTINCT link, 1, record FROM stripped "
-            "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1), "
+            "again AS (" +
+            become_pending("stripped") +
+            "), "
             "counted AS (INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
             "SELECT m.link, m.id, pg_catalog.date_trunc('minute', pg_catalog.now()), "
             "pg_catalog.count(*) FROM copies c JOIN crmsync.mailbox m ON m.id = c.mailbox "
