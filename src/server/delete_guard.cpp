@@ -182,7 +182,8 @@ Passing ask_guard(const LinkConfiguration& link) {
 
 // Of the items $1, those of the mailboxes $2 and not held ($3, $4).
 const std::string passing_deletes =
-    "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, ''), i.unknown "
+    "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, ''), i.unknown, "
+    "i.kind = 'copy' "
     "FROM crmsync.to_delete i JOIN crmsync.mailbox m ON m.id = i.mailbox "
     "WHERE i.link = $1 "
     "AND i.mailbox = ANY ($2) AND (i.confirmed OR NOT ($3 OR i.mailbox = ANY ($4))) "
@@ -190,6 +191,10 @@ const std::string passing_deletes =
     "AND NOT ($6 AND (EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "
     "AND p.tier = 0 AND p.record = i.record) OR EXISTS (SELECT FROM crmsync.pending p "
     "WHERE p.link = i.link AND p.tier = 1 AND p.record = i.record))) "
+    // A copy that may be its user's could be taken for the item, where that is gone.
+    "AND NOT (i.kind = 'item' AND EXISTS (SELECT FROM crmsync.sighting s "
+    "WHERE s.mailbox = i.mailbox AND s.record = i.record "
+    "AND s.kind IN ('copy', 'late', 'stray'))) "
     "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
     "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
     "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) ";
@@ -204,7 +209,8 @@ std::vector<LeavingItem> read_passing(const LinkConfiguration& link, const Passi
         items.push_back({rows.string(row, 0),
                          static_cast<int>(rows.integer(row, 1)),
                          {rows.string(row, 2), rows.string(row, 3)},
-                         rows.boolean(row, 4)});
+                         rows.boolean(row, 4),
+                         rows.boolean(row, 5)});
     }
     return items;
 }

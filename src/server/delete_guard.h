@@ -20,6 +20,7 @@ struct LeavingItem {
     int mailbox;
     exchange::ItemReference reference;
     bool unknown;  // nobody knows what the item holds
+    bool surplus;  // it is a copy of the record's item
 };
 
 constexpr std::size_t most_deletes_at_once = 2000;

@@ -172,6 +172,20 @@ void write_found(const std::vector<const Outcome*>& found) {
         &pairs.records, &pairs.mailboxes, &pairs.ids, &change_keys, &adopted);
 }
 
+void note_moved(const std::vector<const Outcome*>& outcomes) {
+    Pairs pairs;
+    for (const Outcome* outcome : outcomes) {
+        if (outcome->moved) {
+            pairs.add(*outcome);
+        }
+    }
+    if (!pairs.empty()) {
+        pg::query("UPDATE crmsync.item i SET remote_id = u.id FROM " + of_pairs +
+                      "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
+                  &pairs.records, &pairs.mailboxes, &pairs.ids);
+    }
+}
+
 void remove_items(const std::vector<const Outcome*>& removed) {
     if (removed.empty()) {
         return;

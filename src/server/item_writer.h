@@ -29,6 +29,10 @@ inline constexpr const char* state_of_missing_item =
 
 void write_items(const std::vector<const sync::Outcome*>& written, const LinkOfMailbox& link_of);
 void write_found(const std::vector<const sync::Outcome*>& found);
+
+// Items that were met under another id than was known of them have that one from now on.
+void note_moved(const std::vector<const sync::Outcome*>& outcomes);
+
 void remove_items(const std::vector<const sync::Outcome*>& removed);
 void unlink_items(const std::vector<const sync::Outcome*>& unlinked);
 void mark_gone(const std::vector<const sync::Outcome*>& vanished);

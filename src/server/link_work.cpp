@@ -41,6 +41,7 @@ bool add_deletes(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
         task.record = item.record;
         task.item = item.reference;
         task.unknown = item.unknown;
+        task.surplus = item.surplus;
         task.fresh = true;
         work.tasks.emplace_back(item.mailbox, std::move(task));
         begun[item.record].push_back(item.mailbox);

@@ -174,9 +174,11 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
                 write_found(list);
                 break;
             case Result::removed:
+                note_moved(list);
                 remove_items(take_copies(list));
                 break;
             case Result::unlinked:
+                note_moved(list);
                 unlink_items(take_copies(list));
                 break;
             case Result::vanished:

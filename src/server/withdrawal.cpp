@@ -115,7 +115,8 @@ bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
             continue;
         }
         task.item = {rows.string(row, 2), rows.string(row, 3)};
-        if (!rows.boolean(row, 4)) {
+        task.surplus = rows.boolean(row, 4);
+        if (!task.surplus) {
             verdicts.lose_stamp(task.record, mailbox);
         }
         begun[task.record].push_back(mailbox);

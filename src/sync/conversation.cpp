@@ -136,7 +136,8 @@ void Conversation::finish(Task&& task, Result result, exchange::ItemReference it
                          .rules = std::move(task.rules),
                          .undo = task.undo,
                          .adopted = task.adopted,
-                         .copy = task.copy});
+                         .copy = task.copy,
+                         .moved = task.moved});
 }
 
 // Of another folder the state says nothing.
@@ -218,10 +219,13 @@ Operation Conversation::next(std::size_t limit) {
         operation_ = reread_items(limit);
     } else if (due(updates_)) {
         operation_ = update_items(limit);
-    } else if (due(unlinks_)) {
+    } else if (due(unlinks_) && !stamps_.begun()) {
         operation_ = unlink_items(limit);
-    } else {
+    } else if (due(removes_) && !stamps_.begun()) {
         operation_ = remove_items(limit);
+    } else {
+        // Also a list that has begun: what goes from it meanwhile moves the rest.
+        operation_ = seek_astray();
     }
     return operation_;
 }
@@ -315,6 +319,13 @@ Operation Conversation::remove_items(std::size_t limit) {
         remove.items.push_back(task.item);
     }
     return remove;
+}
+
+Operation Conversation::seek_astray() {
+    if (mailbox_.folder_id.empty()) {
+        return find_folder();
+    }
+    return stamps_.next_page(mailbox_.folder_id);
 }
 
 }  // namespace crmsync::sync

@@ -4,7 +4,8 @@
 // Order: the folder is found or created; before the first create its stamps are listed completely,
 // so that nothing is created twice; then creates, updates, unlinks, and deletes last; all of what
 // is fresh before the rest. A create whose answer was lost makes the list doubtful: the stamps are
-// listed again before the next create.
+// listed again before the next create. So they are when something that was to go was not there: its
+// user may have moved it, and back, which gives it another id.
 //
 // A photo goes after the rest of its item, an attachment a request: what is there is read and, if
 // it is another one, deleted before the new one is made. Its content is asked of the owner when its
@@ -127,6 +128,7 @@ class Conversation {
     exchange::Operation reread_items(std::size_t limit);
     exchange::Operation unlink_items(std::size_t limit);
     exchange::Operation remove_items(std::size_t limit);
+    exchange::Operation seek_astray();
     exchange::Operation read_photos(std::size_t limit);
     exchange::Operation write_photo();
 
@@ -142,6 +144,10 @@ class Conversation {
 
     void doubt_creates();
     void use_list();
+    void find_astray();
+    void give_up_astray();
+    void not_found(Task&& task);
+    void report_unclaimed();
     void there_already(Task&& task, const exchange::ItemAnswer& item);
     void not_there(Task&& task);
     void item_succeeded(Task&& task, const exchange::ItemAnswer& answer);
@@ -158,6 +164,7 @@ class Conversation {
     void put_off_sent();
     void item_failed(Task&& task, const exchange::Failure& failure);
     void gone(Task&& task);
+    bool may_be_astray(const Task& task) const;
     bool comes_again(const Task& task) const;
     void recreate(Task&& task);
 
@@ -190,11 +197,12 @@ class Conversation {
     std::optional<Task> asked_;
     TaskQueue unlinks_;
     TaskQueue removes_;
+    TaskQueue astray_;  // what was to go, and is not where it was known to be
     // All queues but those that wait for something else.
     static constexpr TaskQueue Conversation::*to_be_sent[] = {
         &Conversation::lookups_, &Conversation::creates_,     &Conversation::updates_,
         &Conversation::rereads_, &Conversation::photos_read_, &Conversation::photos_,
-        &Conversation::unlinks_, &Conversation::removes_};
+        &Conversation::unlinks_, &Conversation::removes_,     &Conversation::astray_};
     Tasks sent_;
     exchange::Operation operation_;
 

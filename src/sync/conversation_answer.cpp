@@ -1,6 +1,8 @@
 // The half of Conversation that takes answers to requests that were carried out.
 #include <algorithm>
 #include <iterator>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "sync/conversation.h"
@@ -100,6 +102,7 @@ std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::
         }
         answered();
         folder_missing_ = true;
+        give_up_astray();
         return std::nullopt;
     }
     folder_missing_ = false;
@@ -148,7 +151,6 @@ std::optional<Failure> Conversation::list_answer(const Answer& answer, Clock::ti
     }
     answered();
     if (stamps_.complete()) {
-        creates_due_.push_back({mailbox_.id, false});
         use_list();
     }
     return std::nullopt;
@@ -174,6 +176,10 @@ void Conversation::changes_answer(Answer answer) {
 
 void Conversation::use_list() {
     take_up_put_off();
+    // What is to lose our stamp is not to be met by it any more.
+    std::set<std::string> going;
+    unlinks_.each([&](const Task& task) { going.insert(task.item.id); });
+    stamps_.forget(going);
     // What was to be created but is there already is brought up to date instead.
     Tasks creates = creates_.take(creates_.size());
     Tasks lookups = lookups_.take(lookups_.size());
@@ -188,6 +194,17 @@ void Conversation::use_list() {
             not_there(std::move(task));
         }
     }
+    find_astray();
+    if (creates.empty()) {
+        // Nothing is about to be created, and what nobody knows of is nobody's business yet.
+        stamps_.doubt();
+        return;
+    }
+    creates_due_.push_back({mailbox_.id, false});
+    report_unclaimed();
+}
+
+void Conversation::report_unclaimed() {
     for (const exchange::ItemAnswer& item : stamps_.take_unclaimed()) {
         if (auto key = key_of_stamp(item.stamp, mailbox_.stamp_prefix)) {
             outcomes_.push_back({.mailbox = mailbox_.id,
@@ -199,6 +216,37 @@ void Conversation::use_list() {
                                  .adopted = exchange::was_adopted(item)});
         }
     }
+}
+
+// It has come back under another id, or it is gone. What a user made, or is a copy of that, only
+// loses the stamp.
+void Conversation::find_astray() {
+    for (Task& task : astray_.take(astray_.size())) {
+        auto found = stamps_.claim(stamp_of(mailbox_.stamp_prefix, task.record));
+        if (!found) {
+            not_found(std::move(task));
+            continue;
+        }
+        if (task.action == Action::remove && exchange::was_adopted(*found)) {
+            task.action = Action::unlink;
+            task.copy = true;
+        }
+        task.unknown = task.action == Action::remove;
+        task.moved = true;
+        task.item = std::move(found->item);
+        add(std::move(task));
+    }
+}
+
+void Conversation::give_up_astray() {
+    for (Task& task : astray_.take(astray_.size())) {
+        not_found(std::move(task));
+    }
+}
+
+void Conversation::not_found(Task&& task) {
+    exchange::ItemReference item = task.item;
+    finish(std::move(task), Result::removed, std::move(item));
 }
 
 void Conversation::there_already(Task&& task, const exchange::ItemAnswer& item) {

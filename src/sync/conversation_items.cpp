@@ -303,12 +303,12 @@ void Conversation::item_succeeded(Task&& task, const exchange::ItemAnswer& answe
             break;
         case Action::remove:
             item = task.item;
-            stamps_.forget(item.id);
+            stamps_.forget({item.id});
             finish(std::move(task), Result::removed, std::move(item));
             break;
         case Action::unlink:
             item = task.item;
-            stamps_.forget(item.id);
+            stamps_.forget({item.id});
             finish(std::move(task), Result::unlinked, std::move(item));
             break;
         case Action::fetch:
@@ -345,8 +345,14 @@ void Conversation::gone(Task&& task) {
     stamps_.doubt();
     switch (task.action) {
         case Action::remove:
-        case Action::unlink:  // there is nothing that could be its user's
-            finish(std::move(task), Result::removed, std::move(item));
+        case Action::unlink:
+            if (may_be_astray(task)) {
+                task.sought = true;
+                task.fresh = false;  // the folder has to be listed: all else goes before that
+                astray_.push_back(std::move(task));
+            } else {  // there is nothing that could be its user's
+                finish(std::move(task), Result::removed, std::move(item));
+            }
             return;
         case Action::create:
             if (task.item.id.empty()) {  // the folder went while we wrote into it
@@ -373,6 +379,13 @@ void Conversation::gone(Task&& task) {
         }
         recreate(std::move(task));
     }
+}
+
+// Reading would name it. What was met in the list is not looked for there again, whatever the
+// server says is not there.
+bool Conversation::may_be_astray(const Task& task) const {
+    return !task.sought && !task.surplus && !task.copy && task.undo == UndoStep::none &&
+           !mailbox_.inbound && !mailbox_.folder_id.empty();
 }
 
 // What was left to its user was his to delete. Of ours that comes again which the CRM has changed:

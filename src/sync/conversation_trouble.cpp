@@ -181,6 +181,9 @@ void Conversation::suspend(const Failure& failure, std::chrono::milliseconds ret
     troubled_ = true;
     denied_ = 0;  // so that those that are given up do not keep the others waiting for ever
     not_before_ = now + retry_after;
+    if (std::holds_alternative<exchange::ListStamps>(operation_) && !asked_inventory_) {
+        give_up_astray();  // nothing else is to wait for a list that cannot be had
+    }
     const bool disabled = failure.disposition == Disposition::mailbox_disabled;
     changes_.push_back(
         {mailbox_.id, mailbox_.folder_id, {}, failure, attempts_, retry_after, disabled});

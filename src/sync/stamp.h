@@ -12,6 +12,9 @@ namespace crmsync::sync {
 // With an empty key: how all stamps of this link begin, and no others.
 std::string make_stamp(std::string_view instance, std::string_view link, std::string_view key);
 
+// With this key, and otherwise as the prefix says, which is that of a link.
+std::string stamp_of(std::string_view prefix, std::string_view key);
+
 // The key in a stamp that begins like this; nullopt for any other.
 std::optional<std::string> key_of_stamp(std::string_view stamp, std::string_view prefix);
 

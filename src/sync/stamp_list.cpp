@@ -95,8 +95,8 @@ std::optional<exchange::ItemAnswer> StampList::claim(const std::string& stamp) {
     return answer_of(stamp, std::move(item.mapped()));
 }
 
-void StampList::forget(const std::string& id) {
-    std::erase_if(items_, [&](const auto& entry) { return entry.second.item.id == id; });
+void StampList::forget(const std::set<std::string>& ids) {
+    std::erase_if(items_, [&](const auto& entry) { return ids.contains(entry.second.item.id); });
 }
 
 bool StampList::may_hold_cut(const std::string& stamp) const {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ class StampList {
   public:
     // Read to the end, and nothing has made it doubtful since.
     bool complete() const { return complete_; }
+
+    // Some of it is read, and not all.
+    bool begun() const { return !complete_ && offset_ > 0; }
 
     // Something may be there that was not seen: read it again from the beginning.
     void doubt();
@@ -46,8 +50,8 @@ class StampList {
     // The item with this stamp, of a complete list; it is not returned a second time.
     std::optional<exchange::ItemAnswer> claim(const std::string& stamp);
 
-    // This item is not ours any more, whatever was listed.
-    void forget(const std::string& id);
+    // These items are not ours any more, or not for long, whatever was listed.
+    void forget(const std::set<std::string>& ids);
 
     // A listed stamp was cut (see exchange::ItemAnswer::stamp) and may be this one.
     bool may_hold_cut(const std::string& stamp) const;

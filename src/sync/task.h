@@ -62,9 +62,11 @@ struct Task {
     bool was_left = false;                 // its item was left to its user
     bool adopted = false;                  // its item is one that a user made
     bool sought = false;    // its item is gone, and not made again unless it has only moved
+    bool moved = false;     // remove, unlink: it has, and its item has another id than was known
     bool doubtful = false;  // if its item is gone it was us who deleted it
     bool unknown = false;   // remove: of what its item holds nothing is known, it is read first
     bool copy = false;      // unlink: so it turned out to be a user's copy
+    bool surplus = false;   // remove, unlink: of a copy, which is not to be taken for its original
     int attempts = 0;       // that failed because of this item
     // Denied once, and nobody knew whether that meant its item or the mailbox: after how many
     // requests that had written something.
@@ -131,6 +133,7 @@ struct Outcome {
     UndoStep undo = UndoStep::none;
     bool adopted = false;  // written, found: a user made it
     bool copy = false;     // unlinked: of one of our items, no record has anything to do with it
+    bool moved = false;    // removed, unlinked: the item is known under another id
 };
 
 // A photo that is to be attached next.

@@ -1,6 +1,7 @@
 // Tasks that wait, first come first served; the fresh ones before all others.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <deque>
 #include <utility>
@@ -25,6 +26,13 @@ class TaskQueue {
             }
         }
         return tasks;
+    }
+
+    // Calls `visit` for each of them.
+    template <typename Visit>
+    void each(const Visit& visit) const {
+        std::for_each(fresh_.begin(), fresh_.end(), visit);
+        std::for_each(backlog_.begin(), backlog_.end(), visit);
     }
 
     std::size_t size() const { return fresh_.size() + backlog_.size(); }

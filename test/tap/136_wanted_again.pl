@@ -58,6 +58,33 @@ $exchange->calm;
 $stage->settles('not deleted');
 is(item(2)->{id}, $id, 'then it is the same item');
 
+# ---- what is to go bears another id, since its user has moved it away and back
+sub move_away_and_back
+{
+	my ($key) = @_;
+	my $away = $exchange->act($one, 'move', id => item($key)->{id}, to => 'deleteditems')->{ids}[0];
+	$exchange->act($one, 'move', id => $away, to => 'contacts');
+}
+
+move_away_and_back(2);
+$stage->change("DELETE FROM crm.audience WHERE record = 2 AND mailbox = '$one'");
+is(is_there(2), 0, 'an item that was moved away and back is deleted');
+is(state_of(2), 'unknown', 'and nothing is remembered of it');
+is($stage->sql("SELECT count(*) FROM crmsync.history WHERE record = '2' AND action = 'delete'"), 1, 'that is one delete');
+$stage->change("INSERT INTO crm.audience VALUES (2, '$one')");
+is(is_there(2), 1, 'and it is made again');
+alter("on_audience_loss => 'unlink'");
+$stage->settles('to be left to its user');
+move_away_and_back(2);
+$stage->change("DELETE FROM crm.audience WHERE record = 2 AND mailbox = '$one'");
+is(is_there(2), 0, 'another such item loses our stamp');
+is(state_of(2), 'unlinked', 'and is left to its user');
+my $left = item(2)->{id};
+$stage->change("INSERT INTO crm.audience VALUES (2, '$one')");
+is(join(' ', map { $_->{id} } grep { ($_->{properties}{'contacts:EmailAddress/EmailAddress1'} // '') eq 'person2@example.com' } $exchange->items($one)), $left, 'who has it back when its record is wanted there again');
+is(is_there(2), 1, 'with our stamp');
+alter("reset => '{on_audience_loss}'");
+
 # ---- the same of an item that was to be left to its user
 alter("on_audience_loss => 'unlink'");
 $stage->settles('unlink');

@@ -407,6 +407,18 @@ sub parts
 	my %nothing = (known => 'none', remade => undef, shadow => undef, own => undef, item => undef);
 	return if $known eq 'none' || $known eq 'unlinked' || ($known =~ /^(gone|removed)$/ && $state->{row});
 	my $unlinks = $state->{row} ? $box->{own} || $self->{on_audience_loss} eq 'unlink' : $self->{on_crm_delete} eq 'keep';
+	my @others = @{ $box->{others} };
+	if (!$item && @others && $known =~ /^(linked|leaving)$/ && $self->{direction} eq 'outbound')
+	{
+		# What is to go and is not there is looked for. A copy may be its user's by now, and what he made is.
+		return map {
+			my $found = $_;
+			my %rest = (others => [ grep { $_ != $found } @others ]);
+			my $his = with($state, $i, %nothing, %rest, left => [ @{ $box->{left} }, $found->{fields} ]);
+			my $ours = with($state, $i, known => 'linked', item => { %$found, stamped => 1, touched => 1 }, %rest);
+			$unlinks ? $ours : $found->{own} ? $his : ($his, $ours)
+		} @others;
+	}
 	if ($known ne 'linked' || !$item)
 	{
 		# What a user made he may bring back: it stays known that it is his.
