@@ -229,6 +229,10 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
             }
             continue;
         }
+        if (policies[i].write == Write::if_empty && !in && crm[i] &&
+            !same_value(property, base, {})) {
+            continue;  // a gap that was filled once is its user's to make again
+        }
         if (policies[i].write == Write::unless_changed && property.compared &&
             !same_value(property, held, base)) {
             continue;

@@ -341,6 +341,19 @@ TEST(Merge, IfEmptyNeverOverwritesAndRemembers) {
               (Written{{"home_phone", "1"}}));
 }
 
+TEST(Merge, IfEmptyFillsAGapOnce) {
+    Link link{"home_phone"};
+    link.policies[0] = {.write = Write::if_empty, .access = Access::outbound};
+    for (const MergeContext& context : {MergeContext{}, both_ways}) {
+        const Merge emptied = link.merge({"1"}, {"2"}, {Value{}}, context);
+        EXPECT_TRUE(emptied.to_target.empty()) << "whatever the CRM has by now";
+        EXPECT_TRUE(emptied.conflicts.empty());
+        EXPECT_EQ(emptied.shadow, Values{"1"});
+        EXPECT_EQ(link.merge({"1"}, {Value{}}, {Value{}}, context).shadow, Values{{}})
+            << "where both have none it is a gap again";
+    }
+}
+
 TEST(Merge, UnlessChangedLeavesWhatTheUserHasChanged) {
     Link link{"home_phone", "mobile_phone"};
     link.policies[0].write = link.policies[1].write = Write::unless_changed;

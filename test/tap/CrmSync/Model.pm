@@ -318,7 +318,7 @@ sub written
 	my ($self, $row, $shadow, $held) = @_;
 	return map {
 		my $due = !$shadow || $self->policy_of($_, 'write_fields') eq 'all' || differ($row->[$_], $shadow->[$_]);
-		$self->goes_out($_) && $due && !($self->fills($_) && defined $held->[$_]) ? $row->[$_] : $held->[$_]
+		$self->goes_out($_) && $due && !($self->fills($_) && (defined $held->[$_] || $self->is_filled($_, $shadow))) ? $row->[$_] : $held->[$_]
 	} 0 .. $#$row;
 }
 
@@ -328,6 +328,9 @@ sub agreed
 	my ($self, $row, $fields) = @_;
 	return [ map { !$self->goes_out($_) ? $fields->[$_] : $self->fills($_) ? $fields->[$_] // $row->[$_] : $row->[$_] } 0 .. $#$row ];
 }
+
+# A gap that was filled once: what is only written does not fill it again.
+sub is_filled { my ($self, $field, $shadow) = @_; return $self->fills($field) && $shadow && defined $shadow->[$field] && !$self->comes_in($field) }
 
 # The CRM has nothing to write that is not there yet.
 sub agrees
@@ -380,7 +383,7 @@ sub written_to
 	my ($self, $found, $row, $shadow) = @_;
 	my @held = @{ $found->{fields} };
 	my $stays = sub { my ($field) = @_; return $self->fills($field) && defined $held[$field] };
-	my @due = map { !$stays->($_) && ($shadow ? differ($row->[$_], $shadow->[$_]) : defined $row->[$_] || !$found->{own}) } 0 .. $#$row;
+	my @due = map { !$stays->($_) && ($shadow ? differ($row->[$_], $shadow->[$_]) && !$self->is_filled($_, $shadow) : defined $row->[$_] || !$found->{own}) } 0 .. $#$row;
 	my $any = grep { $due[$_] && differ($row->[$_], $held[$_]) } 0 .. $#$row;
 	return [ map { $due[$_] || $any && $self->policy_of($_, 'write_fields') eq 'all' ? $row->[$_] : $held[$_] } 0 .. $#$row ];
 }
