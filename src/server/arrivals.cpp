@@ -1,6 +1,7 @@
 #include "server/arrivals.h"
 
 #include "server/array_rows.h"
+#include "server/may_be_asked.h"
 #include "server/query.h"
 #include "server/retry_pauses.h"
 
@@ -70,8 +71,8 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const pg::Integer
         "LEFT JOIN LATERAL (SELECT t.record FROM crmsync.item t "
         "WHERE t.mailbox = a.mailbox AND t.remote_id = a.remote_id AND pg_catalog.hashtext("
         "t.remote_id) = pg_catalog.hashtext(a.remote_id) OFFSET 0) AS i ON true "
-        "WHERE m.link = $1 AND m.id <> ALL ($4) "
-        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) LIMIT $2",
+        "WHERE m.link = $1 AND m.id <> ALL ($4) AND " +
+            may_be_asked + "LIMIT $2",
         link.id, limit, most_of_one_mailbox, &absent);
     std::vector<Fetch> fetches;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {

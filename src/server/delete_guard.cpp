@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "server/may_be_asked.h"
+
 namespace crmsync {
 
 namespace {
@@ -194,10 +196,8 @@ const std::string passing_deletes =
     // A copy that may be its user's could be taken for the item, where that is gone.
     "AND NOT (i.kind = 'item' AND EXISTS (SELECT FROM crmsync.sighting s "
     "WHERE s.mailbox = i.mailbox AND s.record = i.record "
-    "AND s.kind IN ('copy', 'late', 'stray'))) "
-    "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
-    "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
-    "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) ";
+    "AND s.kind IN ('copy', 'late', 'stray'))) AND " +
+    has_no_pause;
 
 std::vector<LeavingItem> read_passing(const LinkConfiguration& link, const Passing& passing,
                                       const std::string& condition) {
@@ -229,9 +229,16 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
     if (passing.none) {
         return {};
     }
-    return read_passing(link, passing,
-                        "AND i.kind <> 'record' "
-                        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now())");
+    return read_passing(link, passing, "AND i.kind <> 'record' AND " + may_be_asked);
+}
+
+std::string count_deletes(const std::string& rows) {
+    return "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
+           "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
+           "pg_catalog.count(*) FROM " +
+           rows +
+           " GROUP BY link, mailbox "
+           "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count";
 }
 
 void note_deletes(const LinkConfiguration& link, const std::vector<LeavingItem>& items) {

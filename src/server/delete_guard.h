@@ -56,6 +56,9 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link);
 // Likewise, records whose items their users have deleted, and that may be deleted in the CRM now.
 std::vector<LeavingItem> removable_records(const LinkConfiguration& link);
 
+// SQL that counts deletes that were done: one for each of `rows`, with link and mailbox.
+std::string count_deletes(const std::string& rows);
+
 // Before the server is asked to delete these items: from then on they may be gone.
 void note_deletes(const LinkConfiguration& link, const std::vector<LeavingItem>& items);
 

@@ -2,6 +2,7 @@
 
 #include "server/array_rows.h"
 #include "server/arrivals.h"
+#include "server/delete_guard.h"
 #include "server/jsonb_fields.h"
 #include "server/outcome_pairs.h"
 #include "server/pending_records.h"
@@ -201,12 +202,7 @@ void remove_items(const std::vector<const Outcome*>& removed) {
             "RETURNING i.link, i.mailbox, i.record, i.renew, "
             "i.state = 'leaving' AND NOT i.confirmed AS counts), "
             "made_anew AS (" +
-            become_pending("removed WHERE renew") +
-            ") "
-            "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
-            "SELECT link, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
-            "pg_catalog.count(*) FROM removed WHERE counts GROUP BY link, mailbox "
-            "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
+            become_pending("removed WHERE renew") + ") " + count_deletes("removed WHERE counts"),
         &pairs.records, &pairs.mailboxes, &pairs.ids);
 }
 

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "server/late_creates.h"
+#include "server/may_be_asked.h"
 #include "server/participants.h"
 #include "sync/stamp.h"
 
@@ -131,12 +132,11 @@ std::vector<MailboxToRead> mailboxes_to_read(const Configuration& configuration,
     }
     const ByAddress known = by_address(given);
     const pg::Rows rows = pg::query(
-        "SELECT id, address, coalesce(folder_id, ''), code IS NOT NULL, target, "
-        "coalesce(deleted_folder, ''), "
-        "coalesce(sync_state, ''), listing IS NOT NULL, started IS NOT NULL FROM crmsync.mailbox "
-        "WHERE link = $1 "
-        "AND (code IS NULL OR next_attempt <= pg_catalog.now()) "
-        "AND (NOT $2 OR started IS NOT NULL AND NOT started_read)",
+        "SELECT m.id, m.address, coalesce(m.folder_id, ''), m.code IS NOT NULL, m.target, "
+        "coalesce(m.deleted_folder, ''), coalesce(m.sync_state, ''), m.listing IS NOT NULL, "
+        "m.started IS NOT NULL FROM crmsync.mailbox m "
+        "WHERE m.link = $1 AND (NOT $2 OR m.started IS NOT NULL AND NOT m.started_read) AND " +
+            may_be_asked,
         link.id, which == Reading::started);
     std::vector<MailboxToRead> mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {

@@ -7,6 +7,7 @@
 #include "server/desired_record.h"
 #include "server/jsonb_fields.h"
 #include "server/loops.h"
+#include "server/may_be_asked.h"
 #include "server/participants.h"
 #include "server/query.h"
 #include "server/record_key.h"
@@ -139,10 +140,11 @@ void FactReader::read_audience(const pg::TextArray& keys, pg::TextArray& address
 
 void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::IntegerArray& ids) {
     const pg::Rows rows = pg::query(
-        "SELECT id, address, code IS NULL OR next_attempt <= pg_catalog.now(), "
-        "coalesce(code, ''), coalesce(message, ''), met IS NOT NULL, started IS NOT NULL, "
-        "moved IS NOT NULL OR coalesce(code = 'MOVING', false) "
-        "FROM crmsync.mailbox WHERE link = $1 AND (address = ANY ($2) OR id = ANY ($3))",
+        "SELECT m.id, m.address, " + may_be_asked +
+            ", coalesce(m.code, ''), coalesce(m.message, ''), m.met IS NOT NULL, "
+            "m.started IS NOT NULL, m.moved IS NOT NULL OR coalesce(m.code = 'MOVING', false) "
+            "FROM crmsync.mailbox m "
+            "WHERE m.link = $1 AND (m.address = ANY ($2) OR m.id = ANY ($3))",
         link_.id, &addresses, &ids);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         MailboxFacts* mailbox = mailbox_by_address(rows.string(row, 1));

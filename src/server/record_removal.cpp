@@ -188,11 +188,9 @@ void Removal::write_removed() {
     pg::query(
         "WITH removed AS (DELETE FROM crmsync.item i "
         "USING unnest($2::text[], $3::integer[]) AS u(record, mailbox) WHERE i.link = $1 "
-        "AND i.record = u.record AND i.mailbox = u.mailbox RETURNING i.mailbox, i.confirmed) "
-        "INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
-        "SELECT $1, mailbox, pg_catalog.date_trunc('minute', pg_catalog.now()), "
-        "pg_catalog.count(*) FROM removed WHERE NOT confirmed GROUP BY mailbox "
-        "ON CONFLICT (link, mailbox, minute) DO UPDATE SET count = d.count + excluded.count",
+        "AND i.record = u.record AND i.mailbox = u.mailbox "
+        "RETURNING i.link, i.mailbox, i.confirmed) " +
+            count_deletes("removed WHERE NOT confirmed"),
         link_.id, &items.records, &items.mailboxes);
 }
 

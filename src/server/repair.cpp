@@ -7,6 +7,7 @@
 #include "server/jsonb_fields.h"
 #include "server/late_creates.h"
 #include "server/mailbox_description.h"
+#include "server/may_be_asked.h"
 #include "server/outcome_pairs.h"
 #include "server/query.h"
 #include "server/stamped_copies.h"
@@ -43,8 +44,8 @@ void leave_those_gone(const LinkConfiguration& link) {
 pg::IntegerArray mailboxes_at(int link, std::string_view step) {
     const pg::Rows rows = pg::query(
         "SELECT p.mailbox FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
-        "WHERE m.link = $1 AND p.step = $2 "
-        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) ORDER BY p.mailbox",
+        "WHERE m.link = $1 AND p.step = $2 AND " +
+            may_be_asked + "ORDER BY p.mailbox",
         link, step);
     pg::IntegerArray mailboxes;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -69,8 +70,8 @@ void add_fetches(const LinkConfiguration& link, const std::set<ItemName>& being_
         "SELECT s.mailbox, s.remote_id, s.record FROM crmsync.repair p "
         "JOIN crmsync.mailbox m ON m.id = p.mailbox JOIN crmsync.sighting s ON s.mailbox = m.id "
         "WHERE m.link = $1 AND p.step = 'fetch' AND s.kind IN ('changed', 'missing', 'copy', "
-        "'late') "
-        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) LIMIT $2",
+        "'late') AND " +
+            may_be_asked + "LIMIT $2",
         link.id, limit);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         ItemName item(static_cast<int>(rows.integer(row, 0)), rows.string(row, 1));

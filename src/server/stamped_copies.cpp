@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "server/delete_guard.h"
 #include "server/late_creates.h"
 #include "server/outcome_pairs.h"
 #include "server/pending_records.h"
@@ -113,11 +114,10 @@ std::vector<const Outcome*> take_copies(const std::vector<const Outcome*>& outco
             "again AS (" +
             become_pending("stripped") +
             "), "
-            "counted AS (INSERT INTO crmsync.deletion AS d (link, mailbox, minute, count) "
-            "SELECT m.link, m.id, pg_catalog.date_trunc('minute', pg_catalog.now()), "
-            "pg_catalog.count(*) FROM copies c JOIN crmsync.mailbox m ON m.id = c.mailbox "
-            "WHERE c.counts GROUP BY m.link, m.id ON CONFLICT (link, mailbox, minute) "
-            "DO UPDATE SET count = d.count + excluded.count) SELECT place FROM copies",
+            "counted AS (" +
+            count_deletes("(SELECT m.link, c.mailbox FROM copies c "
+                          "JOIN crmsync.mailbox m ON m.id = c.mailbox WHERE c.counts) AS u") +
+            ") SELECT place FROM copies",
         &names.mailboxes, &names.ids);
     std::set<const Outcome*> taken;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/directory_link.h"
+#include "server/may_be_asked.h"
 #include "server/transaction.h"
 
 namespace crmsync {
@@ -16,8 +17,8 @@ void put_back_due_failures() {
         "SELECT DISTINCT f.link, 1, f.record FROM crmsync.failure f "
         "JOIN crmsync.mailbox m ON m.id = f.mailbox "
         "JOIN crmsync.link l ON l.id = f.link AND l.enabled WHERE "
-        "CASE WHEN f.code = 'postponed' "
-        "THEN m.code IS NULL OR m.next_attempt <= pg_catalog.now() "
+        "CASE WHEN f.code = 'postponed' THEN " +
+        may_be_asked +
         "ELSE f.next_attempt <= pg_catalog.now() END "
         "ON CONFLICT (link, tier, record) DO NOTHING");
 }

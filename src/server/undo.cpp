@@ -10,6 +10,7 @@
 #include "record/value.h"
 #include "server/history.h"
 #include "server/jsonb_fields.h"
+#include "server/may_be_asked.h"
 #include "server/query.h"
 #include "server/undo_step.h"
 #include "sync/stamp.h"
@@ -246,9 +247,8 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
         "coalesce(i.change_key, ''), i.shadow, coalesce(i.state, '') FROM crmsync.undoing u "
         "JOIN crmsync.mailbox m ON m.id = u.mailbox LEFT JOIN crmsync.item i "
         "ON i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
-        "WHERE u.link = $1 AND u.step <> 'row' AND m.moved IS NULL "
-        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
-        "ORDER BY u.record, u.mailbox LIMIT $2",
+        "WHERE u.link = $1 AND u.step <> 'row' AND m.moved IS NULL AND " +
+            may_be_asked + "ORDER BY u.record, u.mailbox LIMIT $2",
         link.id, most_steps);
     if (rows.empty()) {
         return false;

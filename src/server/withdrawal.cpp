@@ -2,6 +2,7 @@
 
 #include "server/item_verdicts.h"
 #include "server/mailbox_description.h"
+#include "server/may_be_asked.h"
 #include "server/query.h"
 
 namespace crmsync {
@@ -62,8 +63,8 @@ bool mark_withdrawn(const LinkConfiguration& link) {
     }
     const pg::Rows mailboxes = pg::query(
         "SELECT p.mailbox FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox "
-        "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'mark' "
-        "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) LIMIT $2",
+        "WHERE m.link = $1 AND p.mode = 'withdraw' AND p.step = 'mark' AND " +
+            may_be_asked + "LIMIT $2",
         link.id, most_mailboxes_at_once);
     std::size_t marked = 0;
     for (std::uint64_t row = 0; row < mailboxes.size() && marked < most_marked_at_once; ++row) {
@@ -96,11 +97,8 @@ bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
             "UNION ALL SELECT m.link, s.mailbox, s.record, s.remote_id, s.change_key, true "
             "FROM crmsync.sighting s JOIN crmsync.mailbox m ON m.id = s.mailbox "
             "WHERE m.link = $1 AND s.kind = 'stray') i JOIN crmsync.mailbox m ON m.id = i.mailbox "
-            "WHERE true "
-            "AND (m.code IS NULL OR m.next_attempt <= pg_catalog.now()) "
-            "AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
-            "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
-            "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) LIMIT $2",
+            "WHERE " +
+            may_be_asked + "AND " + has_no_pause + "LIMIT $2",
         link.id, most_unlinks_at_once);
     const std::set<RecordInMailbox> about_to_be = work.begun_in();
     ItemVerdicts verdicts;
