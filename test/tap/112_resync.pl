@@ -245,6 +245,19 @@ is(join(' ', names() =~ /First13 Last13\*?/g), 'First13 Last13 First13 Last13 Fi
 user('delete', 13);
 $stage->sql("SELECT crmsync.alter_link('people', reset => '{on_audience_loss}')");
 
+# ---- a copy that its user has made something of, and whose original goes before it has lost the stamp
+$stage->add_people(60, 60, $one);
+$stage->settles('another contact');
+my $his = user('copy', 60, to => 'contacts')->{ids}[0];
+$exchange->act($one, 'update', id => $his, set => { $first => 'Somebody' });
+# As if resync had just judged it: the worker takes that up at once otherwise.
+$stage->sql("SELECT crmsync.pause_target('exchange')");
+$exchange->act($one, 'delete', id => $stage->sql("SELECT remote_id FROM crmsync.items WHERE record = '60' AND mailbox = '$one'"));
+$stage->sql("DELETE FROM crm.person WHERE id = 60; INSERT INTO crmsync.sighting (mailbox, remote_id, record, kind) SELECT id, '$his', '60', 'stray' FROM crmsync.mailbox WHERE address = '$one'; SELECT crmsync.resume_target('exchange')");
+is_mended('the original and its record are gone');
+is(join(' ', map { $_->{id} } grep { $_->{properties}{'contacts:EmailAddress/EmailAddress1'} eq 'person60@example.com' } $exchange->items($one)), $his, 'the copy is its user\'s');
+$exchange->act($one, 'delete', id => $his);
+
 # ---- items that users had made, and that bear our stamp of before
 $stage->add_people(50, 51, $three);
 stamped("Nr$_", $_, $one) for 50, 51;
