@@ -194,9 +194,10 @@ const std::string passing_deletes =
     "AND p.tier = 0 AND p.record = i.record) OR EXISTS (SELECT FROM crmsync.pending p "
     "WHERE p.link = i.link AND p.tier = 1 AND p.record = i.record))) "
     // A copy that may be its user's could be taken for the item, where that is gone.
-    "AND NOT (i.kind = 'item' AND EXISTS (SELECT FROM crmsync.sighting s "
-    "WHERE s.mailbox = i.mailbox AND s.record = i.record "
-    "AND s.kind IN ('copy', 'late', 'stray'))) AND " +
+    "AND NOT (i.kind = 'item' AND (EXISTS (SELECT FROM crmsync.sighting s "
+    "WHERE s.mailbox = i.mailbox AND s.record = i.record AND s.kind IN ('copy', 'late')) "
+    "OR EXISTS (SELECT FROM crmsync.sighting s "
+    "WHERE s.mailbox = i.mailbox AND s.record = i.record AND s.kind = 'stray'))) AND " +
     has_no_pause;
 
 std::vector<LeavingItem> read_passing(const LinkConfiguration& link, const Passing& passing,

@@ -175,16 +175,25 @@ void write_found(const std::vector<const Outcome*>& found) {
 
 void note_moved(const std::vector<const Outcome*>& outcomes) {
     Pairs pairs;
+    pg::TextArray known_as;
     for (const Outcome* outcome : outcomes) {
-        if (outcome->moved) {
+        if (!outcome->known_as.empty()) {
             pairs.add(*outcome);
+            known_as.push_back(outcome->known_as);
         }
     }
-    if (!pairs.empty()) {
-        pg::query("UPDATE crmsync.item i SET remote_id = u.id FROM " + of_pairs +
-                      "WHERE i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
-                  &pairs.records, &pairs.mailboxes, &pairs.ids);
+    if (pairs.empty()) {
+        return;
     }
+    forget_copies(pairs);
+    // Unless another one has been taken for it meanwhile, which has its own turn.
+    pg::query(
+        "UPDATE crmsync.item i SET remote_id = u.id "
+        "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
+        "AS u(record, mailbox, id, known_as) JOIN crmsync.mailbox m ON m.id = u.mailbox "
+        "WHERE i.link = m.link AND i.record = u.record AND i.mailbox = u.mailbox "
+        "AND i.remote_id = u.known_as",
+        &pairs.records, &pairs.mailboxes, &pairs.ids, &known_as);
 }
 
 void remove_items(const std::vector<const Outcome*>& removed) {

@@ -30,7 +30,8 @@ inline constexpr const char* state_of_missing_item =
 void write_items(const std::vector<const sync::Outcome*>& written, const LinkOfMailbox& link_of);
 void write_found(const std::vector<const sync::Outcome*>& found);
 
-// Items that were met under another id than was known of them have that one from now on.
+// Items that were met under another id than was known of them have that one from now on, and are
+// not copies of themselves.
 void note_moved(const std::vector<const sync::Outcome*>& outcomes);
 
 void remove_items(const std::vector<const sync::Outcome*>& removed);

@@ -25,13 +25,17 @@ bool any_withdrawals(int link) {
                 .empty();
 }
 
-// Whom the link fills again has an end of it. What was already noted there is decided anew.
+// Whom the link fills again has an end of it. What was already noted there is decided anew, and
+// what has not been looked at nobody will look at.
 void keep_those_taking_part(const LinkConfiguration& link) {
     const bool all = link.mailboxes_query.empty();
     const pg::TextArray participants = all ? pg::TextArray() : taking_part(link);
     const pg::Rows kept = pg::query(
-        "DELETE FROM crmsync.repair p USING crmsync.mailbox m WHERE m.id = p.mailbox "
-        "AND p.mode = 'withdraw' AND m.link = $1 AND ($2 OR m.address = ANY ($3)) RETURNING 1",
+        "WITH kept AS (DELETE FROM crmsync.repair p USING crmsync.mailbox m "
+        "WHERE m.id = p.mailbox AND p.mode = 'withdraw' AND m.link = $1 "
+        "AND ($2 OR m.address = ANY ($3)) RETURNING p.mailbox), "
+        "unseen AS (DELETE FROM crmsync.sighting s USING kept k WHERE s.mailbox = k.mailbox "
+        "AND s.kind NOT IN ('surplus', 'stray')) SELECT mailbox FROM kept",
         link.id, all, &participants);
     if (!kept.empty()) {
         pg::query("SELECT crmsync.request_comparison($1, 'everything')", link.id);

@@ -137,7 +137,7 @@ void Conversation::finish(Task&& task, Result result, exchange::ItemReference it
                          .undo = task.undo,
                          .adopted = task.adopted,
                          .copy = task.copy,
-                         .moved = task.moved});
+                         .known_as = std::move(task.known_as)});
 }
 
 // Of another folder the state says nothing.

@@ -232,8 +232,7 @@ void Conversation::find_astray() {
             task.copy = true;
         }
         task.unknown = task.action == Action::remove;
-        task.moved = true;
-        task.item = std::move(found->item);
+        task.known_as = ::std::exchange(task.item, std::move(found->item)).id;
         add(std::move(task));
     }
 }

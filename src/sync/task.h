@@ -61,13 +61,13 @@ struct Task {
     bool was_there = false;                // a create that became an update of what it met
     bool was_left = false;                 // its item was left to its user
     bool adopted = false;                  // its item is one that a user made
-    bool sought = false;    // its item is gone, and not made again unless it has only moved
-    bool moved = false;     // remove, unlink: it has, and its item has another id than was known
-    bool doubtful = false;  // if its item is gone it was us who deleted it
-    bool unknown = false;   // remove: of what its item holds nothing is known, it is read first
-    bool copy = false;      // unlink: so it turned out to be a user's copy
-    bool surplus = false;   // remove, unlink: of a copy, which is not to be taken for its original
-    int attempts = 0;       // that failed because of this item
+    bool sought = false;     // its item is gone, and not made again unless it has only moved
+    std::string known_as{};  // remove, unlink: it has, and this is the id that it was known by
+    bool doubtful = false;   // if its item is gone it was us who deleted it
+    bool unknown = false;    // remove: of what its item holds nothing is known, it is read first
+    bool copy = false;       // unlink: so it turned out to be a user's copy
+    bool surplus = false;    // remove, unlink: of a copy, which is not to be taken for its original
+    int attempts = 0;        // that failed because of this item
     // Denied once, and nobody knew whether that meant its item or the mailbox: after how many
     // requests that had written something.
     std::optional<std::uint64_t> denied{};
@@ -131,9 +131,9 @@ struct Outcome {
     std::shared_ptr<const Rules> rules{};  // fetched, overtaken: what `held` is parallel to
     exchange::ItemAnswer held{};           // fetched, overtaken: what the item holds
     UndoStep undo = UndoStep::none;
-    bool adopted = false;  // written, found: a user made it
-    bool copy = false;     // unlinked: of one of our items, no record has anything to do with it
-    bool moved = false;    // removed, unlinked: the item is known under another id
+    bool adopted = false;    // written, found: a user made it
+    bool copy = false;       // unlinked: of one of our items, no record has anything to do with it
+    std::string known_as{};  // removed, unlinked: the id that the item was known by, if another
 };
 
 // A photo that is to be attached next.

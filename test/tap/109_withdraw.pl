@@ -82,8 +82,11 @@ leaves($two);
 withdraw($two);
 $stage->sync;
 is($stage->status('state'), 'held', 'held once more');
+# As if a copy had been listed and not been read yet: its record's item would wait for that.
+$stage->sql("INSERT INTO crmsync.sighting (mailbox, remote_id, record, kind) SELECT id, 'copy of 1', '1', 'copy' FROM crmsync.mailbox WHERE address = '$two'");
 comes_back($two);
 $stage->settles('and taking part before anybody has confirmed');
+is($stage->sql('SELECT count(*) FROM crmsync.sighting'), '0', 'what was listed is forgotten');
 is($stage->sql("SELECT count(*) FROM crmsync.items WHERE mailbox = '$two' AND state = 'linked'") . ' ' . under_way(), '45 0', 'all stays');
 $stage->change("UPDATE crm.person SET first_name = 'Newer' WHERE id = 1");
 is($exchange->records($two)->{1}{'contacts:GivenName'}, 'Newer', 'and is written again');

@@ -44,7 +44,7 @@ class Astray : public OneMailbox {
         ASSERT_EQ(all.size(), 1u);
         EXPECT_EQ(all[0].result, result);
         EXPECT_EQ(all[0].record, "a");
-        EXPECT_EQ(all[0].moved, moved);
+        EXPECT_EQ(!all[0].known_as.empty(), moved);
         EXPECT_EQ(all[0].item.id == "nowhere", !moved && result == Result::removed);
     }
 
