@@ -224,20 +224,24 @@ Operation Conversation::next(std::size_t limit) {
     } else if (due(removes_) && !stamps_.begun()) {
         operation_ = remove_items(limit);
     } else {
-        // Also a list that has begun: what goes from it meanwhile moves the rest.
-        operation_ = seek_astray();
+        // For what is astray; and what goes from a list that has begun moves the rest.
+        operation_ = list_stamps();
     }
     return operation_;
 }
 
 Operation Conversation::create_or_prepare(std::size_t limit) {
+    if (mailbox_.folder_id.empty() || !stamps_.complete()) {
+        return list_stamps();
+    }
+    return lookups_.empty() ? create_items(limit) : look_up();
+}
+
+Operation Conversation::list_stamps() {
     if (mailbox_.folder_id.empty()) {
         return find_folder();
     }
-    if (!stamps_.complete()) {
-        return stamps_.next_page(mailbox_.folder_id);
-    }
-    return lookups_.empty() ? create_items(limit) : look_up();
+    return stamps_.next_page(mailbox_.folder_id);
 }
 
 Operation Conversation::find_folder() {
@@ -319,13 +323,6 @@ Operation Conversation::remove_items(std::size_t limit) {
         remove.items.push_back(task.item);
     }
     return remove;
-}
-
-Operation Conversation::seek_astray() {
-    if (mailbox_.folder_id.empty()) {
-        return find_folder();
-    }
-    return stamps_.next_page(mailbox_.folder_id);
 }
 
 }  // namespace crmsync::sync

@@ -118,6 +118,7 @@ class Conversation {
     TaskQueue& origin_of(const Task& sent);
     void take_up_put_off();
 
+    exchange::Operation list_stamps();
     exchange::Operation find_folder();
     exchange::Operation list_folder();
     exchange::Operation list_inventory();
@@ -128,7 +129,6 @@ class Conversation {
     exchange::Operation reread_items(std::size_t limit);
     exchange::Operation unlink_items(std::size_t limit);
     exchange::Operation remove_items(std::size_t limit);
-    exchange::Operation seek_astray();
     exchange::Operation read_photos(std::size_t limit);
     exchange::Operation write_photo();
 
