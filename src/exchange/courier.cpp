@@ -1,7 +1,5 @@
 #include "exchange/courier.h"
 
-#include <poll.h>
-
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -21,7 +19,7 @@ constexpr auto longest_held_back = std::chrono::milliseconds(5);
 
 }  // namespace
 
-Courier::Courier() : wake_(net::make_event()), arrived_(net::make_event()) {
+Courier::Courier() : arrived_(net::make_event()) {
     const net::SignalsBlocked blocked;
     thread_ = std::thread([this] { carry(); });
 }
@@ -37,7 +35,7 @@ bool Courier::stop(std::chrono::milliseconds longest) noexcept {
     }
     std::unique_lock lock(shared_);
     stopping_ = true;
-    net::signal(wake_);
+    client_.wake();
     if (!ending_.wait_for(lock, longest, [this] { return ended_; })) {
         return false;
     }
@@ -55,7 +53,7 @@ void Courier::send(Parcel parcel) {
     }
     ++under_way_;
     if (is_first) {
-        net::signal(wake_);
+        client_.wake();
     }
 }
 
@@ -69,7 +67,7 @@ void Courier::recall() {
         recalled_ = true;
     }
     net::signal(arrived_);
-    net::signal(wake_);
+    client_.wake();
 }
 
 std::vector<Delivery> Courier::take() {
@@ -95,7 +93,7 @@ void Courier::carry() noexcept {
             if (!may_hold_back()) {
                 deliver(std::exchange(done_, {}));
             }
-            rest();
+            client_.wait(done_.empty() ? std::nullopt : std::optional(longest_held_back));
         }
     } catch (...) {
         const std::lock_guard lock(shared_);
@@ -109,7 +107,6 @@ void Courier::carry() noexcept {
 
 // False: it is time to stop.
 bool Courier::accept() {
-    net::clear(wake_);
     std::vector<Parcel> parcels;
     bool recalled = false;
     {
@@ -198,15 +195,6 @@ void Courier::deliver(std::vector<Delivery>&& deliveries) {
         std::move(deliveries.begin(), deliveries.end(), std::back_inserter(deliveries_));
     }
     net::signal(arrived_);
-}
-
-void Courier::rest() const {
-    pollfd descriptors[] = {{wake_.number(), POLLIN, 0}, {client_.descriptor(), POLLIN, 0}};
-    auto longest = client_.timeout();
-    if (!done_.empty()) {
-        longest = std::min(longest.value_or(longest_held_back), longest_held_back);
-    }
-    poll(descriptors, std::size(descriptors), longest ? static_cast<int>(longest->count()) : -1);
 }
 
 }  // namespace crmsync::exchange

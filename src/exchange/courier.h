@@ -78,14 +78,13 @@ class Courier {
     void bring_back(const net::Endpoint* endpoint);
     bool may_hold_back() const;
     void deliver(std::vector<Delivery>&& deliveries);
-    void rest() const;
 
-    net::Descriptor wake_;
     net::Descriptor arrived_;
     std::size_t under_way_ = 0;
 
-    // Of the thread alone.
     net::Client client_;
+
+    // Of the thread alone.
     std::unordered_map<net::Ticket, Carried> carried_;
     std::vector<Delivery> done_;
     std::chrono::steady_clock::time_point done_since_{};  // the first of them

@@ -5,12 +5,22 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <span>
+#include <stdexcept>
 
 #include "net/connection_pool.h"
 #include "net/curl.h"
 #include "net/descriptor.h"
 
 namespace crmsync::net {
+
+namespace {
+
+// The data of the event by which another thread wakes us; those of sockets have the number of their
+// pool, from 1, in the upper half.
+constexpr std::uint64_t wake_event = 0;
+
+}  // namespace
 
 struct Client::State {
     struct Entry {
@@ -19,6 +29,9 @@ struct Client::State {
     };
 
     Descriptor events = make_epoll();
+    Descriptor woken = make_event();
+    std::array<epoll_event, 128> events_met{};  // by the last wait()
+    int met_count = 0;
     // By a number that is never used again, which the events carry: one that is reported after its
     // pool has gone finds nothing.
     std::map<std::uint32_t, Entry> pools;
@@ -29,7 +42,11 @@ struct Client::State {
     std::vector<Completion> finished;  // kept here so that an exception loses none
 
     ConnectionPool& pool_of(const std::shared_ptr<const Endpoint>& endpoint);
-    void read_events();
+    std::span<const epoll_event> met() const {
+        return std::span(events_met).first(static_cast<std::size_t>(met_count));
+    }
+    std::optional<Clock::time_point> deadline() const;
+    void take_events();
     void drop_unused_pools();
 };
 
@@ -47,16 +64,21 @@ ConnectionPool& Client::State::pool_of(const std::shared_ptr<const Endpoint>& en
     }
 }
 
-void Client::State::read_events() {
-    std::array<epoll_event, 128> batch;
-    const int count = epoll_wait(events.number(), batch.data(), static_cast<int>(batch.size()), 0);
-    for (int i = 0; i < count; ++i) {
-        const std::uint64_t data = batch[static_cast<std::size_t>(i)].data.u64;
-        auto entry = pools.find(static_cast<std::uint32_t>(data >> 32));
-        if (entry != pools.end())
-            entry->second.pool->on_socket(static_cast<int>(data & 0xffffffff),
-                                          batch[static_cast<std::size_t>(i)].events);
+std::optional<Clock::time_point> Client::State::deadline() const {
+    std::optional<Clock::time_point> next;
+    for (const auto& [number, entry] : pools)
+        if (auto due = entry.pool->deadline(); due && (!next || *due < *next))
+            next = due;
+    return next;
+}
+
+void Client::State::take_events() {
+    for (const epoll_event& event : met()) {
+        const std::uint64_t data = event.data.u64;
+        if (auto entry = pools.find(static_cast<std::uint32_t>(data >> 32)); entry != pools.end())
+            entry->second.pool->on_socket(static_cast<int>(data & 0xffffffff), event.events);
     }
+    met_count = 0;
 }
 
 void Client::State::drop_unused_pools() {
@@ -73,6 +95,11 @@ void Client::State::drop_unused_pools() {
 Client::Client() {
     initialize_curl();
     state_ = std::make_unique<State>();
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = wake_event;
+    if (epoll_ctl(state_->events.number(), EPOLL_CTL_ADD, state_->woken.number(), &event) != 0)
+        throw std::runtime_error("could not watch an event descriptor");
 }
 
 Client::~Client() {
@@ -86,26 +113,31 @@ Ticket Client::submit(const std::shared_ptr<const Endpoint>& endpoint, Request r
     return ++state_->last_ticket;
 }
 
-int Client::descriptor() const noexcept {
-    return state_->events.number();
+void Client::wait(std::optional<std::chrono::milliseconds> longest) {
+    using std::chrono::milliseconds;
+    if (const auto next = state_->deadline()) {
+        const auto now = Clock::now();
+        const auto due = std::chrono::ceil<milliseconds>(std::max(*next, now) - now);
+        longest = std::min(longest.value_or(due), due);
+    }
+    State& state = *state_;
+    const int count = epoll_wait(state.events.number(), state.events_met.data(),
+                                 static_cast<int>(state.events_met.size()),
+                                 longest ? static_cast<int>(longest->count()) : -1);
+    state.met_count = std::max(count, 0);
+    // Before the caller looks for what he was woken for: what comes after that wakes him again.
+    for (const epoll_event& event : state.met())
+        if (event.data.u64 == wake_event)
+            clear(state.woken);
 }
 
-std::optional<std::chrono::milliseconds> Client::timeout() const {
-    std::optional<Clock::time_point> next;
-    for (const auto& [number, entry] : state_->pools)
-        if (auto due = entry.pool->deadline(); due && (!next || *due < *next))
-            next = due;
-    if (!next)
-        return std::nullopt;
-    const auto now = Clock::now();
-    if (*next <= now)
-        return std::chrono::milliseconds(0);
-    return std::chrono::ceil<std::chrono::milliseconds>(*next - now);
+void Client::wake() noexcept {
+    signal(state_->woken);
 }
 
 std::vector<Completion> Client::advance() {
     SignalsBlocked blocked;
-    state_->read_events();
+    state_->take_events();
     for (auto& [number, entry] : state_->pools)
         entry.pool->advance(state_->finished);
     auto finished = std::exchange(state_->finished, {});

@@ -1,5 +1,5 @@
-// HTTP over libcurl's multi interface: many requests at once, none of which ever blocks the caller.
-// The caller waits for descriptor() with its own event loop and then calls advance().
+// HTTP over libcurl's multi interface: many requests at once. The caller submits what it has, and
+// then calls wait() and advance() by turns.
 #pragma once
 
 #include <chrono>
@@ -87,9 +87,10 @@ struct Completion {
     Response response;
 };
 
-// One thread uses a Client. libcurl starts threads of its own to resolve names; they are started
-// with every signal blocked, so that the caller's handlers never run in them. Authentication by
-// Negotiate may wait for the Kerberos server inside advance(); nothing else waits there.
+// One thread uses a Client, save for wake(). libcurl starts threads of its own to resolve names;
+// they are started with every signal blocked, so that the caller's handlers never run in them.
+// Authentication by Negotiate may wait for the Kerberos server inside advance(); nothing else waits
+// there.
 class Client {
   public:
     // Throws std::runtime_error when libcurl or epoll cannot be set up.
@@ -104,14 +105,15 @@ class Client {
     // option libcurl does not know).
     Ticket submit(const std::shared_ptr<const Endpoint>& endpoint, Request request);
 
-    // An epoll descriptor that is readable when advance() has something to do.
-    int descriptor() const noexcept;
+    // Waits until advance() has something to do, which it has at once after submit() and cancel(),
+    // or somebody calls wake(); nullopt: however long that takes.
+    void wait(std::optional<std::chrono::milliseconds> longest = std::nullopt);
 
-    // After this time advance() must be called even if the descriptor stays silent; nullopt: never.
-    // Zero after submit() and cancel().
-    std::optional<std::chrono::milliseconds> timeout() const;
+    // Ends the wait() under way, or the next one. Any thread may call it.
+    void wake() noexcept;
 
-    // Does whatever can be done without waiting and returns what has finished.
+    // Does whatever can be done without waiting since the last wait(), and returns what has
+    // finished.
     std::vector<Completion> advance();
 
     // Gives up every request of this endpoint; their completions come with kind cancelled.

@@ -1,6 +1,5 @@
 // The SQL function crmsync.check_target: tries a target now, step by step, for an administrator who
 // waits for the answer. With write, every property goes into a scratch folder and is read back.
-#include <poll.h>
 
 #include <chrono>
 #include <functional>
@@ -49,18 +48,12 @@ class Session {
             for (const net::Completion& done : client_.advance()) {
                 return exchange::ews::read(operation, done.response);
             }
-            pollfd descriptor{client_.descriptor(), POLLIN, 0};
-            ::poll(&descriptor, 1, wait_milliseconds());
+            client_.wait(std::chrono::milliseconds(100));
             pg::check_interrupts();
         }
     }
 
   private:
-    int wait_milliseconds() const {
-        const auto timeout = client_.timeout();
-        return timeout ? static_cast<int>(std::min<std::int64_t>(100, timeout->count())) : 100;
-    }
-
     net::Client client_;
     std::shared_ptr<const net::Endpoint> endpoint_;
     exchange::Account account_;

@@ -1,9 +1,7 @@
-// What the tests of the HTTP client share: a client driven by its descriptor, as a worker drives
-// it.
+// What the tests of the HTTP client share: a client, and how it is driven.
 #pragma once
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <chrono>
 #include <map>
@@ -31,9 +29,7 @@ class ClientTest : public testing::Test {
 
     // Waits once, at most `longest`, and takes what has finished.
     void turn(std::chrono::milliseconds longest = std::chrono::milliseconds(100)) {
-        auto wait = std::min(client.timeout().value_or(longest), longest);
-        pollfd descriptor{client.descriptor(), POLLIN, 0};
-        poll(&descriptor, 1, static_cast<int>(wait.count()));
+        client.wait(longest);
         for (net::Completion& completion : client.advance())
             done.insert_or_assign(completion.ticket, std::move(completion.response));
     }

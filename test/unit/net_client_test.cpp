@@ -21,6 +21,13 @@ using namespace std::chrono_literals;
 using net::Auth;
 using net::TransportErrorKind;
 
+template <typename Something>
+auto time_of(const Something& something) {
+    const auto started = std::chrono::steady_clock::now();
+    something();
+    return std::chrono::steady_clock::now() - started;
+}
+
 int open_descriptors() {
     int count = 0;
     DIR* directory = opendir("/proc/self/fd");
@@ -47,7 +54,7 @@ TEST_F(ClientTest, PostsABodyAndReturnsTheAnswer) {
     EXPECT_FALSE(response.retry_after);
     EXPECT_GT(response.duration.count(), 0);
     EXPECT_EQ(client.in_flight(), 0u);
-    EXPECT_FALSE(client.timeout() && *client.timeout() == 0ms);
+    EXPECT_GE(time_of([&] { client.wait(20ms); }), 20ms) << "nothing is left to do";
 }
 
 TEST_F(ClientTest, KeepsItsConnection) {
@@ -236,7 +243,7 @@ TEST_F(ClientTest, CancelsWhatIsWaitingAndWhatIsUnderWay) {
         turn(5ms);
     turn(50ms);
     client.cancel(to.get());
-    EXPECT_EQ(client.timeout(), 0ms);
+    EXPECT_LT(time_of([&] { client.wait(10s); }), 5s) << "there is something to do";
     int sent = 0;
     for (net::Ticket ticket : tickets) {
         const net::Response response = wait_for(ticket);
@@ -291,6 +298,20 @@ TEST_F(ClientTest, DropsTheConnectionsOfAnEndpointThatIsGone) {
     EXPECT_EQ(server.connections(), 21) << "another object is another endpoint";
 }
 
+TEST(ClientLife, IsWokenByAnotherThread) {
+    net::Client client;
+    client.wake();
+    EXPECT_LT(time_of([&] { client.wait(10s); }), 5s) << "woken before it waits";
+    EXPECT_GE(time_of([&] { client.wait(20ms); }), 20ms) << "once only";
+    std::thread other([&] {
+        std::this_thread::sleep_for(20ms);
+        client.wake();
+    });
+    EXPECT_LT(time_of([&] { client.wait(10s); }), 5s);
+    other.join();
+    EXPECT_TRUE(client.advance().empty());
+}
+
 TEST(ClientLife, LeavesNothingBehind) {
     Server silent([](Connection& connection) {
         connection.read();
@@ -305,8 +326,7 @@ TEST(ClientLife, LeavesNothingBehind) {
         for (int i = 0; i < 10; ++i)
             client.submit(to, net::Request{});
         for (int i = 0; i < 10; ++i) {
-            pollfd descriptor{client.descriptor(), POLLIN, 0};
-            poll(&descriptor, 1, 10);
+            client.wait(10ms);
             client.advance();
         }
     }
