@@ -1,5 +1,7 @@
 #include "server/configuration.h"
 
+#include "server/desired_record.h"
+
 namespace crmsync {
 
 namespace {
@@ -194,6 +196,12 @@ void read_matching(LinkConfiguration& link) {
     }
 }
 
+// As an item would hold it.
+std::string held_form(const record::Property& property, std::string_view text) {
+    record::Canonical canonical = record::canonical(property, text);
+    return canonical.ok() && canonical.value ? std::move(*canonical.value) : std::string(text);
+}
+
 // The columns that an inbound link writes, and what they get.
 void read_inbound(LinkConfiguration& link) {
     read_children(link);
@@ -222,6 +230,10 @@ void read_inbound(LinkConfiguration& link) {
         field.child = child;
         field.fallback = place_of(link, columns.text(row, 4));
         field.constant = columns.optional_text(row, 5);
+        if (const auto& map = link.value_maps[place];
+            field.constant && map && map->contains(*field.constant)) {
+            field.constant = property_value(link, place, *field.constant).value;
+        }
     }
     const pg::Rows queries = pg::query(
         "SELECT coalesce(crmsync.modified_query($1), ''), "
@@ -258,7 +270,8 @@ void read_inbound(LinkConfiguration& link) {
             if (!map) {
                 map.emplace();
             }
-            map->emplace(values.string(row, 2), values.string(row, 1));
+            map->emplace(held_form(*link.rules.layout[*place], values.text(row, 2)),
+                         values.string(row, 1));
         }
     }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "record/value.h"
+#include "server/desired_record.h"
 
 namespace crmsync {
 
@@ -74,7 +75,7 @@ HeldValues held_values(const LinkConfiguration& link, const record::Values& held
                                  "\" is not in its value_map";
                 return result;
             }
-            value = link.value_maps[i]->at(*crm);
+            value = property_value(link, i, *crm).value;
         }
         result.values[i] = std::move(value);
     }
