@@ -321,7 +321,7 @@ COMMENT ON COLUMN crmsync.arrival.attempts IS 'how often it could not come in';
 COMMENT ON COLUMN crmsync.arrival.next_attempt IS 'when it is tried again; NULL with a code: parked until it changes again or retry; infinity: it may be of a record, and waits until all items of the mailbox are known';
 COMMENT ON COLUMN crmsync.arrival.code IS 'why it could not come in: SQLSTATE, or the server''s code; NULL: it has not been tried';
 COMMENT ON COLUMN crmsync.arrival.message IS 'the same in words';
-COMMENT ON COLUMN crmsync.arrival.records IS 'records that it may be of: meanwhile none of them is created in the mailbox';
+COMMENT ON COLUMN crmsync.arrival.records IS 'records that it may be of, or the one that it is to be: meanwhile none of them is created in the mailbox';
 COMMENT ON COLUMN crmsync.arrival.created IS 'with records: when its user made it, empty if the server does not say; NULL: not looked at since all items of the mailbox are known';
 COMMENT ON COLUMN crmsync.arrival.original IS 'another item whose stamp it bears, and which is asked for: it is a copy, or the same after it was moved';
 COMMENT ON COLUMN crmsync.arrival.original_attempt IS 'which request of ours made that one; 0: it does not say, NULL: it has not been read yet';

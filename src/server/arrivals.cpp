@@ -195,12 +195,13 @@ void write_arrival_failures(const LinkConfiguration& link,
                 "WITH held AS (UPDATE crmsync.arrival SET records = $4, created = $5 "
                 "WHERE mailbox = $2 AND remote_id = $3) "
                 "INSERT INTO crmsync.conflict AS c (link, mailbox, kind, item, records) "
-                "VALUES ($1, $2, 'ambiguous', $3, $4) "
+                "SELECT $1, $2, 'ambiguous', $3, $4 WHERE $6 "
                 "ON CONFLICT (mailbox, item, kind) WHERE item IS NOT NULL DO UPDATE "
                 "SET records = excluded.records, choice = NULL, at = CASE "
                 "WHEN c.choice IS NULL THEN c.at ELSE pg_catalog.now() END",
                 link.id, failure.item.first, std::string_view(failure.item.second),
-                &failure.records, std::string_view(failure.created));
+                &failure.records, std::string_view(failure.created),
+                failure.code == ambiguous_code);
         }
     }
 }

@@ -52,13 +52,15 @@ void settle_arrivals(const std::vector<ItemName>& items);
 // These have to wait for somebody: looked at again in a moment.
 void postpone_arrivals(const std::vector<ItemName>& items);
 
+inline constexpr const char* ambiguous_code = "AMBIGUOUS";
+
 // These could not come in: tried again with growing pauses, then parked. Records that one of them
 // may have been of, and is not any more, are looked at again.
 struct ArrivalFailure {
     ItemName item;
     std::string code;
     std::string message;
-    pg::TextArray records{};  // that the item may be of: then somebody has to decide
+    pg::TextArray records{};  // that the item may be of; with ambiguous_code somebody has to decide
     std::string created{};    // with records: when its user made it
     bool unread = false;      // the server did not show it: what it may be of is as before
 };

@@ -58,14 +58,20 @@ class Incoming {
     void write_conflicts();
     void settle_what_waits(const OvertakenRows& overtaken) const;
 
+    // One that is to be a record's stays it: nothing else is made of that record there.
     void fail(const Outcome& outcome, std::string code, std::string message) {
-        failures_.push_back({name_of(outcome), std::move(code), std::move(message)});
+        ArrivalFailure failure{name_of(outcome), std::move(code), std::move(message)};
+        if (const auto adopted = adopted_.find(&outcome); adopted != adopted_.end()) {
+            failure.records = {adopted->second};
+            failure.created = made_at(outcome);
+        }
+        failures_.push_back(std::move(failure));
     }
 
     const Configuration& configuration_;
     const LinkConfiguration& link_;
     std::map<std::string, const Outcome*> by_record_;
-    std::set<const Outcome*> adopted_;
+    std::map<const Outcome*, std::string> adopted_;  // their records
     std::map<std::string, std::chrono::sys_seconds> modified_;
     std::vector<MergedItem> merged_;
     pg::TextArray pending_;  // records that differ from what their items hold
@@ -195,11 +201,11 @@ void Incoming::take_new(const std::vector<const Outcome*>& unknown) {
     std::vector<const Outcome*> made_by_users;
     std::copy_if(unknown.begin(), unknown.end(), std::back_inserter(made_by_users),
                  [](const Outcome* outcome) { return outcome->held.stamp.empty(); });
-    NewItems items = bring_in_new(configuration_, link_, made_by_users);
+    NewItems items = bring_in_new(link_, made_by_users);
     has_new_ = !items.records.empty() || !items.adopted.empty();
     for (const auto& [record, outcome] : items.adopted) {
         by_record_.emplace(record, outcome);  // one at a time: another is fetched again
-        adopted_.insert(outcome);
+        adopted_.emplace(outcome, record);
     }
     std::move(items.settled.begin(), items.settled.end(), std::back_inserter(settled_));
     std::move(items.postponed.begin(), items.postponed.end(), std::back_inserter(postponed_));
@@ -235,7 +241,7 @@ void Incoming::merge_all() {
             // There is nothing to bring it into: that it has to go is decided as ever.
             settled_.push_back(name_of(*outcome));
             pending_.push_back(key);
-        } else if (locked.contains(key) && !record.problem.empty()) {
+        } else if (record.unreadable || (locked.contains(key) && !record.problem.empty())) {
             fail(*outcome, record.code, record.problem);
         } else if (!locked.contains(key) || !merge(*outcome, key, record)) {
             // Somebody has the row for the moment, or the mailbox takes no part.

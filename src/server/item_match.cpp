@@ -8,9 +8,9 @@
 
 #include "server/arrivals.h"
 #include "server/comparable_text.h"
-#include "server/desired_record.h"
 #include "server/query.h"
 #include "server/record_facts.h"
+#include "server/records_to_match.h"
 
 namespace crmsync {
 
@@ -23,9 +23,8 @@ constexpr char separator = '\x1f';
 
 class Matcher {
   public:
-    Matcher(const Configuration& configuration, const LinkConfiguration& link)
-        : configuration_(configuration),
-          link_(link),
+    explicit Matcher(const LinkConfiguration& link)
+        : link_(link),
           comparable_("SELECT " + comparable_text("u.value") +
                       " FROM unnest($1::text[]) WITH ORDINALITY AS u(value, place) "
                       "ORDER BY u.place") {}
@@ -53,7 +52,6 @@ class Matcher {
     ItemMatch match_by_key(const ItemToMatch& item) const;
     ItemMatch take_oldest(const ItemToMatch& item, const std::vector<std::string>& records) const;
 
-    const Configuration& configuration_;
     const LinkConfiguration& link_;
     std::string comparable_;
     std::set<std::string> wanted_;                             // keys
@@ -136,24 +134,16 @@ void Matcher::find_records() {
         for (; next != audience_.end() && keys.size() < slice; ++next) {
             keys.push_back(next->first);
         }
-        const pg::Rows rows = pg::query_as(link_.owner, link_.source_query, &keys);
-        std::vector<DesiredRecord> read;
-        for (std::uint64_t row = 0; row < rows.size(); ++row) {
-            DesiredRecord one =
-                desired_record(configuration_, link_, rows.string(row, 0), rows, row);
-            if (one.problem.empty()) {
-                read.push_back(std::move(one));
-            }
-        }
+        const std::vector<RecordToMatch> read = records_to_match(link_, keys);
         std::vector<const record::Values*> values;
         values.reserve(read.size());
-        for (const DesiredRecord& one : read) {
-            values.push_back(&one.desired->values);
+        for (const RecordToMatch& one : read) {
+            values.push_back(&one.values);
         }
         const std::vector<std::string> found = keys_of(values);
         for (std::size_t i = 0; i < read.size(); ++i) {
             if (wanted_.contains(found[i])) {
-                records_[found[i]].push_back(read[i].desired->key);
+                records_[found[i]].push_back(read[i].key);
             }
         }
     }
@@ -371,15 +361,13 @@ void leave_to_users(const std::vector<ItemToMatch>& items, std::vector<ItemMatch
 
 }  // namespace
 
-std::vector<ItemMatch> match_items(const Configuration& configuration,
-                                   const LinkConfiguration& link,
+std::vector<ItemMatch> match_items(const LinkConfiguration& link,
                                    const std::vector<ItemToMatch>& items) {
     if (items.empty()) {
         return {};
     }
-    std::vector<ItemMatch> matches = link.match_on.empty()
-                                         ? std::vector<ItemMatch>(items.size())
-                                         : Matcher(configuration, link).match(items);
+    std::vector<ItemMatch> matches =
+        link.match_on.empty() ? std::vector<ItemMatch>(items.size()) : Matcher(link).match(items);
     leave_to_users(items, matches);
     return matches;
 }

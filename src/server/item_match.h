@@ -32,8 +32,7 @@ struct ItemMatch {
 
 // In the current transaction, in the order of the items. Nothing matches where the link has no
 // match_on.
-std::vector<ItemMatch> match_items(const Configuration& configuration,
-                                   const LinkConfiguration& link,
+std::vector<ItemMatch> match_items(const LinkConfiguration& link,
                                    const std::vector<ItemToMatch>& items);
 
 }  // namespace crmsync

@@ -1,5 +1,7 @@
 #include "server/item_verdicts.h"
 
+#include "server/arrivals.h"
+
 namespace crmsync {
 
 void ItemVerdicts::write(int link) const {
@@ -51,6 +53,14 @@ void ItemVerdicts::write(int link) const {
             "WHERE i.remote_id IS NOT NULL FOR KEY SHARE OF m "
             "ON CONFLICT (mailbox, remote_id) DO NOTHING",
             link, &read_.records, &read_.mailboxes);
+    }
+    if (!come_in_.records.empty()) {
+        pg::query(
+            "UPDATE crmsync.arrival a SET code = NULL, message = NULL, attempts = 0, "
+            "next_attempt = NULL FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "JOIN crmsync.mailbox m ON m.link = $1 AND m.id = u.mailbox "
+            "WHERE a.mailbox = m.id AND u.record = ANY (a.records) AND a.code <> $4",
+            link, &come_in_.records, &come_in_.mailboxes, std::string_view(ambiguous_code));
     }
     if (!forget_.records.empty()) {
         pg::query(

@@ -131,6 +131,9 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     if (decision.verdict == sync::Verdict::create && (unread || copy.may_be_there) &&
         outlook_ == nullptr) {
         waits_ |= unread;
+        if (record.fresh && copy.may_be_there) {
+            decision_.verdicts.come_in(key, mailbox.id);
+        }
         return false;  // its user may have it: it is looked at again when that is known
     }
     const bool removed =

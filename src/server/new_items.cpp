@@ -63,15 +63,14 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
 }
 
 // Leaves those that become rows of the CRM.
-Candidates match(const Configuration& configuration, const LinkConfiguration& link,
-                 Candidates candidates, NewItems& items) {
+Candidates match(const LinkConfiguration& link, Candidates candidates, NewItems& items) {
     std::vector<ItemToMatch> to_match;
     for (std::size_t i = 0; i < candidates.rows.size(); ++i) {
         const Outcome& outcome = *candidates.outcomes[i];
         to_match.push_back({outcome.mailbox, candidates.rows[i].mailbox, outcome.item.id,
                             made_at(outcome), outcome.held.key, &candidates.rows[i].values});
     }
-    const std::vector<ItemMatch> matches = match_items(configuration, link, to_match);
+    const std::vector<ItemMatch> matches = match_items(link, to_match);
     Candidates left;
     for (std::size_t i = 0; i < matches.size(); ++i) {
         const Outcome* outcome = candidates.outcomes[i];
@@ -82,7 +81,7 @@ Candidates match(const Configuration& configuration, const LinkConfiguration& li
         } else if (matches[i].waits) {
             items.waiting.push_back({name_of(*outcome), matches[i].records, made_at(*outcome)});
         } else if (!matches[i].problem.empty()) {
-            items.failures.push_back({name_of(*outcome), "AMBIGUOUS", matches[i].problem,
+            items.failures.push_back({name_of(*outcome), ambiguous_code, matches[i].problem,
                                       matches[i].records, made_at(*outcome)});
         } else if (!matches[i].record.empty()) {
             items.adopted.emplace_back(matches[i].record, outcome);
@@ -127,13 +126,13 @@ Outcome came_in(const LinkConfiguration& link, const Outcome& fetched, const std
 
 }  // namespace
 
-NewItems bring_in_new(const Configuration& configuration, const LinkConfiguration& link,
+NewItems bring_in_new(const LinkConfiguration& link,
                       const std::vector<const sync::Outcome*>& fetched) {
     NewItems items;
     if (fetched.empty()) {
         return items;
     }
-    const Candidates candidates = match(configuration, link, choose(link, fetched, items), items);
+    const Candidates candidates = match(link, choose(link, fetched, items), items);
     const std::vector<MadeRow> made = make_rows(link, candidates.rows);
     pg::IntegerArray mailboxes;
     pg::TextArray ids;

@@ -24,7 +24,7 @@ struct NewItems {
 };
 
 // Takes fetched items that nothing is known of and that bear no stamp. In the current transaction.
-NewItems bring_in_new(const Configuration& configuration, const LinkConfiguration& link,
+NewItems bring_in_new(const LinkConfiguration& link,
                       const std::vector<const sync::Outcome*>& fetched);
 
 }  // namespace crmsync

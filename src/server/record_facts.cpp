@@ -1,17 +1,18 @@
 #include "server/record_facts.h"
 
+#include <functional>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
 #include "server/desired_record.h"
+#include "server/divided_reading.h"
 #include "server/jsonb_fields.h"
 #include "server/loops.h"
 #include "server/may_be_asked.h"
 #include "server/participants.h"
 #include "server/query.h"
 #include "server/record_key.h"
-#include "server/subtransaction.h"
 
 namespace crmsync {
 
@@ -26,8 +27,7 @@ class FactReader {
     Facts read(PendingRecords&& records);
 
   private:
-    template <class Read>
-    void divide(const pg::TextArray& keys, const Read& read);
+    void divide(const std::function<void(const pg::TextArray&)>& read);
     void read_audience();
     void read_audience(const pg::TextArray& keys, pg::TextArray& addresses);
     MailboxFacts* mailbox_by_address(const std::string& address);
@@ -69,7 +69,7 @@ Facts FactReader::read(PendingRecords&& records) {
     read_items();
     read_participants();
     add_mailboxes();
-    divide(keys_, [&](const pg::TextArray& keys) { read_source(keys); });
+    divide([&](const pg::TextArray& keys) { read_source(keys); });
     read_failures();
     if (!link_.match_on.empty()) {
         read_undecided();
@@ -83,40 +83,18 @@ MailboxFacts* FactReader::mailbox_by_address(const std::string& address) {
     return &mailbox;
 }
 
-// The error is of the values that a query has met, not of the query: other records may do better.
-bool concerns_values(const pg::Error& error) {
-    const std::string code = error.code();
-    return code.starts_with("22") || code.starts_with("21") || code.starts_with("P0") ||
-           code.starts_with("38") || code.starts_with("39");
-}
-
-// Reads what can be read: where values make a query fail, its records are divided until those stand
-// alone that are to blame.
-template <class Read>
-void FactReader::divide(const pg::TextArray& keys, const Read& read) {
-    const std::optional<pg::Error> error = pg::subtransaction([&] { read(keys); });
-    if (!error) {
-        return;
-    }
-    pg::check_interrupts();
-    if (!concerns_values(*error)) {
-        throw pg::Error(*error);
-    }
-    if (keys.size() == 1) {
-        RecordFacts& record = facts_.records.at(keys.front());
+void FactReader::divide(const std::function<void(const pg::TextArray&)>& read) {
+    read_divided(keys_, read, [&](const std::string& key, const pg::Error& error) {
+        RecordFacts& record = facts_.records.at(key);
         record.unreadable = true;
-        record.code = error->code();
-        record.problem = error->message;
-        return;
-    }
-    const auto middle = keys.begin() + static_cast<std::ptrdiff_t>(keys.size() / 2);
-    divide({keys.begin(), middle}, read);
-    divide({middle, keys.end()}, read);
+        record.code = error.code();
+        record.problem = error.message;
+    });
 }
 
 void FactReader::read_audience() {
     pg::TextArray addresses;
-    divide(keys_, [&](const pg::TextArray& keys) { read_audience(keys, addresses); });
+    divide([&](const pg::TextArray& keys) { read_audience(keys, addresses); });
     read_mailboxes(addresses, {});
 }
 
@@ -297,7 +275,8 @@ void FactReader::read_failures() {
     }
 }
 
-// Items that may be of several records, or of one that has another.
+// Items that may be of several records, or of one that has another, or that are to be a record and
+// could not come in.
 void FactReader::read_undecided() {
     const pg::Rows rows = pg::query(
         "SELECT r.record, a.mailbox FROM crmsync.mailbox m JOIN crmsync.arrival a "

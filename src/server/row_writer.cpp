@@ -6,6 +6,7 @@
 
 #include "server/apply_function.h"
 #include "server/child_writer.h"
+#include "server/divided_reading.h"
 #include "server/held_values.h"
 #include "server/subtransaction.h"
 
@@ -124,16 +125,19 @@ std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::Text
         return records;
     }
     // Who adds a child row keeps the record's key from changing: he, too, is to be waited for.
-    const pg::Rows rows =
-        pg::query_as(link.owner,
-                     "SELECT t." + link.key + "::text FROM " + link.source + " AS t WHERE t." +
-                         link.key + " = ANY ($1::text[]::" + link.key_type + "[]) FOR " +
-                         (link.children.empty() ? "NO KEY UPDATE" : "UPDATE") + " SKIP LOCKED",
-                     &records);
+    const std::string query = "SELECT t." + link.key + "::text FROM " + link.source +
+                              " AS t WHERE t." + link.key + " = ANY ($1::text[]::" + link.key_type +
+                              "[]) FOR " + (link.children.empty() ? "NO KEY UPDATE" : "UPDATE") +
+                              " SKIP LOCKED";
     std::vector<std::string> locked;
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        locked.push_back(rows.string(row, 0));
-    }
+    const auto lock = [&](const pg::TextArray& keys) {
+        const pg::Rows rows = pg::query_as(link.owner, query, &keys);
+        for (std::uint64_t row = 0; row < rows.size(); ++row) {
+            locked.push_back(rows.string(row, 0));
+        }
+    };
+    // What a stamp names need not be a key of the source as it is now: no row has it.
+    read_divided(records, lock, [](const std::string&, const pg::Error&) {});
     return locked;
 }
 

@@ -188,7 +188,7 @@ StampedItems take_stamped(const LinkConfiguration& link, const std::string& pref
             const std::string& record = stamped.records[place];
             result.failures.push_back(
                 {name_of(*outcome),
-                 "AMBIGUOUS",
+                 ambiguous_code,
                  "it may be what record " + record + " had here before its item was made anew",
                  {record},
                  made_at(*outcome)});

@@ -1,0 +1,86 @@
+# Both directions: values that cannot go out, cannot be read or mean something else on either side keep nobody
+# from being recognised, and hold up nobody else.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use Test::More;
+
+my $stage = CrmSync::EndToEnd->new('odd_values');
+my $exchange = $stage->exchange;
+my ($one, $two) = ('user1@example.test', 'user2@example.test');
+my ($first, $last, $phone) = ('contacts:GivenName', 'contacts:Surname', 'contacts:PhoneNumber/BusinessPhone');
+my $stamp = '7c2b3e5a-9d41-4f6e-8b0a-5e1c9a7d3f42/crmsync';
+
+sub user_makes { my ($mailbox, %set) = @_; return $exchange->act($mailbox, 'create', folder => 'contacts', set => \%set) }
+sub user_changes { my ($mailbox, $surname, %set) = @_; return $exchange->act($mailbox, 'update', match => { $last => $surname }, folder => 'contacts', set => \%set) }
+sub people { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', first_name, last_name, phone), ', ' ORDER BY last_name, id), 'nobody') FROM crm.person") }
+sub person { return $stage->sql("SELECT concat_ws(' ', first_name, last_name, phone, tier, rank) FROM crm.person WHERE last_name = '$_[0]'") }
+sub failing { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', record, code, message), ', ' ORDER BY message), 'nothing') FROM crmsync.failures") }
+sub surnames { return join ' ', sort map { $_->{properties}{$last} // '-' } $exchange->items($_[0]) }
+
+user_makes($one, $first => 'Ada', $last => 'Lovelace');
+user_makes($one, $first => 'Alan', $last => 'Turing');
+user_makes($one, $first => 'Mary', $last => 'Shelley', $phone => 'rude');
+$stage->make_tables;
+$stage->sql(<<"SQL");
+SET ROLE crm_owner;
+CREATE SEQUENCE crm.person_key START 100;
+ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key'), ADD made_in text, ADD tier text, ADD rank smallint, ADD divisor int DEFAULT 1;
+INSERT INTO crm.person (id, first_name, last_name, tier, divisor) VALUES
+    (1, 'Ada', 'Lovelace', 'platinum', 1), (2, 'Alan', 'Turing', NULL, 0), (3, 'Grace', 'Hopper', 'gold', 1), (4, 'Mary', 'Shelley', NULL, 1);
+ALTER TABLE crm.person ADD CONSTRAINT polite CHECK (phone <> 'rude');
+INSERT INTO crm.audience SELECT id, '$one' FROM crm.person;
+CREATE FUNCTION crm.share() RETURNS trigger LANGUAGE plpgsql AS \$\$
+BEGIN
+    INSERT INTO crm.audience VALUES (NEW.id, NEW.made_in);
+    RETURN NULL;
+END;
+\$\$;
+CREATE TRIGGER share AFTER INSERT ON crm.person FOR EACH ROW WHEN (NEW.made_in IS NOT NULL) EXECUTE FUNCTION crm.share();
+SQL
+$stage->make_target;
+my $both = "direction => 'both', inbound_interval => '1 s'";
+my $maps = <<'SQL';
+SELECT crmsync.map('people', 'made_in', '@mailbox');
+SELECT crmsync.map('people', 'tier', 'categories', value_map => '{"gold": ["Gold", "Golden"], "silver": "Silver"}');
+SELECT crmsync.map('people', 'rank', 'gender', value_map => '{"1": "female", "2": "male", "3": "unspecified"}', fallback => '''2''');
+SELECT crmsync.map('people', '((100 / r.divisor)::text)', 'company');
+SQL
+$stage->make_link(more => "$both, match_on => '{given_name,surname}'", before => $maps);
+
+# ---- who is recognised
+$stage->until_true(sub { surnames($one) =~ /Hopper/ }, 'what can go out does', 30);
+$stage->until_true(sub { failing() =~ /platinum/ && failing() =~ /22012/ && failing() =~ /polite/ }, 'what cannot is parked', 20) or diag(failing());
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival WHERE code IS NULL') eq '0' }, 'all that has arrived is dealt with', 20);
+is(people(), 'Grace Hopper, Ada Lovelace, Mary Shelley, Alan Turing', 'and nobody is doubled in the CRM');
+user_makes($one, $first => 'Somebody', $last => 'Else');
+$stage->until_true(sub { people() =~ /Somebody Else/ }, 'others come in beside them', 20) or diag(failing());
+$stage->sql("UPDATE crm.person SET tier = 'silver', divisor = 2 WHERE id IN (1, 2)");
+$stage->until_true(sub { failing() !~ /platinum|22012/ }, 'when the CRM has mended them', 30) or diag(failing());
+$stage->until_true(sub { $stage->sql("SELECT string_agg(record || ' ' || origin, ', ' ORDER BY record) FROM crmsync.item WHERE record IN ('1', '2')") eq '1 adopted, 2 adopted' }, 'each is known as its user\'s', 20);
+is(surnames($one), 'Else Hopper Lovelace Shelley Turing', 'and nobody is doubled in the mailbox');
+
+# ---- one whom the CRM refuses is not made a second time
+$stage->sql("UPDATE crm.person SET email = 'mary\@example.com' WHERE id = 4");
+$stage->until_true(sub { $stage->sql("SELECT pending FROM crmsync.status") eq '0' && failing() =~ /polite/ }, 'what the CRM refuses of one waits, whatever else the CRM changes', 20) or diag(failing());
+is(surnames($one), 'Else Hopper Lovelace Shelley Turing', 'and nothing is made of the same record beside it');
+user_changes($one, 'Shelley', $phone => '+4');
+$stage->until_true(sub { person('Shelley') =~ /\+4/ && $exchange->records($one)->{4} }, 'which it is when its user has mended it', 20) or diag(failing());
+
+# ---- values that mean something to the CRM
+user_changes($one, 'Hopper', $phone => '+1');
+$stage->until_true(sub { person('Hopper') =~ /^Grace Hopper \+1 gold/ }, 'one whose category a value_map has made comes in', 20) or diag(person('Hopper'), failing());
+user_changes($one, 'Lovelace', 'item:Categories' => 'Golden');
+$stage->until_true(sub { person('Lovelace') =~ /gold/ }, 'each of several categories that mean the same is read', 20) or diag(person('Lovelace'), failing());
+is(person('Else'), 'Somebody Else 2', 'a fallback is a value of the CRM');
+
+# ---- a stamp that names no key of the source
+user_makes($one, $first => 'Of', $last => 'Another', $stamp => $stage->sql("SELECT replace(instance::text, '-', '') FROM crmsync.identity LIMIT 1") . '/people/no-number');
+user_changes($one, 'Hopper', $phone => '+2');
+$stage->until_true(sub { person('Hopper') =~ /\+2/ }, 'an item with a key that cannot be one holds up nobody', 20) or diag(failing(), $stage->status('last_error'));
+like(failing(), qr/no-number/, 'and is parked, which says why');
+
+$stage->done;
