@@ -158,6 +158,7 @@ CREATE TABLE crmsync.mailbox (
     listing         timestamptz,
     met             timestamptz,
     took_part       boolean,
+    opted_out       boolean NOT NULL DEFAULT false,
     user_id         text COLLATE "C",
     started         timestamptz,
     started_read    boolean NOT NULL DEFAULT false,
@@ -185,6 +186,7 @@ COMMENT ON COLUMN crmsync.mailbox.since IS 'when the failures began';
 COMMENT ON COLUMN crmsync.mailbox.sync_state IS 'up to where the folder has been read, as the server puts it; NULL: it is read from the start';
 COMMENT ON COLUMN crmsync.mailbox.listing IS 'since when the folder is read from the start, to the end of which an item that was not named is looked at';
 COMMENT ON COLUMN crmsync.mailbox.took_part IS 'false: it took no part when somebody last looked, and changes may have been missed; true: a comparison has looked at all since; NULL: nobody has looked yet, or one is about to';
+COMMENT ON COLUMN crmsync.mailbox.opted_out IS 'it was not, or not enabled, in the relation of mailboxes when something was last to be deleted there; false: it was, or a comparison has begun since';
 COMMENT ON COLUMN crmsync.mailbox.user_id IS 'lasting id of its user, as the relation of mailboxes has it: under another address it is the same mailbox';
 COMMENT ON COLUMN crmsync.mailbox.started IS 'since when a mailbox that is not automatic is being synchronised, because somebody asked for it';
 COMMENT ON COLUMN crmsync.mailbox.started_read IS 'its folder has been read since then';

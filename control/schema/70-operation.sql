@@ -42,6 +42,17 @@ COMMENT ON COLUMN crmsync.to_delete.since IS 'since when it is to be deleted';
 COMMENT ON COLUMN crmsync.to_delete.kind IS 'item; copy of an item; record: in the CRM';
 COMMENT ON COLUMN crmsync.to_delete.unknown IS 'what the item holds nobody knows: it is read first';
 
+-- Until it takes part again, or somebody withdraws, nobody does anything about it.
+CREATE VIEW crmsync.left_alone AS
+SELECT m.link, m.id AS mailbox
+FROM crmsync.mailbox m
+JOIN crmsync.link l ON l.id = m.link
+WHERE (m.opted_out OR NOT l.enabled) AND NOT l.retired
+  AND NOT EXISTS (SELECT FROM crmsync.repair p WHERE p.mailbox = m.id AND p.mode = 'withdraw');
+COMMENT ON VIEW crmsync.left_alone IS 'mailboxes in which nothing is deleted, nor any record because of them';
+COMMENT ON COLUMN crmsync.left_alone.link IS 'the link';
+COMMENT ON COLUMN crmsync.left_alone.mailbox IS 'the mailbox';
+
 CREATE VIEW crmsync.open_conflict AS
 SELECT c.id, c.link, c.mailbox
 FROM crmsync.conflict c
@@ -98,7 +109,8 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.pending_in(crmsync.link, text, timestamptz) IS 'pending records that belong in a mailbox, and those that are to be created there once it has been read';
 
--- Deletes that the guard holds are not waited for, nor what has failed and pauses.
+-- Deletes that the guard holds are not waited for, nor those in mailboxes that are left alone, nor what has
+-- failed and pauses.
 CREATE FUNCTION crmsync.is_settled(link integer, named timestamptz, since timestamptz, address text, records text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -120,6 +132,7 @@ BEGIN ATOMIC
             WHERE i.link = is_settled.link AND i.since <= is_settled.since
               AND m.address = coalesce(is_settled.address, m.address)
               AND (i.confirmed OR s.held IS NULL) AND m.code IS NULL
+              AND NOT EXISTS (SELECT FROM crmsync.left_alone a WHERE a.mailbox = i.mailbox)
               AND NOT EXISTS (SELECT FROM crmsync.failure f
                               WHERE f.link = i.link AND f.mailbox = i.mailbox AND f.record = i.record))
        AND NOT EXISTS (
@@ -343,11 +356,12 @@ BEGIN
     END IF;
     IF only_in IS NULL THEN
         pending := (SELECT coalesce(sum(n.records), 0) FROM crmsync.unsettled n WHERE n.link = this.id)
-                 + (SELECT coalesce(sum(d.items), 0) FROM crmsync.leaving d WHERE d.link = this.id AND d.kind <> 'grace');
+                 + (SELECT coalesce(sum(d.items), 0) FROM crmsync.leaving d WHERE d.link = this.id AND NOT d.rests);
     ELSE
         pending := cardinality(crmsync.pending_in(this, only_in, 'infinity'))
                  + (SELECT count(*) FROM crmsync.to_delete i JOIN crmsync.mailbox m ON m.id = i.mailbox
-                    WHERE i.link = this.id AND m.address = only_in);
+                    WHERE i.link = this.id AND m.address = only_in
+                      AND NOT EXISTS (SELECT FROM crmsync.left_alone a WHERE a.mailbox = i.mailbox));
     END IF;
     SELECT count(*) INTO failed
     FROM crmsync.failing f JOIN crmsync.mailbox m ON m.id = f.mailbox

@@ -140,33 +140,36 @@ SELECT r.link FROM crmsync.request r WHERE r.action = 'withdraw';
 COMMENT ON VIEW crmsync.served IS 'links that the worker does something for: enabled ones, and those whose items are withdrawn';
 COMMENT ON COLUMN crmsync.served.link IS 'the link';
 
--- Users who are missing in a directory are nobody's work until their time is over.
+-- Users who are missing in a directory are nobody's work until their time is over, nor is what is in
+-- mailboxes that are left alone.
 CREATE VIEW crmsync.leaving AS
-SELECT i.link, CASE WHEN i.confirmed OR s.held IS NULL THEN 'delete' ELSE 'delete held' END AS kind,
-       pg_catalog.count(*) AS items, pg_catalog.min(i.since) AS oldest
+SELECT i.link, CASE WHEN a.mailbox IS NOT NULL THEN 'left alone'
+                    WHEN i.confirmed OR s.held IS NULL THEN 'delete' ELSE 'delete held' END AS kind,
+       pg_catalog.count(*) AS items, pg_catalog.min(i.since) AS oldest, a.mailbox IS NOT NULL AS rests
 FROM crmsync.to_delete i
 JOIN crmsync.link l ON l.id = i.link
 JOIN crmsync.target t ON t.name = l.target AND t.kind <> 'ldap'
 LEFT JOIN crmsync.link_state s ON s.link = i.link
-GROUP BY 1, 2
+LEFT JOIN crmsync.left_alone a ON a.mailbox = i.mailbox
+GROUP BY 1, 2, 5
 UNION ALL
-SELECT i.link, 'withdraw', pg_catalog.count(*), pg_catalog.min(p.since)
+SELECT i.link, 'withdraw', pg_catalog.count(*), pg_catalog.min(p.since), false
 FROM crmsync.repair p
 JOIN crmsync.item i ON i.mailbox = p.mailbox AND i.state = 'linked'
 WHERE p.mode = 'withdraw'
 GROUP BY i.link
 UNION ALL
-SELECT m.link, 'repair', pg_catalog.count(*), pg_catalog.min(p.since)
+SELECT m.link, 'repair', pg_catalog.count(*), pg_catalog.min(p.since), false
 FROM crmsync.repair p
 JOIN crmsync.mailbox m ON m.id = p.mailbox
 WHERE p.mode NOT IN ('withdraw', 'late')
 GROUP BY m.link
 UNION ALL
-SELECT h.link, 'delete held', pg_catalog.sum(h.items)::bigint, pg_catalog.min(h.since)
+SELECT h.link, 'delete held', pg_catalog.sum(h.items)::bigint, pg_catalog.min(h.since), false
 FROM crmsync.held h
 GROUP BY h.link
 UNION ALL
-SELECT i.link, 'grace', pg_catalog.count(*) - coalesce(pg_catalog.max(h.items), 0), pg_catalog.min(i.since)
+SELECT i.link, 'grace', pg_catalog.count(*) - coalesce(pg_catalog.max(h.items), 0), pg_catalog.min(i.since), true
 FROM crmsync.item i
 JOIN crmsync.link l ON l.id = i.link
 JOIN crmsync.target t ON t.name = l.target AND t.kind = 'ldap'
@@ -176,9 +179,10 @@ GROUP BY i.link
 HAVING pg_catalog.count(*) > coalesce(pg_catalog.max(h.items), 0);
 COMMENT ON VIEW crmsync.leaving IS 'what is to be deleted, disabled or removed';
 COMMENT ON COLUMN crmsync.leaving.link IS 'the link';
-COMMENT ON COLUMN crmsync.leaving.kind IS 'delete; delete held: waits for confirm_deletes; withdraw: to be unlinked by withdraw, or not looked at yet; repair: mailboxes under resync; grace: users who are missing in the directory';
+COMMENT ON COLUMN crmsync.leaving.kind IS 'delete; delete held: waits for confirm_deletes; left alone: waits until its mailbox takes part again, or is withdrawn; withdraw: to be unlinked by withdraw, or not looked at yet; repair: mailboxes under resync; grace: users who are missing in the directory';
 COMMENT ON COLUMN crmsync.leaving.items IS 'how many';
 COMMENT ON COLUMN crmsync.leaving.oldest IS 'since when the oldest waits';
+COMMENT ON COLUMN crmsync.leaving.rests IS 'nobody is at it: it is not pending';
 
 -- A record that waits and is being looked at once more is one record.
 CREATE VIEW crmsync.unsettled AS
@@ -210,7 +214,7 @@ JOIN (SELECT n.link, n.kind, n.records, n.oldest FROM crmsync.unsettled n
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read (match_on); delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; withdraw: items of mailboxes under withdraw that are to be unlinked, or that nobody has looked at yet; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read (match_on); delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; left alone: likewise to be deleted, once the mailbox takes part again or is withdrawn, and not pending until then; withdraw: items of mailboxes under withdraw that are to be unlinked, or that nobody has looked at yet; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
@@ -321,7 +325,7 @@ LEFT JOIN (SELECT DISTINCT r.link FROM crmsync.request r WHERE r.action = 'compa
 LEFT JOIN (SELECT w.link, pg_catalog.sum(w.records) AS records, pg_catalog.min(w.oldest) AS oldest
            FROM (SELECT n.link, n.records, n.oldest FROM crmsync.unsettled n
                  UNION ALL
-                 SELECT d.link, d.items, d.oldest FROM crmsync.leaving d WHERE d.kind <> 'grace') w
+                 SELECT d.link, d.items, d.oldest FROM crmsync.leaving d WHERE NOT d.rests) w
            GROUP BY w.link) b ON b.link = l.id;
 COMMENT ON VIEW crmsync.status IS 'one line a link: how it is doing';
 COMMENT ON COLUMN crmsync.status.link IS 'name of the link';

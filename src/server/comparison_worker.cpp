@@ -237,8 +237,9 @@ class Comparison {
         asked_ = due.empty() ? -1 : due.integer(0, 1);
         if (!kind.empty()) {
             pg::query(
-                "UPDATE crmsync.mailbox SET took_part = NULL WHERE id IN (SELECT m.id "
-                "FROM crmsync.mailbox m WHERE m.link = $1 AND m.took_part IS FALSE "
+                "UPDATE crmsync.mailbox SET took_part = nullif(took_part, false), "
+                "opted_out = false WHERE id IN (SELECT m.id FROM crmsync.mailbox m "
+                "WHERE m.link = $1 AND (m.took_part IS FALSE OR m.opted_out) "
                 "ORDER BY m.id FOR NO KEY UPDATE)",
                 id_);
         }

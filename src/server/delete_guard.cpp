@@ -1,8 +1,8 @@
 #include "server/delete_guard.h"
 
 #include <algorithm>
-#include <functional>
 
+#include "server/mailbox_description.h"
 #include "server/may_be_asked.h"
 
 namespace crmsync {
@@ -62,40 +62,40 @@ std::int64_t items_of(const LinkConfiguration& link, const DeleteCount& count, i
     return rows.integer(0, 0) + copies.integer(0, 0) + count.recent;
 }
 
-std::set<std::string, std::less<>> participants_of(const LinkConfiguration& link) {
-    std::set<std::string, std::less<>> participants;
-    if (!link.mailboxes_query.empty()) {
-        const pg::Rows given = pg::query_as(link.owner, link.mailboxes_query);
-        for (std::uint64_t row = 0; row < given.size(); ++row) {
-            if (given.boolean(row, 1)) {
-                participants.insert(given.string(row, 0));
-            }
-        }
-    }
-    return participants;
+// For those who cannot ask the link's relation of mailboxes.
+void note_opted_out(const LinkConfiguration& link, const pg::IntegerArray& mailboxes) {
+    const pg::TextArray participants = taking_part(link);
+    pg::query(
+        "UPDATE crmsync.mailbox SET opted_out = NOT opted_out WHERE id IN (SELECT m.id "
+        "FROM crmsync.mailbox m WHERE m.id = ANY ($1) AND m.opted_out = (m.address = ANY ($2)) "
+        "ORDER BY m.id FOR NO KEY UPDATE)",
+        &mailboxes, &participants);
 }
 
 // Deletes are done in mailboxes that take part, and in those under withdrawal once they have been
 // listed: returns these. What is meant in mailboxes that are neither does not count.
 pg::IntegerArray where_to_delete(const LinkConfiguration& link, DeleteCounts& counts) {
+    pg::IntegerArray ids = mailboxes_of(counts);
     const bool all_take_part = link.enabled && link.mailboxes_query.empty();
     if (all_take_part || counts.empty()) {
-        return mailboxes_of(counts);
+        return ids;
     }
-    const std::set<std::string, std::less<>> participants = participants_of(link);
-    const pg::IntegerArray ids = mailboxes_of(counts);
+    if (link.enabled) {
+        note_opted_out(link, ids);
+    }
     const pg::Rows known = pg::query(
-        "SELECT m.id, m.address, p.mailbox IS NOT NULL, "
-        "coalesce(p.step IN ('unlink', 'delete'), false) FROM crmsync.mailbox m "
+        "SELECT m.id, $2 AND NOT m.opted_out OR coalesce(p.step IN ('unlink', 'delete'), false), "
+        "EXISTS (SELECT FROM crmsync.left_alone a WHERE a.mailbox = m.id) "
+        "FROM crmsync.mailbox m "
         "LEFT JOIN crmsync.repair p ON p.mailbox = m.id AND p.mode = 'withdraw' "
         "WHERE m.id = ANY ($1)",
-        &ids);
+        &ids, link.enabled);
     pg::IntegerArray places;
     for (std::uint64_t row = 0; row < known.size(); ++row) {
         const int mailbox = static_cast<int>(known.integer(row, 0));
-        if (participants.contains(known.text(row, 1)) || known.boolean(row, 3)) {
+        if (known.boolean(row, 1)) {
             places.push_back(mailbox);
-        } else if (!known.boolean(row, 2)) {
+        } else if (known.boolean(row, 2)) {
             counts[mailbox].unconfirmed = 0;
         }
     }

@@ -93,6 +93,8 @@ Survey take_survey(bool retries) {
                  "ORDER BY p.tier, p.record LIMIT 1) "
                  "OR (SELECT true FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving' "
                  "ORDER BY i.mailbox LIMIT 1) "
+                 "OR (SELECT true FROM crmsync.item i WHERE i.link = l.id AND i.state = 'removed' "
+                 "ORDER BY i.mailbox LIMIT 1) "
                  "OR EXISTS (SELECT FROM crmsync.undoing u WHERE u.link = l.id) "
                  // What it says is to end with what it speaks of.
                  "OR s.held IS NOT NULL "

@@ -91,6 +91,48 @@ is($stage->sql("SELECT count(*) FROM crmsync.items WHERE mailbox = '$two' AND st
 $stage->change("UPDATE crm.person SET first_name = 'Newer' WHERE id = 1");
 is($exchange->records($two)->{1}{'contacts:GivenName'}, 'Newer', 'and is written again');
 
+# ---- what is to be deleted in a mailbox that takes no part any more
+sub rests
+{
+	my ($name, $items) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$stage->until_true(sub { $stage->status("state || ' ' || pending") eq 'idle 0' }, "$name: the link rests", 20) or diag($stage->sql('SELECT * FROM crmsync.status; SELECT * FROM crmsync.backlog'));
+	my $began = time;
+	is(join(' ', $stage->sync), '0 0', "$name: nothing is waited for");
+	is($stage->sql("SELECT pending FROM crmsync.sync('people', wait => '20 s', mailbox => '$two')"), '0', "$name: nor in the mailbox");
+	cmp_ok(time - $began, '<', 15, "$name: at once");
+	is($stage->sql("SELECT string_agg(kind || ' ' || records, ', ') FROM crmsync.backlog"), "left alone $items", "$name: the backlog shows it");
+	is(count_of($two), 45, "$name: and all is there");
+	return;
+}
+$stage->sql("DELETE FROM crm.audience WHERE mailbox = '$two' AND record > 20");
+$stage->until_true(sub { $stage->status("state || ' ' || pending") eq 'held 25' }, 'the guard holds what leaves the audience', 20);
+leaves($two);
+rests('opted out', 25);
+$stage->sql("UPDATE crm.person SET phone = '7' WHERE id = 30");
+rests('a change', 25);
+$stage->sql("DELETE FROM crm.participant WHERE mailbox = '$two'");
+rests('its row is gone', 25);
+$stage->sql("INSERT INTO crm.participant VALUES ('$two')");
+$stage->until_true(sub { $stage->status("state || ' ' || pending") eq 'held 25' }, 'it takes part again, and they wait for the guard', 20);
+$stage->sql("SELECT crmsync.confirm_deletes('people', '$two', 25)");
+$stage->settles('they are confirmed');
+is(count_of($two), 20, 'and go');
+$stage->sql("INSERT INTO crm.audience SELECT id, '$two' FROM crm.person WHERE id > 20");
+$stage->settles('all in the mailbox');
+$stage->sql("DELETE FROM crm.audience WHERE mailbox = '$two' AND record > 20");
+$stage->until_true(sub { $stage->status('state') eq 'held' }, 'once more', 20);
+leaves($two);
+rests('opted out once more', 25);
+is(withdraw($two), '45', 'withdraw takes all of them');
+$stage->until_true(sub { $stage->status("state || ' ' || pending") eq 'held 45' }, 'and they are pending', 20);
+$stage->sql("SELECT crmsync.confirm_deletes('people', '$two', 45)");
+$stage->settles('withdrawn');
+is_withdrawn($two, 'what was left alone');
+$stage->sql("INSERT INTO crm.audience SELECT id, '$two' FROM crm.person WHERE id > 20");
+comes_back($two);
+$stage->settles('taking part');
+
 # ---- what a user made
 leaves($two);
 $stage->settles('opted out');

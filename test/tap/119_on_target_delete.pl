@@ -162,6 +162,17 @@ is($stage->sql("SELECT string_agg(DISTINCT reason, ' ') FROM crmsync.plan('peopl
 like($stage->sql("SELECT string_agg(message || hint, ' ') FROM crmsync.alerts"), qr/40 deletes in \d mailboxes wait.*confirm_deletes/, 'and an alert');
 $stage->change("UPDATE crm.person SET phone = '101' WHERE id = 101");
 $stage->until_true(sub { is_there(101) }, 'one that the CRM needs comes back', 20);
+$stage->sql("CREATE TABLE crm.participant (mailbox text PRIMARY KEY, enabled boolean NOT NULL DEFAULT true); ALTER TABLE crm.participant OWNER TO crm_owner; INSERT INTO crm.participant VALUES ('$one'), ('$two')");
+$stage->sql("SELECT crmsync.disable_link('people')");
+alter("mailboxes => 'crm.participant'");
+sub is_at { my ($state, $name) = @_; $stage->until_true(sub { $stage->status("state || ' ' || pending") eq $state }, $name, 20) or diag($stage->sql('SELECT * FROM crmsync.status; SELECT * FROM crmsync.backlog')); return }
+is_at('held 39', 'all others are still held');
+$stage->sql("UPDATE crm.participant SET enabled = false WHERE mailbox = '$one'");
+is_at('idle 0', 'those of a mailbox that takes no part any more are not waited for');
+is($stage->sql("SELECT string_agg(kind || ' ' || records, ', ') FROM crmsync.backlog"), 'left alone 39', 'the backlog has them');
+is($stage->sql('SELECT count(*) FROM crm.person WHERE id > 100'), '40', 'and their records stay');
+$stage->sql('UPDATE crm.participant SET enabled = true');
+is_at('held 39', 'it takes part again, and they are held again');
 is($stage->sql("SELECT crmsync.confirm_deletes('people', expected => 39)"), '39', 'somebody has looked at them');
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crm.person WHERE id > 100') eq '1' }, 'then they go', 20);
 $stage->until_true(sub { $stage->status('state') eq 'idle' }, 'and the link is at rest', 20);

@@ -141,9 +141,7 @@ sub is_quiet
 {
 	return 0 if $late && $stage->sql('SELECT EXISTS (SELECT FROM crmsync.mailbox WHERE look_again IS NOT NULL) OR EXISTS (SELECT FROM crmsync.repair)') eq 't';
 	return $stage->sql(<<'SQL') eq 't';
-SELECT NOT EXISTS (SELECT FROM crmsync.status s JOIN crmsync.link l ON l.name = s.link
-                   CROSS JOIN LATERAL (SELECT count(*) FROM crmsync.to_delete d WHERE d.link = l.id AND NOT takes_part(d.mailbox)) AS off (deletes)
-                   WHERE s.pending > off.deletes OR s.state <> 'idle' AND NOT (s.state = 'working' AND off.deletes > 0))
+SELECT NOT EXISTS (SELECT FROM crmsync.status WHERE pending > 0 OR state <> 'idle')
    AND NOT EXISTS (SELECT FROM crmsync.arrival a WHERE (code IS NULL OR next_attempt IS NOT NULL AND code <> 'AMBIGUOUS') AND takes_part(a.mailbox))
    AND NOT EXISTS (SELECT FROM crmsync.item i WHERE state = 'linked' AND NOT stamped AND takes_part(i.mailbox))
    AND NOT EXISTS (SELECT FROM crmsync.link_state WHERE comparison IS NOT NULL)
