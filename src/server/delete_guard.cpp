@@ -201,10 +201,10 @@ const std::string passing_deletes =
     has_no_pause;
 
 std::vector<LeavingItem> read_passing(const LinkConfiguration& link, const Passing& passing,
-                                      const std::string& condition) {
+                                      std::size_t limit, const std::string& condition) {
     const pg::Rows rows = pg::query(passing_deletes + condition + " LIMIT $5", link.id,
                                     &passing.places, passing.whole_link, &passing.held,
-                                    static_cast<std::int32_t>(most_deletes_at_once), link.enabled);
+                                    static_cast<std::int32_t>(limit), link.enabled);
     std::vector<LeavingItem> items;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         items.push_back({rows.string(row, 0),
@@ -218,7 +218,7 @@ std::vector<LeavingItem> read_passing(const LinkConfiguration& link, const Passi
 
 }  // namespace
 
-std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
+DeletableItems deletable_items(const LinkConfiguration& link, sync::WorkInFlight& in_flight) {
     // Only when a comparison is over is the number of deletes known.
     if (link.enabled &&
         !pg::query("SELECT FROM crmsync.link_state WHERE link = $1 AND comparison IS NOT NULL",
@@ -226,11 +226,28 @@ std::vector<LeavingItem> deletable_items(const LinkConfiguration& link) {
              .empty()) {
         return {};
     }
-    const Passing passing = ask_guard(link);
+    Passing passing = ask_guard(link);
     if (passing.none) {
         return {};
     }
-    return read_passing(link, passing, "AND i.kind <> 'record' AND " + may_be_asked);
+    DeletableItems result;
+    // What is under way is read again: no more than that many are.
+    std::size_t limit = most_deletes_at_once;
+    std::erase_if(passing.places, [&](int mailbox) {
+        if (in_flight.has_enough(mailbox)) {
+            result.crowded.push_back(mailbox);
+            return true;
+        }
+        limit += in_flight.begun(mailbox);
+        return false;
+    });
+    result.items = read_passing(link, passing, limit, "AND i.kind <> 'record' AND " + may_be_asked);
+    result.more = result.items.size() == limit;
+    std::erase_if(result.items, [&](const LeavingItem& item) {
+        return in_flight.occupies(link.id, item.record, item.mailbox);
+    });
+    result.more &= !result.items.empty();
+    return result;
 }
 
 std::string count_deletes(const std::string& rows) {
@@ -268,7 +285,7 @@ std::vector<LeavingItem> removable_records(const LinkConfiguration& link) {
     // Only when all that has arrived has been looked at is their number known, and what was only
     // moved back.
     return read_passing(
-        link, passing,
+        link, passing, most_deletes_at_once,
         "AND i.kind = 'record' AND m.listing IS NULL AND NOT EXISTS "
         "(SELECT FROM crmsync.arrival a WHERE a.mailbox = m.id AND a.code IS NULL)");
 }

@@ -11,6 +11,8 @@
 
 #include "exchange/operation.h"
 #include "server/configuration.h"
+#include "server/query.h"
+#include "sync/work_in_flight.h"
 
 namespace crmsync {
 
@@ -49,9 +51,15 @@ void add_recent_deletes(int link, DeleteCounts& counts);
 // Which of these deletes wait.
 GuardVerdict judge(const LinkConfiguration& link, const DeleteCounts& counts);
 
-// What may be deleted now, most_deletes_at_once at a time, in the current transaction. Keeps
-// link_state.held up to date: which deletes wait, for the view `status`.
-std::vector<LeavingItem> deletable_items(const LinkConfiguration& link);
+struct DeletableItems {
+    std::vector<LeavingItem> items;
+    bool more = false;         // there may be others that were not taken
+    pg::IntegerArray crowded;  // mailboxes that were left out, since much goes on there
+};
+
+// What may be deleted now and is not in flight, some most_deletes_at_once at a time, in the current
+// transaction. Keeps link_state.held up to date: which deletes wait, for the view `status`.
+DeletableItems deletable_items(const LinkConfiguration& link, sync::WorkInFlight& in_flight);
 
 // Likewise, records whose items their users have deleted, and that may be deleted in the CRM now.
 std::vector<LeavingItem> removable_records(const LinkConfiguration& link);

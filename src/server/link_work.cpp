@@ -26,16 +26,12 @@ Work work_on_records(const Configuration& configuration, const LinkConfiguration
     return std::move(decision.work);
 }
 
-// Deletes that the guard lets pass, of items that nothing else is going on for. Returns true when
-// there may be more of them.
-bool add_deletes(const LinkConfiguration& link, sync::WorkInFlight& in_flight, Work& work) {
-    const std::vector<LeavingItem> items = deletable_items(link);
-    note_deletes(link, items);
+// Deletes that the guard lets pass, of items that nothing else is going on for.
+void add_deletes(const LinkConfiguration& link, sync::WorkInFlight& in_flight, Work& work) {
+    DeletableItems deletable = deletable_items(link, in_flight);
+    note_deletes(link, deletable.items);
     std::map<std::string, std::vector<int>> begun;
-    for (const LeavingItem& item : items) {
-        if (in_flight.occupies(link.id, item.record, item.mailbox)) {
-            continue;
-        }
+    for (const LeavingItem& item : deletable.items) {
         sync::Task task{};
         task.action = sync::Action::remove;
         task.record = item.record;
@@ -47,7 +43,8 @@ bool add_deletes(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
         begun[item.record].push_back(item.mailbox);
     }
     work.begin_also(begun);
-    return !begun.empty() && items.size() == most_deletes_at_once;
+    work.more_deletes = deletable.more;
+    work.crowded = std::move(deletable.crowded);
 }
 
 // Of the mailboxes that the tasks go to.
@@ -80,7 +77,7 @@ Work next_work(const Configuration& configuration, const LinkConfiguration& link
     work.more = (repairs && mark_withdrawn(link)) || more;
     if (!work.more) {
         // Only when all that is pending has been looked at is the number of deletes known.
-        work.more_deletes = add_deletes(link, in_flight, work);
+        add_deletes(link, in_flight, work);
         work.more = repairs && add_unlinks(link, in_flight, work);
         work.more |= add_undos(configuration, link, in_flight, work);
     }
@@ -93,7 +90,7 @@ Work next_withdrawal(const Configuration& configuration, const LinkConfiguration
     Work work;
     work.more = mark_withdrawn(link);
     if (!work.more) {
-        work.more_deletes = add_deletes(link, in_flight, work);
+        add_deletes(link, in_flight, work);
         work.more |= add_unlinks(link, in_flight, work);
     }
     describe(configuration, link, work);

@@ -281,6 +281,7 @@ void Worker::note_links(const Survey& survey) {
         const auto& busy = survey.busy_links;
         if (std::find(busy.begin(), busy.end(), id) == busy.end()) {
             runtime.more = runtime.more_deletes = false;
+            runtime.crowded.clear();
             // Its last record may have been settled since this link was looked at.
             report_progress(id, runtime);
         }

@@ -53,6 +53,7 @@ class Worker {
         PendingPosition position;
         bool more = false;
         bool more_deletes = false;
+        pg::IntegerArray crowded;  // mailboxes that may have more of them
         bool comparison_due = false;
         bool in_trouble = false;
         bool trouble_known = false;  // whether what another process noted of it is still true
@@ -124,6 +125,7 @@ class Worker {
     void report_progress(int link, LinkRuntime& runtime);
     bool wants_work(const LinkConfiguration& link) const;
     bool has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const;
+    bool wants_deletes(int link, const LinkRuntime& runtime) const;
     const LinkConfiguration* next_link() const;
     void log_targets(const std::vector<sync::TargetChange>& changes);
     std::optional<std::chrono::milliseconds> next_wait(Clock::time_point next_poll) const;

@@ -72,7 +72,15 @@ const LinkConfiguration* Worker::next_link() const {
 
 bool Worker::has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const {
     return runtime.more || (runtime.more_arrivals && may_fetch(fetching_)) ||
-           (runtime.more_deletes && engine_.queued(link.target) < most_deletes_at_once / 2);
+           wants_deletes(link.id, runtime);
+}
+
+// Deletes are few at a time, since they go before what is not fresh. A mailbox whose deletes take
+// long keeps those of no other waiting.
+bool Worker::wants_deletes(int link, const LinkRuntime& runtime) const {
+    return (runtime.more_deletes && in_flight_.begun_elsewhere(link) < most_deletes_at_once) ||
+           std::any_of(runtime.crowded.begin(), runtime.crowded.end(),
+                       [&](int mailbox) { return !in_flight_.has_enough(mailbox); });
 }
 
 // One step for one link.
@@ -90,7 +98,7 @@ void Worker::work() {
     if (runtime.more_arrivals && may_fetch(fetching_)) {
         read_inbound(*link);
     }
-    if (runtime.more || runtime.more_deletes) {
+    if (runtime.more || wants_deletes(link->id, runtime)) {
         work_on(*link);
     }
 }
@@ -120,6 +128,7 @@ void Worker::guard_link(const LinkConfiguration& link, const std::function<void(
         }
         runtime.more = false;
         runtime.more_deletes = false;
+        runtime.crowded.clear();
         runtime.more_arrivals = false;
         runtime.not_before = Clock::now() + pause_after_error;
         if (!std::exchange(runtime.in_trouble, true)) {
@@ -187,6 +196,7 @@ void Worker::work_on(const LinkConfiguration& link) {
         begin_repairs(link, std::move(repairs));
         runtime.more = work.more;
         runtime.more_deletes = work.more_deletes;
+        runtime.crowded = std::move(work.crowded);
         if (work.unmet) {  // a mailbox is new: it need not wait for its turn
             runtime.read_soon = true;
         }

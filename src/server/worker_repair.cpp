@@ -30,6 +30,7 @@ void Worker::take_items_back(const LinkConfiguration& link) {
     transaction.commit();
     runtime.more = work.more;
     runtime.more_deletes = work.more_deletes;
+    runtime.crowded = std::move(work.crowded);
     begin_repairs(link, std::move(repairs));
     begin(link, std::move(work));
 }

@@ -81,6 +81,21 @@ class WorkInFlight {
     // Something begins that does not follow from a decision.
     void begin(int link, const std::string& record, int mailbox) {
         links_[link][record].busy.push_back({mailbox, no_decision});
+        count(link, mailbox, 1);
+    }
+
+    // How much of that goes on in the mailbox, and whether it is so much that it has no need of
+    // more: as much as goes out while somebody looks for more.
+    std::size_t begun(int mailbox) const {
+        const auto here = begun_.find(mailbox);
+        return here == begun_.end() ? 0 : here->second;
+    }
+    bool has_enough(int mailbox) const { return begun(mailbox) >= enough; }
+
+    // The same of a link, but for mailboxes that have enough: they may be slow.
+    std::size_t begun_elsewhere(int link) const {
+        const auto elsewhere = begun_elsewhere_.find(link);
+        return elsewhere == begun_elsewhere_.end() ? 0 : elsewhere->second;
     }
 
     struct Ended {
@@ -103,6 +118,9 @@ class WorkInFlight {
         if (busy->decision == entry->decision && !released) {
             entry->ended.push_back(mailbox);
         }
+        if (busy->decision == no_decision) {
+            count(link, mailbox, -1);
+        }
         entry->busy.erase(busy);
         if (entry->busy.empty()) {
             if (!entry->incomplete) {
@@ -122,6 +140,19 @@ class WorkInFlight {
 
   private:
     static constexpr int no_decision = 0;
+    static constexpr std::size_t enough = 500;
+
+    void count(int link, int mailbox, int change) {
+        const auto counted = [](std::size_t here) { return here < enough ? here : 0; };
+        std::size_t& here = begun_[mailbox];
+        std::size_t& elsewhere = begun_elsewhere_[link];
+        elsewhere -= counted(here);
+        here += static_cast<std::size_t>(change);
+        elsewhere += counted(here);
+        if (here == 0) {
+            begun_.erase(mailbox);
+        }
+    }
 
     struct Busy {
         int mailbox;
@@ -180,6 +211,8 @@ class WorkInFlight {
     }
 
     std::unordered_map<int, std::unordered_map<std::string, Entry>> links_;
+    std::unordered_map<int, std::size_t> begun_;            // by mailbox
+    std::unordered_map<int, std::size_t> begun_elsewhere_;  // by link
 };
 
 }  // namespace crmsync::sync

@@ -111,6 +111,22 @@ $exchange->calm;
 $stage->sql("UPDATE crm.person SET first_name = 'Taken' WHERE id = 5");
 $stage->settles('it is taken', 'people', '30 s');
 
+# ---- mailboxes that are slow, with more to be deleted in them than is read at once
+my $five = 'user5@example.test';
+sub many_in { my ($mailbox) = @_; return scalar grep { $_ > 1000 } keys %{ $exchange->records($mailbox) } }
+$stage->sql("SELECT crmsync.alter_link('people', options => '{\"max_deletes\": 10000, \"max_delete_percent\": 100}')");
+$stage->add_people(1001, 2500, $two, $four);
+$stage->settles('very many people', 'people', '60 s');
+$stage->add_people(5001, 5010, $five);
+$stage->settles('and a few in another mailbox', 'people', '60 s');
+$exchange->inject('delay', operation => 'DeleteItem', mailbox => $_, seconds => 5, count => 0) for $two, $four;
+$stage->sql('DELETE FROM crm.audience WHERE record > 1000');
+$stage->until_true(sub { many_in($five) == 0 }, 'deletes there do not wait for slow mailboxes', 10) or diag($stage->sql('SELECT * FROM crmsync.mailboxes'));
+cmp_ok(many_in($_), '>', 1000, "which have yet to do most of theirs: $_") for $two, $four;
+$exchange->calm;
+$stage->settles('all are done', 'people', '60 s');
+is(join(' ', map { many_in($_) } $two, $four), '0 0', 'and nothing is left');
+
 # ---- a table, and a partition, that somebody has locked
 $stage->make_another('locked', 3, $four, table => <<'SQL');
 CREATE TABLE crm.locked (id integer PRIMARY KEY, first_name text) PARTITION BY RANGE (id);

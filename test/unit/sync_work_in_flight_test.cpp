@@ -168,5 +168,31 @@ TEST_F(InFlight, AnOutcomeOfNothingIsNoEnd) {
     EXPECT_TRUE(versions(work_.end_one(2, record, slow, false)).empty());
 }
 
+TEST_F(InFlight, AMailboxWithMuchToDoIsLeftOutOfWhatIsUnderWayElsewhere) {
+    constexpr int many = 600;
+    work_.begin(link, record, quick);
+    decide(row(1), {1000});
+    for (int one = 0; one < many; ++one) {
+        EXPECT_EQ(work_.begun(slow), static_cast<std::size_t>(one));
+        work_.begin(link, std::to_string(one), slow);
+    }
+    EXPECT_TRUE(work_.has_enough(slow));
+    EXPECT_FALSE(work_.has_enough(quick));
+    EXPECT_EQ(work_.begun_elsewhere(link), 1U);
+    EXPECT_EQ(work_.begun_elsewhere(link + 1), 0U);
+    int ended = 0;
+    for (; work_.has_enough(slow); ++ended) {
+        work_.end_one(link, std::to_string(ended), slow, false);
+    }
+    EXPECT_EQ(work_.begun_elsewhere(link), static_cast<std::size_t>(many - ended + 1));
+    for (; ended < many; ++ended) {
+        work_.end_one(link, std::to_string(ended), slow, false);
+    }
+    EXPECT_EQ(work_.begun_elsewhere(link), 1U);
+    end(1000);
+    end(quick);
+    EXPECT_EQ(work_.begun_elsewhere(link) + work_.begun(slow) + work_.begun(quick), 0U);
+}
+
 }  // namespace
 }  // namespace crmsync::sync
