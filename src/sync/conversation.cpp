@@ -18,7 +18,7 @@ void Conversation::redescribe(MailboxDescription description) {
     if (troubled_ && !description.troubled) {
         // Somebody said that it works again.
         troubled_ = false;
-        attempts_ = 0;
+        attempts_ = {};
         not_before_ = {};
     }
     troubled_ |= description.troubled;

@@ -17,12 +17,17 @@
 // has been answered well meanwhile, which is asked for if need be. So it is with what is denied, of
 // which the server does not say whether it means the item or the mailbox: that waits for what else
 // is to be written. Anything else makes the mailbox pause, longer with each failure in a row; a
-// long pause hands all tasks back.
+// long pause hands all tasks back. Each kind of request has its own row, which ends when one of
+// that kind goes well: a mailbox that is full is read without trouble between two writes that fail,
+// and so is one whose folder is found and cannot be listed. Of a list of stamps, which may have to
+// begin anew at any page, only the end counts.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "sync/stamp_list.h"
@@ -176,8 +181,10 @@ class Conversation {
     void suspend(const exchange::Failure& failure, std::chrono::milliseconds retry_after,
                  Clock::time_point now);
 
+    int& attempts() { return attempts_[operation_.index()]; }
     void answered();
-    void progressed();
+    void succeeded();
+    void widen_limit();
     void list_from_start();
     void forget_folder(const std::string& deleted = {});
     void requeue_sent();
@@ -216,7 +223,8 @@ class Conversation {
 
     std::size_t own_limit_ = 0;  // of a division under way; 0: none
     bool cautious_ = false;      // the server was too slow: let the limit grow slowly
-    int attempts_ = 0;           // requests in a row that got nothing done
+    // Requests of each kind in a row that got nothing done.
+    std::array<int, std::variant_size_v<exchange::Operation>> attempts_{};
     bool answered_since_failure_ = false;
     bool in_doubt_ = false;  // whether it is the mailbox or the item: ask for something else first
     std::uint64_t writes_ = 0;  // requests that have written something

@@ -79,8 +79,12 @@ void Conversation::answered() {
     }
 }
 
-void Conversation::progressed() {
-    attempts_ = 0;
+void Conversation::succeeded() {
+    answered();
+    attempts() = 0;
+}
+
+void Conversation::widen_limit() {
     if (own_limit_ > 0) {
         own_limit_ = cautious_ ? own_limit_ + 1 : own_limit_ * 2;
         if (own_limit_ > undivided) {
@@ -100,7 +104,7 @@ std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::
             return request_failed(useless_answer("NO-FOLDER-ID", "the server names no folder"),
                                   now);
         }
-        answered();
+        succeeded();
         folder_missing_ = true;
         give_up_astray();
         return std::nullopt;
@@ -114,7 +118,7 @@ std::optional<Failure> Conversation::folder_answer(const Answer& answer, Clock::
     locate_ = false;
     moved_ = false;
     stamps_.doubt();
-    answered();
+    succeeded();
     changes_.push_back({.mailbox = mailbox_.id, .folder_id = answer.folder_id, .failure = {}});
     return std::nullopt;
 }
@@ -123,7 +127,7 @@ void Conversation::location_answer(const Answer& answer) {
     in_doubt_ = false;
     locate_ = false;
     moved_ = answer.moved;
-    answered();
+    succeeded();
     if (!answer.deleted) {
         return;
     }
@@ -151,6 +155,7 @@ std::optional<Failure> Conversation::list_answer(const Answer& answer, Clock::ti
     }
     answered();
     if (stamps_.complete()) {
+        succeeded();
         use_list();
     }
     return std::nullopt;
@@ -162,7 +167,7 @@ void Conversation::doubt_creates() {
 }
 
 void Conversation::changes_answer(Answer answer) {
-    answered();
+    succeeded();
     if (!listing_) {
         return;  // given up meanwhile
     }
@@ -264,7 +269,7 @@ void Conversation::there_already(Task&& task, const exchange::ItemAnswer& item) 
 }
 
 void Conversation::look_up_answer(const Answer& answer) {
-    answered();
+    succeeded();
     Tasks sent = ::std::exchange(sent_, {});
     for (Task& task : sent) {
         const auto there =

@@ -71,6 +71,7 @@ std::optional<Failure> Conversation::inventory_answer(Answer answer, Clock::time
     }
     stamp_pages_.push_back(std::move(page));
     if (stamp_pages_.back().complete) {
+        succeeded();
         inventory_.reset();
         inventory_begun_ = false;
     }

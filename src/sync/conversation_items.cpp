@@ -143,8 +143,8 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
         }
     }
     if (others_went_well) {
-        answered();
-        progressed();
+        succeeded();
+        widen_limit();
         if (!exchange::only_reads(operation_)) {
             denied_ = 0;  // what may be read need not be written
             ++writes_;

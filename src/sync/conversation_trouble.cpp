@@ -49,8 +49,7 @@ std::optional<Failure> Conversation::request_failed(const Failure& failure, Cloc
     switch (failure.disposition) {
         case Disposition::mailbox_disabled:
         case Disposition::mailbox_full:
-            ++attempts_;
-            suspend(failure, net::pause_after(attempts_, mailbox_pauses, jitter()), now);
+            suspend(failure, net::pause_after(++attempts(), mailbox_pauses, jitter()), now);
             return std::nullopt;
         case Disposition::folder_gone:
             folder_gone(failure, now);
@@ -115,7 +114,7 @@ std::optional<Failure> Conversation::bisect(const Failure& failure, Clock::time_
     }
     if (sent_.size() == 1 && (is_well || !may_be_of_all)) {
         if (is_well) {
-            attempts_ = 0;  // it was the item, and there may be more of its kind
+            attempts() = 0;  // it was the item, and there may be more of its kind
         }
         Task task = std::move(sent_.front());
         sent_.clear();
@@ -137,10 +136,10 @@ std::optional<Failure> Conversation::bisect(const Failure& failure, Clock::time_
 void Conversation::folder_gone(const Failure& failure, Clock::time_point now) {
     requeue_sent();
     forget_folder();
-    if (attempts_ >= most_attempts) {
+    if (attempts() >= most_attempts) {
         back_off(failure, now);
     } else {
-        ++attempts_;
+        ++attempts();
     }
 }
 
@@ -162,12 +161,11 @@ void Conversation::forget_folder(const std::string& deleted) {
 
 void Conversation::back_off(const Failure& failure, Clock::time_point now) {
     requeue_sent();
-    ++attempts_;
     std::optional<std::chrono::milliseconds> asked;
     if (failure.retry_after.count() > 0) {
         asked = failure.retry_after;
     }
-    const auto pause = net::pause_after(attempts_, {}, jitter(), asked);
+    const auto pause = net::pause_after(++attempts(), {}, jitter(), asked);
     if (pause > longest_wait_in_memory) {
         suspend(failure, pause, now);
     } else {
@@ -186,7 +184,7 @@ void Conversation::suspend(const Failure& failure, std::chrono::milliseconds ret
     }
     const bool disabled = failure.disposition == Disposition::mailbox_disabled;
     changes_.push_back(
-        {mailbox_.id, mailbox_.folder_id, {}, failure, attempts_, retry_after, disabled});
+        {mailbox_.id, mailbox_.folder_id, {}, failure, attempts(), retry_after, disabled});
     drop(Result::postponed, failure);
 }
 

@@ -705,6 +705,44 @@ TEST_F(OneMailbox, PausesGrow) {
     }
 }
 
+// What is asked for again fails each time, and all that is asked for in between goes well.
+TEST_F(OneMailbox, PausesOfOneKindOfRequestGrowWhateverElseGoesWell) {
+    conversation.add(create_task(prefix, "a"));
+    conversation.add(create_task(prefix, "b"));
+    for (int attempt = 0; attempt < 5; ++attempt) {
+        for (operation = conversation.next(50);
+             !std::holds_alternative<exchange::CreateItems>(operation);
+             operation = conversation.next(50)) {
+            answer(execute());
+        }
+        answer(failed(item_failure(Disposition::back_off, "ErrorMailboxFailover", true)));
+        EXPECT_GE(conversation.not_before() - now, 500ms * (1 << attempt));
+        conversation.list_changes("");
+    }
+}
+
+// Neither is any page before.
+TEST_F(OneMailbox, AListThatMovesAgainAndAgainIsNoSuccess) {
+    for (int i = 0; i < 9; ++i) {
+        stored(std::to_string(i));
+    }
+    conversation.add(create_task(prefix, "new"));
+    int requests = 0;
+    while (conversation.has_work()) {
+        ASSERT_LT(++requests, 30);
+        operation = conversation.next(50);
+        exchange::Answer page = execute();
+        const auto* list = std::get_if<exchange::ListStamps>(&operation);
+        if (list != nullptr && list->offset > 0) {
+            for (exchange::ItemAnswer& item : page.items) {
+                item.item.id = server.new_id("item");
+            }
+        }
+        answer(std::move(page));
+    }
+    EXPECT_EQ(outcomes().back().result, Result::postponed);
+}
+
 TEST_F(OneMailbox, AskedPausesAreKeptAndLongOnesHandTheTasksBack) {
     conversation.add(create_task(prefix, "a"));
     operation = conversation.next(50);
@@ -972,15 +1010,23 @@ TEST_F(OneMailbox, NewItemsThatAreDeniedAreTheMailboxesMatterIfThereAreMany) {
     }
 }
 
+// However well it can be read.
 TEST_F(OneMailbox, AFullMailboxIsTriedAgainWithGrowingPausesOfItsOwn) {
+    Task task = update_task(prefix, "a", stored("a", "Old"));
+    task.before.clear();
     auto shortest = 7min;
     for (const auto longest : {15min, 30min, 60min}) {
-        conversation.add(create_task(prefix, "a"));
-        do {
-            operation = conversation.next(50);
-        } while (!std::holds_alternative<exchange::CreateItems>(operation) &&
-                 !conversation.answer(execute(), now));
-        EXPECT_FALSE(answer(failed(item_failure(Disposition::mailbox_full, "ErrorQuotaExceeded"))));
+        conversation.add(task);
+        conversation.list_changes("");
+        for (operation = conversation.next(50);
+             !std::holds_alternative<exchange::UpdateItems>(operation);
+             operation = conversation.next(50)) {
+            answer(execute());
+        }
+        exchange::Answer full;
+        full.items.emplace_back().failure =
+            item_failure(Disposition::mailbox_full, "ErrorQuotaExceeded");
+        EXPECT_FALSE(answer(full));
         EXPECT_EQ(outcomes().back().result, Result::postponed);
         const auto change = conversation.changes().back();
         ASSERT_TRUE(change.failure);

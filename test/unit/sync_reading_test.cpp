@@ -127,6 +127,26 @@ TEST_F(Reading, ALostPageIsAskedForAgain) {
     EXPECT_EQ(conversation.pages()[0].changes.size(), 1u);
 }
 
+TEST_F(Reading, PausesDoNotGrowWhereListsOrFetchesGoWellInBetween) {
+    const auto item = stored("a");
+    list("");
+    for (int i = 0; i < 10; ++i) {
+        const auto request = [&] {
+            if (i % 2 == 0) {
+                conversation.list_changes("");
+            } else {
+                conversation.add(fetch(item));
+            }
+            operation = conversation.next(50);
+        };
+        request();
+        answer(failed(item_failure(Disposition::back_off, "ErrorADUnavailable")));
+        EXPECT_LE(conversation.not_before() - now, std::chrono::seconds(1));
+        run();
+        EXPECT_FALSE(conversation.has_work());
+    }
+}
+
 TEST_F(Reading, WhatIsGivenUpIsSaid) {
     conversation.list_changes("");
     conversation.drop(Result::released, lost_answer());
