@@ -61,7 +61,8 @@ std::optional<Failure> Conversation::request_failed(const Failure& failure, Cloc
             return bisect(failure, now);
         case Disposition::resync:
             stamps_.doubt();
-            if (listing_ && !listing_->empty()) {
+            if (const auto* list = std::get_if<exchange::ListChanges>(&operation_);
+                list != nullptr && !list->state.empty()) {
                 list_from_start();
                 return std::nullopt;
             }

@@ -102,6 +102,16 @@ TEST_F(Reading, AServerThatRefusesEveryStateIsNotAskedForEver) {
     EXPECT_GT(conversation.not_before(), now);
 }
 
+// What a server says that has lost its mind.
+TEST_F(Reading, AStateThatIsRefusedWhereNoneWasSentLosesNothing) {
+    conversation.add(fetch(stored("a")));
+    next<exchange::GetItems>();
+    conversation.list_changes("of another day");
+    answer(failed(item_failure(Disposition::resync, "ErrorInvalidSyncStateData")));
+    run();
+    ASSERT_EQ(outcomes().size(), 1u);
+}
+
 TEST_F(Reading, AFolderThatIsGoneIsFoundAgainAndReadWhole) {
     stored("a");
     const auto before = list("");
