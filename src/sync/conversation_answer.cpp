@@ -167,7 +167,10 @@ void Conversation::doubt_creates() {
 }
 
 void Conversation::changes_answer(Answer answer) {
-    succeeded();
+    answered();
+    if (answer.complete) {
+        succeeded();
+    }
     if (!listing_) {
         return;  // given up meanwhile
     }

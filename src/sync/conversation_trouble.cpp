@@ -64,7 +64,10 @@ std::optional<Failure> Conversation::request_failed(const Failure& failure, Cloc
             if (const auto* list = std::get_if<exchange::ListChanges>(&operation_);
                 list != nullptr && !list->state.empty()) {
                 list_from_start();
-                return std::nullopt;
+                if (attempts() < most_attempts) {
+                    ++attempts();
+                    return std::nullopt;
+                }
             }
             break;
         case Disposition::credentials:
