@@ -176,7 +176,7 @@ class Worker {
     Clock::time_point results_since_{};
     Clock::time_point next_statistics_{};
     Clock::time_point held_until_ = Clock::time_point::max();  // changes that wait for an interval
-    bool something_found_ = false;                             // among the results
+    bool others_depend_ = false;                               // on one of the results
     int last_link_ = 0;                                        // whose turn it was
 };
 

@@ -16,11 +16,12 @@ constexpr std::size_t most_content_in_results = 8U << 20U;  // bytes
 }  // namespace
 
 // A handful of statements records any number of results: while more are about to come they wait.
-// Not what others are decided by, an item that was met in a mailbox, nor what could not be
-// recorded: that is counted, and nothing may be decided before it is recorded, too.
+// Not what others are decided by, an item that was met in a mailbox or a mailbox that pauses, which
+// would be taken for one that somebody has told to go on; nor what could not be recorded: that is
+// counted, and nothing may be decided before it is recorded, too.
 bool Worker::results_may_wait() const {
     return nothing_to_record() ||
-           (!something_found_ && results_.outcomes.empty() && read_.empty() && repaired_.empty() &&
+           (!others_depend_ && results_.outcomes.empty() && read_.empty() && repaired_.empty() &&
             outcomes_.size() < results_at_once && content_in_results_ < most_content_in_results &&
             courier_.under_way() > 0 && Clock::now() - results_since_ < longest_wait_for_results);
 }
@@ -34,12 +35,14 @@ void Worker::take_results() {
         results_since_ = Clock::now();
     }
     for (sync::Outcome& outcome : engine_.take_outcomes()) {
-        something_found_ |= outcome.result == sync::Result::found;
+        others_depend_ |= outcome.result == sync::Result::found;
         content_in_results_ += outcome.held.content ? outcome.held.content->size() : 0;
         outcomes_.push_back(std::move(outcome));
     }
-    auto mailboxes = engine_.take_mailbox_changes();
-    std::move(mailboxes.begin(), mailboxes.end(), std::back_inserter(results_.mailboxes));
+    for (sync::MailboxChange& change : engine_.take_mailbox_changes()) {
+        others_depend_ |= change.failure.has_value();
+        results_.mailboxes.push_back(std::move(change));
+    }
     auto targets = engine_.take_target_changes();
     log_targets(targets);
     std::move(targets.begin(), targets.end(), std::back_inserter(results_.targets));
@@ -61,7 +64,7 @@ void Worker::record_results() {
     count_outcomes();
     write_results(results_);
     const Results recorded = std::exchange(results_, {});
-    something_found_ = false;
+    others_depend_ = false;
     content_in_results_ = 0;
     again_ |= repairs_go_on_ && !recorded.outcomes.empty();
     for (const sync::StampPage& page : recorded.stamp_pages) {
