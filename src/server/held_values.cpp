@@ -31,14 +31,23 @@ bool is_unknown(const InboundField& field, std::size_t place, const record::Valu
 }
 
 // The value, or what stands in for it.
-record::Value with_fallback(const InboundField& field, std::size_t place,
-                            const record::Values& held) {
+record::Value with_fallback(const LinkConfiguration& link, std::size_t place,
+                            const record::Values& held, const KnownValues* known) {
+    const InboundField& field = link.fields_in[place];
     const record::Value& value = held[place];
     if (is_usable(field, value)) {
         return value;
     }
+    if (known != nullptr && !known->agreed && known->crm[place] &&
+        (field.fallback || field.constant)) {
+        return {};
+    }
     if (field.fallback && held[*field.fallback]) {
-        return held[*field.fallback];
+        const std::size_t other = *field.fallback;
+        const bool as_agreed =
+            known != nullptr && known->agreed && !record::is_unknown((*known->agreed)[place]) &&
+            record::same_value(*link.rules.layout[other], held[other], (*known->agreed)[other]);
+        return as_agreed ? (*known->agreed)[place] : held[other];
     }
     return field.constant ? field.constant : value;
 }
@@ -46,7 +55,7 @@ record::Value with_fallback(const InboundField& field, std::size_t place,
 }  // namespace
 
 HeldValues held_values(const LinkConfiguration& link, const record::Values& held,
-                       const std::vector<std::size_t>& unread) {
+                       const std::vector<std::size_t>& unread, const KnownValues* known) {
     HeldValues result{held, unread, {}};
     for (std::size_t i = 0; i < link.fields_in.size(); ++i) {
         const InboundField& field = link.fields_in[i];
@@ -60,7 +69,7 @@ HeldValues held_values(const LinkConfiguration& link, const record::Values& held
             }
             continue;
         }
-        record::Value value = with_fallback(field, i, held);
+        record::Value value = with_fallback(link, i, held, known);
         if (value && record::travels_apart(*link.rules.layout[i])) {
             result.problem = record::canonical(*link.rules.layout[i], *value).problem;
             if (!result.problem.empty()) {

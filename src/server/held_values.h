@@ -20,9 +20,17 @@ struct HeldValues {
     std::string problem;              // why they cannot come in; empty: they can
 };
 
-// unread: the places that could not be read of the item (see exchange::ItemAnswer).
+// Of an item that is a record's already.
+struct KnownValues {
+    const record::Values& crm;
+    const std::optional<record::Values>& agreed;  // nullopt: nothing yet
+};
+
+// unread: the places that could not be read of the item (see exchange::ItemAnswer). A fallback says
+// what the CRM gets instead of nothing: of an item that is known it says no more while its user has
+// changed nothing that it comes from, whatever the CRM has made of either since.
 HeldValues held_values(const LinkConfiguration& link, const record::Values& held,
-                       const std::vector<std::size_t>& unread);
+                       const std::vector<std::size_t>& unread, const KnownValues* known = nullptr);
 
 // What is written where a value may only describe it.
 record::Value written_value(const record::Property& property, const record::Value& value,

@@ -46,7 +46,8 @@ MergedItem merge_item(const LinkConfiguration& link, const sync::Outcome& read,
     MergedItem merged{};
     merged.outcome = &read;
     merged.record = record;
-    HeldValues held = held_values(link, read.held.values, read.held.unread);
+    const KnownValues known{crm, shadow};
+    HeldValues held = held_values(link, read.held.values, read.held.unread, &known);
     if (!held.problem.empty()) {
         merged.problem = std::move(held.problem);
         return merged;

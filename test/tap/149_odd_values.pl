@@ -44,6 +44,8 @@ SQL
 $stage->make_target;
 my $both = "direction => 'both', inbound_interval => '1 s'";
 my $maps = <<'SQL';
+SELECT crmsync.unmap('people', 'given_name');
+SELECT crmsync.map('people', 'first_name', 'given_name', fallback => 'surname');
 SELECT crmsync.map('people', 'made_in', '@mailbox');
 SELECT crmsync.map('people', 'tier', 'categories', value_map => '{"gold": ["Gold", "Golden"], "silver": "Silver"}');
 SELECT crmsync.map('people', 'rank', 'gender', value_map => '{"1": "female", "2": "male", "3": "unspecified"}', fallback => '''2''');
@@ -76,6 +78,17 @@ $stage->until_true(sub { person('Hopper') =~ /^Grace Hopper \+1 gold/ }, 'one wh
 user_changes($one, 'Lovelace', 'item:Categories' => 'Golden');
 $stage->until_true(sub { person('Lovelace') =~ /gold/ }, 'each of several categories that mean the same is read', 20) or diag(person('Lovelace'), failing());
 is(person('Else'), 'Somebody Else 2', 'a fallback is a value of the CRM');
+
+# ---- a fallback says nothing new while nobody changes what it comes from
+user_makes($one, $last => 'Cher');
+$stage->until_true(sub { person('Cher') =~ /^Cher Cher/ }, 'what a user has left out of a new item is what stands in for it', 20) or diag(people(), failing());
+$stage->sql("UPDATE crm.person SET last_name = 'Sarkisian' WHERE last_name = 'Cher'; UPDATE crm.person SET first_name = NULL WHERE last_name = 'Turing'");
+$stage->until_true(sub { surnames($one) =~ /Sarkisian/ && !grep { ($_->{properties}{$last} // '') eq 'Turing' && $_->{properties}{$first} } $exchange->items($one) }, 'the CRM changes one of the two, and empties another', 20);
+user_changes($one, $_, $phone => '+9') for qw(Sarkisian Turing);
+$stage->until_true(sub { person('Sarkisian') =~ /\+9/ && person('Turing') =~ /\+9/ }, 'when their user changes something else that comes in', 20) or diag(people(), failing());
+is(join('; ', map { $stage->sql("SELECT concat_ws(' ', coalesce(first_name, '-'), last_name) FROM crm.person WHERE last_name = '$_'") } qw(Sarkisian Turing)), 'Cher Sarkisian; - Turing', 'and nothing else');
+user_changes($one, 'Sarkisian', $last => 'Bono');
+$stage->until_true(sub { person('Bono') =~ /^Bono Bono/ }, 'when he changes what stands in it does so again', 20) or diag(people());
 
 # ---- a stamp that names no key of the source
 user_makes($one, $first => 'Of', $last => 'Another', $stamp => $stage->sql("SELECT replace(instance::text, '-', '') FROM crmsync.identity LIMIT 1") . '/people/no-number');
