@@ -106,6 +106,10 @@ BEGIN
             WHEN NOT EXISTS (SELECT FROM crmsync.mapping_in_force(this.link) m WHERE m.property = this.property)
                 THEN format('property "%s" is not mapped any more', this.property)
             WHEN shadow IS NULL THEN 'there is no item of the record any more'
+            WHEN (shadow ->> this.property IN (this.crm_value, this.target_value)
+                  OR shadow ->> this.property IS NULL AND (this.crm_value IS NULL OR this.target_value IS NULL)) IS NOT TRUE
+                 AND EXISTS (SELECT FROM crmsync.mapping_in_force(this.link) m WHERE m.property = this.property AND m.child IS NOT NULL)
+                THEN format('property "%s" has another value meanwhile, and may be of another row', this.property)
             WHEN this.choice = 'target' AND this.target_value IS NOT NULL AND crmsync.binary_limit(this.property) IS NOT NULL
                 THEN format('only a description of property "%s" is kept', this.property) END;
         PERFORM crmsync.decide_field(this, shadow, asked) WHERE why IS NULL;

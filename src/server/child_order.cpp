@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "record/row_order.h"
+#include "record/value.h"
 
 namespace crmsync {
 
@@ -79,6 +80,37 @@ void keep_positions(const LinkConfiguration& link, const record::Values& held,
             put(link, alike, rows, as_they_are, shadow);
         }
     }
+}
+
+std::optional<std::size_t> place_by_now(const LinkConfiguration& link, std::size_t place,
+                                        const record::Value& value, const record::Values& crm) {
+    const auto& child = link.fields_in[place].child;
+    const record::Property& property = *link.rules.layout[place];
+    if (!child) {
+        return record::same_value(property, crm[place], value) ? std::optional(place)
+                                                               : std::nullopt;
+    }
+    const auto alike =
+        std::find_if(link.alike.begin(), link.alike.end(), [&](const Alike& children) {
+            return std::find(children.begin(), children.end(), *child) != children.end();
+        });
+    const std::vector<std::size_t>& places = link.children[*child].places;
+    const auto column =
+        static_cast<std::size_t>(std::find(places.begin(), places.end(), place) - places.begin());
+    const auto rows = rows_of(link, *alike, crm);
+    std::optional<std::size_t> found;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (!record::same_value(property, rows[i][column], value)) {
+            continue;
+        }
+        if (found && rows[i] != rows[*found]) {
+            return std::nullopt;
+        }
+        if (!found || (*alike)[i] == *child) {
+            found = i;
+        }
+    }
+    return found ? std::optional(link.children[(*alike)[*found]].places[column]) : std::nullopt;
 }
 
 }  // namespace crmsync

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "record/merge.h"
@@ -29,5 +30,13 @@ InOneOrder in_one_order(const LinkConfiguration& link, const record::Values& sha
 // item.
 void keep_positions(const LinkConfiguration& link, const record::Values& held,
                     record::Values& shadow);
+
+// Where a property of a child row is by now, of which nothing is known but what it held and at
+// which place of the layout, on whichever side: the row may stand elsewhere in the CRM, and another
+// in its place. None: no row holds that, or several do that differ in what else they hold. Where a
+// function of the link's own writes the rows, which of them are alike is its own matter, and the
+// place is the same or none.
+std::optional<std::size_t> place_by_now(const LinkConfiguration& link, std::size_t place,
+                                        const record::Value& value, const record::Values& crm);
 
 }  // namespace crmsync

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/child_order.h"
 #include "server/error_text.h"
 #include "server/history.h"
 #include "server/record_facts.h"
@@ -21,12 +22,17 @@ struct Choice {
     std::string property;
     std::string choice;
     record::Value value;
+    record::Value held;    // what the CRM had of it when that was settled last
+    std::string relation;  // of the child row that it is of; empty: it is the record's own
 };
 
 std::vector<Choice> read_choices(const LinkConfiguration& link) {
     const pg::Rows rows = pg::query(
         "SELECT id, mailbox, record, property, choice, "
-        "CASE choice WHEN 'crm' THEN crm_value ELSE target_value END FROM crmsync.conflict "
+        "CASE choice WHEN 'crm' THEN crm_value ELSE target_value END, "
+        "CASE winner WHEN 'crm' THEN crm_value ELSE target_value END, coalesce((SELECT "
+        "m.child ->> 'relation' FROM crmsync.mapping_in_force(c.link) m "
+        "WHERE m.property = c.property), '') FROM crmsync.conflict c "
         "WHERE link = $1 AND kind = 'field' AND choice IS DISTINCT FROM winner "
         "AND choice IS NOT NULL ORDER BY id",
         link.id);
@@ -43,7 +49,9 @@ std::vector<Choice> read_choices(const LinkConfiguration& link) {
         }
         choices.push_back({rows.integer(row, 0), static_cast<int>(rows.integer(row, 1)),
                            rows.string(row, 2), rows.string(row, 3), rows.string(row, 4),
-                           rows.is_null(row, 5) ? record::Value() : rows.string(row, 5)});
+                           rows.is_null(row, 5) ? record::Value() : rows.string(row, 5),
+                           rows.is_null(row, 6) ? record::Value() : rows.string(row, 6),
+                           rows.string(row, 7)});
     }
     return choices;
 }
@@ -57,23 +65,56 @@ void settle(const Choice& choice, const std::string& problem) {
     }
 }
 
-// What the row holds now, parallel to the layout; empty: that cannot be read.
-record::Values values_now(const Configuration& configuration, const LinkConfiguration& link,
-                          const std::string& record) {
+// What the record holds now.
+struct Now {
+    record::Values values;  // parallel to the layout; empty: that cannot be read
+    std::string problem;
+};
+
+Now read_now(const Configuration& configuration, const LinkConfiguration& link,
+             const std::string& record) {
     PendingRecords records;
     records.try_emplace(record);
     const Facts facts = read_facts(configuration, link, std::move(records), NewMailboxes::stored);
     const RecordFacts& known = facts.records.at(record);
-    return known.exists && known.problem.empty() ? known.desired->values : record::Values();
+    if (!known.problem.empty()) {
+        return {{}, known.problem};
+    }
+    return known.exists ? Now{known.desired->values, {}}
+                        : Now{{}, "there is no such record any more"};
+}
+
+// Why the row that it was about cannot be written; empty: it can, and `place` is where it is now.
+std::string find_place(const LinkConfiguration& link, const Choice& choice, const Now& now,
+                       std::size_t& place) {
+    if (choice.relation.empty()) {
+        return {};
+    }
+    if (now.values.empty()) {
+        return now.problem;
+    }
+    const auto found = place_by_now(link, place, choice.held, now.values);
+    if (!found || link.fields_in[*found].column.empty()) {
+        return "the row of " + choice.relation +
+               " that it was about is not there any more, holds something else, or cannot be told "
+               "from another";
+    }
+    place = *found;
+    return {};
 }
 
 // False: somebody has a row for the moment.
 bool write(const Configuration& configuration, const LinkConfiguration& link, const Choice& choice,
            std::vector<sync::Outcome>& history) {
     const record::Property* property = record::find_property(choice.property, link.rules.object);
-    const std::size_t place = record::place_of(link.rules.layout, property).value();
+    std::size_t place = record::place_of(link.rules.layout, property).value();
     if (record::travels_apart(*property) && choice.value) {
         settle(choice, "only a description of property \"" + choice.property + "\" is kept");
+        return true;
+    }
+    Now now = read_now(configuration, link, choice.record);
+    if (const std::string problem = find_place(link, choice, now, place); !problem.empty()) {
+        settle(choice, problem);
         return true;
     }
     sync::Outcome done{};
@@ -81,13 +122,13 @@ bool write(const Configuration& configuration, const LinkConfiguration& link, co
     done.result = sync::Result::fetched;
     done.action = sync::Action::fetch;
     done.record = choice.record;
-    done.fields = {{property, choice.value}};
+    done.fields = {{link.rules.layout[place], choice.value}};
     RowChange change{};
     change.record = choice.record;
     change.fields = done.fields;
     change.mailbox =
         pg::query("SELECT address FROM crmsync.mailbox WHERE id = $1", choice.mailbox).string(0, 0);
-    change.before = values_now(configuration, link, choice.record);
+    change.before = std::move(now.values);
     done.before = {change.before.empty() ? record::Value() : change.before[place]};
     const auto errors = write_rows(link, {change});
     if (!errors.empty() && errors.begin()->second.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {

@@ -17,9 +17,9 @@ CrmSync::Children::make_tables($stage);
 $stage->sql(<<"SQL");
 SET ROLE crm_owner;
 CREATE TABLE crm.audience_out (record integer, mailbox text);
-INSERT INTO crm.contact (id, first_name, last_name) SELECT i, 'First' || i, 'Last' || i FROM generate_series(1, 4) i;
-INSERT INTO crm.contact_email (contact_id, email, is_primary) SELECT i, chr(96 + n) || i || '\@x', n = 1 FROM generate_series(1, 4) i, generate_series(1, 2) n;
-INSERT INTO crm.audience SELECT i, m FROM generate_series(1, 4) i, unnest('{$one,$two}'::text[]) m;
+INSERT INTO crm.contact (id, first_name, last_name) SELECT i, 'First' || i, 'Last' || i FROM generate_series(1, 10) i;
+INSERT INTO crm.contact_email (contact_id, email, is_primary) SELECT i, chr(96 + n) || i || '\@x', n = 1 FROM generate_series(1, 10) i, generate_series(1, 2) n;
+INSERT INTO crm.audience SELECT i, m FROM generate_series(1, 10) i, unnest('{$one,$two}'::text[]) m;
 INSERT INTO crm.audience_out SELECT i, m FROM generate_series(1, 4) i, unnest('{$one,$two}'::text[]) m;
 SQL
 $stage->make_target;
@@ -28,6 +28,8 @@ SET client_min_messages = error;
 SELECT crmsync.create_link('out', 'exchange', 'contact', 'crm.contact', audience => 'crm.audience_out', folder => 'Out');
 SELECT crmsync.map('out', 'first_name', 'given_name');
 SELECT crmsync.map('out', 'last_name', 'surname');
+SELECT crmsync.map_child('out', 'crm.contact_email', 'contact_id', format('{"email": "email_%s"}', i)::jsonb, "position" => i, order_by => 'is_primary DESC')
+FROM generate_series(1, 2) i;
 SELECT crmsync.enable_link('out');
 SELECT crmsync.create_link('both', 'exchange', 'contact', 'crm.contact', audience => 'crm.audience', folder => 'Both', direction => 'both', inbound_interval => '1 s');
 SELECT crmsync.map('both', '(upper(r.first_name))', 'nickname');
@@ -93,6 +95,17 @@ decide($third, 'target');
 $stage->settles('nothing to write to', 'out');
 is(says($third), 'crm there is no item of the record any more', 'where there is no item, nothing can be done');
 is($stage->sql("SELECT count(*) FROM crmsync.undoing"), '0', 'nothing is left to do');
+user_changes($one, 'Out', { 'contacts:Surname' => 'Last2!' }, 'EmailAddress/EmailAddress1' => 'his2@x');
+$stage->change("UPDATE crm.contact_email SET email = 'ours2\@x' WHERE email = 'a2\@x'", 'out');
+my $place = conflict("link = 'out' AND property = 'email_1'");
+decide($place, 'target');
+has($one, 'Out', 2, 'EmailAddress/EmailAddress1', 'his2@x', 'target: so has a place that child rows take');
+decide($place, 'crm');
+has($one, 'Out', 2, 'EmailAddress/EmailAddress1', 'ours2@x', 'crm: and back again');
+$stage->change("DELETE FROM crm.contact_email WHERE email = 'ours2\@x'", 'out');
+decide($place, 'target');
+$stage->settles('another row is there now', 'out');
+is(value($one, 'Out', 2, 'EmailAddress/EmailAddress1') . ' ' . says($place), 'b2@x crm property "email_1" has another value meanwhile, and may be of another row', 'what another row has put there meanwhile stays');
 $stage->sql("SELECT crmsync.unmap('out', 'given_name')");
 is($stage->sql("SELECT choices FROM crmsync.conflicts WHERE id = $second"), '{}', 'nor to choose, when the property is not mapped');
 
@@ -123,5 +136,112 @@ has($_, 'Both', 4, 'EmailAddress/EmailAddress2', 'his@x', 'target: everybody has
 is($stage->sql("SELECT string_agg(email, ' ' ORDER BY id) FROM crm.contact_email WHERE contact_id = 4"), 'a4@x his@x', 'from the row');
 decide($email, 'crm');
 has($_, 'Both', 4, 'EmailAddress/EmailAddress2', 'ours@x', 'crm: and back again') for $one, $two;
+
+# The row is the one that it was about, or none, wherever rows stand by then.
+sub emails { return $stage->sql("SELECT coalesce(string_agg(email, ' ' ORDER BY is_primary DESC, id), 'none') FROM crm.contact_email WHERE contact_id = $_[0]") }
+sub shown { my ($record) = @_; return join ' / ', map { my $mailbox = $_; join ' ', map { value($mailbox, 'Both', $record, "EmailAddress/EmailAddress$_") } 1, 2 } $one, $two }
+sub child_conflict
+{
+	my ($record, $change, $theirs) = @_;
+	$exchange->post('server', paused => \1);
+	user_changes($one, 'Both', { 'contacts:Surname' => "Last$record" }, 'EmailAddress/EmailAddress1' => $theirs);
+	$stage->sql($change);
+	$exchange->post('server', paused => \0);
+	$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.conflicts WHERE link = 'both' AND record = '$record'") eq '1' }, "a conflict of record $record", 20);
+	$stage->settles("the conflict of record $record", 'both');
+	return conflict("link = 'both' AND record = '$record'");
+}
+sub change_row { my ($record) = @_; return "UPDATE crm.contact_email SET email = 'ours$record\@x' WHERE email = 'a$record\@x'" }
+sub other_first { my ($record) = @_; return "UPDATE crm.contact_email SET is_primary = NOT is_primary WHERE contact_id = $record" }
+sub ends_as
+{
+	my ($conflict, $choice, $record, $expected, $says, $what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	decide($conflict, $choice);
+	$stage->until_true(sub { $stage->sql("SELECT choice IS NULL OR winner = choice FROM crmsync.conflicts WHERE id = $conflict") eq 't' && $stage->sql('SELECT count(*) FROM crmsync.request') eq '0' }, "$what: it is decided", 20);
+	$stage->settles("$what: the choice", 'both');
+	(my $items = $expected) =~ s/^(\S+)$/$1 -/;
+	$stage->until_true(sub { emails($record) eq $expected && shown($record) eq "$items / $items" }, $what, 10) or diag(emails($record), ' <> ', shown($record));
+	is(says($conflict), $says, "$what: which is noted");
+	return;
+}
+my $lost = 'crm the row of crm.contact_email that it was about is not there any more, holds something else, or cannot be told from another';
+my $of_5 = child_conflict(5, change_row(5), 'his5@x');
+$stage->change("DELETE FROM crm.contact_email WHERE email = 'ours5\@x'", 'both');
+ends_as($of_5, 'target', 5, 'b5@x', $lost, 'the row is gone, and another in its place');
+my $of_6 = child_conflict(6, change_row(6), undef);
+$stage->change("DELETE FROM crm.contact_email WHERE email = 'ours6\@x'", 'both');
+ends_as($of_6, 'target', 6, 'b6@x', $lost, 'its user had cleared it, and another is in its place');
+my $of_7 = child_conflict(7, change_row(7), 'his7@x');
+$stage->change(other_first(7), 'both');
+ends_as($of_7, 'target', 7, 'b7@x his7@x', 'target target', 'the row stands elsewhere by now');
+is($stage->sql("SELECT old::text || new FROM crmsync.history WHERE link = 'both' AND record = '7' AND action = 'bring in'"), '{"email_2": "ours7@x"}{"email_2": "his7@x"}', 'the history says where');
+ends_as($of_7, 'crm', 7, 'b7@x ours7@x', 'crm crm', 'and back again');
+my $of_8 = child_conflict(8, change_row(8) . '; ' . other_first(8), 'his8@x');
+ends_as($of_8, 'target', 8, 'b8@x his8@x', 'target target', 'it stood elsewhere from the start');
+my $of_9 = child_conflict(9, "DELETE FROM crm.contact_email WHERE email = 'a9\@x'", 'his9@x');
+ends_as($of_9, 'target', 9, 'b9@x his9@x', 'target target', 'the CRM had removed the row: it has one again, beside the other');
+
+# Where several rows hold the same, what else they hold does not say which it was.
+$stage->sql(<<'SQL');
+SET client_min_messages = error;
+SELECT crmsync.map_child('both', 'crm.contact_address', 'contact_id', '{"street": "home_street", "city": "home_city"}');
+SELECT crmsync.map_child('both', 'crm.contact_address', 'contact_id', '{"street": "other_street", "city": "other_city"}', "position" => 2);
+INSERT INTO crm.contact_address (contact_id, street, city) VALUES (10, 'Elm 1', 'Bern'), (10, 'Oak 2', 'Bern');
+SELECT crmsync.enable_link('both');
+SQL
+$stage->settles('with postal addresses', 'both');
+has($_, 'Both', 10, 'PhysicalAddress:Street/Other', 'Oak 2', 'with two postal addresses') for $one, $two;
+$exchange->post('server', paused => \1);
+user_changes($one, 'Both', { 'contacts:Surname' => 'Last10' }, 'PhysicalAddress:City/Home' => 'Chur');
+$stage->sql("UPDATE crm.contact_address SET city = 'Basel' WHERE contact_id = 10 AND street = 'Elm 1'");
+$exchange->post('server', paused => \0);
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.conflicts WHERE property = 'home_city'") eq '1' }, 'a conflict of a town', 20);
+my $town = conflict("property = 'home_city'");
+$stage->change("UPDATE crm.contact_address SET city = 'Basel' WHERE contact_id = 10 AND street = 'Oak 2'", 'both');
+sub towns { return $stage->sql("SELECT string_agg(city, ' ' ORDER BY id) FROM crm.contact_address WHERE contact_id = 10") }
+decide($town, 'target');
+$stage->until_true(sub { says($town) =~ /cannot be told/ }, 'two rows hold what it was about', 20) or diag(says($town));
+is(towns(), 'Basel Basel', 'neither is written');
+$stage->change("UPDATE crm.contact_address SET city = 'Bern' WHERE contact_id = 10 AND street = 'Oak 2'", 'both');
+decide($town, 'target');
+$stage->until_true(sub { towns() eq 'Chur Bern' }, 'one of them does again: it is that', 20) or diag(towns());
+
+# Which row a function of the link's own writes is its own matter: it is asked only where nothing has moved.
+$stage->sql(<<"SQL");
+SET client_min_messages = error;
+SET ROLE crm_owner;
+CREATE TABLE crm.audience_applied AS SELECT 3 AS record, '$one' AS mailbox;
+CREATE FUNCTION crm.bring_in(link text, action text, record text, mailbox text, old jsonb, new jsonb, changed text[]) RETURNS text
+LANGUAGE plpgsql AS \$\$
+BEGIN
+    UPDATE crm.contact_email e SET email = bring_in.new ->> 'email_1'
+    WHERE e.id = (SELECT f.id FROM crm.contact_email f WHERE f.contact_id = bring_in.record::integer ORDER BY f.is_primary DESC, f.id LIMIT 1);
+    RETURN record;
+END;
+\$\$;
+RESET ROLE;
+SELECT crmsync.create_link('applied', 'exchange', 'contact', 'crm.contact', audience => 'crm.audience_applied', folder => 'Applied', direction => 'both', inbound_interval => '1 s', apply => 'crm.bring_in');
+SELECT crmsync.map('applied', 'last_name', 'surname');
+SELECT crmsync.map_child('applied', 'crm.contact_email', 'contact_id', '{"email": "email_1"}', order_by => 'is_primary DESC');
+SELECT crmsync.enable_link('applied');
+SQL
+$stage->settles('with a function', 'applied');
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link WHERE l.name = 'applied' AND m.sync_state IS NOT NULL AND m.listing IS NULL") eq '1' && $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'the mailbox is read', 30);
+$exchange->post('server', paused => \1);
+user_changes($one, 'Applied', { 'contacts:Surname' => 'Last3' }, 'EmailAddress/EmailAddress1' => 'his3@x');
+$stage->sql(change_row(3));
+$exchange->post('server', paused => \0);
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.conflicts WHERE link = 'applied'") eq '1' }, 'a conflict', 20);
+$stage->settles('the conflict', 'applied');
+my $applied = conflict("link = 'applied'");
+decide($applied, 'target');
+$stage->until_true(sub { emails(3) eq 'his3@x b3@x' }, 'target: the function writes it', 20) or diag(emails(3));
+decide($applied, 'crm');
+$stage->until_true(sub { emails(3) eq 'ours3@x b3@x' }, 'crm: and back again', 20) or diag(emails(3));
+$stage->change("DELETE FROM crm.contact_email WHERE email = 'ours3\@x'", 'applied');
+decide($applied, 'target');
+$stage->until_true(sub { says($applied) eq $lost }, 'another row is in its place', 20) or diag(says($applied));
+is(emails(3), 'b3@x', 'which stays');
 
 $stage->done;
