@@ -484,6 +484,7 @@ COMMENT ON COLUMN crmsync.history_turn.since IS 'when this turn began';
 CREATE TABLE crmsync.history_0 (
     at          timestamptz NOT NULL,
     link        integer NOT NULL,
+    mailbox_id  integer,
     mailbox     text,
     record      text,
     action      text NOT NULL,
@@ -507,7 +508,8 @@ COMMENT ON TABLE crmsync.history_1 IS 'what was done: second third of the ring b
 COMMENT ON TABLE crmsync.history_2 IS 'what was done: last third of the ring behind the view history';
 COMMENT ON COLUMN crmsync.history_0.at IS 'when';
 COMMENT ON COLUMN crmsync.history_0.link IS 'the link';
-COMMENT ON COLUMN crmsync.history_0.mailbox IS 'address of the mailbox';
+COMMENT ON COLUMN crmsync.history_0.mailbox_id IS 'the mailbox; NULL: of an import';
+COMMENT ON COLUMN crmsync.history_0.mailbox IS 'the address that it had then';
 COMMENT ON COLUMN crmsync.history_0.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.history_0.action IS 'create, update, delete, unlink, ...';
 COMMENT ON COLUMN crmsync.history_0.result IS 'done or failed';
@@ -517,7 +519,8 @@ COMMENT ON COLUMN crmsync.history_0.old IS 'values before, by property';
 COMMENT ON COLUMN crmsync.history_0.new IS 'values after, by property';
 COMMENT ON COLUMN crmsync.history_1.at IS 'when';
 COMMENT ON COLUMN crmsync.history_1.link IS 'the link';
-COMMENT ON COLUMN crmsync.history_1.mailbox IS 'address of the mailbox';
+COMMENT ON COLUMN crmsync.history_1.mailbox_id IS 'the mailbox; NULL: of an import';
+COMMENT ON COLUMN crmsync.history_1.mailbox IS 'the address that it had then';
 COMMENT ON COLUMN crmsync.history_1.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.history_1.action IS 'create, update, delete, unlink, ...';
 COMMENT ON COLUMN crmsync.history_1.result IS 'done or failed';
@@ -527,7 +530,8 @@ COMMENT ON COLUMN crmsync.history_1.old IS 'values before, by property';
 COMMENT ON COLUMN crmsync.history_1.new IS 'values after, by property';
 COMMENT ON COLUMN crmsync.history_2.at IS 'when';
 COMMENT ON COLUMN crmsync.history_2.link IS 'the link';
-COMMENT ON COLUMN crmsync.history_2.mailbox IS 'address of the mailbox';
+COMMENT ON COLUMN crmsync.history_2.mailbox_id IS 'the mailbox; NULL: of an import';
+COMMENT ON COLUMN crmsync.history_2.mailbox IS 'the address that it had then';
 COMMENT ON COLUMN crmsync.history_2.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.history_2.action IS 'create, update, delete, unlink, ...';
 COMMENT ON COLUMN crmsync.history_2.result IS 'done or failed';

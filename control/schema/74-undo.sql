@@ -38,7 +38,7 @@ BEGIN ATOMIC
                CASE WHEN h.action LIKE '%bring in' THEN 'row' WHEN h.action = 'delete' THEN 'create' ELSE 'item' END AS step
         FROM (SELECT * FROM crmsync.history_0 UNION ALL SELECT * FROM crmsync.history_1 UNION ALL SELECT * FROM crmsync.history_2) h
         JOIN unnest(requests) r ON r.link = h.link AND h.at >= r.since AND h.at <= r.at
-        JOIN crmsync.mailbox m ON m.link = h.link AND m.address = h.mailbox AND m.id = coalesce(r.mailbox, m.id)
+        JOIN crmsync.mailbox m ON m.link = h.link AND m.id = h.mailbox_id AND m.id = coalesce(r.mailbox, m.id)
         WHERE h.result = 'done' AND h.record IS NOT NULL AND h.old IS NOT NULL
     ), field AS (
         SELECT d.link, d.record, d.step, (array_agg(d.mailbox ORDER BY d.at DESC))[1] AS mailbox, f.key,

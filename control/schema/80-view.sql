@@ -402,7 +402,7 @@ JOIN crmsync.visible_link v ON v.link = coalesce(l.id, 0);
 COMMENT ON VIEW crmsync.history IS 'what was done, in no order; kept for 30 days or a little longer, less when it is larger than crmsync.max_history_size';
 COMMENT ON COLUMN crmsync.history.at IS 'when';
 COMMENT ON COLUMN crmsync.history.link IS 'name of the link; its number when it was dropped';
-COMMENT ON COLUMN crmsync.history.mailbox IS 'mailbox';
+COMMENT ON COLUMN crmsync.history.mailbox IS 'the address that the mailbox had then';
 COMMENT ON COLUMN crmsync.history.record IS 'key of the record';
 COMMENT ON COLUMN crmsync.history.action IS 'create, update, delete, unlink, ...';
 COMMENT ON COLUMN crmsync.history.result IS 'done or failed';

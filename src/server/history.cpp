@@ -90,8 +90,8 @@ bool empty_if_unused(const std::string& table) {
 
 std::string insert_statement(int table) {
     return "INSERT INTO " + table_name(table) +
-           " (at, link, mailbox, record, action, result, code, message, old, new) "
-           "SELECT pg_catalog.now(), m.link, m.address, u.record, u.action, u.result, "
+           " (at, link, mailbox_id, mailbox, record, action, result, code, message, old, new) "
+           "SELECT pg_catalog.now(), m.link, m.id, m.address, u.record, u.action, u.result, "
            "nullif(u.code, ''), nullif(u.message, ''), "
            // An item that is about to go has its values in its shadow.
            "CASE WHEN u.action = 'delete' AND u.result = 'done' THEN (SELECT i.shadow "

@@ -112,4 +112,40 @@ like(history(8, 'undo bring in'), qr/CHANGED changed again meanwhile: surname/, 
 $stage->until_true(sub { person(9) eq 'First9 Last9' && name($one, 9) =~ /Last9 / && name($two, 9) =~ /Last9 / }, 'what comes back in a mailbox comes into the CRM, as if its user had written it', 30) or diag(person(9), name($one, 9), name($two, 9));
 $stage->until_true(sub { $stage->sql('SELECT (SELECT count(*) FROM crmsync.arrival) + (SELECT count(*) FROM crmsync.undoing) + (SELECT count(*) FROM crmsync.pending)') eq '0' }, 'then all is quiet', 20);
 
+# ---- a user whose address has changed, and somebody else who has it now
+my ($old, $new) = ('old@example.test', 'new@example.test');
+$exchange->post('mailboxes', address => $old);
+$stage->sql(<<"SQL");
+SET client_min_messages = error;
+SET ROLE crm_owner;
+CREATE TABLE crm.staff (id integer PRIMARY KEY, mailbox text NOT NULL);
+CREATE TABLE crm.staff_audience (record integer, mailbox text, PRIMARY KEY (record, mailbox));
+INSERT INTO crm.staff VALUES (1, '$old');
+INSERT INTO crm.staff_audience SELECT i, '$old' FROM generate_series(21, 23) i;
+RESET ROLE;
+SELECT crmsync.create_link('staff', 'exchange', 'contact', 'crm.person', audience => 'crm.staff_audience', mailboxes => 'crm.staff', folder => 'Staff');
+SELECT crmsync.map('staff', 'first_name', 'given_name');
+SELECT crmsync.map('staff', 'last_name', 'surname');
+SELECT crmsync.enable_link('staff');
+SQL
+$stage->settles('one of the staff', 'staff');
+sub staff { return join ', ', sort map { $_->{properties}{'contacts:Surname'} . (defined CrmSync::StandIn::key_of($_) ? '' : ' of his own') } $exchange->items($_[0], 'Staff') }
+my $earlier = now_there();
+$stage->change("UPDATE crm.person SET last_name = 'Wrong' WHERE id = 21; DELETE FROM crm.staff_audience WHERE record = 22", 'staff');
+is(staff($old), 'Last23, Wrong', 'one item is overwritten, and one deleted');
+$exchange->post('mailbox', address => $old, rename_to => $new);
+$stage->sql("BEGIN; UPDATE crm.staff SET mailbox = '$new'; UPDATE crm.staff_audience SET mailbox = '$new'; COMMIT");
+$stage->settles('a new address', 'staff');
+$exchange->post('mailboxes', address => $old);
+$stage->change("INSERT INTO crm.staff VALUES (2, '$old'); INSERT INTO crm.staff_audience VALUES (21, '$old')", 'staff');
+is(staff($old), 'Wrong', 'the old one is somebody else\'s');
+for my $mailbox ("'$new'", 'NULL')
+{
+	$stage->sql("SET client_min_messages = error; SELECT crmsync.undo('staff', '$earlier', $mailbox)");
+	$stage->settles("undone in $mailbox", 'staff');
+	is(staff($new), 'Last21, Last22 of his own, Last23', 'what was done under the old address is brought back under the new one');
+	is(staff($old), 'Wrong', 'and nothing where the old one is now');
+}
+is($stage->sql("SELECT string_agg(action || ' ' || mailbox, ', ' ORDER BY at, action) FROM crmsync.history WHERE link = 'staff' AND action IN ('delete', 'undo')"), "delete $old, undo $new, undo $new", 'the history has the address of the time');
+
 $stage->done;
