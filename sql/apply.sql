@@ -34,6 +34,9 @@ SELECT crmsync.map('people', 'first_name', 'given_name', value_map => '{"ANN": "
 SELECT crmsync.map('people', '(lower(r.first_name))', 'nickname');
 SELECT crmsync.map('people', '(r.id::text)', 'x:id', direction => 'outbound');
 SELECT property, direction FROM crmsync.mappings ORDER BY 1;
+SELECT crmsync.map('people', '(lower(r.first_name))', 'nickname', direction => 'both', options => '{"conflict": "target_wins"}');
+SELECT crmsync.map('people', '(upper(r.first_name))', 'x:upper', direction => 'inbound');
+SELECT property, direction FROM crmsync.mappings ORDER BY 1;
 SELECT relation, how FROM crmsync.enable_link('people');
 SELECT property, child_number, column_name FROM crmsync.links l, crmsync.inbound_columns(l.id);
 
@@ -42,6 +45,9 @@ SELECT crmsync.alter_link('people', apply => 'crm.returns_number');
 SELECT crmsync.alter_link('people', reset => '{apply}');
 SELECT crmsync.disable_link('people');
 SELECT crmsync.alter_link('people', reset => '{apply}');
+SELECT crmsync.enable_link('people');
+SELECT crmsync.unmap('people', 'x:upper');
+SELECT crmsync.map('people', '(lower(r.first_name))', 'nickname');
 SELECT crmsync.enable_link('people');
 CREATE ROLE regress_crmsync_admin;
 SELECT crmsync.grant_role('regress_crmsync_admin', 'admin');
@@ -66,6 +72,11 @@ GRANT EXECUTE ON FUNCTION crm."Bring in" TO regress_crmsync_reader;
 SELECT count(*) FROM crmsync.enable_link('people');
 ALTER FUNCTION crm."Bring in" RENAME TO bring_in;
 SELECT crmsync.enable_link('people');
+-- A link that only reads has it, too.
+SELECT crmsync.create_link('reading', 'exchange', 'contact', 'crm.everybody', 'id', mailboxes => 'crm.audience', direction => 'inbound', apply => 'crm.bring_in', owner => 'regress_crmsync_reader');
+SELECT crmsync.map('reading', '(lower(r.first_name))', 'nickname');
+SELECT count(*) FROM crmsync.enable_link('reading');
+SELECT property, child_number, column_name FROM crmsync.links l, crmsync.inbound_columns(l.id) WHERE l.name = 'reading';
 SELECT crmsync.revoke_role('regress_crmsync_admin');
 DROP OWNED BY regress_crmsync_admin;
 DROP EXTENSION crmsync;

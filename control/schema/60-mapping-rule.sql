@@ -121,7 +121,7 @@ BEGIN
         RAISE EXCEPTION 'link "%" is % only', this.name, this.direction
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'A mapping goes no further than its link; leave direction out.';
-    ELSIF (this.direction = 'inbound' OR direction IN ('inbound', 'both')) AND crm LIKE '(%' THEN
+    ELSIF (this.direction = 'inbound' OR direction IN ('inbound', 'both')) AND crm LIKE '(%' AND this.apply IS NULL THEN
         RAISE EXCEPTION 'an expression cannot be written to'
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Name a column of the source; the parameter inbound says how its value is made.';

@@ -28,7 +28,7 @@ BEGIN
         END IF;
     ELSE
         direction := coalesce(direction, CASE WHEN property IN ('@mailbox', '@none') THEN 'inbound' END);
-        works := coalesce(direction, CASE WHEN crm LIKE '(%' THEN 'outbound' ELSE works END);
+        works := coalesce(direction, CASE WHEN crm LIKE '(%' AND this.apply IS NULL THEN 'outbound' ELSE works END);
         PERFORM crmsync.check_exchange_property(this, property, coalesce(direction, nullif(this.direction, 'both'), 'outbound'));
         PERFORM crmsync.check_choices(this.object, property, value_map);
         PERFORM crmsync.check_exchange_inbound(this, crm, property, works, fallback, inbound);

@@ -190,8 +190,16 @@ DECLARE
     source regclass := to_regclass(this.source);
     wrong record;
 BEGIN
+    -- The link may have had another direction, or apply, when it was mapped.
     SELECT m.property, m.crm INTO wrong FROM crmsync.mapping m
-    WHERE m.link = this.id AND this.direction = 'inbound' AND (m.crm LIKE '(%' OR m.direction <> 'inbound') ORDER BY 1, 2 LIMIT 1;
+    WHERE m.link = this.id AND m.crm LIKE '(%' AND this.apply IS NULL
+      AND (this.direction = 'inbound' OR m.direction IN ('inbound', 'both')) ORDER BY 1, 2 LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the mapping of % to % is an expression, which cannot be written to', wrong.crm, wrong.property
+            USING ERRCODE = 'invalid_parameter_value', HINT = format('Call crmsync.unmap(%L, %L), or let the link have apply.', this.name, wrong.property);
+    END IF;
+    SELECT m.property, m.crm INTO wrong FROM crmsync.mapping m
+    WHERE m.link = this.id AND this.direction = 'inbound' AND m.direction <> 'inbound' ORDER BY 1, 2 LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'link "%" is inbound, and the mapping of % to % is not', this.name, wrong.crm, wrong.property
             USING ERRCODE = 'invalid_parameter_value', HINT = format('Call crmsync.unmap(%L, %L).', this.name, wrong.property);

@@ -185,12 +185,13 @@ RESET ROLE;
 SELECT crmsync.create_link('reading', 'exchange', 'contact', 'crm.people', 'id', mailboxes => 'crm.readers', direction => 'inbound', inbound_interval => '1 s', apply => 'crm.bring_in', owner => 'crm_owner');
 SELECT crmsync.map('reading', 'first_name', 'given_name');
 SELECT crmsync.map('reading', 'last_name', 'surname');
+SELECT crmsync.map('reading', '(lower(r.email))', 'email_1');
 SELECT crmsync.enable_link('reading');
 SQL
-sub calls { return $stage->sql("SELECT string_agg(concat_ws(' ', action, mailbox, new ->> 'surname'), ', ' ORDER BY n) FROM crm.call WHERE link = 'reading'") }
-$exchange->act($four, 'create', folder => 'contacts', set => { 'contacts:GivenName' => 'Only', 'contacts:Surname' => 'Read' });
-$stage->until_true(sub { calls() eq "insert $four Read" }, 'a link that only reads calls it, too', 20) or diag(failing());
+sub calls { return $stage->sql("SELECT string_agg(concat_ws(' ', action, mailbox, new ->> 'surname', new ->> 'email_1'), ', ' ORDER BY n) FROM crm.call WHERE link = 'reading'") }
+$exchange->act($four, 'create', folder => 'contacts', set => { 'contacts:GivenName' => 'Only', 'contacts:Surname' => 'Read', 'contacts:EmailAddress/EmailAddress1' => 'only@example.com' });
+$stage->until_true(sub { calls() eq "insert $four Read only\@example.com" }, 'a link that only reads calls it, too, with what is mapped to an expression', 20) or diag(failing());
 $exchange->act($four, 'update', match => { 'contacts:GivenName' => 'Only' }, folder => 'contacts', set => { 'contacts:Surname' => 'Changed' });
-$stage->until_true(sub { calls() eq "insert $four Read, update $four Changed" }, 'and says whose mailbox it is', 20) or diag(failing(), calls());
+$stage->until_true(sub { calls() eq "insert $four Read only\@example.com, update $four Changed only\@example.com" }, 'and says whose mailbox it is', 20) or diag(failing(), calls());
 
 $stage->done;
