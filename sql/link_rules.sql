@@ -49,6 +49,7 @@ SELECT crmsync.create_link(:link, mailboxes => 'crm.mailboxes', on_audience_loss
 SELECT crmsync.create_link(:link, mailboxes => 'crm.mailboxes', on_ambiguous => 'oldest');
 SELECT crmsync.create_link(:link, mailboxes => 'crm.mailboxes', match_on => '{surname}', on_ambiguous => 'oldest', inbound_interval => '30 s');
 SELECT crmsync.alter_link('people', write_fields => 'changed');
+SELECT crmsync.alter_link('people', on_target_delete => 'recreate');
 SELECT crmsync.map('people', '(upper(r.last_name))', 'surname');
 SELECT crmsync.map('people', 'last_name', 'surname', direction => 'both');
 SELECT crmsync.map('people', 'last_name', 'surname', options => '{"conflict": "target_wins"}');

@@ -262,11 +262,12 @@ COMMENT ON FUNCTION crmsync.check_parameters(text, crmsync.link) IS 'refuses par
 
 -- Only what somebody asks for. What a link has from its preset, or from a time when it had another direction,
 -- waits until it has a meaning again. Of an LDAP link these have one value each, which is what happens.
-CREATE FUNCTION crmsync.check_meaning(this crmsync.link, write_fields text, on_audience_loss text, on_ambiguous text) RETURNS void
+CREATE FUNCTION crmsync.check_meaning(this crmsync.link, write_fields text, on_target_delete text, on_audience_loss text, on_ambiguous text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    idle text := CASE WHEN write_fields IS NOT NULL THEN 'write_fields' WHEN on_audience_loss IS NOT NULL THEN 'on_audience_loss' END;
+    idle text := CASE WHEN write_fields IS NOT NULL THEN 'write_fields' WHEN on_audience_loss IS NOT NULL THEN 'on_audience_loss'
+                      WHEN on_target_delete = 'recreate' THEN 'on_target_delete recreate' END;
 BEGIN
     IF (SELECT t.kind FROM crmsync.target t WHERE t.name = this.target) = 'ldap' THEN
         RETURN;
@@ -281,7 +282,7 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_meaning(crmsync.link, text, text, text) IS 'refuses policies that are asked for and mean nothing to such a link';
+COMMENT ON FUNCTION crmsync.check_meaning(crmsync.link, text, text, text, text) IS 'refuses policies that are asked for and mean nothing to such a link';
 
 -- Of a link that is not stored yet the fields are not known, and say nothing.
 CREATE FUNCTION crmsync.check_modified_column(this crmsync.link) RETURNS void

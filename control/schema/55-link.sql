@@ -47,7 +47,7 @@ BEGIN
     this.apply := crmsync.function_name(apply);
     this.options := crmsync.without_nulls(crmsync.preset_options(preset, object) || coalesce(options, '{}'));
     this := crmsync.complete_link(this);
-    PERFORM crmsync.check_meaning(this, write_fields, on_audience_loss, on_ambiguous);
+    PERFORM crmsync.check_meaning(this, write_fields, on_target_delete, on_audience_loss, on_ambiguous);
     this.owner := crmsync.find_owner(owner, source);
     this.id := nextval('crmsync.link_id_seq');
     this.enabled := false;
@@ -117,7 +117,7 @@ BEGIN
     END IF;
     new.options := crmsync.without_nulls(new.options);
     new := crmsync.complete_link(new);
-    PERFORM crmsync.check_meaning(new, write_fields, on_audience_loss, on_ambiguous);
+    PERFORM crmsync.check_meaning(new, write_fields, on_target_delete, on_audience_loss, on_ambiguous);
     IF owner IS NOT NULL THEN
         new.owner := crmsync.find_owner(owner, crmsync.find_relation('source', new.source));
     END IF;
