@@ -108,6 +108,7 @@ void DirectoryMembership::merge() {
         check_still_runs(link_);
         // One that failed may belong to any user of the CRM.
         all_are_known_ = failures_.count() == 0;
+        find_nameless();
         find_wanted();
         find_missing();
         transaction.commit_lazily();
@@ -152,6 +153,16 @@ void DirectoryMembership::fail(const std::string& table, Slice slice, const pg::
                         "membership " + rows.string(0, 1) + ": " + error_text(error));
     }
     transaction.commit_lazily();
+}
+
+// An expression that finds no group would leave its members out without a word.
+void DirectoryMembership::find_nameless() {
+    const pg::Rows rows = pg::query(
+        "SELECT g.name FROM " + groups() + " WHERE g.value IS NULL ORDER BY g.name LIMIT 1", {},
+        {.owner = link_.owner, .once = true});
+    if (!rows.empty()) {
+        problem_ = "no group of the CRM is found by " + rows.string(0, 0);
+    }
 }
 
 void DirectoryMembership::find_wanted() {

@@ -35,6 +35,7 @@ class DirectoryMembership {
     std::string fixed_columns() const;
     std::string fixed_values() const;
     std::string fixed_condition() const;
+    void find_nameless();
     void find_wanted();
     void find_missing();
     void find_superfluous();

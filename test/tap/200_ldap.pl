@@ -210,6 +210,11 @@ like(said("SELECT * FROM crmsync.sync('users', wait => '60 s')"), qr/WARNING:  t
 like(sql('SELECT concat_ws(\'|\', kind, name, message, hint) FROM crmsync.alerts'), qr/^link\|users\|GROUPS: .*nobody.*\|.*unmap_group/, 'and an alert');
 sql("SELECT crmsync.unmap_group('users', 'nobody'); SELECT crmsync.map_group('users', 'group1', '1'); SELECT crmsync.enable_link('users')");
 is(said("SELECT * FROM crmsync.sync('users', wait => '60 s')") . sql('SELECT count(*) FROM crmsync.alerts'), '0', 'nothing is said any more when it is mended');
+sql("SELECT crmsync.map_group('users', 'cn=group2,ou=groups,dc=example,dc=com', '(SELECT 3 WHERE false)'); SELECT crmsync.enable_link('users')");
+like(said("SELECT * FROM crmsync.sync('users', wait => '60 s')"), qr/WARNING:  the import of link "users" is not complete: GROUPS: no group of the CRM is found by \(SELECT 3 WHERE false\)/, 'a group that the CRM does not have is told');
+is(sql('SELECT string_agg(crm_group || \' \' || n, \', \' ORDER BY crm_group) FROM (SELECT crm_group, count(*) AS n FROM membership WHERE crm_group < 9 GROUP BY 1) m'), '1 25, 2 25', 'and the others are as they should be');
+sql("SELECT crmsync.unmap_group('users', 'cn=group2,ou=groups,dc=example,dc=com', '(SELECT 3 WHERE false)'); SELECT crmsync.enable_link('users')");
+is(said("SELECT * FROM crmsync.sync('users', wait => '60 s')") . sql('SELECT count(*) FROM crmsync.alerts'), '0', 'nor of this');
 
 # ---- searches that do not end well ----
 fails_with("username => 'cn=reader,dc=example,dc=com', secret => 'secret'", qr/incomplete after 100 entries.*limit/i, 'size limit');
