@@ -131,4 +131,4 @@ CREATE FUNCTION crmsync.plan(
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'crmsync_plan' LANGUAGE c SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION crmsync.plan(text, text) IS 'what would be done, property by property, and why, and which deletes wait for confirm_deletes; changes nothing';
+COMMENT ON FUNCTION crmsync.plan(text, text) IS 'what would be done, property by property, and why, and which deletes wait for confirm_deletes; changes nothing. Actions: create, update, delete, unlink, delete record (in the CRM), bring in, wait, none';

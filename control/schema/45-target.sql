@@ -154,7 +154,7 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.create_target(text, text, text, text, text, text, jsonb) IS 'names an external server; kind: ews or ldap; secret: better file:NAME than the value, which needs a superuser, or crmsync.allowed_hosts; options: see the view crmsync.options';
+COMMENT ON FUNCTION crmsync.create_target(text, text, text, text, text, text, jsonb) IS 'names an external server; kind: ews or ldap; auth: ews: basic (default), ntlm, negotiate, oauth2; ldap: simple (default with a username), none, external; secret: better file:NAME than the value, which needs a superuser, or crmsync.allowed_hosts; options: see the view crmsync.options';
 
 CREATE FUNCTION crmsync.check_name(what text, name text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp

@@ -38,7 +38,7 @@ SELECT l.name, l.target, l.object, l.source, l.key, l.audience, l.mailboxes, l.p
        l.apply, l.owner, l.options, l.enabled, l.retired, l.id
 FROM crmsync.link l
 JOIN crmsync.visible_link v ON v.link = l.id;
-COMMENT ON VIEW crmsync.links IS 'links as create_link and alter_link describe them, with all defaults';
+COMMENT ON VIEW crmsync.links IS 'links as create_link and alter_link describe them, with defaults';
 COMMENT ON COLUMN crmsync.links.name IS 'name of the link';
 COMMENT ON COLUMN crmsync.links.target IS 'the target that the objects live on';
 COMMENT ON COLUMN crmsync.links.object IS 'kind of object';
@@ -57,8 +57,8 @@ COMMENT ON COLUMN crmsync.links.on_ambiguous IS 'what happens when several items
 COMMENT ON COLUMN crmsync.links.match_on IS 'properties by which objects that are there already are recognised';
 COMMENT ON COLUMN crmsync.links.folder IS 'folder below the default one; NULL: the default folder';
 COMMENT ON COLUMN crmsync.links.outbound_interval IS 'how often changes go out; NULL: at once';
-COMMENT ON COLUMN crmsync.links.inbound_interval IS 'how often the target is asked';
-COMMENT ON COLUMN crmsync.links.daily_at IS 'time of day of a daily run';
+COMMENT ON COLUMN crmsync.links.inbound_interval IS 'how often the target is asked; NULL: ews: every 30 seconds, where mailboxes are read; ldap: daily_at holds';
+COMMENT ON COLUMN crmsync.links.daily_at IS 'ldap: time of day of a daily run, instead of inbound_interval';
 COMMENT ON COLUMN crmsync.links.apply IS 'function that writes inbound changes';
 COMMENT ON COLUMN crmsync.links.owner IS 'role that the link reads and writes the CRM as';
 COMMENT ON COLUMN crmsync.links.options IS 'options that differ from their defaults';
@@ -333,7 +333,7 @@ COMMENT ON COLUMN crmsync.status.target IS 'its target';
 COMMENT ON COLUMN crmsync.status.object IS 'kind of object';
 COMMENT ON COLUMN crmsync.status.direction IS 'outbound, inbound or both';
 COMMENT ON COLUMN crmsync.status.enabled IS 'whether the link is served';
-COMMENT ON COLUMN crmsync.status.state IS 'disabled, idle, working, waiting (back-off, worker), paused, held (deletes or identity to confirm), broken (trigger, column, relation gone)';
+COMMENT ON COLUMN crmsync.status.state IS 'disabled, idle, working, waiting (back-off, or the worker does not run), paused (pause_target, or crmsync.enabled is off), held (deletes or identity to confirm), broken (trigger, column, relation gone)';
 COMMENT ON COLUMN crmsync.status.pending IS 'records to look at, or to be created in mailboxes that have yet to be read, and items to delete';
 COMMENT ON COLUMN crmsync.status.oldest_pending IS 'since when the oldest of them waits';
 COMMENT ON COLUMN crmsync.status.failed IS 'rows in the view failures';
@@ -404,7 +404,7 @@ COMMENT ON COLUMN crmsync.history.at IS 'when';
 COMMENT ON COLUMN crmsync.history.link IS 'name of the link; its number when it was dropped';
 COMMENT ON COLUMN crmsync.history.mailbox IS 'the address that the mailbox had then';
 COMMENT ON COLUMN crmsync.history.record IS 'key of the record';
-COMMENT ON COLUMN crmsync.history.action IS 'create, update, delete, unlink, ...';
+COMMENT ON COLUMN crmsync.history.action IS 'create, update, delete, unlink, bring in, delete record (in the CRM), vanished, undo, undo bring in; ldap: import';
 COMMENT ON COLUMN crmsync.history.result IS 'done or failed';
 COMMENT ON COLUMN crmsync.history.code IS 'failed: the response code or SQLSTATE';
 COMMENT ON COLUMN crmsync.history.message IS 'failed: the reason; operators only, since it may quote values';

@@ -269,7 +269,7 @@ void Worker::note_targets(const Survey& survey) {
             engine_.forget_acceptance(health.target);
         }
         if (!health.troubled && engine_.failing(health.target)) {
-            // Somebody said that it works: resume_target, retry or alter_target.
+            // Somebody said that it works: resume_target or alter_target.
             engine_.retry(health.target);
             reread_ = true;
         }
