@@ -1,5 +1,5 @@
--- Users and their groups from LDAP into the sample CRM. Variables: ldap_url, ldap_user, ldap_secret,
--- ldap_base.
+-- Users and their groups from LDAP into the sample CRM. Variables: ldap_url, ldap_user, ldap_secret
+-- ('file:NAME' below crmsync.secret_directory) and ldap_base. map_group and enable_link are to follow.
 SELECT crmsync.create_target('directory', 'ldap', :'ldap_url', auth => 'simple',
                              username => :'ldap_user', secret => :'ldap_secret');
 

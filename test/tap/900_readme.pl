@@ -1,5 +1,6 @@
-# The examples of the README and of docs/security.md, both-directions.md and child-rows.md, run from top to bottom with a directory and an Exchange server of our own:
-# what a reader copies must work. Only names of servers are replaced.
+# The examples of the README and of docs/logging-on.md, security.md, both-directions.md and child-rows.md, run from top to
+# bottom with a directory and an Exchange server of our own: what a reader copies must work. Only names of servers are
+# replaced.
 use strict;
 use warnings;
 
@@ -25,15 +26,20 @@ END
 	$? = $status;
 }
 
-my $test = CrmSync::EndToEnd->new('readme', exchange => [ '--mailbox', 'anna@example.com' ]);
+my $test = CrmSync::EndToEnd->new('readme', exchange => [ map { ('--mailbox', $_) } 'anna@example.com', map { "user$_\@example.com" } 1 .. 5 ]);
 $test->secret('directory', 'secret');
+sub page { return slurp_file("$here/../../$_[0]") }
+
+# ---- the sample, as the README fills it
 $test->make_sample_crm;
-$test->sql(<<'SQL');
-SET ROLE crm_owner;
-INSERT INTO crm.user_group (name) VALUES ('Sales');
-INSERT INTO crm.app_user (login, email, uses_outlook) VALUES ('anna', 'anna@example.com', true);
-SELECT crm.generate_people(40, 1, only_people => true);
-SQL
+my ($filling) = page('README.md') =~ /^```sh\n(psql .*?)^```/ms;
+is(join(' ', $filling =~ /-f (\S+)/g), 'sample/schema.sql sample/generate.sql', 'the README names what makes the sample CRM');
+$test->sql("SET ROLE crm_owner; $_") for $filling =~ /-c "(.*?)"/g;
+my $one = 'user1@example.com';
+my $belong = $test->sql("SELECT count(DISTINCT record) FROM crm.contact_audience WHERE mailbox = '$one'");
+cmp_ok($belong, '>', 10, 'it has contacts for the mailbox of the examples');
+
+# ---- the examples
 
 my %servers = (
 	'https://mail.example.com/EWS/Exchange.asmx' => $test->exchange->url,
@@ -41,8 +47,7 @@ my %servers = (
 	'ldaps://ldap.example.com' => "ldap://127.0.0.1:$port",
 	'mail.example.com, ldap.example.com' => '127.0.0.1',
 	'cn=sales,ou=groups' => 'cn=group1,ou=groups');
-sub page { return slurp_file("$here/../../$_[0]") }
-my @examples = map { page($_) =~ /^```sql\n(.*?)^```/msg } 'README.md', 'docs/security.md', 'docs/both-directions.md', 'docs/child-rows.md';
+my @examples = map { page($_) =~ /^```sql\n(.*?)^```/msg } 'README.md', 'docs/logging-on.md', 'docs/security.md', 'docs/both-directions.md', 'docs/child-rows.md';
 cmp_ok(scalar @examples, '>=', 8, 'there are examples');
 for my $example (@examples)
 {
@@ -63,7 +68,7 @@ for my $example (@examples)
 	}
 	if ($example =~ /plan/)
 	{
-		like($said, qr/^anna\@example\.com\|.*\|create\|/m, 'plan shows what will be created');
+		like($said, qr/^user1\@example\.com\|.*\|create\|/m, 'plan shows what will be created');
 	}
 }
 
@@ -78,9 +83,18 @@ my $said = $test->error("SET ROLE crm_admin; SELECT crmsync.create_target('mine'
 my ($refusal) = page('docs/security.md') =~ /^```\nERROR: +(.*?)^```/ms;
 like($said, qr/\Q$_\E/, 'the refusal is the one shown') for split /\n/, $refusal;
 
+# ---- the lists of docs/logging-on.md and codes.md are complete
+my ($ways, $codes) = (page('docs/logging-on.md'), page('docs/codes.md'));
+like($ways, qr/^\| `$_`/m, "how to log on: $_") for split /\n/, $test->sql("SELECT unnest(crmsync.auth_methods('ews') || crmsync.auth_methods('ldap'))");
+my %code = map { $_ => 1 } page('src/directory/error.cpp') =~ /return "([A-Z-]+)"/g, page('src/exchange/ews/failures.cpp') =~ /\bmake\([^"]*?"([A-Z-]+)"/g;
+delete $code{UNKNOWN};
+cmp_ok(scalar keys %code, '>', 12, 'there are codes');
+like($codes, qr/^\| [^|]*`$_`/m, "what to do about $_") for sort keys %code;
+like($codes, qr/^\| [^|]*`$_`/m, "the action $_") for page('src/server/history.cpp') =~ /return "([a-z ]+)"/g, page('src/server/plan.cpp') =~ /"(wait|none|unlink|bring in|delete record|delete|update|create)"/g;
+
 # ---- what has become of it
-is(scalar keys %{ $test->exchange->records('anna@example.com') }, 40, 'the contacts are in the mailbox');
-is($test->sql("SELECT count(*) FROM crm.app_user WHERE login LIKE 'user%' AND is_active"), 30, 'the users are in the CRM');
-is($test->sql('SELECT count(*) FROM crm.group_member'), 10, 'so are the memberships of the mapped group');
+is(scalar keys %{ $test->exchange->records($one) }, $belong, 'the contacts are in the mailbox');
+is($test->sql("SELECT count(*) FROM crm.app_user WHERE login LIKE 'user0%' AND is_active"), 30, 'the users are in the CRM');
+is($test->sql("SELECT count(*) FROM crm.group_member m JOIN crm.user_group g ON g.id = m.group_id WHERE g.name = 'Sales'"), 10, 'so are the memberships of the mapped group');
 is($test->failures, 'none', 'nothing failed');
 $test->done;
