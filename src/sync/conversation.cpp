@@ -198,29 +198,22 @@ Operation Conversation::next(std::size_t limit) {
     const auto due = [&](const TaskQueue& queue) {
         return fresh ? queue.has_fresh() : !queue.empty();
     };
-    const bool needs_no_list = due(photos_read_) || due(photos_) || due(rereads_) ||
-                               due(updates_) ||
-                               (!stamps_.begun() && (due(unlinks_) || due(removes_)));
-    const bool creates = due(lookups_) || due(creates_);
-    // A list that cannot be had holds up nothing that can do without.
-    const bool changes_wait = keeps_failing(exchange::ListChanges{}) && (needs_no_list || creates);
-    const bool stamps_wait = keeps_failing(exchange::ListStamps{}) && needs_no_list;
     if (!mailbox_.folder_id.empty() && moved_) {
         operation_ = exchange::SearchDeleted{mailbox_.folder_id};
     } else if (!mailbox_.folder_id.empty() && (in_doubt_ || locate_)) {
         operation_ = exchange::LocateFolder{mailbox_.object, mailbox_.folder_id};
     } else if (in_doubt_) {
         operation_ = find_folder();
-    } else if (listing_ && !fresh && !changes_wait) {
+    } else if (listing_ && !fresh) {
         operation_ = list_folder();
-    } else if (inventory_ && (inventory_begun_ || (!fresh && !stamps_wait))) {
+    } else if (inventory_ && (inventory_begun_ || !fresh)) {
         // Nothing in between: what is created or deleted meanwhile moves the rest.
         operation_ = list_inventory();
     } else if (due(photos_read_)) {
         operation_ = read_photos(limit);
     } else if (due(photos_)) {
         operation_ = write_photo();
-    } else if (creates && (stamps_.complete() || !stamps_wait)) {
+    } else if (due(lookups_) || due(creates_)) {
         operation_ = create_or_prepare(limit);
     } else if (due(rereads_)) {
         operation_ = reread_items(limit);

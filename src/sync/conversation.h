@@ -183,9 +183,6 @@ class Conversation {
                  Clock::time_point now);
 
     int& attempts() { return attempts_[operation_.index()]; }
-    bool keeps_failing(const exchange::Operation& kind) const {
-        return attempts_[kind.index()] >= most_attempts;
-    }
     void answered();
     void succeeded();
     void widen_limit();

@@ -202,46 +202,6 @@ TEST_F(Reading, FreshWritesGoFirstAndABacklogDoesNot) {
     EXPECT_EQ(next<exchange::CreateItems>(1).items[0].stamp, std::string(prefix) + "backlog");
 }
 
-class Unlisted : public Reading {
-  protected:
-    Unlisted() : update(update_task(prefix, "a", stored("a"), "Globex")) {
-        list("");
-        update.before = {"Acme"};
-    }
-
-    // One kind of list cannot be had.
-    template <typename List>
-    void run_without() {
-        while (conversation.has_work()) {
-            operation = conversation.next(50);
-            answer(std::holds_alternative<List>(operation)
-                       ? failed(item_failure(Disposition::bisect, "ErrorInternalServerError"))
-                       : execute());
-        }
-    }
-
-    Task update;
-};
-
-TEST_F(Unlisted, ChangesHoldUpNothing) {
-    for (const Task& task : {update, create_task(prefix, "b")}) {
-        conversation.list_changes("");
-        conversation.add(task);
-        run_without<exchange::ListChanges>();
-        EXPECT_EQ(outcomes().back().result, Result::written);
-    }
-}
-
-TEST_F(Unlisted, StampsHoldUpNothingButCreates) {
-    conversation.take_inventory();
-    conversation.add(create_task(prefix, "b"));
-    conversation.add(update);
-    run_without<exchange::ListStamps>();
-    const auto all = outcomes();
-    EXPECT_EQ(all.at(0).result, Result::written);
-    EXPECT_EQ(all.at(1).result, Result::postponed);
-}
-
 TEST_F(Reading, FetchesWhatItemsHoldAndSaysWhichAreGone) {
     const auto there = stored("a", "Initech");
     conversation.add(fetch(there));
