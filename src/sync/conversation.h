@@ -19,8 +19,8 @@
 // is to be written. Anything else makes the mailbox pause, longer with each failure in a row; a
 // long pause hands all tasks back. Each kind of request has its own row, which ends when one of
 // that kind goes well: a mailbox that is full is read without trouble between two writes that fail,
-// and so is one whose folder is found and cannot be listed. Of a list, which may have to begin anew
-// at any page, only the end counts.
+// and so is one whose folder is found and cannot be listed. Of a list of stamps, which may have to
+// begin anew at any page, only the end counts.
 #pragma once
 
 #include <array>
@@ -108,8 +108,7 @@ class Conversation {
     using Tasks = std::vector<Task>;
     using Trouble = std::optional<exchange::Failure>;
 
-    // How often one item may be in the way before it is given up; what else is done again at once
-    // pauses after as many times.
+    // How often one item may be in the way before it is given up.
     static constexpr int most_attempts = 3;
 
     // How many requests in a row may be denied, with all that is in them, before it is the

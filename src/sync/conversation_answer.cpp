@@ -167,10 +167,7 @@ void Conversation::doubt_creates() {
 }
 
 void Conversation::changes_answer(Answer answer) {
-    answered();
-    if (answer.complete) {
-        succeeded();
-    }
+    succeeded();
     if (!listing_) {
         return;  // given up meanwhile
     }

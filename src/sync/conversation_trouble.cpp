@@ -64,10 +64,7 @@ std::optional<Failure> Conversation::request_failed(const Failure& failure, Cloc
             if (const auto* list = std::get_if<exchange::ListChanges>(&operation_);
                 list != nullptr && !list->state.empty()) {
                 list_from_start();
-                if (attempts() < most_attempts) {
-                    ++attempts();
-                    return std::nullopt;
-                }
+                return std::nullopt;
             }
             break;
         case Disposition::credentials:

@@ -102,27 +102,6 @@ TEST_F(Reading, AServerThatRefusesEveryStateIsNotAskedForEver) {
     EXPECT_GT(conversation.not_before(), now);
 }
 
-// Page after page, each of which is as good as any, and none is the last.
-TEST_F(Reading, AServerThatRefusesEveryStateThatItHasGivenIsNotAskedForEver) {
-    for (int i = 0; i < 7; ++i) {
-        stored(std::to_string(i));
-    }
-    list("");
-    int requests = 0;
-    for (std::string state = "of another day"; conversation.not_before() <= now;) {
-        ASSERT_LT(++requests, 30);
-        conversation.list_changes(state);
-        while (conversation.has_work() && conversation.not_before() <= now) {
-            next<exchange::ListChanges>();
-            conversation.answer(execute(), now);
-        }
-        for (const FolderPage& page : std::exchange(conversation.pages(), {})) {
-            state = page.state;
-        }
-        server.states.clear();
-    }
-}
-
 // What a server says that has lost its mind.
 TEST_F(Reading, AStateThatIsRefusedWhereNoneWasSentLosesNothing) {
     conversation.add(fetch(stored("a")));
