@@ -181,25 +181,42 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.build_row_query(integer, text, text) IS 'query for keys and expressions, a comma before each, of the records that an expression of type text[] names; NULL: all records';
 
+CREATE FUNCTION crmsync.value_columns(link integer) RETURNS TABLE (property text, place bigint, expression text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT m.property, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C"),
+           coalesce(crmsync.description_expression(m.crm, coalesce('c' || c.number, 'r'), crmsync.binary_limit(m.property)),
+                    crmsync.value_expression(CASE WHEN c.child IS NULL THEN to_regclass(l.source) ELSE crmsync.child_relation(c.child) END,
+                                             m.crm, coalesce('c' || c.number, 'r')))
+    FROM crmsync.link l
+    JOIN crmsync.mapping_in_force(l.id) m ON m.property NOT IN ('@none', '@mailbox')
+    LEFT JOIN crmsync.children(l.id) c ON c.child = m.child
+    WHERE l.id = value_columns.link;
+END;
+COMMENT ON FUNCTION crmsync.value_columns(integer) IS 'expression for the value that the CRM has for each property, over a row of build_row_query, and the property''s place in layout';
+
 CREATE FUNCTION crmsync.build_source_query(link integer, records text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT crmsync.build_row_query(
-        l.id,
-        (SELECT string_agg(format(', %s AS v%s', coalesce(
-                    crmsync.description_expression(m.crm, coalesce('c' || c.number, 'r'), crmsync.binary_limit(m.property)),
-                    crmsync.value_expression(CASE WHEN c.child IS NULL THEN to_regclass(l.source) ELSE crmsync.child_relation(c.child) END,
-                                             m.crm, coalesce('c' || c.number, 'r'))), m.n),
-                           '' ORDER BY m.n)
-         FROM (SELECT m.crm, m.child, m.property, row_number() OVER (ORDER BY length(m.property), m.property COLLATE "C") AS n
-               FROM crmsync.mapping_in_force(l.id) m
-               WHERE m.property NOT IN ('@none', '@mailbox')) m
-         LEFT JOIN crmsync.children(l.id) c ON c.child = m.child),
-        records)
-    FROM crmsync.link l
-    WHERE l.id = build_source_query.link;
+        build_source_query.link,
+        (SELECT string_agg(format(', %s AS v%s', v.expression, v.place), '' ORDER BY v.place) FROM crmsync.value_columns(build_source_query.link) v),
+        records);
 END;
 COMMENT ON FUNCTION crmsync.build_source_query(integer, text) IS 'query for keys and values of the records that an expression of type text[] names; NULL: all records';
+
+CREATE FUNCTION crmsync.match_query(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT crmsync.build_row_query(
+        l.id,
+        (SELECT string_agg(', ' || v.expression, '' ORDER BY p.n)
+         FROM unnest(l.match_on) WITH ORDINALITY AS p (property, n) JOIN crmsync.value_columns(l.id) v USING (property)),
+        '$1::text[]')
+    FROM crmsync.link l
+    WHERE l.id = match_query.link;
+END;
+COMMENT ON FUNCTION crmsync.match_query(integer) IS 'query for key and values of match_on of the records $1 (text[]), and nothing else, which may fail where these do not; NULL: the source or a child table is gone';
 
 CREATE FUNCTION crmsync.content_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -53,6 +53,11 @@ COMMENT ON VIEW crmsync.left_alone IS 'mailboxes in which nothing is deleted, no
 COMMENT ON COLUMN crmsync.left_alone.link IS 'the link';
 COMMENT ON COLUMN crmsync.left_alone.mailbox IS 'the mailbox';
 
+CREATE VIEW crmsync.being_deleted AS
+SELECT d.* FROM crmsync.to_delete d
+WHERE NOT EXISTS (SELECT FROM crmsync.left_alone a WHERE a.mailbox = d.mailbox);
+COMMENT ON VIEW crmsync.being_deleted IS 'what is to be deleted and not in a mailbox that is left alone, with the columns of to_delete';
+
 CREATE VIEW crmsync.open_conflict AS
 SELECT c.id, c.link, c.mailbox
 FROM crmsync.conflict c
@@ -126,13 +131,12 @@ BEGIN ATOMIC
                        WHERE r.link = is_settled.link AND r.at <= is_settled.since
                          AND coalesce(m.address = is_settled.address, true))
        AND NOT EXISTS (
-            SELECT FROM crmsync.to_delete i
+            SELECT FROM crmsync.being_deleted i
             JOIN crmsync.mailbox m ON m.id = i.mailbox
             LEFT JOIN crmsync.link_state s ON s.link = i.link
             WHERE i.link = is_settled.link AND i.since <= is_settled.since
               AND m.address = coalesce(is_settled.address, m.address)
               AND (i.confirmed OR s.held IS NULL) AND m.code IS NULL
-              AND NOT EXISTS (SELECT FROM crmsync.left_alone a WHERE a.mailbox = i.mailbox)
               AND NOT EXISTS (SELECT FROM crmsync.failure f
                               WHERE f.link = i.link AND f.mailbox = i.mailbox AND f.record = i.record))
        AND NOT EXISTS (
@@ -359,9 +363,8 @@ BEGIN
                  + (SELECT coalesce(sum(d.items), 0) FROM crmsync.leaving d WHERE d.link = this.id AND NOT d.rests);
     ELSE
         pending := cardinality(crmsync.pending_in(this, only_in, 'infinity'))
-                 + (SELECT count(*) FROM crmsync.to_delete i JOIN crmsync.mailbox m ON m.id = i.mailbox
-                    WHERE i.link = this.id AND m.address = only_in
-                      AND NOT EXISTS (SELECT FROM crmsync.left_alone a WHERE a.mailbox = i.mailbox));
+                 + (SELECT count(*) FROM crmsync.being_deleted i JOIN crmsync.mailbox m ON m.id = i.mailbox
+                    WHERE i.link = this.id AND m.address = only_in);
     END IF;
     SELECT count(*) INTO failed
     FROM crmsync.failing f JOIN crmsync.mailbox m ON m.id = f.mailbox
@@ -431,7 +434,7 @@ DECLARE
     only_mailbox integer := crmsync.check_mailbox(this, mailbox);
     waiting bigint := CASE crmsync.is_import(this)
         WHEN true THEN (SELECT coalesce(sum(h.items), 0) FROM crmsync.held h WHERE h.link = this.id AND h.confirmed IS NULL)
-        ELSE (SELECT count(*) FROM crmsync.to_delete i
+        ELSE (SELECT count(*) FROM crmsync.being_deleted i
               WHERE i.link = this.id AND i.mailbox = coalesce(only_mailbox, i.mailbox) AND NOT i.confirmed) END;
 BEGIN
     IF waiting <> expected THEN
@@ -468,7 +471,8 @@ BEGIN ATOMIC
     WHERE m.link = r.link AND m.id = coalesce(r.mailbox, m.id) AND a.mailbox = m.id AND a.code IS NOT NULL
       AND (r.record IS NULL OR EXISTS (SELECT FROM crmsync.item i
                                        WHERE i.mailbox = a.mailbox AND i.remote_id = a.remote_id AND i.record = r.record
-                                         AND hashtext(i.remote_id) = hashtext(a.remote_id)));
+                                         AND hashtext(i.remote_id) = hashtext(a.remote_id))
+           OR r.record = ANY (a.records));
 
     DELETE FROM crmsync.bounce b USING unnest(requests) r, crmsync.mailbox m
     WHERE m.link = r.link AND m.id = coalesce(r.mailbox, m.id) AND b.mailbox = m.id AND b.record = coalesce(r.record, b.record);
@@ -492,17 +496,19 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH meant AS MATERIALIZED (
         SELECT r.* FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT crmsync.is_import(l)
-        WHERE r.items >= (SELECT count(*) FROM crmsync.to_delete o
+        WHERE r.items >= (SELECT count(*) FROM crmsync.being_deleted o
                           WHERE o.link = r.link AND o.mailbox = coalesce(r.mailbox, o.mailbox) AND NOT o.confirmed AND o.since <= r.at)
     ), surplus AS (
         UPDATE crmsync.sighting s SET confirmed = true
         FROM meant r JOIN crmsync.mailbox m ON m.link = r.link
         WHERE s.mailbox = m.id AND m.id = coalesce(r.mailbox, m.id) AND s.kind = 'surplus' AND NOT s.confirmed AND s.since <= r.at
+          AND NOT EXISTS (SELECT FROM crmsync.left_alone a WHERE a.mailbox = m.id)
     )
     UPDATE crmsync.item i SET confirmed = true
     FROM meant r
     WHERE i.link = r.link AND i.mailbox = coalesce(r.mailbox, i.mailbox)
-      AND i.state IN ('leaving', 'removed') AND NOT i.confirmed AND i.since <= r.at;
+      AND i.state IN ('leaving', 'removed') AND NOT i.confirmed AND i.since <= r.at
+      AND NOT EXISTS (SELECT FROM crmsync.left_alone a WHERE a.mailbox = i.mailbox);
 
     -- Of an import, what waits is a number, and another one by now was not meant.
     UPDATE crmsync.held h SET confirmed = h.items

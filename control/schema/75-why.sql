@@ -110,7 +110,8 @@ BEGIN ATOMIC
     WHERE m.link = this.id AND m.address = why_known.mailbox AND m.met IS NULL AND this.match_on <> '{}'
     UNION ALL
     SELECT 'matching', false, 'an item that its user has there may be of it',
-           coalesce(format('See crmsync.conflicts, then SELECT crmsync.resolve(%s, ...);', c.id), 'It waits until all items of the mailbox are known.')
+           coalesce(format('See crmsync.conflicts, then SELECT crmsync.resolve(%s, ...);', c.id), a.code || ': ' || a.message,
+                    'It waits until all items of the mailbox are known.')
     FROM crmsync.arrival a JOIN crmsync.mailbox m ON m.id = a.mailbox
     LEFT JOIN (crmsync.conflict c JOIN crmsync.open_conflict o ON o.id = c.id)
         ON c.mailbox = a.mailbox AND c.item = a.remote_id AND c.kind = 'ambiguous'

@@ -179,11 +179,13 @@ void read_source(LinkConfiguration& link) {
 void read_matching(LinkConfiguration& link) {
     const pg::Rows known = pg::query(
         "SELECT coalesce(crmsync.audience_in_query($1), ''), coalesce(crmsync.key_query($1), ''), "
-        "coalesce(l.options->>'key_property', '') FROM crmsync.link l WHERE l.id = $1",
+        "coalesce(l.options->>'key_property', ''), coalesce(crmsync.match_query($1), '') "
+        "FROM crmsync.link l WHERE l.id = $1",
         link.id);
     link.audience_in_query = known.string(0, 0);
     link.key_query = known.string(0, 1);
     link.key_property = known.string(0, 2);
+    link.match_query = known.string(0, 3);
     const pg::Rows match_on =
         pg::query("SELECT p FROM crmsync.link l, unnest(l.match_on) p WHERE l.id = $1", link.id);
     for (std::uint64_t row = 0; row < match_on.size(); ++row) {
@@ -200,6 +202,20 @@ void read_matching(LinkConfiguration& link) {
 std::string held_form(const record::Property& property, std::string_view text) {
     record::Canonical canonical = record::canonical(property, text);
     return canonical.ok() && canonical.value ? std::move(*canonical.value) : std::string(text);
+}
+
+// A constant of the CRM, as an item would hold it; unless that is read as another value of the CRM.
+void take_constant(LinkConfiguration& link, std::size_t place) {
+    InboundField& field = link.fields_in[place];
+    const auto& map = link.value_maps[place];
+    if (!field.constant || !field.crm_values || !map || !map->contains(*field.constant)) {
+        return;
+    }
+    const record::Value held = property_value(link, place, *field.constant).value;
+    const auto back = held ? field.crm_values->find(*held) : field.crm_values->end();
+    if (back != field.crm_values->end() && back->second == *field.constant) {
+        field.constant = held;
+    }
 }
 
 // The columns that an inbound link writes, and what they get.
@@ -230,10 +246,6 @@ void read_inbound(LinkConfiguration& link) {
         field.child = child;
         field.fallback = place_of(link, columns.text(row, 4));
         field.constant = columns.optional_text(row, 5);
-        if (const auto& map = link.value_maps[place];
-            field.constant && map && map->contains(*field.constant)) {
-            field.constant = property_value(link, place, *field.constant).value;
-        }
     }
     const pg::Rows queries = pg::query(
         "SELECT coalesce(crmsync.modified_query($1), ''), "
@@ -273,6 +285,9 @@ void read_inbound(LinkConfiguration& link) {
             map->emplace(held_form(*link.rules.layout[*place], values.text(row, 2)),
                          values.string(row, 1));
         }
+    }
+    for (std::size_t place = 0; place < link.fields_in.size(); ++place) {
+        take_constant(link, place);
     }
 }
 

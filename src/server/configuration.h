@@ -91,6 +91,7 @@ struct LinkConfiguration {
     std::string source_query;
     std::string content_query;   // for what travels apart; empty: nothing does
     std::string key_query;       // all records; of a link that reads
+    std::string match_query;     // what match_on names of records
     std::string audience_query;  // empty: there is no audience, and nothing is created
     std::string audience_all_query;
     std::string modified_query;   // when rows were changed last; empty: nobody asks

@@ -70,23 +70,22 @@ HeldValues held_values(const LinkConfiguration& link, const record::Values& held
             continue;
         }
         record::Value value = with_fallback(link, i, held, known);
+        std::string problem;
         if (value && record::travels_apart(*link.rules.layout[i])) {
-            result.problem = record::canonical(*link.rules.layout[i], *value).problem;
-            if (!result.problem.empty()) {
-                return result;
-            }
+            problem = record::canonical(*link.rules.layout[i], *value).problem;
         }
         if (value && field.crm_values) {
             const std::string* crm = mapped_back(field, *value);
             if (crm == nullptr) {
-                result.problem = "the value of property \"" +
-                                 std::string(link.rules.layout[i]->name) +
-                                 "\" is not in its value_map";
-                return result;
+                problem = "the value of property \"" + std::string(link.rules.layout[i]->name) +
+                          "\" is not in its value_map";
             }
-            value = property_value(link, i, *crm).value;
+            value = crm != nullptr ? property_value(link, i, *crm).value : record::Value();
         }
         result.values[i] = std::move(value);
+        if (result.problem.empty()) {
+            result.problem = std::move(problem);
+        }
     }
     return result;
 }

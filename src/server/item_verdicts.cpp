@@ -56,8 +56,9 @@ void ItemVerdicts::write(int link) const {
     }
     if (!come_in_.records.empty()) {
         pg::query(
-            "UPDATE crmsync.arrival a SET code = NULL, message = NULL, attempts = 0, "
-            "next_attempt = NULL FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "UPDATE crmsync.arrival a SET next_attempt = LEAST(a.next_attempt, pg_catalog.now() + "
+            "CASE a.attempts WHEN 1 THEN '0' WHEN 2 THEN '1 minute' ELSE '10 minutes' END"
+            "::interval) FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
             "JOIN crmsync.mailbox m ON m.link = $1 AND m.id = u.mailbox "
             "WHERE a.mailbox = m.id AND u.record = ANY (a.records) AND a.code <> $4",
             link, &come_in_.records, &come_in_.mailboxes, std::string_view(ambiguous_code));

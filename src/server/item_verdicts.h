@@ -19,7 +19,8 @@ class ItemVerdicts {
     void gain_stamp(const std::string& record, int mailbox) { gain_stamp_.add(record, mailbox); }
     // It has to be read: what it holds counts.
     void read(const std::string& record, int mailbox) { read_.add(record, mailbox); }
-    // An item of its user's that is to be the record's, and could not come in, may do so now.
+    // An item of its user's that is to be the record's, and could not come in, may do so now; not
+    // at once each time, since its own attempt may be what changed the record.
     void come_in(const std::string& record, int mailbox) { come_in_.add(record, mailbox); }
     // What has failed before needs nothing any more.
     void well(const std::string& record, int mailbox) { well_.add(record, mailbox); }

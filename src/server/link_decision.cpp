@@ -116,6 +116,9 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     wish.in_audience = copy.in_audience;
     wish.values = record.exists ? &record.desired->values : nullptr;
     sync::Decision decision = sync::decide(link_.rules, wish, copy.item ? &*copy.item : nullptr);
+    if (record.fresh && copy.may_be_there && outlook_ == nullptr) {
+        decision_.verdicts.come_in(key, mailbox.id);
+    }
     const bool leaving = copy.item && copy.item->leaving;
     // A change of the CRM's is undone when its user changes the item, or by a comparison. Two
     // mailboxes that hold different values would otherwise never come to rest.
@@ -131,9 +134,6 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     if (decision.verdict == sync::Verdict::create && (unread || copy.may_be_there) &&
         outlook_ == nullptr) {
         waits_ |= unread;
-        if (record.fresh && copy.may_be_there) {
-            decision_.verdicts.come_in(key, mailbox.id);
-        }
         return false;  // its user may have it: it is looked at again when that is known
     }
     const bool removed =

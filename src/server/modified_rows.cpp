@@ -1,5 +1,7 @@
 #include "server/modified_rows.h"
 
+#include "server/divided_reading.h"
+
 namespace crmsync {
 
 std::map<std::string, std::chrono::sys_seconds> modified_rows(const LinkConfiguration& link,
@@ -8,13 +10,17 @@ std::map<std::string, std::chrono::sys_seconds> modified_rows(const LinkConfigur
     if (link.modified_query.empty()) {
         return modified;
     }
-    const pg::Rows rows = pg::query_as(link.owner, link.modified_query, &records);
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        if (!rows.is_null(row, 1)) {
-            modified.emplace(rows.string(row, 0),
-                             std::chrono::sys_seconds(std::chrono::seconds(rows.integer(row, 1))));
+    const auto read = [&](const pg::TextArray& keys) {
+        const pg::Rows rows = pg::query_as(link.owner, link.modified_query, &keys);
+        for (std::uint64_t row = 0; row < rows.size(); ++row) {
+            if (!rows.is_null(row, 1)) {
+                modified.emplace(
+                    rows.string(row, 0),
+                    std::chrono::sys_seconds(std::chrono::seconds(rows.integer(row, 1))));
+            }
         }
-    }
+    };
+    read_divided(records, read, [](const std::string&, const pg::Error&) {});
     return modified;
 }
 

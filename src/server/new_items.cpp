@@ -21,6 +21,7 @@ struct Candidates {
     std::vector<const Outcome*> outcomes;
     std::vector<NewRow> rows;
     std::vector<std::vector<std::size_t>> unread;  // of each, see HeldValues
+    std::vector<std::string> problems;             // likewise
 };
 
 std::map<int, std::string> addresses_of(const std::vector<const Outcome*>& fetched) {
@@ -51,11 +52,8 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
             continue;
         }
         HeldValues held = held_values(link, outcome->held.values, outcome->held.unread);
-        if (!held.problem.empty()) {
-            items.failures.push_back({name_of(*outcome), "value", std::move(held.problem)});
-            continue;
-        }
         candidates.outcomes.push_back(outcome);
+        candidates.problems.push_back(std::move(held.problem));
         candidates.unread.push_back(std::move(held.unread));
         candidates.rows.push_back({address->second, std::move(held.values), outcome->held.content});
     }
@@ -70,16 +68,23 @@ Candidates match(const LinkConfiguration& link, Candidates candidates, NewItems&
         to_match.push_back({outcome.mailbox, candidates.rows[i].mailbox, outcome.item.id,
                             made_at(outcome), outcome.held.key, &candidates.rows[i].values});
     }
-    const std::vector<ItemMatch> matches = match_items(link, to_match);
+    std::vector<ItemMatch> matches = match_items(link, to_match);
     Candidates left;
     for (std::size_t i = 0; i < matches.size(); ++i) {
         const Outcome* outcome = candidates.outcomes[i];
         const bool is_new =
             !matches[i].waits && matches[i].problem.empty() && matches[i].record.empty();
-        if (matches[i].left || (is_new && !link.inbound)) {
+        if (matches[i].left || (is_new && !link.inbound && candidates.problems[i].empty())) {
             items.settled.push_back(name_of(*outcome));
         } else if (matches[i].waits) {
             items.waiting.push_back({name_of(*outcome), matches[i].records, made_at(*outcome)});
+        } else if (!candidates.problems[i].empty()) {
+            // Whose it is it holds the place of.
+            ArrivalFailure failure{name_of(*outcome), "value", std::move(candidates.problems[i])};
+            failure.records = matches[i].record.empty() ? std::move(matches[i].records)
+                                                        : pg::TextArray{matches[i].record};
+            failure.created = made_at(*outcome);
+            items.failures.push_back(std::move(failure));
         } else if (!matches[i].problem.empty()) {
             items.failures.push_back({name_of(*outcome), ambiguous_code, matches[i].problem,
                                       matches[i].records, made_at(*outcome)});

@@ -125,7 +125,7 @@ class Worker {
     void report_progress(int link, LinkRuntime& runtime);
     bool wants_work(const LinkConfiguration& link) const;
     bool has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const;
-    bool wants_deletes(int link, const LinkRuntime& runtime) const;
+    bool wants_deletes(const LinkConfiguration& link, const LinkRuntime& runtime) const;
     const LinkConfiguration* next_link() const;
     void log_targets(const std::vector<sync::TargetChange>& changes);
     std::optional<std::chrono::milliseconds> next_wait(Clock::time_point next_poll) const;

@@ -72,13 +72,16 @@ const LinkConfiguration* Worker::next_link() const {
 
 bool Worker::has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const {
     return runtime.more || (runtime.more_arrivals && may_fetch(fetching_)) ||
-           wants_deletes(link.id, runtime);
+           wants_deletes(link, runtime);
 }
 
 // Deletes are few at a time, since they go before what is not fresh. A mailbox whose deletes take
-// long keeps those of no other waiting.
-bool Worker::wants_deletes(int link, const LinkRuntime& runtime) const {
-    return (runtime.more_deletes && in_flight_.begun_elsewhere(link) < most_deletes_at_once) ||
+// long does not keep those of others waiting, but together they leave room for what else there is.
+bool Worker::wants_deletes(const LinkConfiguration& link, const LinkRuntime& runtime) const {
+    if (engine_.queued(link.target) >= low_water / 2) {
+        return false;
+    }
+    return (runtime.more_deletes && in_flight_.begun_elsewhere(link.id) < most_deletes_at_once) ||
            std::any_of(runtime.crowded.begin(), runtime.crowded.end(),
                        [&](int mailbox) { return !in_flight_.has_enough(mailbox); });
 }
@@ -98,7 +101,7 @@ void Worker::work() {
     if (runtime.more_arrivals && may_fetch(fetching_)) {
         read_inbound(*link);
     }
-    if (runtime.more || wants_deletes(link->id, runtime)) {
+    if (runtime.more || wants_deletes(*link, runtime)) {
         work_on(*link);
     }
 }

@@ -40,7 +40,7 @@ void Worker::take_results() {
         outcomes_.push_back(std::move(outcome));
     }
     for (sync::MailboxChange& change : engine_.take_mailbox_changes()) {
-        others_depend_ |= change.failure.has_value();
+        others_depend_ = true;
         results_.mailboxes.push_back(std::move(change));
     }
     auto targets = engine_.take_target_changes();
