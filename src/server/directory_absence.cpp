@@ -19,10 +19,9 @@ constexpr std::int64_t most_records = 10'000;
 constexpr const char* changed_entries =
     "pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry";
 
-// The row of item i belongs to no entry that was read under another key.
+// The row of item i was met under no other key.
 constexpr const char* is_not_met_again =
-    " AND NOT EXISTS (SELECT FROM pg_temp.crmsync_change n WHERE n.record = i.record "
-    "AND n.entry IS NOT NULL)";
+    " AND NOT EXISTS (SELECT FROM pg_temp.crmsync_met n WHERE n.record = i.record)";
 
 }  // namespace
 

@@ -25,8 +25,8 @@ void DirectoryMerge::compare(const DirectorySurvey& survey) {
     pg::Transaction transaction("matching entries of link " + link_.name,
                                 pg::Transaction::read_committed);
     pg::query("ANALYZE pg_temp.crmsync_change", {}, {.once = true});
-    refused_ = failures_.write_problems();
     adopt();
+    refused_ = failures_.write_problems();
     hold_disabled();
     transaction.commit_lazily();
 }

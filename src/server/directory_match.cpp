@@ -1,7 +1,9 @@
 // Entries that are seen for the first time may belong to rows that the CRM has already: match_on
 // names the properties by which they know each other. Both sides are compared in one form, in which
 // neither case, nor white space, nor how a character is written makes a difference. A pair must be
-// unambiguous on both sides: else the entry becomes a failure, and nothing is done for it.
+// unambiguous on both sides: else the entry becomes a failure, and nothing is done for it. Whoever
+// is met in this way is in the directory, even if his entry is ambiguous, has a problem, or is
+// refused.
 #include "server/comparable_text.h"
 #include "server/directory_merge.h"
 #include "server/directory_staging.h"
@@ -60,8 +62,7 @@ bool DirectoryMerge::seek() const {
         "pg_temp.crmsync_match_key(" +
             values +
             ") FROM pg_temp.crmsync_change c "
-            "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
-            "WHERE c.record IS NULL AND e.problem IS NULL",
+            "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.record IS NULL",
         {}, as_owner);
     pg::query("DELETE FROM pg_temp.crmsync_sought WHERE coalesce(pg_catalog.btrim(key, " +
                   std::string(separator_expression) + "), '') = ''",
@@ -93,6 +94,8 @@ void DirectoryMerge::find_matches() {
         "AND i.record = m.record AND i.mailbox = $2 AND i.state = 'linked' AND EXISTS "
         "(SELECT FROM pg_temp.crmsync_entry e WHERE e.key = i.remote_id)",
         link_.id, link_.mailbox);
+    pg::query("INSERT INTO pg_temp.crmsync_met (record) SELECT record FROM pg_temp.crmsync_match",
+              {}, {.once = true});
     planning.end();
 }
 

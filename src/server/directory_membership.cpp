@@ -240,26 +240,35 @@ void DirectoryMembership::insert_missing(Slice slice) {
 }
 
 // A user of the CRM that the directory does not know keeps what somebody gave him, unless the
-// option exclusive says that the directory alone decides, and all its entries are in. One who has
-// vanished but still waits for the grace time or the guard keeps his memberships too.
+// option exclusive says that the directory alone decides, and all its entries are in. One whose
+// entry was not read, and who yet is not gone, keeps his memberships too: he waits for the grace
+// time, or the guard, or for his new entry to be brought in.
 void DirectoryMembership::find_superfluous() {
     const DirectoryMemberships& to = *link_.memberships;
-    pg::query("INSERT INTO pg_temp.crmsync_superfluous (record, crm_group) SELECT t." +
-                  to.user_column + "::text, t." + to.group_column + "::text FROM " + to.table +
-                  " t WHERE t." + to.group_column + " IN (SELECT g.value FROM " + groups() + ")" +
-                  fixed_condition() +
-                  " AND NOT EXISTS (SELECT FROM pg_temp.crmsync_wanted w JOIN " + groups() +
-                  " ON g.name = w.crm_group WHERE g.value = t." + to.group_column +
-                  " AND w.record = t." + to.user_column + "::text)",
-              {}, {.owner = link_.owner, .once = true});
+    const pg::Rows found = pg::query(
+        "INSERT INTO pg_temp.crmsync_superfluous (record, crm_group) SELECT t." + to.user_column +
+            "::text, t." + to.group_column + "::text FROM " + to.table + " t WHERE t." +
+            to.group_column + " IN (SELECT g.value FROM " + groups() + ")" + fixed_condition() +
+            " AND NOT EXISTS (SELECT FROM pg_temp.crmsync_wanted w JOIN " + groups() +
+            " ON g.name = w.crm_group WHERE g.value = t." + to.group_column + " AND w.record = t." +
+            to.user_column + "::text)",
+        {}, {.owner = link_.owner, .once = true});
+    if (found.empty()) {
+        return;
+    }
     NoNestedLoops planning;
-    pg::query(link_.exclusive && all_are_known_
-                  ? "DELETE FROM pg_temp.crmsync_superfluous s USING crmsync.item i WHERE "
-                    "i.link = $1 AND i.mailbox = $2 AND i.record = s.record AND i.state = 'leaving'"
-                  : "DELETE FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM "
-                    "crmsync.item i WHERE i.link = $1 AND i.mailbox = $2 AND i.record = s.record "
-                    "AND i.state IN ('linked', 'gone'))",
-              link_.id, link_.mailbox);
+    pg::query(
+        "DELETE FROM pg_temp.crmsync_superfluous s USING crmsync.item i LEFT JOIN "
+        "pg_temp.crmsync_entry e ON e.key = i.remote_id WHERE i.link = $1 AND i.mailbox = $2 "
+        "AND i.record = s.record AND (i.state = 'leaving' OR i.state = 'linked' AND e.key IS NULL)",
+        link_.id, link_.mailbox);
+    if (!(link_.exclusive && all_are_known_)) {
+        pg::query(
+            "DELETE FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM "
+            "crmsync.item i WHERE i.link = $1 AND i.mailbox = $2 AND i.record = s.record "
+            "AND i.state IN ('linked', 'gone'))",
+            link_.id, link_.mailbox);
+    }
     planning.end();
     pg::query("ANALYZE pg_temp.crmsync_superfluous", {}, {.once = true});
 }

@@ -132,7 +132,8 @@ bool DirectoryRowReader::read_property(const directory::Entry& entry, const std:
     return true;
 }
 
-void DirectoryRowReader::read_value(const directory::Entry& entry, std::size_t position,
+// Returns whether the value is what the directory has.
+bool DirectoryRowReader::read_value(const directory::Entry& entry, std::size_t position,
                                     DirectoryRow& row) const {
     const DirectoryMapping& mapping = link_.mappings[position];
     std::string& value = row.values[position];
@@ -155,12 +156,22 @@ void DirectoryRowReader::read_value(const directory::Entry& entry, std::size_t p
         value = *mapping.fallback_constant;
         found = true;
     }
+    row.is_null[position] = !found;
     if (!found && !stray.empty()) {
         row.problem = std::move(stray);
+        return false;
     }
-    row.is_null[position] = !found;
     if (const auto problem = found ? pg::encoding_problem(value) : std::nullopt) {
         row.problem = mapping.property + ": " + *problem;
+        return false;
+    }
+    return true;
+}
+
+// Nobody is recognised by nothing.
+void DirectoryRowReader::make_unrecognisable(DirectoryRow& row) const {
+    for (const int position : link_.match_on) {
+        row.is_null[static_cast<std::size_t>(position)] = true;
     }
 }
 
@@ -183,9 +194,17 @@ void DirectoryRowReader::read(const directory::Entry& entry, DirectoryRow& row) 
     row.values.resize(link_.mappings.size());
     row.is_null.resize(link_.mappings.size());
     row.change_key.clear();
+    bool is_recognisable = true;
     for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
-        read_value(entry, i, row);
+        if (!read_value(entry, i, row)) {
+            const auto& names = link_.match_on;
+            is_recognisable = is_recognisable && std::find(names.begin(), names.end(),
+                                                           static_cast<int>(i)) == names.end();
+        }
         row.change_key += row.is_null[i] ? absent_[i] : hash_text(hash(row.values[i], seeds_[i]));
+    }
+    if (!is_recognisable) {
+        make_unrecognisable(row);
     }
     if (link_.keeps_memberships()) {
         row.name = directory::value_text({}, directory::normalise_dn(entry.dn));

@@ -49,7 +49,8 @@ class DirectoryRowReader {
   private:
     bool read_property(const directory::Entry& entry, const std::string& property,
                        const DirectoryRow& row, std::string& value) const;
-    void read_value(const directory::Entry& entry, std::size_t position, DirectoryRow& row) const;
+    bool read_value(const directory::Entry& entry, std::size_t position, DirectoryRow& row) const;
+    void make_unrecognisable(DirectoryRow& row) const;
 
     const DirectoryLink& link_;
     const directory::ServerKind& kind_;

@@ -143,6 +143,7 @@ void create_staging(const DirectoryLink& link) {
                entry tid, key text COLLATE "C", record text COLLATE "C", old_key text COLLATE "C"))",
         R"(CREATE TEMPORARY TABLE crmsync_created (entry tid, record text COLLATE "C"))",
         R"(CREATE TEMPORARY TABLE crmsync_match (entry tid, record text COLLATE "C"))",
+        R"(CREATE TEMPORARY TABLE crmsync_met (record text COLLATE "C"))",
         R"(CREATE TEMPORARY TABLE crmsync_sought (entry tid, key text COLLATE "C"))",
         R"(CREATE TEMPORARY TABLE crmsync_member (
                crm_group text COLLATE "C", form text COLLATE "C", member text COLLATE "C"))",

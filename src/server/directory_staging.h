@@ -54,6 +54,7 @@ class DirectoryMembers {
 //   crmsync_created  the rows being inserted into the CRM: entry, record
 //   crmsync_sought   what match_on knows new entries by: entry, key
 //   crmsync_match    rows of the CRM that entries may adopt: entry, record
+//   crmsync_met      rows of the CRM whose entries are not there, but others that match: record
 //   crmsync_member   members of mapped groups: crm_group, form (dn or login), member
 // and lets the link's owner do what the merge does in his name.
 void create_staging(const DirectoryLink& link);
