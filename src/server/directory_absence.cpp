@@ -171,15 +171,16 @@ pg::TextArray DirectoryMerge::find_due(Passage& passage) {
     return due;
 }
 
-// Who is gone for good is disabled in the same transaction.
+// Who is gone for good is disabled in the same transaction; his memberships have yet to go.
 void DirectoryMerge::let_go(const pg::TextArray& records, Passage passage) {
     pg::Transaction transaction("disabling vanished users of link " + link_.name,
                                 pg::Transaction::read_committed);
     check_still_runs(link_);
     const auto gone = static_cast<std::int64_t>(
-        pg::query("UPDATE crmsync.item SET state = 'gone' WHERE link = $1 AND mailbox = $2 "
-                  "AND record = ANY ($3) AND state = 'leaving'",
-                  link_.id, link_.mailbox, &records)
+        pg::query(
+            "UPDATE crmsync.item SET state = 'gone', confirmed = $4, since = pg_catalog.now() "
+            "WHERE link = $1 AND mailbox = $2 AND record = ANY ($3) AND state = 'leaving'",
+            link_.id, link_.mailbox, &records, link_.disables_vanished && link_.keeps_memberships())
             .size());
     std::int64_t disabled = 0;
     if (const auto text = reader_.enabled_value(false); link_.disables_vanished && text) {

@@ -15,10 +15,16 @@ namespace crmsync {
 
 namespace {
 
-// What the guard has a say in.
-constexpr std::string_view of_users =
-    " FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM crmsync.item i WHERE "
-    "i.link = $1 AND i.mailbox = $2 AND i.record = s.record AND i.state = 'gone')";
+// Item i is of a user whose memberships go with him. What he gets afterwards is the CRM's.
+constexpr const char* is_going = "i.state = 'gone' AND i.confirmed";
+
+// What the guard has a say in: those of users who are gone have passed it with them.
+std::string of_users() {
+    return std::string(
+               " FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM crmsync.item i "
+               "WHERE i.link = $1 AND i.mailbox = $2 AND i.record = s.record AND ") +
+           is_going + ")";
+}
 
 // Others than the server as a whole: the group is not there, or not for us to read here.
 bool is_about_one_group(const directory::Error& error) {
@@ -122,6 +128,7 @@ void DirectoryMembership::merge() {
         transaction.commit_lazily();
     }
     run_over("pg_temp.crmsync_superfluous", &DirectoryMembership::delete_superfluous);
+    settle_gone();
 }
 
 std::string DirectoryMembership::activity() const {
@@ -151,6 +158,7 @@ void DirectoryMembership::fail(const std::string& table, Slice slice, const pg::
     if (!rows.empty()) {
         failures_.write(rows.string(0, 0), error.code(),
                         "membership " + rows.string(0, 1) + ": " + error_text(error));
+        refused_.push_back(rows.string(0, 0));
     }
     transaction.commit_lazily();
 }
@@ -266,23 +274,22 @@ void DirectoryMembership::find_superfluous() {
         pg::query(
             "DELETE FROM pg_temp.crmsync_superfluous s WHERE NOT EXISTS (SELECT FROM "
             "crmsync.item i WHERE i.link = $1 AND i.mailbox = $2 AND i.record = s.record "
-            "AND i.state IN ('linked', 'gone'))",
+            "AND (i.state = 'linked' OR " +
+                std::string(is_going) + "))",
             link_.id, link_.mailbox);
     }
     planning.end();
     pg::query("ANALYZE pg_temp.crmsync_superfluous", {}, {.once = true});
 }
 
-// Those of users who are gone for good have passed the guard with them.
 void DirectoryMembership::hold_superfluous() {
     const std::int64_t count =
-        pg::query("SELECT pg_catalog.count(*)" + std::string(of_users), link_.id, link_.mailbox)
-            .integer(0, 0);
+        pg::query("SELECT pg_catalog.count(*)" + of_users(), link_.id, link_.mailbox).integer(0, 0);
     const std::int64_t wanted =
         pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_wanted").integer(0, 0);
     passage_ = judge_deletes(link_, Absence::memberships, count, wanted + count, outcome_.held);
     if (passage_ == Passage::held) {
-        pg::query("DELETE" + std::string(of_users), link_.id, link_.mailbox);
+        pg::query("DELETE" + of_users(), link_.id, link_.mailbox);
     }
 }
 
@@ -297,12 +304,27 @@ void DirectoryMembership::delete_superfluous(Slice slice) {
             " = s.crm_group::" + to.group_type + fixed_condition() + within,
         {}, {.owner = link_.owner, .once = true});
     pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
-    count_deletes(link_, passage_,
-                  pg::query("SELECT pg_catalog.count(*)" + std::string(of_users) + within, link_.id,
-                            link_.mailbox)
-                      .integer(0, 0));
+    count_deletes(
+        link_, passage_,
+        pg::query("SELECT pg_catalog.count(*)" + of_users() + within, link_.id, link_.mailbox)
+            .integer(0, 0));
     transaction.commit();
     outcome_.members_removed += static_cast<std::int64_t>(rows.size());
+}
+
+// Who is rid of all that he was a member of. What was not read or is refused is the next run's.
+void DirectoryMembership::settle_gone() {
+    if (!problem_.empty()) {
+        return;
+    }
+    pg::Transaction transaction(activity(), pg::Transaction::read_committed);
+    check_still_runs(link_);
+    pg::query(
+        "UPDATE crmsync.item i SET confirmed = false WHERE i.link = $1 AND i.mailbox = $2 "
+        "AND i.record <> ALL ($3) AND " +
+            std::string(is_going),
+        link_.id, link_.mailbox, &refused_);
+    transaction.commit_lazily();
 }
 
 }  // namespace crmsync

@@ -42,6 +42,7 @@ class DirectoryMembership {
     void hold_superfluous();
     void insert_missing(Slice slice);
     void delete_superfluous(Slice slice);
+    void settle_gone();
     std::string activity() const;
     void run_over(const std::string& table, void (DirectoryMembership::*work)(Slice));
     void fail(const std::string& table, Slice slice, const pg::Error& error);
@@ -52,6 +53,7 @@ class DirectoryMembership {
     Passage passage_ = Passage::held;                 // of what is superfluous
     bool all_are_known_ = false;                      // no entry has failed
     std::map<std::string, std::string> read_groups_;  // what was read whole: crm_group and value
+    pg::TextArray refused_;  // whose memberships the CRM does not take, or let go
     std::string problem_;
 };
 
