@@ -63,12 +63,21 @@ std::string GroupReader::find(const std::string& group) {
 }
 
 // There are far fewer groups than members, so they are listed once instead of asking for each
-// member whether it is one.
+// member whether it is one. What cannot be listed for one group cannot be for the next, and may
+// have taken all the time that the server allows.
 const std::unordered_set<std::string>& GroupReader::all_groups() {
+    if (unlisted_) {
+        throw Error(*unlisted_);
+    }
     if (!all_groups_) {
         std::unordered_set<std::string> groups;
-        search(connection_, below_context(std::string(group_filter)),
-               [&](const Entry& entry) { groups.insert(normalise_dn(entry.dn)); });
+        try {
+            search(connection_, below_context(std::string(group_filter)),
+                   [&](const Entry& entry) { groups.insert(normalise_dn(entry.dn)); });
+        } catch (const Error& error) {
+            unlisted_ = error;
+            throw;
+        }
         all_groups_ = std::move(groups);
     }
     return *all_groups_;

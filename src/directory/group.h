@@ -52,6 +52,7 @@ class GroupReader {
     const ServerKind& kind_;
     const MemberQuery& query_;
     std::optional<std::unordered_set<std::string>> all_groups_;
+    std::optional<Error> unlisted_;  // why they are not known
 };
 
 }  // namespace crmsync::directory

@@ -26,16 +26,12 @@ std::string of_users() {
            is_going + ")";
 }
 
-// Others than the server as a whole: the group is not there, or not for us to read here.
+// The group is not there, or not for us to read here, or the server gives up at it. One that is
+// busy or broken is as bad for the next group, and soon well again.
 bool is_about_one_group(const directory::Error& error) {
-    switch (error.kind()) {
-        case directory::ErrorKind::not_found:
-        case directory::ErrorKind::configuration:
-        case directory::ErrorKind::denied:
-            return true;
-        default:
-            return error.code() == LDAP_REFERRAL;
-    }
+    return !directory::concerns_server(error.kind()) &&
+           error.kind() != directory::ErrorKind::stopped && error.code() != LDAP_BUSY &&
+           error.code() != LDAP_UNAVAILABLE;
 }
 
 const char* form_name(directory::MemberForm form) {

@@ -19,7 +19,7 @@ class DirectoryMembership {
         : link_(link), outcome_(outcome), failures_(failures) {}
 
     // Reads the members of all mapped groups into crmsync_member; no transaction is open while the
-    // directory is read. A group that does not exist is left alone, and told in problem().
+    // directory is read. A group that cannot be read is left alone, and told in problem().
     void read(directory::Connection& connection, const directory::ServerKind& kind,
               const std::string& user_filter, int page_size);
 

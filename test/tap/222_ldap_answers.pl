@@ -58,6 +58,25 @@ is($test->sql("SELECT string_agg(login, ' ' ORDER BY login) FROM membership m JO
 like($test->state("concat_ws(': ', code, last_error)"), qr/^GROUPS: .*(elsewhere|former)/, 'groups that cannot be read here are told');
 is($test->sql("SELECT count(*) FROM membership WHERE crm_group = 'one'"), '234', 'and the others are');
 
+# ---- a group at which the server gives up: a time or administrative limit, a group that it makes up and cannot
+my $refers = "\x0a\x01%s\x04\x28cn=elsewhere,$groups";
+$test->sql("SELECT crmsync.unmap_group('users', 'ou=former,dc=example,dc=com'); SELECT crmsync.enable_link('users')");
+my %answers = (timeLimitExceeded => 3, adminLimitExceeded => 11, unwillingToPerform => 53, operationsError => 1, other => 80);
+for my $answer (sort keys %answers)
+{
+	my $url = $test->altered(sprintf($refers, "\x0a"), sprintf($refers, chr $answers{$answer}));
+	$test->sql("SELECT crmsync.alter_target('ldap', url => '$url', secret => 'secret')");
+	$test->replace(9, 'title', $answer);
+	$test->import_users;
+	is($test->sql("SELECT title FROM person WHERE login = 'user0000009'"), $answer, "$answer of one group: users are imported");
+	like($test->state("concat_ws(': ', code, last_error)"), qr/^GROUPS: .*cn=elsewhere/, 'and the group is told');
+}
+my $busy = $test->altered(sprintf($refers, "\x0a"), sprintf($refers, chr 51));
+$test->sql("SELECT crmsync.alter_target('ldap', url => '$busy', secret => 'secret')");
+$test->import_users;
+is($test->status('state'), 'waiting', 'a server that is busy is tried again as a whole');
+$test->sql("SELECT crmsync.unmap_group('users', 'cn=elsewhere,$groups')");
+
 # ---- bytes that are no UTF-8, in a name, a login, and among the members of a group
 my $url = $test->altered('user0000007', "user\xff\xfe00007");
 $test->sql("SELECT crmsync.alter_target('ldap', url => '$url', secret => 'secret')");

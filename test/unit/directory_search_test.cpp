@@ -37,7 +37,19 @@ class Slapd : public testing::Test {
         port_ = std::atoi(text);
         server_ = server("ldap://127.0.0.1:" + std::to_string(port_));
         const char* directory = std::getenv("CRMSYNC_TEST_LDAP_DIRECTORY");
-        ca_file_ = std::string(directory == nullptr ? "." : directory) + "/ca.pem";
+        const std::string home = directory == nullptr ? "." : directory;
+        ca_file_ = home + "/ca.pem";
+        log_file_ = home + "/slapd.log";
+    }
+
+    // How many there have been whose base begins so.
+    int searches_below(const std::string& base) const {
+        std::ifstream log(log_file_);
+        int count = 0;
+        for (std::string line; std::getline(log, line);) {
+            count += line.find("SRCH base=\"" + base) != std::string::npos ? 1 : 0;
+        }
+        return count;
     }
 
     static Server server(const std::string& url) {
@@ -71,6 +83,7 @@ class Slapd : public testing::Test {
     int port_ = 0;
     Server server_;
     std::string ca_file_;
+    std::string log_file_;
 };
 
 TEST_F(Slapd, ReadsEveryEntryOnceWhateverThePageSize) {
@@ -255,10 +268,12 @@ TEST_F(Slapd, GroupsThatCannotBeListedAreNotNone) {
     kind.naming_contexts = {"ou=nowhere,dc=example,dc=com"};
     const MemberQuery query{"ou=nowhere,dc=example,dc=com", "(objectClass=person)", true, 100};
     GroupReader reader(connection, kind, query);
+    const int before = searches_below("ou=nowhere");
     for (const char* group :
          {"cn=group1,ou=groups,dc=example,dc=com", "cn=group2,ou=groups,dc=example,dc=com"}) {
         EXPECT_THROW(reader.read(group, [](MemberForm, std::string_view) {}), Error) << group;
     }
+    EXPECT_EQ(searches_below("ou=nowhere") - before, 1) << "each may take the server's whole limit";
 }
 
 TEST_F(Slapd, CheckNamesTheStepThatFails) {
