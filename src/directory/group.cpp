@@ -15,6 +15,14 @@ constexpr std::string_view group_filter =
     "(|(objectClass=group)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)"
     "(objectClass=groupOfMembers)(objectClass=posixGroup))";
 
+// Classes whose entries have members, by the standard (RFC 4519, 3.5 and 3.6), and where.
+struct NeverEmpty {
+    const char* object_class;
+    const char* attribute;
+};
+constexpr NeverEmpty never_empty[] = {{"groupOfNames", "member"},
+                                      {"groupOfUniqueNames", "uniqueMember"}};
+
 // uniqueMember may end in a bit string that tells apart uses of one name (RFC 4517, 3.3.21).
 std::string_view without_identifier(std::string_view name) {
     const std::size_t at = name.rfind("#'");
@@ -103,17 +111,43 @@ void GroupReader::read(const std::string& group, const MemberSink& sink) {
 void GroupReader::read_one(const std::string& dn, const MemberSink& sink,
                            const std::function<void(const std::string&)>& found_member) {
     const std::string filter(group_filter);
+    std::uint64_t count = 0;
     for (const char* attribute : {"member", "uniqueMember"}) {
-        read_values(connection_, dn, filter, attribute, [&](std::string_view value) {
+        count += read_values(connection_, dn, filter, attribute, [&](std::string_view value) {
             const std::string member = normalise_dn(without_identifier(value));
             sink(MemberForm::dn, member);
             found_member(member);
         });
     }
+    if (count == 0) {
+        require_shown(dn);
+    }
     read_values(connection_, dn, filter, "memberUid",
                 [&](std::string_view value) { sink(MemberForm::login, value); });
     if (kind_.is_active_directory) {
         read_primary_members(dn, sink);
+    }
+}
+
+// A group that shows no members may hide them. Where its class demands some we know. A schema that
+// is not shown is taken for the standard's: rather a membership too long than all gone.
+void GroupReader::require_shown(const std::string& dn) {
+    const NeverEmpty* found = nullptr;
+    read_values(connection_, dn, std::string(group_filter), "objectClass",
+                [&](std::string_view value) {
+                    for (const NeverEmpty& kind : never_empty) {
+                        found = same_name(value, kind.object_class) ? &kind : found;
+                    }
+                });
+    if (found == nullptr) {
+        return;
+    }
+    if (!schema_) {
+        schema_.emplace(connection_, kind_);
+    }
+    if (schema_->demands(found->object_class, found->attribute).value_or(true)) {
+        throw Error(ErrorKind::denied, "group \"" + dn + "\" does not show its " + found->attribute,
+                    "let the account read that attribute: the group has members");
     }
 }
 

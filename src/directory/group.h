@@ -11,6 +11,7 @@
 #include <unordered_set>
 
 #include "directory/connection.h"
+#include "directory/schema.h"
 #include "directory/search.h"
 #include "directory/server_kind.h"
 
@@ -37,13 +38,15 @@ class GroupReader {
     // Calls the sink for each member of the group, which is a DN or the name (cn) of a group in the
     // naming context of the base. Some come more than once; with nested, groups within it come too.
     // Throws Error: not_found when there is no such group, since that must not be taken for a group
-    // without members; configuration when the name fits several groups.
+    // without members; denied when its members are hidden, as far as that can be seen;
+    // configuration when the name fits several groups.
     void read(const std::string& group, const MemberSink& sink);
 
   private:
     std::string find(const std::string& group);
     void read_one(const std::string& dn, const MemberSink& sink,
                   const std::function<void(const std::string& normalised)>& found_member);
+    void require_shown(const std::string& dn);
     void read_primary_members(const std::string& dn, const MemberSink& sink);
     const std::unordered_set<std::string>& all_groups();
     Query below_context(std::string filter) const;
@@ -53,6 +56,7 @@ class GroupReader {
     const MemberQuery& query_;
     std::optional<std::unordered_set<std::string>> all_groups_;
     std::optional<Error> unlisted_;  // why they are not known
+    std::optional<Schema> schema_;
 };
 
 }  // namespace crmsync::directory

@@ -46,9 +46,14 @@ void search_root(Connection& connection, const Sink& sink) {
     Query query;
     query.scope = Scope::base;
     query.page_size = 0;
-    query.attributes = {"vendorName",           "vendorVersion",         "objectClass",
-                        "namingContexts",       "supportedCapabilities", "supportedControl",
-                        "structuralObjectClass"};
+    query.attributes = {"vendorName",
+                        "vendorVersion",
+                        "objectClass",
+                        "namingContexts",
+                        "supportedCapabilities",
+                        "supportedControl",
+                        "structuralObjectClass",
+                        "subschemaSubentry"};
     try {
         search(connection, query, sink);
     } catch (const Error& error) {
@@ -88,6 +93,7 @@ ServerKind probe(Connection& connection) {
             kind.vendor = "Active Directory";
         }
         kind.supports_paging = contains(entry.find("supportedControl"), LDAP_CONTROL_PAGEDRESULTS);
+        kind.subschema = first(entry.find("subschemaSubentry"));
         if (const Attribute* contexts = entry.find("namingContexts")) {
             kind.naming_contexts.assign(contexts->values.begin(), contexts->values.end());
         }

@@ -17,6 +17,7 @@ struct ServerKind {
     bool supports_paging = false;
     int page_size = smallest_page_size;  // what it lets everybody have, as it is installed
     std::vector<std::string> naming_contexts;
+    std::string subschema;  // the entry with the schema; may be empty
 
     // The naming context that holds this name, or an empty string.
     std::string context_of(const std::string& dn) const;

@@ -38,6 +38,13 @@ gidNumber: 1
 memberUid: alias
 memberUid: user0000001
 
+dn: cn=secretive,$groups
+changetype: add
+objectClass: groupOfNames
+cn: secretive
+member: ${\ $test->dn(1)}
+member: ${\ $test->dn(2)}
+
 dn: cn=elsewhere,$groups
 changetype: add
 objectClass: referral
@@ -58,9 +65,19 @@ is($test->sql("SELECT string_agg(login, ' ' ORDER BY login) FROM membership m JO
 like($test->state("concat_ws(': ', code, last_error)"), qr/^GROUPS: .*(elsewhere|former)/, 'groups that cannot be read here are told');
 is($test->sql("SELECT count(*) FROM membership WHERE crm_group = 'one'"), '234', 'and the others are');
 
+# ---- a group that shows no members, where its class has some, and one that may have none
+$test->sql("SELECT crmsync.unmap_group('users', 'ou=former,dc=example,dc=com'), crmsync.unmap_group('users', 'cn=elsewhere,$groups'),
+	crmsync.map_group('users', 'secretive', 'secretive'); SELECT crmsync.enable_link('users')");
+$test->sql("INSERT INTO membership SELECT id, 'secretive' FROM person WHERE login IN ('user0000001', 'user0000002')");
+$test->replace("cn=posix,$groups", 'memberUid');
+$test->import_users;
+is($test->sql("SELECT count(*) FROM membership WHERE crm_group = 'secretive'"), '2', 'members that are hidden stay members');
+is($test->state("concat_ws(': ', code, last_error)"), "GROUPS: group \"cn=secretive,$groups\" does not show its member", 'and it is told');
+is($test->sql("SELECT count(*) FROM membership WHERE crm_group = 'posix'"), '0', 'a group that is empty has no members');
+$test->sql("SELECT crmsync.unmap_group('users', 'secretive'), crmsync.map_group('users', 'cn=elsewhere,$groups', 'elsewhere'); SELECT crmsync.enable_link('users')");
+
 # ---- a group at which the server gives up: a time or administrative limit, a group that it makes up and cannot
 my $refers = "\x0a\x01%s\x04\x28cn=elsewhere,$groups";
-$test->sql("SELECT crmsync.unmap_group('users', 'ou=former,dc=example,dc=com'); SELECT crmsync.enable_link('users')");
 my %answers = (timeLimitExceeded => 3, adminLimitExceeded => 11, unwillingToPerform => 53, operationsError => 1, other => 80);
 for my $answer (sort keys %answers)
 {
