@@ -315,15 +315,17 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.establish_identity() IS 'the first identity is confirmed by enabling the first link';
 
+-- What a trigger may have missed does not concern an import: it would write over what the CRM has changed.
 CREATE FUNCTION crmsync.request_comparison(link integer, comparison text) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    INSERT INTO crmsync.link_state AS s (link, comparison) VALUES (request_comparison.link, request_comparison.comparison)
+    INSERT INTO crmsync.link_state AS s (link, comparison)
+    SELECT l.id, request_comparison.comparison FROM crmsync.link l WHERE l.id = request_comparison.link AND NOT crmsync.is_import(l)
     ON CONFLICT ON CONSTRAINT link_state_pkey DO UPDATE
     SET comparison = crmsync.largest_comparison(ARRAY[s.comparison, excluded.comparison]),
         comparison_asked = s.comparison_asked + 1;
 END;
-COMMENT ON FUNCTION crmsync.request_comparison(integer, text) IS 'a comparison becomes due: of mailboxes that take part anew, of the audience, or of everything';
+COMMENT ON FUNCTION crmsync.request_comparison(integer, text) IS 'a comparison becomes due: of mailboxes that take part anew, of the audience, or of everything; of an import never';
 
 CREATE FUNCTION crmsync.compare_everything(link integer) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
@@ -333,14 +335,15 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.compare_everything(integer) IS 'the worker compares all records of the link with the shadows, as soon as it can';
 
-CREATE FUNCTION crmsync.import_anew(link integer) RETURNS void
+CREATE FUNCTION crmsync.import_anew(link integer, overwrites boolean) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    INSERT INTO crmsync.link_state AS s (link) VALUES (import_anew.link)
+    INSERT INTO crmsync.link_state AS s (link, comparison) VALUES (import_anew.link, CASE WHEN overwrites THEN 'everything' END)
     ON CONFLICT ON CONSTRAINT link_state_pkey DO UPDATE
-    SET last_started = NULL, broken = NULL, attempts = 0, next_attempt = NULL;
+    SET comparison = coalesce(excluded.comparison, s.comparison), comparison_asked = s.comparison_asked + overwrites::integer,
+        last_started = NULL, broken = NULL, attempts = 0, next_attempt = NULL;
 END;
-COMMENT ON FUNCTION crmsync.import_anew(integer) IS 'an import that was enabled is due; it brings what is new in the directory, or by another mapping, and leaves what the CRM has changed since';
+COMMENT ON FUNCTION crmsync.import_anew(integer, boolean) IS 'an import is due; it brings what is new in the directory, or by another mapping, and overwrites (resync) or leaves what the CRM has changed since';
 
 CREATE FUNCTION crmsync.enable_link(name text)
 RETURNS TABLE (relation text, column_name text, columns text[], how text)

@@ -532,7 +532,7 @@ BEGIN
     PERFORM crmsync.carry_out_resolutions(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'resolve' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_starts(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'start' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_undos(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'undo' HAVING count(*) > 0;
-    PERFORM CASE WHEN crmsync.is_import(l) AND NOT 'repair' = ANY (r.actions) THEN crmsync.import_anew(l.id) ELSE crmsync.compare_everything(l.id) END
+    PERFORM CASE WHEN crmsync.is_import(l) THEN crmsync.import_anew(l.id, 'repair' = ANY (r.actions)) ELSE crmsync.compare_everything(l.id) END
     FROM (SELECT r.link, array_agg(r.action) AS actions FROM unnest(requests) r WHERE r.link IS NOT NULL GROUP BY r.link) r
     JOIN crmsync.link l ON l.id = r.link
     WHERE 'compare' = ANY (r.actions);

@@ -227,7 +227,7 @@ class DirectoryRun {
         failures_.settle();
         const std::string held_back = note_held(link_, outcome_.held);
         pg::query(
-            "UPDATE crmsync.link_state SET last_success = n.now, compared = n.now, attempts = 0, "
+            "UPDATE crmsync.link_state SET last_success = n.now, attempts = 0, "
             "comparison = CASE WHEN comparison_asked = $4 THEN NULL ELSE comparison END, "
             "next_attempt = NULL, broken = NULL, held = nullif($2, ''), "
             "code = CASE WHEN $3 = '' THEN code ELSE 'GROUPS' END, "

@@ -10,17 +10,17 @@ use DBI;
 # of its own takes twenty times as long. What is more than one statement, or changes a session, gets its own.
 my $single = qr/^\s*(?:SELECT|INSERT|UPDATE|DELETE)\b[^;\\]*;?\s*$/is;
 
-# new(a PostgreSQL::Test::Cluster): its database postgres.
+# new(a PostgreSQL::Test::Cluster, database): postgres, unless another is given.
 sub new
 {
-	my ($class, $node) = @_;
-	return bless { node => $node }, $class;
+	my ($class, $node, $database) = @_;
+	return bless { node => $node, database => $database // 'postgres' }, $class;
 }
 
 sub sql
 {
 	my ($self, $statements) = @_;
-	return $self->{node}->safe_psql('postgres', $statements) if $statements !~ $single;
+	return $self->{node}->safe_psql($self->{database}, $statements) if $statements !~ $single;
 	my $statement = $self->_connection->prepare($statements, { pg_direct => 1 });
 	$statement->execute;
 	return '' if !$statement->{NUM_OF_FIELDS};
@@ -42,7 +42,7 @@ sub _connection
 	my $node = $self->{node};
 	return $self->{connection} if $self->{connection} && $self->{connection}->ping > 0;
 	$self->{connection} = DBI->connect(
-		sprintf('dbi:Pg:dbname=postgres;host=%s;port=%d;application_name=%s', $node->host, $node->port, 'test'), '', '',
+		sprintf('dbi:Pg:dbname=%s;host=%s;port=%d;application_name=%s', $self->{database}, $node->host, $node->port, 'test'), '', '',
 		{ RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoInactiveDestroy => 1, pg_bool_tf => 1, pg_expand_array => 0, pg_enable_utf8 => 0 });
 	return $self->{connection};
 }
