@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <optional>
 #include <string_view>
 
 #include "server/query.h"
+#include "server/session.h"
 
 namespace crmsync {
 
@@ -15,6 +17,11 @@ constexpr std::int64_t slice_blocks = 96;
 constexpr std::int64_t lines_per_block = 1024;
 
 constexpr int most_attempts = 4;
+
+// How long a slice waits for rows that somebody else has locked, while he who wants its other rows
+// waits for it; and, once it has met such a row, each part of it.
+constexpr std::chrono::milliseconds longest_wait{1000};
+constexpr std::chrono::milliseconds longest_wait_again{100};
 
 constexpr std::array about_rows = {"09", "21", "22", "23", "27", "44", "P0"};
 
@@ -54,32 +61,50 @@ class Halves {
   private:
     // The error that a row of the slice has caused, or nullopt.
     std::optional<pg::Error> attempt(Slice slice) {
-        pg::Error failure;
         for (int attempts = 1;; ++attempts) {
-            try {
-                work_.run(slice);
+            std::optional<pg::Error> failure = try_once(slice);
+            if (!failure) {
                 return std::nullopt;
-            } catch (const pg::Error& error) {
-                const bool is_of_a_moment = error.code().starts_with("40");
-                if (!is_of_a_moment && !may_be_about_one_row(error)) {
-                    throw;
+            }
+            if (failure->sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
+                if (has_waited_) {
+                    return failure;
                 }
-                failure = error;
-                if (!is_of_a_moment || attempts == most_attempts) {
-                    break;
+                wait_for_relations();
+            } else if (failure->code().starts_with("40")) {
+                if (attempts == most_attempts) {
+                    throw pg::Error(*failure);
                 }
+            } else {
+                require_that_rows_matter(*failure);
+                return failure;
             }
         }
-        if (failure.code().starts_with("40")) {
-            throw pg::Error(failure);
+    }
+
+    std::optional<pg::Error> try_once(Slice slice) {
+        const LockTimeout timeout(has_waited_ ? longest_wait_again : longest_wait);
+        try {
+            work_.run(slice);
+            return std::nullopt;
+        } catch (const pg::Error& error) {
+            return error;
         }
-        require_that_rows_matter(failure);
-        return failure;
+    }
+
+    // Whoever alters a relation, or makes an index, keeps all rows from being written, and ends.
+    void wait_for_relations() {
+        work_.run({0, 0});
+        works_without_rows_ = true;
+        has_waited_ = true;
     }
 
     // A right that a trigger misses for one row looks like one that all rows miss, and other codes
     // can be anything: if the same fails without a row, no row is to blame.
     void require_that_rows_matter(const pg::Error& failure) {
+        if (!may_be_about_one_row(failure)) {
+            throw pg::Error(failure);
+        }
         if (!works_without_rows_ && !is_of(about_rows, failure.code())) {
             work_.run({0, 0});
             works_without_rows_ = true;
@@ -88,6 +113,7 @@ class Halves {
 
     const SlicedWork& work_;
     bool works_without_rows_ = false;
+    bool has_waited_ = false;  // for a lock
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Work on many rows of which some may fail: it is done in slices, with a transaction each, and a
-// slice that a row of it makes fail is halved until that row is alone. The others go on.
+// slice that a row of it makes fail is halved until that row is alone. The others go on. A row that
+// somebody else has locked counts as one that fails: he may be in no hurry.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,7 @@ struct SlicedWork {
     std::function<void(Slice, const pg::Error&)> fail;
 };
 
-// Throws what is not due to one row.
+// In no transaction. Throws what is not due to one row.
 void run_halved(Slice slice, const SlicedWork& work);
 
 // Whether an error may come from what one row holds, and others may well pass. What speaks of the

@@ -10,11 +10,23 @@ extern "C" {
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 }
 
 namespace crmsync {
+
+namespace {
+
+void set_lock_timeout(int milliseconds) {
+    char text[16];
+    pg_ltoa(milliseconds, text);
+    SetConfigOption("lock_timeout", text, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+}  // namespace
 
 void connect_worker(Datum database) {
     pqsignal(SIGTERM, die);
@@ -49,6 +61,15 @@ void configure_session(const char* lock_timeout) {
             SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
         }
     });
+}
+
+LockTimeout::LockTimeout(std::chrono::milliseconds longest) : before_(::LockTimeout) {
+    const int milliseconds = static_cast<int>(longest.count());
+    pg::guard([&] { set_lock_timeout(milliseconds); });
+}
+
+LockTimeout::~LockTimeout() {
+    pg::guard_cleanup([&] { set_lock_timeout(before_); });
 }
 
 void prefer_indexes() {

@@ -14,6 +14,19 @@ void connect_worker(Datum database);
 // lock_timeout: as in SQL.
 void configure_session(const char* lock_timeout);
 
+// For as long as it lives, statements wait no longer than this for a lock. Made and gone outside of
+// transactions.
+class LockTimeout {
+  public:
+    explicit LockTimeout(std::chrono::milliseconds longest);
+    LockTimeout(const LockTimeout&) = delete;
+    LockTimeout& operator=(const LockTimeout&) = delete;
+    ~LockTimeout();
+
+  private:
+    int before_;
+};
+
 // Of a process that only ever looks up a few rows of our tables: their indexes are used, even where
 // a table was empty when it was last analyzed. The queries of owners are planned as usual.
 void prefer_indexes();
