@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/directory_merge.h"
+#include "server/directory_others.h"
 #include "server/directory_slices.h"
 #include "server/directory_staging.h"
 #include "server/query.h"
@@ -171,22 +172,26 @@ pg::TextArray DirectoryMerge::find_due(Passage& passage) {
     return due;
 }
 
-// Who is gone for good is disabled in the same transaction; his memberships have yet to go.
+// Who is gone for good is disabled in the same transaction, unless he has only gone elsewhere. His
+// memberships have yet to go.
 void DirectoryMerge::let_go(const pg::TextArray& records, Passage passage) {
     pg::Transaction transaction("disabling vanished users of link " + link_.name,
                                 pg::Transaction::read_committed);
     check_still_runs(link_);
+    const OtherImports others = OtherImports::hold(link_);
+    const pg::TextArray leavers = others.without_known(records);
     const auto gone = static_cast<std::int64_t>(
-        pg::query(
-            "UPDATE crmsync.item SET state = 'gone', confirmed = $4, since = pg_catalog.now() "
-            "WHERE link = $1 AND mailbox = $2 AND record = ANY ($3) AND state = 'leaving'",
-            link_.id, link_.mailbox, &records, link_.disables_vanished && link_.keeps_memberships())
+        pg::query("UPDATE crmsync.item SET state = 'gone', confirmed = $4 AND record = ANY ($5), "
+                  "since = pg_catalog.now() "
+                  "WHERE link = $1 AND mailbox = $2 AND record = ANY ($3) AND state = 'leaving'",
+                  link_.id, link_.mailbox, &records,
+                  link_.disables_vanished && link_.keeps_memberships(), &leavers)
             .size());
     std::int64_t disabled = 0;
     if (const auto text = reader_.enabled_value(false); link_.disables_vanished && text) {
         const std::size_t position = enabled_position();
         const std::string disabled_value = value(position, "$2");
-        const pg::Parameter parameters[] = {&records, std::string_view(*text)};
+        const pg::Parameter parameters[] = {&leavers, std::string_view(*text)};
         disabled = static_cast<std::int64_t>(
             pg::query("UPDATE " + link_.source + " t SET " + link_.mappings[position].column +
                           " = " + disabled_value + " WHERE t." + link_.key_column + " = ANY ($1::" +
