@@ -26,24 +26,30 @@ constexpr const char* is_not_met_again =
 
 }  // namespace
 
-// Whose row t would be disabled by his entry and is not yet. The value stands there as a constant:
-// what is wrong with another entry's cannot show.
-std::string DirectoryMerge::is_to_be_disabled() const {
-    const std::string text = literal(*reader_.enabled_value(false));
-    const std::size_t position = enabled_position();
-    return "c.record IS NOT NULL AND t." + link_.key_column + " = c.record::" + link_.key_type +
-           " AND e.v" + std::to_string(position) + " = " + text + " AND " + changed(position) +
-           " AND " + differs(position, value(position, text));
+std::string DirectoryMerge::disabling_value(const EnabledColumn& column) const {
+    return value(column.position, literal(column.disabled));
 }
 
-std::size_t DirectoryMerge::enabled_position() const {
-    return static_cast<std::size_t>(link_.find("@enabled") - link_.mappings.data());
+// Whether row t would be disabled in this column by its entry and is not yet. The value stands
+// there as a constant: what is wrong with another entry's cannot show.
+std::string DirectoryMerge::is_to_be_disabled(const EnabledColumn& column) const {
+    return "e.v" + std::to_string(column.position) + " = " + literal(column.disabled) + " AND " +
+           changed(column.position) + " AND " + differs(column.position, disabling_value(column));
+}
+
+std::string DirectoryMerge::is_to_be_disabled() const {
+    std::string in_any;
+    for (const EnabledColumn& column : enabled_columns_) {
+        in_any += (in_any.empty() ? "" : " OR ") + is_to_be_disabled(column);
+    }
+    return "c.record IS NOT NULL AND t." + link_.key_column + " = c.record::" + link_.key_type +
+           " AND (" + in_any + ")";
 }
 
 // A wrong attribute, or a wrong mapping of it, can show everybody as disabled, just as a wrong base
 // shows everybody as gone. What counts is who would be disabled in the CRM and is not yet.
 void DirectoryMerge::hold_disabled() {
-    if (!reader_.enabled_value(false)) {
+    if (enabled_columns_.empty()) {
         return;
     }
     std::int64_t count = 0;
@@ -94,12 +100,16 @@ void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
     pg::Transaction transaction("disabling users of link " + link_.name,
                                 pg::Transaction::read_committed);
     check_still_runs(link_);
-    const std::size_t position = enabled_position();
+    std::string assignments;
+    for (const EnabledColumn& column : enabled_columns_) {
+        const std::string& name = link_.mappings[column.position].column;
+        assignments += (assignments.empty() ? "" : ", ") + name + " = CASE WHEN " +
+                       is_to_be_disabled(column) + " THEN " + disabling_value(column) + " ELSE t." +
+                       name + " END";
+    }
     const auto count = static_cast<std::int64_t>(
-        pg::query("UPDATE " + link_.source + " t SET " + link_.mappings[position].column + " = " +
-                      value(position, literal(*reader_.enabled_value(false))) + " FROM " +
-                      changed_entries + " WHERE " + is_to_be_disabled() + which +
-                      lies_within("c", slice),
+        pg::query("UPDATE " + link_.source + " t SET " + assignments + " FROM " + changed_entries +
+                      " WHERE " + is_to_be_disabled() + which + lies_within("c", slice),
                   {}, {.owner = link_.owner, .once = true})
             .size());
     pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
@@ -188,14 +198,20 @@ void DirectoryMerge::let_go(const pg::TextArray& records, Passage passage) {
                   link_.disables_vanished && link_.keeps_memberships(), &leavers)
             .size());
     std::int64_t disabled = 0;
-    if (const auto text = reader_.enabled_value(false); link_.disables_vanished && text) {
-        const std::size_t position = enabled_position();
-        const std::string disabled_value = value(position, "$2");
-        const pg::Parameter parameters[] = {&leavers, std::string_view(*text)};
+    if (link_.disables_vanished && !enabled_columns_.empty()) {
+        std::string assignments;
+        std::string difference;
+        for (const EnabledColumn& column : enabled_columns_) {
+            const std::string to = disabling_value(column);
+            assignments += (assignments.empty() ? "" : ", ") +
+                           link_.mappings[column.position].column + " = " + to;
+            difference += (difference.empty() ? "" : " OR ") + differs(column.position, to);
+        }
+        const pg::Parameter parameters[] = {&leavers};
         disabled = static_cast<std::int64_t>(
-            pg::query("UPDATE " + link_.source + " t SET " + link_.mappings[position].column +
-                          " = " + disabled_value + " WHERE t." + link_.key_column + " = ANY ($1::" +
-                          link_.key_type + "[]) AND " + differs(position, disabled_value),
+            pg::query("UPDATE " + link_.source + " t SET " + assignments + " WHERE t." +
+                          link_.key_column + " = ANY ($1::" + link_.key_type + "[]) AND (" +
+                          difference + ")",
                       parameters, {.owner = link_.owner, .once = true})
                 .size());
         pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});

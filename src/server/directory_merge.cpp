@@ -33,12 +33,17 @@ void NoNestedLoops::end() {
 DirectoryMerge::DirectoryMerge(const DirectoryLink& link, const DirectoryRowReader& reader,
                                DirectoryOutcome& outcome, DirectoryFailures& failures)
     : link_(link),
-      reader_(reader),
       outcome_(outcome),
       failures_(failures),
       key_statement_(key_statement()),
       insert_statement_(insert_statement()),
-      update_statement_(update_statement()) {}
+      update_statement_(update_statement()) {
+    for (std::size_t position = 0; position < link.mappings.size(); ++position) {
+        if (const auto text = reader.disabled_value(position)) {
+            enabled_columns_.push_back({position, *text});
+        }
+    }
+}
 
 std::string DirectoryMerge::value(std::size_t position) const {
     return value(position, "e.v" + std::to_string(position));

@@ -43,7 +43,7 @@ class NoNestedLoops {
 
 class DirectoryMerge {
   public:
-    // All must outlive the merge.
+    // All but the reader must outlive the merge.
     DirectoryMerge(const DirectoryLink& link, const DirectoryRowReader& reader,
                    DirectoryOutcome& outcome, DirectoryFailures& failures);
 
@@ -74,8 +74,14 @@ class DirectoryMerge {
     void find_matches();
     void adopt();
     void hold_disabled();
+    // A column that says who is enabled.
+    struct EnabledColumn {
+        std::size_t position;
+        std::string disabled;  // what it gets when he is not
+    };
+    std::string disabling_value(const EnabledColumn& column) const;
+    std::string is_to_be_disabled(const EnabledColumn& column) const;
     std::string is_to_be_disabled() const;
-    std::size_t enabled_position() const;
     std::int64_t count_disabled(const std::string& within) const;
     void disable_alone(Slice slice, const std::string& which);
     pg::TextArray find_due(Passage& passage);
@@ -101,9 +107,9 @@ class DirectoryMerge {
     std::string update_statement() const;
 
     const DirectoryLink& link_;
-    const DirectoryRowReader& reader_;
     DirectoryOutcome& outcome_;
     DirectoryFailures& failures_;
+    std::vector<EnabledColumn> enabled_columns_;
     std::string key_statement_;
     std::string insert_statement_;
     std::string update_statement_;

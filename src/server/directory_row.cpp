@@ -222,18 +222,18 @@ void DirectoryRowReader::read(const directory::Entry& entry, DirectoryRow& row) 
     }
 }
 
-std::optional<std::string> DirectoryRowReader::enabled_value(bool enabled) const {
-    const DirectoryMapping* mapping = link_.find("@enabled");
-    const std::string text = enabled ? "true" : "false";
-    if (mapping == nullptr) {
+std::optional<std::string> DirectoryRowReader::disabled_value(std::size_t position) const {
+    const DirectoryMapping& mapping = link_.mappings[position];
+    const std::string text = "false";
+    if (mapping.property != "@enabled") {
         return std::nullopt;
     }
-    if (!mapping->value_map) {
+    if (!mapping.value_map) {
         return text;
     }
-    const auto mapped = mapping->value_map->find(text);
-    return mapped == mapping->value_map->end() ? mapping->fallback_constant
-                                               : std::optional(mapped->second);
+    const auto mapped = mapping.value_map->find(text);
+    return mapped == mapping.value_map->end() ? mapping.fallback_constant
+                                              : std::optional(mapped->second);
 }
 
 }  // namespace crmsync

@@ -42,9 +42,9 @@ class DirectoryRowReader {
     // entry does not show its key attribute, or whether it may be used.
     void read(const directory::Entry& entry, DirectoryRow& row) const;
 
-    // What a column gets when an account is or is not enabled; nullopt: no column is mapped, or the
-    // value map has no such value.
-    std::optional<std::string> enabled_value(bool enabled) const;
+    // What a column that is mapped to @enabled gets when an account may not be used; nullopt: its
+    // value map has nothing for that, or it is mapped to something else.
+    std::optional<std::string> disabled_value(std::size_t position) const;
 
   private:
     bool read_property(const directory::Entry& entry, const std::string& property,

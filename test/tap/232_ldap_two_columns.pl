@@ -1,0 +1,53 @@
+# A CRM that says in two columns whether somebody is in use: both follow the directory, and the guard
+# looks at both.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::Directory;
+use Test::More;
+
+my $test = CrmSync::Directory->new('columns', slapd => [ '--people', 30, '--groups', 1 ]);
+$test->make_crm(more => 'status text, city text');
+$test->make_link(
+	more => "inbound_interval => '1 day'",
+	options => '"min_deletes": 5',
+	before => q{SELECT crmsync.map('users', 'status', '@enabled', value_map => '{"A": "true", "L": "false"}');
+		SELECT crmsync.map('users', 'city', 'l', value_map => '{"B": "Berlin", "W": "Wien", "T": "Toronto", "P": "Paris", "L": "London", "M": "Madrid"}');});
+
+sub state_of { return $test->sql(sprintf q{SELECT active || ' ' || status FROM person WHERE login = 'user%07d'}, $_[0]) }
+sub lock_out { $test->replace($_, 'pwdAccountLockedTime', '000001010000Z') for @_; return }
+sub deletes { return $test->sql('SELECT coalesce(sum(count), 0) FROM crmsync.deletion') }
+
+is($test->import_users, '0', 'the first import');
+is(state_of(1), 'true A', 'both columns are filled');
+
+lock_out(1);
+is($test->import_users, '0', 'one is disabled in the directory');
+is(state_of(1), 'false L', 'in both columns');
+is(deletes(), '1', 'and counts as one');
+$test->remove($test->dn(2));
+$test->import_users;
+is(state_of(2), 'false L', 'so is who is gone');
+is(deletes(), '2', 'who counts as one, too');
+lock_out(3);
+$test->replace(3, 'l', 'Nowhere');
+is($test->import_users, '1', 'one is refused for something else');
+is(state_of(3), 'false L', 'and disabled all the same');
+$test->sql("UPDATE person SET active = false WHERE login = 'user0000004'");
+$test->remove($test->dn(4));
+$test->import_users;
+is(state_of(4), 'false L', 'what one column says already, the other learns');
+
+# ---- the guard
+$test->sql('UPDATE person SET active = false');
+lock_out(10 .. 25);
+$test->import_users;
+is($test->sql("SELECT string_agg(kind || ' ' || items, ', ') FROM crmsync.held"), 'disabled 16', 'many to be disabled in one of the columns wait');
+is($test->sql("SELECT count(*) FROM person WHERE status = 'A'"), '26', 'and are not');
+is($test->sql("SELECT crmsync.confirm_deletes('users', expected => 16)"), '16', 'until they are confirmed');
+$test->comes_to('SELECT count(*) FROM crmsync.request', '0', 'which the worker has noted');
+$test->import_users;
+is($test->sql("SELECT count(*) FROM person WHERE status = 'A'"), '10', 'then they are');
+$test->done;
