@@ -231,7 +231,7 @@ bool ChangeLog::consume(bool always) {
     const bool consumed = consume_here();
     if (consumed || always) {
         store_position();
-        // Lost in a crash, it is consumed once more. Nothing goes out before the next commit.
+        // Lost in a crash, it is consumed once more.
         transaction.commit_lazily();
     }
     return consumed;

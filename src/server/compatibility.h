@@ -5,6 +5,7 @@
 #include "server/boundary.h"
 
 extern "C" {
+#include "access/transam.h"
 #include "commands/tablecmds.h"
 #include "storage/latch.h"
 #if PG_VERSION_NUM >= 180000
@@ -13,6 +14,16 @@ extern "C" {
 }
 
 namespace crmsync {
+
+// How many transactions that had an id have ended on this server since it was started; at least
+// those that the latest snapshot of this process sees.
+inline uint64 ended_transactions() {
+#if PG_VERSION_NUM >= 170000
+    return TransamVariables->xactCompletionCount;
+#else
+    return ShmemVariableCache->xactCompletionCount;
+#endif
+}
 
 // For the life of the process.
 inline WaitEventSet* create_wait_event_set(int events) {

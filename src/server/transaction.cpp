@@ -1,14 +1,19 @@
 #include "server/transaction.h"
 
+#include <cstdint>
 #include <string>
 
+#include "server/compatibility.h"
 #include "server/encoding.h"
 
 extern "C" {
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "miscadmin.h"
 #include "pgstat.h"
+#include "replication/syncrep.h"
 #include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
@@ -24,6 +29,15 @@ bool lock_extension() {
     return OidIsValid(extension) &&
            ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock) &&
            OidIsValid(get_extension_oid("crmsync", true));
+}
+
+// Of transactions that have written something: how many of this process have ended, and how many
+// of others there had been when all that those had written was last known to be durable.
+std::uint64_t own_ended = 0;
+std::uint64_t durable_of_others = 0;
+
+bool has_written() {
+    return TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
 }  // namespace
@@ -79,6 +93,7 @@ Transaction::~Transaction() {
 void Transaction::finish() noexcept {
     open_ = false;
     guard_cleanup([] {
+        own_ended += has_written();
         // Of a statement that the error has ended.
         disable_timeout(STATEMENT_TIMEOUT, false);
         AbortCurrentTransaction();
@@ -86,12 +101,41 @@ void Transaction::finish() noexcept {
     });
 }
 
-void Transaction::commit() {
+void Transaction::end() {
     guard([] {
+        const bool wrote = has_written();
         CommitTransactionCommand();
+        own_ended += wrote;
         pgstat_report_stat(true);
     });
     open_ = false;
+}
+
+void Transaction::commit() {
+    guard([] {
+        if (has_written()) {
+            ForceSyncCommit();
+        }
+    });
+    end();
+}
+
+// The record of its own commit follows those of all that it has seen. Where nobody else has
+// written anything since it was last done, nothing is left to do.
+void Transaction::commit_all_seen() {
+    const std::uint64_t others = ended_transactions() - own_ended;
+    if (others == durable_of_others) {
+        commit();
+        return;
+    }
+    guard([] { (void)GetTopTransactionId(); });
+    commit();
+    guard([] {
+        HOLD_INTERRUPTS();
+        SyncRepWaitForLSN(XactLastCommitEnd, true);
+        RESUME_INTERRUPTS();
+    });
+    durable_of_others = others;
 }
 
 void Transaction::commit_lazily() {
@@ -99,7 +143,7 @@ void Transaction::commit_lazily() {
         set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
                           true, 0, false);
     });
-    commit();
+    end();
 }
 
 void report_idle(std::string_view activity) {

@@ -28,8 +28,13 @@ class Transaction {
     Transaction& operator=(const Transaction&) = delete;
     ~Transaction();
 
-    // Waits until the commit is durable. Throws Error; the transaction is then rolled back.
+    // Waits until the commit is durable, whatever synchronous_commit says. Throws Error; the
+    // transaction is then rolled back.
     void commit();
+
+    // The same of all that it has seen of others, who may not have waited for that: what goes out
+    // rests on it, and must not be ahead of the database after a crash.
+    void commit_all_seen();
 
     // Does not wait for the disk: for what can be found out again after a crash.
     void commit_lazily();
@@ -39,6 +44,7 @@ class Transaction {
     Transaction(std::string_view activity, WithoutExtension);
     friend bool extension_exists();
     void start(std::string_view activity, Isolation isolation);
+    void end();
     void finish() noexcept;
     bool open_ = false;
 };

@@ -27,6 +27,7 @@
 #include "server/repair.h"
 #include "server/run_schedule.h"
 #include "server/survey.h"
+#include "server/transaction.h"
 #include "sync/engine.h"
 #include "sync/work_in_flight.h"
 
@@ -120,6 +121,7 @@ class Worker {
     RepairWork repairs_of(const LinkConfiguration& link, const Work& work);
     void begin_repairs(const LinkConfiguration& link, RepairWork work);
     void take_repaired();
+    static void commit_for(const Work& work, pg::Transaction& transaction);
     void begin(const LinkConfiguration& link, Work work);
     void count(const sync::Outcome& outcome);
     void report_progress(int link, LinkRuntime& runtime);

@@ -36,7 +36,7 @@ void Worker::supply_contents(int id, const std::vector<sync::WantedContent>& wan
         guard_link(link->second, [&, &link = link->second] {
             pg::Transaction transaction("reading photos for link " + link.name);
             contents = contents_.read(link, wanted);
-            transaction.commit();
+            transaction.commit_all_seen();
         });
     }
     for (std::size_t i = 0; i < wanted.size(); ++i) {

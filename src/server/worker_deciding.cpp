@@ -195,7 +195,7 @@ void Worker::work_on(const LinkConfiguration& link) {
         }
         Work work = next_work(configuration_, link, in_flight_, runtime.position);
         RepairWork repairs = repairs_of(link, work);
-        transaction.commit();
+        commit_for(work, transaction);
         begin_repairs(link, std::move(repairs));
         runtime.more = work.more;
         runtime.more_deletes = work.more_deletes;
@@ -214,6 +214,15 @@ void Worker::work_on(const LinkConfiguration& link) {
             pg::log(LOG, "link \"" + link.name + "\" works again");
         }
     });
+}
+
+// A crash must not take back from the CRM what a mailbox has been told of it.
+void Worker::commit_for(const Work& work, pg::Transaction& transaction) {
+    if (work.tasks.empty()) {
+        transaction.commit();
+    } else {
+        transaction.commit_all_seen();
+    }
 }
 
 void Worker::begin(const LinkConfiguration& link, Work work) {

@@ -27,7 +27,7 @@ void Worker::take_items_back(const LinkConfiguration& link) {
     pg::Transaction transaction("withdrawing the items of link " + link.name);
     Work work = next_withdrawal(configuration_, link, in_flight_);
     RepairWork repairs = repairs_of(link, work);
-    transaction.commit();
+    commit_for(work, transaction);
     runtime.more = work.more;
     runtime.more_deletes = work.more_deletes;
     runtime.crowded = std::move(work.crowded);

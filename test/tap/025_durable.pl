@@ -1,0 +1,66 @@
+# Nothing goes out that a crash of the server could still take back: neither a change whose own commit did not wait
+# for the disk, nor one where nothing on this server does.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CrmSync::EndToEnd;
+use Test::More;
+
+# Nobody else writes the log to the disk meanwhile.
+my $stage = CrmSync::EndToEnd->new('durable', conf => <<'CONF');
+wal_writer_delay = '10s'
+full_page_writes = off
+autovacuum = off
+checkpoint_timeout = '1h'
+CONF
+my ($node, $exchange) = ($stage->node, $stage->exchange);
+my $mailbox = 'user1@example.test';
+$stage->make_crm;
+$stage->add_people(1, 3, $mailbox);
+$stage->settles('before');
+
+sub in_crm { my ($id) = @_; return $stage->sql("SELECT coalesce(max(first_name), 'nobody') FROM crm.person WHERE id = $id") }
+
+sub in_mailbox
+{
+	my ($id) = @_;
+	my $item = $exchange->records($mailbox)->{$id};
+	return defined $item ? $item->{'contacts:GivenName'} : 'nobody';
+}
+
+# What was done in the CRM is in the mailbox, and then the server is gone.
+sub outlasts
+{
+	my ($id, $statements, $wanted, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$stage->sql($statements);
+	$stage->until_true(sub { in_mailbox($id) eq $wanted }, "$name: arrives", 20);
+	$node->stop('immediate');
+	$node->start;
+	is(in_crm($id), $wanted, "$name: and is there after a crash");
+	$stage->settles("$name: all is well");
+	is(in_mailbox($id), $wanted, "$name: on both sides");
+	return;
+}
+
+for my $round (1 .. 3)
+{
+	outlasts(1, "SET synchronous_commit = off; UPDATE crm.person SET first_name = 'Hasty$round' WHERE id = 1", "Hasty$round",
+		"an update that did not wait, round $round");
+}
+outlasts(4, "SET synchronous_commit = off; INSERT INTO crm.person (id, first_name) VALUES (4, 'New'); INSERT INTO crm.audience VALUES (4, '$mailbox')",
+	'New', 'a new record that did not wait');
+outlasts(2, "SET synchronous_commit = off; DELETE FROM crm.person WHERE id = 2", 'nobody', 'a delete that did not wait');
+
+$node->append_conf('postgresql.conf', 'synchronous_commit = off');
+$node->reload;
+for my $round (1 .. 2)
+{
+	outlasts(3, "UPDATE crm.person SET first_name = 'Idle$round' WHERE id = 3", "Idle$round", "an update where nobody waits, round $round");
+}
+outlasts(5, "INSERT INTO crm.person (id, first_name) VALUES (5, 'Newer'); INSERT INTO crm.audience VALUES (5, '$mailbox')",
+	'Newer', 'a new record where nobody waits');
+
+$stage->done;
