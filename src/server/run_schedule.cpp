@@ -36,7 +36,7 @@ BackgroundWorkerHandle* launch(const char* function, const char* kind, int link)
 
 }  // namespace
 
-bool RunSchedule::start(int link) {
+bool RunSchedule::start(int link, std::int64_t request) {
     if (running(link)) {
         return true;
     }
@@ -45,13 +45,14 @@ bool RunSchedule::start(int link) {
         return false;
     }
     runs_[link] = handle;
-    started_[link] = Clock::now();
+    started_[link] = {Clock::now(), request};
     return true;
 }
 
-bool RunSchedule::rested(int link) const {
+bool RunSchedule::rested(int link, std::int64_t request) const {
     const auto last = started_.find(link);
-    return last == started_.end() || Clock::now() - last->second >= shortest_interval;
+    return last == started_.end() || last->second.request != request ||
+           Clock::now() - last->second.at >= shortest_interval;
 }
 
 bool RunSchedule::running(int link) {

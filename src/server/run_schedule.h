@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 
 #include "server/boundary.h"
@@ -19,13 +20,15 @@ class RunSchedule {
     // pg_stat_activity calls it. Both are literals.
     RunSchedule(const char* function, const char* kind) : function_(function), kind_(kind) {}
 
-    // Starts a run of this link unless one is under way. False when there is no free worker slot.
-    bool start(int link);
+    // Starts a run of this link, for what was asked for, unless one is under way. False when there
+    // is no free worker slot.
+    bool start(int link, std::int64_t request = 0);
 
     bool running(int link);
 
-    // Whether the last run of this link began some time ago.
-    bool rested(int link) const;
+    // Whether the last run of this link was for another request, or began some time ago. What ends
+    // a run before it can say when it should be tried again ends the next one, too.
+    bool rested(int link, std::int64_t request = 0) const;
 
   private:
     using Clock = std::chrono::steady_clock;
@@ -33,7 +36,11 @@ class RunSchedule {
     const char* function_;
     const char* kind_;
     std::map<int, BackgroundWorkerHandle*> runs_;
-    std::map<int, Clock::time_point> started_;
+    struct Start {
+        Clock::time_point at;
+        std::int64_t request;
+    };
+    std::map<int, Start> started_;
 };
 
 // In such a worker: the link that it runs for.

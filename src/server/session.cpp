@@ -60,6 +60,10 @@ void configure_session(const char* lock_timeout) {
         for (auto& setting : settings) {
             SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
         }
+        // It ends the process, and version 15 does not know it. Queries have limits of ours.
+        if (GetConfigOption("transaction_timeout", true, false) != nullptr) {
+            SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+        }
     });
 }
 

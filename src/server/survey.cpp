@@ -61,11 +61,13 @@ std::vector<int> link_ids(const std::string& sql) {
     return ids;
 }
 
-const std::string enabled_links_of =
-    "SELECT l.id FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target "
+const std::string of_enabled_links =
+    "FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target "
     "LEFT JOIN crmsync.link_state s ON s.link = l.id "
     "WHERE l.enabled AND NOT t.paused "
     "AND (s.next_attempt IS NULL OR s.next_attempt <= pg_catalog.now()) ";
+
+const std::string enabled_links_of = "SELECT l.id " + of_enabled_links;
 
 }  // namespace
 
@@ -108,10 +110,12 @@ Survey take_survey(bool retries) {
             survey.busy_links.push_back(link);
         }
     }
-    for (const int link :
-         link_ids(enabled_links_of + "AND t.kind <> 'ldap' "
-                                     "AND (s.link IS NULL OR s.comparison IS NOT NULL)")) {
-        survey.due_comparisons.insert(link);
+    const pg::Rows comparisons =
+        pg::query("SELECT l.id, coalesce(s.comparison_asked, -1) " + of_enabled_links +
+                  "AND t.kind <> 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL)");
+    for (std::uint64_t row = 0; row < comparisons.size(); ++row) {
+        survey.due_comparisons.emplace(static_cast<int>(comparisons.integer(row, 0)),
+                                       comparisons.integer(row, 1));
     }
     // Whatever its target does: there may be no other way to leave one that is dead. A comparison
     // is due when the relation of mailboxes has changed.

@@ -2,7 +2,8 @@
 #pragma once
 
 #include <chrono>
-#include <set>
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,9 @@ struct TargetHealth {
 };
 
 struct Survey {
-    std::string fingerprint;        // of the configuration
-    std::vector<int> busy_links;    // Exchange links for which something is to be done
-    std::set<int> due_comparisons;  // those of which a comparison is due
+    std::string fingerprint;      // of the configuration
+    std::vector<int> busy_links;  // Exchange links for which something is to be done
+    std::map<int, std::int64_t> due_comparisons;  // those of which one is due, by which request
     std::vector<int> moving_links;  // those with mailboxes that are, or may be, to move
     std::vector<int> due_runs;      // LDAP links that are due
     std::vector<TargetHealth> targets;

@@ -296,7 +296,11 @@ void Worker::note_links(const Survey& survey) {
                               configuration_.targets.at(link.target).kind != "ldap";
     }
     for (auto& [id, runtime] : runtimes_) {
-        runtime.comparison_due = survey.due_comparisons.contains(id);
+        const auto due = survey.due_comparisons.find(id);
+        runtime.comparison_due.reset();
+        if (due != survey.due_comparisons.end() && comparisons_.rested(id, due->second)) {
+            runtime.comparison_due = due->second;
+        }
         runtime.read_soon |= asked_for(id).has_value();
     }
 }
@@ -323,7 +327,6 @@ void Worker::start_runs(const Survey& survey) {
     std::set<int> due;
     std::map<int, std::int64_t> waiting;
     for (const int link : survey.due_runs) {
-        // Whatever ends a run before it can say when it should be tried again.
         if (imports_.rested(link)) {
             due.insert(link);
         }
@@ -351,8 +354,8 @@ void Worker::start_runs(const Survey& survey) {
     everything_requested_.reset();
 }
 
-bool Worker::start_run(RunSchedule& schedule, int link) {
-    if (schedule.start(link)) {
+bool Worker::start_run(RunSchedule& schedule, int link, std::int64_t request) {
+    if (schedule.start(link, request)) {
         return true;
     }
     if (note_link_waits(link, "WORKER-SLOT", "no free worker slot: raise max_worker_processes")) {

@@ -54,8 +54,8 @@ class Worker {
         PendingPosition position;
         bool more = false;
         bool more_deletes = false;
-        pg::IntegerArray crowded;  // mailboxes that may have more of them
-        bool comparison_due = false;
+        pg::IntegerArray crowded;                    // mailboxes that may have more of them
+        std::optional<std::int64_t> comparison_due;  // by which request
         bool in_trouble = false;
         bool trouble_known = false;  // whether what another process noted of it is still true
         Clock::time_point triggers_checked{};
@@ -97,7 +97,7 @@ class Worker {
     void note_links(const Survey& survey);
     bool may_look(int link, const Survey& survey);
     void start_runs(const Survey& survey);
-    bool start_run(RunSchedule& schedule, int link);
+    bool start_run(RunSchedule& schedule, int link, std::int64_t request = 0);
     void move_mailboxes(const Survey& survey);
     void move_mailboxes(const LinkConfiguration& link);
     std::set<int> mailboxes_in_use() const;

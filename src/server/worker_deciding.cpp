@@ -207,8 +207,8 @@ void Worker::work_on(const LinkConfiguration& link) {
         runtime.trouble_known = true;
         begin(link, std::move(work));
         report_progress(link.id, runtime);
-        if (std::exchange(runtime.comparison_due, false)) {
-            start_run(comparisons_, link.id);
+        if (const auto request = std::exchange(runtime.comparison_due, std::nullopt)) {
+            start_run(comparisons_, link.id, *request);
         }
         if (std::exchange(runtime.in_trouble, false)) {
             pg::log(LOG, "link \"" + link.name + "\" works again");

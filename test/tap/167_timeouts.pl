@@ -6,6 +6,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use CrmSync::EndToEnd;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -44,6 +45,37 @@ $stage->goes_on($one, 'it is tried again');
 $timeout->('1h');
 $stage->settles('with more time', 'slow', '60 s');
 is(scalar(keys %{ $exchange->records($four) }), 100, 'the audience is read');
+
+# ---- a comparison that is ended before it can say so
+$stage->sql('UPDATE crm.pace SET seconds = 0.1');
+my $comparison = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'crmsync comparison'";
+my $compare = "SELECT crmsync.request_comparison(id, 'everything'), crmsync.wake() FROM crmsync.link WHERE name = 'slow'";
+my %ended;
+$stage->sql($compare);
+my $until = time + 3;
+while (time < $until)
+{
+	kill 'TERM', $_ and $ended{$_} = 1 for split /\n/, $stage->sql($comparison);
+	sleep 0.02;
+}
+my $times = keys %ended;
+cmp_ok($times, '>', 0, 'a comparison that is terminated');
+cmp_ok($times, '<', 5, "is tried again after a pause: $times times in three seconds");
+$stage->sql('UPDATE crm.pace SET seconds = 0.012');
+$stage->settles('and until it can go on', 'slow', '60 s');
+
+SKIP:
+{
+	skip 'transaction_timeout came with PostgreSQL 17', 2 if $stage->node->pg_version < 17;
+	$stage->sql("ALTER SYSTEM SET transaction_timeout = '300ms'");
+	$stage->sql('SELECT pg_reload_conf()');
+	$stage->sql($compare);
+	$stage->until_true(sub { $stage->sql("SELECT comparison IS NULL FROM crmsync.link_state s JOIN crmsync.link l ON l.id = s.link WHERE l.name = 'slow'") eq 't' },
+		'a comparison takes as long as it takes, whatever transactions of others may', 20);
+	unlike(slurp_file($stage->node->logfile), qr/due to transaction timeout/, 'and is not begun again and again');
+	$stage->sql('ALTER SYSTEM RESET transaction_timeout');
+	$stage->sql('SELECT pg_reload_conf()');
+}
 
 # ---- disabled while thousands of its records are queued
 $exchange->post('server', request_ms => 300);
