@@ -44,12 +44,23 @@ void forget_handle(Database* database) {
     database->handle = nullptr;
 }
 
-// A slot that nobody needs any more is for another database to take.
-void free_slot(Oid database) {
+// Where there is no worker to be, whoever holds workers back or asks for one takes a slot all the
+// same.
+bool needs_slot(const DatabaseSlot& slot) {
+    if (slot.holds > 0 || worker_is_alive(slot))
+        return true;
+    for (const Database& database : databases)
+        if (database.oid == slot.database.load())
+            return slot.probe || database.state != DatabaseState::absent;
+    return false;
+}
+
+// They are for other databases to take.
+void free_unneeded_slots() {
     SharedStateLock lock(LW_EXCLUSIVE);
-    DatabaseSlot* slot = find_slot(database);
-    if (slot != nullptr && slot->holds == 0 && !slot->probe && !worker_is_alive(*slot))
-        slot->database.store(InvalidOid);
+    for (DatabaseSlot& slot : shared_state()->slots)
+        if (OidIsValid(slot.database.load()) && !needs_slot(slot))
+            slot.database.store(InvalidOid);
 }
 
 void wait_until(Database* database, DatabaseState state, int64 pause) {
@@ -198,7 +209,6 @@ void note_end(Database* database, const Observation& seen) {
         wait_until(database, DatabaseState::unknown, first_pause);  // dropped, or to start afresh
     } else {
         database->failures = 0;
-        free_slot(database->oid);
         wait_until(database, DatabaseState::absent, probe_interval);
     }
 }
@@ -246,6 +256,7 @@ TimestampTz attend(TimestampTz now) {
             watch(&database);
         starting += database.state == DatabaseState::starting;
     }
+    free_unneeded_slots();
     TimestampTz next = DT_NOEND;
     for (Database& database : databases) {
         if (is_due(database, now)) {
@@ -273,7 +284,6 @@ void remove_unlisted() {
             database++;
             continue;
         }
-        free_slot(database->oid);
         databases.remove(database);
     }
 }

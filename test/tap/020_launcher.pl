@@ -120,6 +120,22 @@ $node->safe_psql('postgres', 'DROP TABLESPACE space');
 (undef, undef, $error) = $node->psql('postgres', 'DROP DATABASE one');
 is($error, '', 'DROP DATABASE of the first one');
 
+# ---- databases where no worker can be: they take nothing from the others
+$node->safe_psql('postgres', 'CREATE DATABASE "left"');
+$node->safe_psql('left', 'CREATE EXTENSION crmsync');
+until_true(sub { workers() eq 'left three' }, 'another has its worker', 5);
+for my $number (1 .. 66)
+{
+	$node->safe_psql('postgres', "CREATE DATABASE closed$number ALLOW_CONNECTIONS = false");
+	$node->safe_psql('postgres', "DROP DATABASE closed$number");
+}
+$node->safe_psql('postgres', 'CREATE DATABASE last');
+$node->safe_psql('last', 'CREATE EXTENSION crmsync');
+until_true(sub { workers() eq 'last left three' }, 'nor do many take a place that were never open, and dropped', 5);
+unlike(slurp_file($node->logfile), qr/cannot work in database/, 'as the log says');
+$node->safe_psql('postgres', 'DROP DATABASE "left"');
+$node->safe_psql('postgres', 'DROP DATABASE last');
+
 # ---- DROP EXTENSION
 my $session = $node->background_psql('three');
 $session->query_safe('BEGIN; DROP EXTENSION crmsync');
