@@ -114,7 +114,9 @@ void find_relevant(CapturedTrigger* trigger, const Trigger* definition, TupleDes
     trigger->relevant = static_cast<AttrNumber*>(
         MemoryContextAlloc(trigger->memory, Max(columns->natts, 1) * sizeof(AttrNumber)));
     trigger->count = 0;
-    for (int member = -1; (member = bms_next_member(relevant, member)) >= 0;)
+    // From the first column on: what a computed one reads may be tableoid, which no update changes.
+    for (int member = -FirstLowInvalidHeapAttributeNumber;
+         (member = bms_next_member(relevant, member)) >= 0;)
         trigger->relevant[trigger->count++] = member + FirstLowInvalidHeapAttributeNumber;
     trigger->last = trigger->count > 0 ? trigger->relevant[trigger->count - 1] : 0;
     bms_free(relevant);

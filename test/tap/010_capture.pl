@@ -87,7 +87,7 @@ marks("UPDATE later SET a = 'z'", 'none', 'also when it undoes the change');
 
 SKIP:
 {
-	skip 'virtual generated columns came with PostgreSQL 18', 5 if $node->pg_version < 18;
+	skip 'virtual generated columns came with PostgreSQL 18', 8 if $node->pg_version < 18;
 	$node->safe_psql('postgres', <<'SQL');
 CREATE TABLE computed (id int PRIMARY KEY, given text, family text, note text, code text GENERATED ALWAYS AS (note) VIRTUAL,
                        name text GENERATED ALWAYS AS (given || ' ' || family) VIRTUAL);
@@ -104,6 +104,16 @@ SQL
 	marks("INSERT INTO computed VALUES (3, 'Cid', 'Carl', 'z')", '6:3 7:*', 'nor of a new row');
 	$node->safe_psql('postgres', 'DROP TRIGGER crmsync_7 ON computed');
 	marks("DELETE FROM computed WHERE id = 3", '6:3', 'delete');
+	$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE placed (id int PRIMARY KEY, given text, note text, here boolean GENERATED ALWAYS AS (tableoid <> 0::oid AND given <> '') VIRTUAL,
+                     elsewhere boolean GENERATED ALWAYS AS (tableoid = 0::oid) VIRTUAL);
+CALL watch(8, 'placed', 'id', 'here', 'elsewhere');
+INSERT INTO placed VALUES (1, 'Ann', 'x');
+SELECT markers();
+SQL
+	marks("UPDATE placed SET note = 'y'", 'none', 'one that is computed from tableoid does not change with the row');
+	marks("UPDATE placed SET given = 'Ada'", '8:1', 'but with what else it is computed from');
+	marks("DELETE FROM placed", '8:1', 'or with all');
 }
 
 # ---- keys
