@@ -12,7 +12,8 @@ void DatabaseList::read() {
     TableScanDesc scan = table_beginscan_catalog(catalog, 0, nullptr);
     while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
         const auto* form = reinterpret_cast<const FormData_pg_database*>(GETSTRUCT(tuple));
-        if (form->datallowconn && !form->datistemplate)
+        if (form->datallowconn && !form->datistemplate &&
+            form->datconnlimit != DATCONNLIMIT_INVALID_DB)
             note(form->oid, NameStr(form->datname));
     }
     table_endscan(scan);

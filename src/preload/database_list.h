@@ -20,7 +20,7 @@ struct Database {
     Oid oid;
     char name[NAMEDATALEN];
     DatabaseState state;
-    bool listed;   // in pg_database, open to connections and no template
+    bool listed;   // in pg_database, open to connections, whole, and no template
     bool warned;   // that there is no worker slot
     int failures;  // in a row
     TimestampTz started;

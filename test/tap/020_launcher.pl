@@ -121,9 +121,14 @@ $node->safe_psql('postgres', 'DROP TABLESPACE space');
 is($error, '', 'DROP DATABASE of the first one');
 
 # ---- databases where no worker can be: they take nothing from the others
+# What an interrupted DROP DATABASE leaves behind.
+$node->safe_psql('postgres', "CREATE DATABASE broken ALLOW_CONNECTIONS = false; UPDATE pg_database SET datconnlimit = -2, datallowconn = true WHERE datname = 'broken'");
 $node->safe_psql('postgres', 'CREATE DATABASE "left"');
 $node->safe_psql('left', 'CREATE EXTENSION crmsync');
-until_true(sub { workers() eq 'left three' }, 'another has its worker', 5);
+until_true(sub { workers() eq 'left three' }, 'others are looked at', 5);
+sleep 1;
+unlike(slurp_file($node->logfile), qr/invalid database "broken"|database "broken" failed/, 'a database that was left invalid is not');
+$node->safe_psql('postgres', 'DROP DATABASE broken');
 for my $number (1 .. 66)
 {
 	$node->safe_psql('postgres', "CREATE DATABASE closed$number ALLOW_CONNECTIONS = false");
