@@ -9,7 +9,7 @@
 #include "datatype/timestamp.h"
 
 #define CRMSYNC_RENDEZVOUS "crmsync"
-#define CRMSYNC_INTERFACE_VERSION 2
+#define CRMSYNC_INTERFACE_VERSION 3
 
 // One long pass of a worker, as the view `progress` shows it.
 typedef struct CrmsyncProgress {
@@ -65,4 +65,8 @@ typedef struct CrmsyncPreload {
 
     int64 (*max_history_size)(void);  // bytes
     int (*max_create_delay)(void);    // milliseconds
+
+    // Whether somebody keeps workers out of a database now: one that has just been started may not
+    // have been told to end.
+    bool (*is_held)(Oid database);
 } CrmsyncPreload;

@@ -236,12 +236,6 @@ bool probe_requested(Oid database) {
     return slot != nullptr && slot->probe;
 }
 
-bool is_held(Oid database) {
-    SharedStateLock lock(LW_SHARED);
-    const DatabaseSlot* slot = find_slot(database);
-    return slot != nullptr && slot->holds > 0;
-}
-
 bool is_due(const Database& database, TimestampTz now) {
     if (has_worker(database) || !database.listed || !enabled() || is_held(database.oid))
         return false;

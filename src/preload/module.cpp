@@ -36,6 +36,7 @@ const CrmsyncPreload interface = {
     .take_wakeup = take_wakeup,
     .max_history_size = max_history_size,
     .max_create_delay = max_create_delay,
+    .is_held = is_held,
 };
 
 }  // namespace

@@ -171,6 +171,14 @@ void hold_workers(Oid database) {
     }
 }
 
+bool is_held(Oid database) {
+    if (!preloaded())
+        return false;
+    SharedStateLock lock(LW_SHARED);
+    const DatabaseSlot* slot = find_slot(database);
+    return slot != nullptr && slot->holds > 0;
+}
+
 void stop_workers_of(Oid database) {
     terminate_all(database, find_slot(database));
 }

@@ -20,6 +20,9 @@ bool worker_is_alive(const DatabaseSlot& slot);
 // most.
 void hold_workers(Oid database);
 
+// Whether somebody does that now.
+bool is_held(Oid database);
+
 // Tells the workers of a database, or of all, to end; waits for none.
 void stop_workers_of(Oid database);
 void stop_all_workers();

@@ -371,6 +371,6 @@ void run_comparison() {
 extern "C" PGDLLEXPORT void crmsync_comparison_main(Datum database);
 
 void crmsync_comparison_main(Datum database) {
-    crmsync::connect_worker(database);
+    crmsync::connect_run(database);
     crmsync::pg::enter(crmsync::run_comparison);
 }

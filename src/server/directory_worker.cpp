@@ -387,7 +387,7 @@ extern "C" {
 PGDLLEXPORT void crmsync_directory_main(Datum database);
 
 void crmsync_directory_main(Datum database) {
-    crmsync::connect_worker(database);
+    crmsync::connect_run(database);
     crmsync::pg::enter(crmsync::run_import);
 }
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/preload.h"
+
 extern "C" {
 #include "libpq/pqsignal.h"
 #include "mb/pg_wchar.h"
@@ -9,6 +11,7 @@ extern "C" {
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
@@ -26,6 +29,12 @@ void set_lock_timeout(int milliseconds) {
     SetConfigOption("lock_timeout", text, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+void leave_if_held(Datum database) {
+    if (preload().is_held(DatumGetObjectId(database))) {
+        proc_exit(0);
+    }
+}
+
 }  // namespace
 
 void connect_worker(Datum database) {
@@ -33,6 +42,12 @@ void connect_worker(Datum database) {
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     BackgroundWorkerUnblockSignals();
     BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+}
+
+void connect_run(Datum database) {
+    leave_if_held(database);
+    connect_worker(database);
+    leave_if_held(database);
 }
 
 void configure_session(const char* lock_timeout) {

@@ -10,6 +10,10 @@ namespace crmsync {
 // Connects to a database; the first thing in a worker's main, outside pg::enter().
 void connect_worker(Datum database);
 
+// The same in a worker for one run, of which nobody knows before it has connected: it ends here
+// where somebody keeps workers out.
+void connect_run(Datum database);
+
 // What every statement of this process goes by, whatever the database or its roles are set to.
 // lock_timeout: as in SQL.
 void configure_session(const char* lock_timeout);

@@ -151,6 +151,26 @@ $stage->sql("SELECT pg_reload_conf(); SELECT crmsync.resume_target('exchange')")
 $stage->settles('the new one is read from its file', 'people', '20 s');
 is($exchange->records($mailbox)->{1}{'contacts:GivenName'}, 'Late', 'and serves');
 
+# ---- a run that has only just been started
+my $holder = $node->background_psql('postgres');
+my $looker = $node->background_psql('postgres');
+my $asked = "SELECT count(*) FROM crmsync.link_state WHERE comparison IS NOT NULL";
+$looker->query_safe('ALTER SYSTEM SET post_auth_delay = 1');
+$looker->query_safe('SELECT pg_reload_conf()');
+sleep 0.5;
+$holder->query_safe("SELECT crmsync.request_comparison(id, 'everything'), crmsync.wake() FROM crmsync.link");
+sleep 0.5;
+$holder->query_safe('SET client_min_messages = error; BEGIN; ALTER EXTENSION crmsync UPDATE');
+is($looker->query_safe($asked), '1', 'a comparison has been started, and is not there yet');
+sleep 4;
+is($looker->query_safe($asked), '1', 'it does not work while workers are kept out');
+$holder->query_safe('ROLLBACK');
+$looker->query_safe('ALTER SYSTEM RESET post_auth_delay');
+$looker->query_safe('SELECT pg_reload_conf()');
+$_->quit for $holder, $looker;
+$stage->until_true(sub { running('postgres') }, 'but afterwards', 15);
+$stage->settles('it is carried out', 'people', '30 s');
+
 # ---- DROP EXTENSION
 $by_itself = seconds_to_drop();
 $exchange->inject('silence', count => 0);
