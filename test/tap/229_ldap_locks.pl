@@ -86,5 +86,6 @@ $test->sql("SELECT crmsync.sync('users')");
 sleep 5;
 release($held);
 $test->comes_to("SELECT title FROM person WHERE login = '${\ login(11)}'", 'After the index', 'a lock on the table is waited for', 10);
-is($test->status('state') . ' ' . failed(), 'idle none', 'and nobody fails');
+$test->comes_to('SELECT state FROM crmsync.status', 'idle', 'the run comes to its end', 20);
+is(failed(), 'none', 'and nobody fails');
 $test->done;
