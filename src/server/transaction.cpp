@@ -131,9 +131,10 @@ void Transaction::commit_all_seen() {
     guard([] { (void)GetTopTransactionId(); });
     commit();
     guard([] {
-        HOLD_INTERRUPTS();
+        // HOLD_INTERRUPTS and RESUME_INTERRUPTS, which are no C++20.
+        InterruptHoldoffCount = InterruptHoldoffCount + 1;
         SyncRepWaitForLSN(XactLastCommitEnd, true);
-        RESUME_INTERRUPTS();
+        InterruptHoldoffCount = InterruptHoldoffCount - 1;
     });
     durable_of_others = others;
 }
