@@ -109,6 +109,7 @@ $stage->sql("DELETE FROM crm.audience WHERE mailbox = '$two' AND record > 20");
 $stage->until_true(sub { $stage->status("state || ' ' || pending") eq 'held 25' }, 'the guard holds what leaves the audience', 20);
 leaves($two);
 rests('opted out', 25);
+is($stage->sql("SELECT crmsync.confirm_deletes('people')"), '0', 'and there is nothing to confirm');
 $stage->sql("UPDATE crm.person SET phone = '7' WHERE id = 30");
 rests('a change', 25);
 $stage->sql("DELETE FROM crm.participant WHERE mailbox = '$two'");

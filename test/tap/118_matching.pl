@@ -30,17 +30,9 @@ user_makes($two, 'contacts:GivenName' => 'Double', 'contacts:Surname' => 'Troubl
 user_makes($two, 'contacts:GivenName' => 'double', 'contacts:Surname' => 'trouble');
 
 $stage->make_tables;
+$stage->share_new_rows;
 $stage->sql(<<"SQL");
 SET ROLE crm_owner;
-CREATE SEQUENCE crm.person_key START 100;
-ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key'), ADD made_in text;
-CREATE FUNCTION crm.share() RETURNS trigger LANGUAGE plpgsql AS \$\$
-BEGIN
-    INSERT INTO crm.audience VALUES (NEW.id, NEW.made_in);
-    RETURN NULL;
-END;
-\$\$;
-CREATE TRIGGER share AFTER INSERT ON crm.person FOR EACH ROW WHEN (NEW.made_in IS NOT NULL) EXECUTE FUNCTION crm.share();
 INSERT INTO crm.person (id, first_name, last_name, email) VALUES
     (1, 'Ann', 'Lee', 'ann\@example.com'), (2, 'Twin', 'Same', NULL), (3, 'TWIN', 'same', NULL),
     (4, 'Double', 'Trouble', NULL), (5, 'Only', 'Crm', NULL), (6, 'Own', 'Friend', NULL);

@@ -28,17 +28,9 @@ my $older = user_makes($one, 'contacts:GivenName' => 'Twin', 'contacts:Surname' 
 user_makes($two, 'contacts:GivenName' => 'Double', 'contacts:Surname' => 'Trouble', 'contacts:JobTitle' => 'First');
 user_makes($two, 'contacts:GivenName' => 'Double', 'contacts:Surname' => 'Trouble', 'contacts:JobTitle' => 'Second');
 $stage->make_tables;
+$stage->share_new_rows;
 $stage->sql(<<"SQL");
 SET ROLE crm_owner;
-CREATE SEQUENCE crm.person_key START 100;
-ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key'), ADD made_in text;
-CREATE FUNCTION crm.share() RETURNS trigger LANGUAGE plpgsql AS \$\$
-BEGIN
-    INSERT INTO crm.audience VALUES (NEW.id, NEW.made_in);
-    RETURN NULL;
-END;
-\$\$;
-CREATE TRIGGER share AFTER INSERT ON crm.person FOR EACH ROW WHEN (NEW.made_in IS NOT NULL) EXECUTE FUNCTION crm.share();
 INSERT INTO crm.person (id, first_name, last_name) VALUES (1, 'Ann', 'Lee'), (2, 'Twin', 'Same'), (3, 'Twin', 'Same'), (4, 'Double', 'Trouble');
 INSERT INTO crm.audience VALUES (1, '$one'), (1, '$two'), (2, '$one'), (3, '$one'), (4, '$two');
 SQL

@@ -20,13 +20,7 @@ sub alter { my ($settings) = @_; $stage->sql("SET client_min_messages = error; S
 
 # ---- a delete whose answer nobody has heard, of a record that belongs there again
 $stage->make_crm;
-$stage->sql(<<'SQL');
-SET ROLE crm_owner;
-CREATE SEQUENCE crm.person_key START 100;
-ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key'), ADD made_in text;
-CREATE FUNCTION crm.share() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO crm.audience VALUES (NEW.id, NEW.made_in); RETURN NULL; END $$;
-CREATE TRIGGER share AFTER INSERT ON crm.person FOR EACH ROW WHEN (NEW.made_in IS NOT NULL) EXECUTE FUNCTION crm.share();
-SQL
+$stage->share_new_rows;
 $stage->add_people(1, 6, $one, $two);
 $stage->settles('six people');
 for my $policy ('ignore', 'unlink')

@@ -26,10 +26,10 @@ user_makes($one, $first => 'Alan', $last => 'Turing');
 user_makes($one, $first => 'Mary', $last => 'Shelley', $phone => 'rude');
 user_makes($one, $first => 'Grete', $last => 'Hermann', 'item:Categories' => ['Of her own']);
 $stage->make_tables;
+$stage->share_new_rows;
 $stage->sql(<<"SQL");
 SET ROLE crm_owner;
-CREATE SEQUENCE crm.person_key START 100;
-ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key'), ADD made_in text, ADD tier text, ADD rank smallint, ADD divisor int DEFAULT 1;
+ALTER TABLE crm.person ADD tier text, ADD rank smallint, ADD divisor int DEFAULT 1;
 INSERT INTO crm.person (id, first_name, last_name, tier, divisor) VALUES
     (1, 'Ada', 'Lovelace', 'platinum', 1), (2, 'Alan', 'Turing', NULL, 0), (3, 'Grace', 'Hopper', 'gold', 1), (4, 'Mary', 'Shelley', NULL, 1);
 INSERT INTO crm.person (id, first_name, last_name) VALUES (5, 'Grete', 'Hermann');
@@ -37,13 +37,6 @@ CREATE FUNCTION crm.be_polite() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN R
 CREATE TRIGGER polite AFTER UPDATE ON crm.person FOR EACH ROW WHEN (NEW.phone = 'rude') EXECUTE FUNCTION crm.be_polite();
 CREATE FUNCTION crm.share_of(divisor int) RETURNS text LANGUAGE plpgsql AS \$\$ BEGIN RETURN (100 / divisor)::text; END; \$\$;
 INSERT INTO crm.audience SELECT id, '$one' FROM crm.person;
-CREATE FUNCTION crm.share() RETURNS trigger LANGUAGE plpgsql AS \$\$
-BEGIN
-    INSERT INTO crm.audience VALUES (NEW.id, NEW.made_in);
-    RETURN NULL;
-END;
-\$\$;
-CREATE TRIGGER share AFTER INSERT ON crm.person FOR EACH ROW WHEN (NEW.made_in IS NOT NULL) EXECUTE FUNCTION crm.share();
 SQL
 $stage->make_target;
 my $both = "direction => 'both', inbound_interval => '1 s'";

@@ -102,6 +102,25 @@ SQL
 	return;
 }
 
+# Rows that are made of users' items say in whose mailbox (column made_in), and belong there.
+sub share_new_rows
+{
+	my ($self) = @_;
+	$self->sql(<<'SQL');
+SET ROLE crm_owner;
+CREATE SEQUENCE crm.person_key START 100;
+ALTER TABLE crm.person ALTER id SET DEFAULT nextval('crm.person_key'), ADD made_in text;
+CREATE FUNCTION crm.share() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO crm.audience VALUES (NEW.id, NEW.made_in);
+    RETURN NULL;
+END;
+$$;
+CREATE TRIGGER share AFTER INSERT ON crm.person FOR EACH ROW WHEN (NEW.made_in IS NOT NULL) EXECUTE FUNCTION crm.share();
+SQL
+	return;
+}
+
 sub make_target
 {
 	my ($self, %given) = @_;
