@@ -54,18 +54,14 @@ COMMENT ON COLUMN crmsync.left_alone.link IS 'the link';
 COMMENT ON COLUMN crmsync.left_alone.mailbox IS 'the mailbox';
 
 CREATE VIEW crmsync.being_deleted AS
-SELECT d.* FROM crmsync.to_delete d
+SELECT d.link, d.mailbox, d.record, d.confirmed, d.since FROM crmsync.to_delete d
 WHERE NOT EXISTS (SELECT FROM crmsync.left_alone a WHERE a.mailbox = d.mailbox);
 COMMENT ON VIEW crmsync.being_deleted IS 'of what is to be deleted what is not in a mailbox that is left alone';
 COMMENT ON COLUMN crmsync.being_deleted.link IS 'the link';
 COMMENT ON COLUMN crmsync.being_deleted.mailbox IS 'the mailbox';
 COMMENT ON COLUMN crmsync.being_deleted.record IS 'key of the record';
-COMMENT ON COLUMN crmsync.being_deleted.remote_id IS 'the item''s id at the target';
-COMMENT ON COLUMN crmsync.being_deleted.change_key IS 'its version at the target';
 COMMENT ON COLUMN crmsync.being_deleted.confirmed IS 'whether confirm_deletes has let it pass the guard';
 COMMENT ON COLUMN crmsync.being_deleted.since IS 'since when it is to be deleted';
-COMMENT ON COLUMN crmsync.being_deleted.kind IS 'item; copy of an item; record: in the CRM';
-COMMENT ON COLUMN crmsync.being_deleted.unknown IS 'what the item holds nobody knows: it is read first';
 
 CREATE VIEW crmsync.open_conflict AS
 SELECT c.id, c.link, c.mailbox

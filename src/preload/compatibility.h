@@ -71,6 +71,11 @@ extern "C" {
 #include "utils/xid8.h"
 }
 
+// Of a database that DROP DATABASE has left halfway; servers before 15.4 have no name for it.
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB (-2)
+#endif
+
 #pragma GCC diagnostic pop
 
 #if PG_VERSION_NUM < 150000
