@@ -11,7 +11,10 @@ use Test::More;
 my $test = CrmSync::Directory->new('bases', slapd => [ '--people', 30, '--groups', 1 ]);
 my $former = 'ou=former,dc=example,dc=com';
 $test->make_crm(more => 'may_log_on boolean');
-$test->make_link(more => "inbound_interval => '1 day', match_on => '{uid}'");
+$test->make_link(
+	more => "inbound_interval => '1 day', match_on => '{uid}'",
+	options => '"memberships": {"table": "public.membership", "user": "person", "group": "crm_group"}',
+	before => "SELECT crmsync.map_group('users', 'group1', 'one');");
 
 sub make_link
 {
@@ -30,15 +33,19 @@ SQL
 sub login { return sprintf 'user%07d', $_[0] }
 sub moves { $test->modify("dn: ${\ $test->dn($_)}\nchangetype: modrdn\nnewrdn: uid=${\ login($_)}\ndeleteoldrdn: 0\nnewsuperior: $former\n") for @_; return }
 sub inactive { return $test->sql("SELECT coalesce(string_agg(ltrim(login, 'user0'), ' ' ORDER BY login), 'nobody') FROM person WHERE NOT active") }
+sub members { return $test->sql('SELECT count(*) FROM membership') }
 sub imports { is($test->import_users($_), '0', "import $_") for @_; return }
 
 make_link('others', 'active');
 imports('users', 'others');
 
 # ---- moved
+my $members = members();
+cmp_ok($members, '>', 0, 'there are memberships');
 moves(1);
 imports('others', 'users');
 is(inactive(), 'nobody', 'who has moved, and was met there first, stays active');
+is(members(), $members, 'and a member');
 moves(2);
 imports('users', 'others');
 is(inactive(), 'nobody', 'so does who was missed here first');
