@@ -92,11 +92,11 @@ void apply_update(const LinkConfiguration& link, const RowChange& change) {
 }
 
 std::string apply_insert(const LinkConfiguration& link, const NewRow& row) {
-    Call insert{"insert", std::nullopt, row.mailbox, {}, row.values, {}};
+    Call insert{"insert", std::nullopt, row.mailbox, {}, record::Values(row.values.size()), {}};
     for (std::size_t place = 0; place < row.values.size(); ++place) {
-        insert.after[place] =
-            written_value(*link.rules.layout[place], row.values[place], row.content);
-        if (row.values[place]) {
+        if (row.values[place] && !link.fields_in[place].column.empty()) {
+            insert.after[place] =
+                written_value(*link.rules.layout[place], row.values[place], row.content);
             insert.changed.emplace_back(link.rules.layout[place]->name);
         }
     }
