@@ -34,9 +34,9 @@ sub _new_worker_fails_at
 	my ($self, $n, $more) = @_;
 	my $calls = $self->{calls};
 	$calls->fail_at($n, $more);
-	$calls->ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'crmsync worker'");
 	my $limit = time + 60;
-	until ($calls->ask('SELECT crmsync.worker_state()') eq 'waiting after a failure')
+	# One that is just starting is not to be seen there yet.
+	until ($calls->ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'crmsync worker'; SELECT crmsync.worker_state()") =~ /waiting after a failure$/)
 	{
 		die 'the worker does not end' if time > $limit;
 		sleep 0.02;
