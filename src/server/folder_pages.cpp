@@ -116,7 +116,7 @@ void write_states(const Pages& pages) {
         states.push_back(page->state);
     }
     pg::query(
-        "UPDATE crmsync.mailbox m SET sync_state = u.state "
+        "UPDATE crmsync.mailbox m SET sync_state = nullif(u.state, '') "
         "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, state) WHERE m.id = u.mailbox",
         &mailboxes, &states);
 }

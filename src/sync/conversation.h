@@ -20,7 +20,8 @@
 // long pause hands all tasks back. Each kind of request has its own row, which ends when one of
 // that kind goes well: a mailbox that is full is read without trouble between two writes that fail,
 // and so is one whose folder is found and cannot be listed. Of a list of stamps, which may have to
-// begin anew at any page, only the end counts.
+// begin anew at any page, only the end counts; of what changed in a folder, the first of several
+// pages does not, since the state that it ends with may be refused.
 #pragma once
 
 #include <array>
@@ -176,6 +177,7 @@ class Conversation {
     Trouble request_failed(const exchange::Failure& failure, Clock::time_point now);
     void divide(const exchange::Failure& failure);
     Trouble bisect(const exchange::Failure& failure, Clock::time_point now);
+    void state_refused(const exchange::Failure& failure, Clock::time_point now);
     void folder_gone(const exchange::Failure& failure, Clock::time_point now);
     void back_off(const exchange::Failure& failure, Clock::time_point now);
     void suspend(const exchange::Failure& failure, std::chrono::milliseconds retry_after,

@@ -167,13 +167,16 @@ void Conversation::doubt_creates() {
 }
 
 void Conversation::changes_answer(Answer answer) {
-    succeeded();
+    const bool from_start = std::get<exchange::ListChanges>(operation_).state.empty();
+    if (!from_start || answer.complete) {
+        succeeded();
+    }
     if (!listing_) {
         return;  // given up meanwhile
     }
     listing_.reset();
     pages_.push_back({.mailbox = mailbox_.id,
-                      .from_start = std::get<exchange::ListChanges>(operation_).state.empty(),
+                      .from_start = from_start,
                       .complete = answer.complete,
                       .state = std::move(answer.state),
                       .changes = std::move(answer.changes)});

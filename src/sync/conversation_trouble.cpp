@@ -63,7 +63,7 @@ std::optional<Failure> Conversation::request_failed(const Failure& failure, Cloc
             stamps_.doubt();
             if (const auto* list = std::get_if<exchange::ListChanges>(&operation_);
                 list != nullptr && !list->state.empty()) {
-                list_from_start();
+                state_refused(failure, now);
                 return std::nullopt;
             }
             break;
@@ -132,6 +132,16 @@ std::optional<Failure> Conversation::bisect(const Failure& failure, Clock::time_
     // Not about items: the folder cannot be found or listed.
     back_off(failure, now);
     return may_be_of_all ? std::optional(failure) : std::nullopt;
+}
+
+// It is forgotten before anything else is asked: where the pause outlasts this conversation, or the
+// worker, whoever asks next begins anew.
+void Conversation::state_refused(const Failure& failure, Clock::time_point now) {
+    if (listing_) {
+        listing_.reset();
+        pages_.push_back({.mailbox = mailbox_.id, .complete = false});
+    }
+    back_off(failure, now);
 }
 
 void Conversation::folder_gone(const Failure& failure, Clock::time_point now) {

@@ -150,7 +150,8 @@ struct FolderPage {
     bool from_start = false;  // of all that is there: what no page names, up to the complete one,
                               // is not in the folder
     bool complete = true;     // no further page
-    std::string state{};      // what to ask for the next page with
+    std::string state{};      // what to ask for the next page with; empty: from the start, since
+                              // the server refuses the state that it was asked with
     std::vector<exchange::FolderChange> changes{};
 };
 

@@ -81,25 +81,36 @@ TEST_F(Reading, ListsAllPagesAndThenWhatChanged) {
     EXPECT_TRUE(list(then.back().state).back().changes.empty());
 }
 
-TEST_F(Reading, AStateThatIsWorthlessLeadsToTheWholeFolder) {
+TEST_F(Reading, AStateThatIsWorthlessIsForgottenAndLeadsToTheWholeFolder) {
     stored("a");
     const auto pages = list("of another day");
-    ASSERT_EQ(pages.size(), 1u);
-    EXPECT_TRUE(pages[0].from_start);
-    EXPECT_EQ(pages[0].changes.size(), 1u);
+    ASSERT_EQ(pages.size(), 2u);
+    EXPECT_TRUE(pages[0].listed && !pages[0].complete && !pages[0].from_start);
+    EXPECT_EQ(pages[0].state, "");
+    EXPECT_TRUE(pages[1].from_start);
+    EXPECT_EQ(pages[1].changes.size(), 1u);
 }
 
-TEST_F(Reading, AServerThatRefusesEveryStateIsNotAskedForEver) {
-    stored("a");
-    conversation.list_changes("of another day");
-    next<exchange::FindFolder>();
-    answer(execute());
-    const auto invalid = failed(item_failure(Disposition::resync, "ErrorInvalidSyncStateData"));
-    next<exchange::ListChanges>();
-    EXPECT_FALSE(answer(invalid));
-    EXPECT_TRUE(next<exchange::ListChanges>().state.empty());
-    EXPECT_TRUE(answer(invalid));
-    EXPECT_GT(conversation.not_before(), now);
+// Page after page, each of which is as good as any, and none is the last.
+TEST_F(Reading, AServerThatRefusesEveryStateThatItHasGivenIsAskedLessAndLess) {
+    for (int i = 0; i < 7; ++i) {
+        stored(std::to_string(i));
+    }
+    const auto began = now;
+    std::string state = "of another day";
+    for (int page = 0; page < 20; ++page) {
+        const auto pages = [&] {
+            conversation.list_changes(state);
+            run();
+            return std::exchange(conversation.pages(), {});
+        }();
+        ASSERT_FALSE(pages.empty());
+        state = pages.back().state;
+        server.states.clear();
+    }
+    EXPECT_GT(now - began, std::chrono::minutes(5));
+    ASSERT_FALSE(conversation.changes().empty());
+    EXPECT_EQ(conversation.changes().back().failure->code, "ErrorInvalidSyncStateData");
 }
 
 // What a server says that has lost its mind.
