@@ -132,6 +132,9 @@ BEGIN ATOMIC
        AND NOT EXISTS (SELECT FROM crmsync.undoing u JOIN crmsync.mailbox m ON m.id = u.mailbox
                        WHERE u.link = is_settled.link AND u.since <= is_settled.since
                          AND m.address = coalesce(is_settled.address, m.address) AND m.code IS NULL)
+       AND NOT EXISTS (SELECT FROM crmsync.conflict c JOIN crmsync.mailbox m ON m.id = c.mailbox
+                       WHERE c.link = is_settled.link AND c.kind = 'field' AND c.choice <> c.winner AND c.at <= is_settled.since
+                         AND m.address = coalesce(is_settled.address, m.address) AND m.code IS NULL)
        AND NOT EXISTS (SELECT FROM crmsync.request r LEFT JOIN crmsync.mailbox m ON m.id = r.mailbox
                        WHERE r.link = is_settled.link AND r.at <= is_settled.since
                          AND coalesce(m.address = is_settled.address, true))

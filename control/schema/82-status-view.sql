@@ -65,10 +65,17 @@ SELECT w.link, 'unread', pg_catalog.count(*), pg_catalog.min(w.since)
 FROM crmsync.waiting w
 WHERE NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = w.link AND p.record = w.record)
   AND EXISTS (SELECT FROM crmsync.unread n WHERE n.link = w.link)
-GROUP BY w.link;
-COMMENT ON VIEW crmsync.unsettled IS 'records that are not yet in all mailboxes as they should be';
+GROUP BY w.link
+UNION ALL
+SELECT m.link, 'arrived', pg_catalog.count(*), pg_catalog.min(a.since)
+FROM crmsync.arrival a
+JOIN crmsync.mailbox m ON m.id = a.mailbox
+JOIN crmsync.link l ON l.id = m.link
+WHERE a.code IS NULL AND m.took_part IS NOT FALSE AND crmsync.reads_mailboxes(l)
+GROUP BY m.link;
+COMMENT ON VIEW crmsync.unsettled IS 'records that are not yet in all mailboxes as they should be, and items that have yet to come in';
 COMMENT ON COLUMN crmsync.unsettled.link IS 'the link';
-COMMENT ON COLUMN crmsync.unsettled.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read';
+COMMENT ON COLUMN crmsync.unsettled.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read; arrived: items that somebody has made, changed or deleted in mailboxes';
 COMMENT ON COLUMN crmsync.unsettled.records IS 'how many';
 COMMENT ON COLUMN crmsync.unsettled.oldest IS 'since when the oldest waits';
 
@@ -84,7 +91,7 @@ JOIN (SELECT n.link, n.kind, n.records, n.oldest FROM crmsync.unsettled n
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read (match_on); delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; left alone: likewise to be deleted, once the mailbox takes part again or is withdrawn, and not pending until then; withdraw: items of mailboxes under withdraw that are to be unlinked, or that nobody has looked at yet; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read (match_on); arrived: items that users have made, changed or deleted in mailboxes, and that have yet to come in; delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; left alone: likewise to be deleted, once the mailbox takes part again or is withdrawn, and not pending until then; withdraw: items of mailboxes under withdraw that are to be unlinked, or that nobody has looked at yet; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
@@ -204,7 +211,7 @@ COMMENT ON COLUMN crmsync.status.object IS 'kind of object';
 COMMENT ON COLUMN crmsync.status.direction IS 'outbound, inbound or both';
 COMMENT ON COLUMN crmsync.status.enabled IS 'whether the link is served';
 COMMENT ON COLUMN crmsync.status.state IS 'disabled, idle, working, waiting (back-off, or the worker does not run), paused (pause_target, or crmsync.enabled is off), held (deletes or identity to confirm), broken (trigger, column, relation gone)';
-COMMENT ON COLUMN crmsync.status.pending IS 'records to look at, or to be created in mailboxes that have yet to be read, and items to delete';
+COMMENT ON COLUMN crmsync.status.pending IS 'records to look at, or to be created in mailboxes that have yet to be read, items to delete, and items that have yet to come in';
 COMMENT ON COLUMN crmsync.status.oldest_pending IS 'since when the oldest of them waits';
 COMMENT ON COLUMN crmsync.status.failed IS 'rows in the view failures';
 COMMENT ON COLUMN crmsync.status.conflicts IS 'rows in the view conflicts that somebody has to decide';

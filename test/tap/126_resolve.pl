@@ -7,7 +7,7 @@ use lib $FindBin::RealBin;
 
 use CrmSync::EndToEnd;
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 my $stage = CrmSync::EndToEnd->new('resolve');
 my $exchange = $stage->exchange;
@@ -96,8 +96,16 @@ my $field = resolve("crm_value = 'Ours'", 'target');
 are_called('Theirs', 'resolve target: everybody has what its user wrote');
 is($stage->sql("SELECT winner || ' ' || choice FROM crmsync.conflicts WHERE id = $field"), 'target target', 'which is noted');
 is($stage->sql("SELECT old ->> 'given_name', new ->> 'given_name' FROM crmsync.history WHERE record = '1' AND action = 'bring in' ORDER BY at DESC LIMIT 1"), 'Ours|Theirs', 'with what was there');
+my $session = $stage->node->background_psql('postgres');
+$session->query_safe('BEGIN; SELECT FROM crm.person WHERE id = 1 FOR UPDATE');
 $stage->sql("SELECT crmsync.resolve($field, 'crm')");
-are_called('Ours', 'resolve crm: and back again');
+my $began = time;
+$stage->sync('people', '2 s');
+cmp_ok(time - $began, '>=', 2, 'sync waits for what was chosen, while somebody has the row');
+$session->query_safe('COMMIT');
+$session->quit;
+$stage->sync;
+is(join(' ', people() =~ /1 (\w+ Lee)/, map { names($_) =~ /(\w+ Lee)/ } $one, $two), 'Ours Lee Ours Lee Ours Lee', 'resolve crm: and back again');
 $stage->sql("ALTER TABLE crm.person ADD CONSTRAINT ours CHECK (first_name <> 'Theirs')");
 $stage->sql("SELECT crmsync.resolve($field, 'target')");
 $stage->until_true(sub { $stage->sql("SELECT coalesce(problem, '') FROM crmsync.conflicts WHERE id = $field") =~ /"ours"/ }, 'what the CRM refuses is said', 20);

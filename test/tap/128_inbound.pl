@@ -45,13 +45,16 @@ SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', mailbo
                            inbound_interval => '1 s', outbound_interval => '1 s');
 SELECT crmsync.map_preset('people');
 SELECT crmsync.map('people', 'made_in', '@mailbox');
-SELECT crmsync.enable_link('people');
 SQL
+$exchange->inject('delay', operation => 'GetItem', count => 2, seconds => 2);
+$stage->sql("SET client_min_messages = error; SELECT crmsync.enable_link('people')");
+$stage->until_true(sub { $stage->sql('SELECT kind, records FROM crmsync.backlog') eq 'arrived|3' && $stage->status("concat_ws(' ', state, pending)") eq 'working 3' }, 'what has yet to come in is pending', 10);
 
 # ---- O15a, b, c
 comes_in('Ann Both +1, Only Ours, Cal Theirs, Dan Theirs too', 'O15a, O15c: the CRM takes the values of what both have, and gets what only Outlook has');
 is($stage->sql("SELECT string_agg(made_in, ' ' ORDER BY last_name) FROM crm.person WHERE made_in IS NOT NULL"), "$one $two", 'of those who take part');
 is_stamped();
+$stage->until_true(sub { $stage->status("concat_ws(' ', state, pending)") eq 'idle 0' }, 'after which nothing is', 10) or diag($stage->sql('SELECT * FROM crmsync.status'));
 is(held($one) . '; ' . held($two), 'Both Ann +1, Theirs Cal; Theirs too Dan', 'O15b: what only the CRM has is created nowhere');
 is($stage->sql('SELECT count(*) FROM crmsync.history WHERE action = \'create\''), '0', 'nor was anything');
 
