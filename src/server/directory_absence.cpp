@@ -1,6 +1,7 @@
 // What follows from absence: users who are no longer in the directory, or no longer enabled there.
 // Both pass the guard, since a wrong base or attribute makes everybody look that way.
 #include <algorithm>
+#include <set>
 
 #include "server/directory_merge.h"
 #include "server/directory_others.h"
@@ -30,11 +31,16 @@ std::string DirectoryMerge::disabling_value(const EnabledColumn& column) const {
     return value(column.position, literal(column.disabled));
 }
 
+// Whether the entry says in this column that he is disabled, and did not in the last run.
+std::string DirectoryMerge::has_been_disabled(const EnabledColumn& column) {
+    return "e.v" + std::to_string(column.position) + " = " + literal(column.disabled) + " AND " +
+           changed(column.position);
+}
+
 // Whether row t would be disabled in this column by its entry and is not yet. The value stands
 // there as a constant: what is wrong with another entry's cannot show.
 std::string DirectoryMerge::is_to_be_disabled(const EnabledColumn& column) const {
-    return "e.v" + std::to_string(column.position) + " = " + literal(column.disabled) + " AND " +
-           changed(column.position) + " AND " + differs(column.position, disabling_value(column));
+    return has_been_disabled(column) + " AND " + differs(column.position, disabling_value(column));
 }
 
 std::string DirectoryMerge::is_to_be_disabled() const {
@@ -99,6 +105,7 @@ std::int64_t DirectoryMerge::count_disabled(const std::string& within) const {
 void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
     pg::Transaction transaction("disabling users of link " + link_.name,
                                 pg::Transaction::read_committed);
+    hold_mailbox();
     check_still_runs(link_);
     std::string assignments;
     for (const EnabledColumn& column : enabled_columns_) {
@@ -113,9 +120,39 @@ void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
                   {}, {.owner = link_.owner, .once = true})
             .size());
     pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
+    note_disabled_alone(which + lies_within("c", slice));
     count_deletes(link_, disables_, count);
     transaction.commit_lazily();
     outcome_.disabled += count;
+}
+
+// That much of their entries has been brought in: the next run neither does it again nor, when they
+// may log on again, takes that for nothing new.
+void DirectoryMerge::note_disabled_alone(const std::string& which) const {
+    std::string in_any;
+    std::set<std::size_t> written;
+    for (const EnabledColumn& column : enabled_columns_) {
+        in_any += (in_any.empty() ? "" : " OR ") + has_been_disabled(column);
+        written.insert(column.position);
+    }
+    const std::string not_brought_in = literal(std::string(DirectoryRowReader::hash_length, '-'));
+    std::string key;
+    for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
+        key += (i == 0 ? "" : " || ") +
+               (written.contains(i) ? value_hash(i)
+                                    : "CASE WHEN " + changed(i) + " THEN " + not_brought_in +
+                                          " ELSE " + value_hash(i) + " END");
+    }
+    // Whatever the statistics of crmsync.item say: they know nothing of what this run has written.
+    pg::query("SELECT pg_catalog.set_config('enable_seqscan', 'off', true)");
+    const pg::Parameter parameters[] = {link_.id, link_.mailbox};
+    pg::query("UPDATE crmsync.item i SET change_key = " + key + " FROM " + changed_entries +
+                  " WHERE i.link = $1 AND i.mailbox = $2 AND i.record = c.record "
+                  "AND i.state IN ('linked', 'leaving') "
+                  "AND i.change_key IS DISTINCT FROM e.change_key AND (" +
+                  in_any + ")" + which,
+              parameters, {.once = true});
+    pg::query("SELECT pg_catalog.set_config('enable_seqscan', 'on', true)");
 }
 
 void DirectoryMerge::mark_vanished() {

@@ -62,12 +62,15 @@ std::string DirectoryMerge::differs(std::size_t position, const std::string& val
            value + ")::text COLLATE \"C\"";
 }
 
-std::string DirectoryMerge::changed(std::size_t position) {
+std::string DirectoryMerge::value_hash(std::size_t position) {
     const auto length = std::to_string(DirectoryRowReader::hash_length);
     const auto begin =
         std::to_string(DirectoryRowReader::hash_length * static_cast<int>(position) + 1);
-    return "coalesce(pg_catalog.strpos(c.old_key, pg_catalog.substr(e.change_key, " + begin + ", " +
-           length + ")), 0) = 0";
+    return "pg_catalog.substr(e.change_key, " + begin + ", " + length + ")";
+}
+
+std::string DirectoryMerge::changed(std::size_t position) {
+    return "coalesce(pg_catalog.strpos(c.old_key, " + value_hash(position) + "), 0) = 0";
 }
 
 // New rows get their keys first, so that each is known to belong to its entry whatever RETURNING

@@ -80,10 +80,12 @@ class DirectoryMerge {
         std::string disabled;  // what it gets when he is not
     };
     std::string disabling_value(const EnabledColumn& column) const;
+    static std::string has_been_disabled(const EnabledColumn& column);
     std::string is_to_be_disabled(const EnabledColumn& column) const;
     std::string is_to_be_disabled() const;
     std::int64_t count_disabled(const std::string& within) const;
     void disable_alone(Slice slice, const std::string& which);
+    void note_disabled_alone(const std::string& which) const;
     pg::TextArray find_due(Passage& passage);
     void let_go(const pg::TextArray& records, Passage passage);
     void merge_rows(Slice slice);
@@ -99,6 +101,8 @@ class DirectoryMerge {
     std::string value(std::size_t position) const;
     std::string value(std::size_t position, const std::string& text) const;
     std::string differs(std::size_t position, const std::string& value) const;
+    // The hash of an entry's value, in its change key.
+    static std::string value_hash(std::size_t position);
     // Whether the directory's value, or what is made of it, is another one than in the last run:
     // its hash is not among those of then, wherever it stood.
     static std::string changed(std::size_t position);
