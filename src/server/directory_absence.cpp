@@ -175,10 +175,12 @@ void DirectoryMerge::mark_vanished() {
 }
 
 // Marks who is not in the directory any more, and returns for whom the grace time is over. Whoever
-// has been read is there, whether or not his row could be merged.
+// has been read is there, whether or not his row could be merged. Who has only gone elsewhere is
+// no matter for the guard.
 pg::TextArray DirectoryMerge::find_due(Passage& passage) {
     pg::Transaction transaction("marking vanished users of link " + link_.name,
                                 pg::Transaction::read_committed);
+    const OtherImports others = OtherImports::hold(link_);
     check_still_runs(link_);
     NoNestedLoops planning;
     pg::query(
@@ -213,7 +215,8 @@ pg::TextArray DirectoryMerge::find_due(Passage& passage) {
                 "AND state IN ('linked', 'leaving')",
                 link_.mailbox)
                 .integer(0, 0);
-        passage = judge_deletes(link_, Absence::vanished, rows.size(), known, outcome_.held);
+        const auto leavers = static_cast<std::int64_t>(others.without_known(due).size());
+        passage = judge_deletes(link_, Absence::vanished, leavers, known, outcome_.held);
     }
     transaction.commit();
     return due;
@@ -229,11 +232,13 @@ void DirectoryMerge::let_go(const pg::TextArray& records, Passage passage) {
     const pg::TextArray leavers = others.without_known(records);
     const auto gone = static_cast<std::int64_t>(
         pg::query("UPDATE crmsync.item SET state = 'gone', confirmed = $4 AND record = ANY ($5), "
+                  "change_key = CASE WHEN record <> ALL ($5) THEN change_key END, "
                   "since = pg_catalog.now() "
                   "WHERE link = $1 AND mailbox = $2 AND record = ANY ($3) AND state = 'leaving'",
                   link_.id, link_.mailbox, &records,
                   link_.disables_vanished && link_.keeps_memberships(), &leavers)
             .size());
+    others.reconsider(leavers);
     std::int64_t disabled = 0;
     if (link_.disables_vanished && !enabled_columns_.empty()) {
         std::string assignments;
@@ -253,7 +258,7 @@ void DirectoryMerge::let_go(const pg::TextArray& records, Passage passage) {
                 .size());
         pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
     }
-    count_deletes(link_, passage, gone);
+    count_deletes(link_, passage, static_cast<std::int64_t>(leavers.size()));
     transaction.commit();
     outcome_.vanished += gone;
     outcome_.disabled += disabled;

@@ -13,13 +13,19 @@ class OtherImports {
     // up or lets go anybody.
     static OtherImports hold(const DirectoryLink& link);
 
-    // Those of these records that none of them knows.
+    // Those of these records that none of them knows, as far as they are enabled.
     pg::TextArray without_known(const pg::TextArray& records) const;
 
+    // This link was the last to let these go. Whoever had let one of them go before, because he
+    // had only moved, has yet to do by its own policy what it left undone; and whoever meets one
+    // again must not find him unchanged.
+    void reconsider(const pg::TextArray& records) const;
+
   private:
-    explicit OtherImports(pg::BigintArray mailboxes) : mailboxes_(std::move(mailboxes)) {}
+    OtherImports() = default;
 
     pg::BigintArray mailboxes_;
+    pg::BigintArray enabled_;  // of these, the mailboxes of enabled links
 };
 
 }  // namespace crmsync

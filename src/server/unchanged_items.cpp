@@ -8,7 +8,7 @@ std::vector<bool> find_unchanged_items(int mailbox, const pg::TextArray& keys,
     // import has just written.
     pg::query("SELECT pg_catalog.set_config('enable_seqscan', 'off', true)");
     const pg::Rows rows = pg::query(
-        "SELECT u.place, i.change_key = u.change_key, "
+        "SELECT u.place, i.change_key IS NOT DISTINCT FROM u.change_key, "
         "pg_catalog.hashtextextended(i.remote_id, 0) "
         "FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS u(key, change_key, place) "
         "CROSS JOIN LATERAL (SELECT t.remote_id, t.change_key FROM crmsync.item t "

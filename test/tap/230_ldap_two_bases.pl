@@ -10,11 +10,12 @@ use Test::More;
 
 my $test = CrmSync::Directory->new('bases', slapd => [ '--people', 30, '--groups', 1 ]);
 my $former = 'ou=former,dc=example,dc=com';
-$test->make_crm(more => 'may_log_on boolean');
+$test->make_crm(more => 'may_log_on boolean, status text');
 $test->make_link(
 	more => "inbound_interval => '1 day', match_on => '{uid}'",
 	options => '"memberships": {"table": "public.membership", "user": "person", "group": "crm_group"}',
-	before => "SELECT crmsync.map_group('users', 'group1', 'one');");
+	before => q{SELECT crmsync.map_group('users', 'group1', 'one');
+		SELECT crmsync.map('users', 'status', '@enabled', value_map => '{"A": "true", "L": "false"}');});
 
 sub make_link
 {
@@ -33,6 +34,7 @@ SQL
 sub login { return sprintf 'user%07d', $_[0] }
 sub moves { $test->modify("dn: ${\ $test->dn($_)}\nchangetype: modrdn\nnewrdn: uid=${\ login($_)}\ndeleteoldrdn: 0\nnewsuperior: $former\n") for @_; return }
 sub inactive { return $test->sql("SELECT coalesce(string_agg(ltrim(login, 'user0'), ' ' ORDER BY login), 'nobody') FROM person WHERE NOT active") }
+sub member { return $test->sql("SELECT count(*) FROM membership m JOIN person p ON p.id = m.person WHERE p.login = '${\ login($_[0])}'") }
 sub members { return $test->sql('SELECT count(*) FROM membership') }
 sub imports { is($test->import_users($_), '0', "import $_") for @_; return }
 
@@ -54,27 +56,54 @@ imports('others', 'users');
 is(inactive(), 'nobody', 'for good');
 
 # ---- gone
+sub readmit { $test->sql("UPDATE person SET active = true WHERE login = '${\ login($_[0])}'; INSERT INTO membership SELECT id, 'one' FROM person WHERE login = '${\ login($_[0])}'"); return }
 $test->remove("uid=${\ login(1)},$former");
 imports('users', 'others');
 is(inactive(), '1', 'who is gone from there, too, is disabled');
+imports('users');
+is(member(1) . $test->sql("SELECT status FROM person WHERE login = '${\ login(1)}'"), '0L', 'and has nothing more of what the first link gave him');
+readmit(1);
+imports('others', 'users', 'others', 'users');
+is(inactive() . member(1), 'nobody1', 'once: let in again in the CRM, he stays');
 $test->add(login(3), base => $former);
 imports('others');
 $test->remove($test->dn(3), "uid=${\ login(3)},$former");
 imports('users');
-is(inactive(), '1', 'who was in both is not disabled by the first that misses him');
+is(inactive(), 'nobody', 'who was in both is not disabled by the first that misses him');
 imports('others');
-is(inactive(), '1 3', 'but by the second');
+is(inactive(), '3', 'but by the second');
+$test->sql("SELECT crmsync.alter_link('others', on_target_delete => 'ignore')");
+moves(5);
+imports('others', 'users');
+$test->remove("uid=${\ login(5)},$former");
+imports('others');
+is(inactive() . member(5), '31', 'where the second ignores who is gone');
+imports('users');
+is(inactive() . member(5), '3 50', 'the first does by its own policy');
+$test->sql("SELECT crmsync.alter_link('others', on_target_delete => 'disable')");
+
+# ---- many who move
+$test->sql(q{SELECT crmsync.alter_link('users', options => '{"min_deletes": 5}')});
+moves(10 .. 19);
+imports('others');
+$test->remove($test->dn(20));
+imports('users');
+is(inactive(), '3 5 20', 'the guard does not count who has moved, nor hold for that who has left');
+$test->sql(q{SELECT crmsync.alter_link('users', options => '{"min_deletes": 20}')});
 
 # ---- links that do not vouch for him
 moves(4);
 imports('others');
 $test->sql("SELECT crmsync.disable_link('others')");
 imports('users');
-is(inactive(), '1 3 4', 'a link that is disabled keeps nobody active');
+is(inactive(), '3 4 5 20', 'a link that is disabled keeps nobody active');
+$test->sql("SELECT crmsync.enable_link('others')");
+imports('others');
+is(inactive(), '3 5 20', 'enabled again, it brings in whom it knows');
 $test->sql("SELECT crmsync.drop_link('others')");
 make_link('phones', undef);
 make_link('logons', 'may_log_on');
-moves(5);
+moves(6);
 imports('phones', 'logons', 'users');
-is(inactive(), '1 3 4 5', 'nor do links that write no such column, or another');
+is(inactive(), '3 5 6 20', 'nor do links that write no such column, or another');
 $test->done;
