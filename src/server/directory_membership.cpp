@@ -1,5 +1,6 @@
 #include "server/directory_membership.h"
 
+#include <algorithm>
 #include <set>
 
 #include "directory/attribute.h"
@@ -108,8 +109,11 @@ void DirectoryMembership::merge() {
     {
         pg::Transaction transaction(activity(), pg::Transaction::read_committed);
         check_still_runs(link_);
-        // One that failed may belong to any user of the CRM.
-        all_are_known_ = failures_.count() == 0;
+        // One that failed, or that the guard holds back, may belong to any user of the CRM.
+        all_are_known_ =
+            failures_.count() == 0 &&
+            std::none_of(outcome_.held.begin(), outcome_.held.end(),
+                         [](const Held& held) { return held.kind == Absence::disabled; });
         find_nameless();
         find_wanted();
         find_missing();

@@ -51,7 +51,7 @@ class DirectoryMembership {
     DirectoryOutcome& outcome_;
     DirectoryFailures& failures_;
     Passage passage_ = Passage::held;                 // of what is superfluous
-    bool all_are_known_ = false;                      // no entry has failed
+    bool all_are_known_ = false;                      // no entry has failed, or is held
     std::map<std::string, std::string> read_groups_;  // what was read whole: crm_group and value
     pg::TextArray refused_;  // whose memberships the CRM does not take, or let go
     std::string problem_;

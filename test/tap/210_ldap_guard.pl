@@ -148,4 +148,16 @@ is(active() . ' ' . held(), '40 disabled 40', 'and disables nobody');
 $test->sql("SELECT crmsync.map('users', 'active', '\@enabled'); SELECT crmsync.enable_link('users')");
 $test->comes_to("SELECT state FROM crmsync.status", 'idle', 'mended, it is gone');
 is(active() . ' ' . held(), '40 nothing', 'with what was held');
+
+# ---- users whose first merge is held are known to the directory all the same
+$test->replace($_, 'pwdAccountLockedTime', '000001010000Z') for 1 .. 6;
+$test->replace($group{1}, 'member', map { $test->dn($_) } 1 .. 30);
+$test->sql(q{SELECT crmsync.drop_link('users'); UPDATE person SET active = true; DELETE FROM membership;
+	INSERT INTO membership SELECT id, 'one' FROM person WHERE login <= 'user0000030'});
+$test->make_link(
+	more => "inbound_interval => '1 day', match_on => '{uid}'",
+	options => '"min_deletes": 5, "exclusive": true, "memberships": {"table": "public.membership", "user": "person", "group": "crm_group"}',
+	before => "SELECT crmsync.map_group('users', 'group1', 'one');");
+$test->import_users;
+is(active() . ' ' . held() . ' ' . members(), '60 disabled 6 30', 'they stay members, also with the option exclusive');
 $test->done;
