@@ -1,7 +1,6 @@
 #include "server/directory_membership.h"
 
 #include <algorithm>
-#include <set>
 
 #include "directory/attribute.h"
 #include "directory/error.h"
@@ -35,6 +34,14 @@ bool is_about_one_group(const directory::Error& error) {
            error.code() != LDAP_UNAVAILABLE;
 }
 
+std::string rows_of(const std::map<std::string, std::string>& groups) {
+    std::string rows;
+    for (const auto& [name, value] : groups) {
+        rows += (rows.empty() ? "(" : ", (") + literal(name) + ", " + value + ")";
+    }
+    return "(VALUES " + rows + ")";
+}
+
 const char* form_name(directory::MemberForm form) {
     return form == directory::MemberForm::dn ? "dn" : "login";
 }
@@ -46,7 +53,6 @@ void DirectoryMembership::read(directory::Connection& connection, const director
     const directory::MemberQuery query{link_.base, user_filter, link_.nested, page_size};
     directory::GroupReader reader(connection, kind, query);
     DirectoryMembers members(link_);
-    std::set<std::string> incomplete;
     for (const DirectoryGroup& group : link_.groups) {
         try {
             reader.read(group.ldap_group, [&](directory::MemberForm form, std::string_view member) {
@@ -57,24 +63,21 @@ void DirectoryMembership::read(directory::Connection& connection, const director
             if (!is_about_one_group(error)) {
                 throw;
             }
-            incomplete.insert(group.crm_group);
+            unread_groups_.emplace(group.crm_group, group.value);
             problem_ = record::cleaned(error.what());
         }
     }
     members.finish();
-    // Several groups of the directory may lead to one of the CRM: it is known whole only when all
-    // of them are.
-    std::erase_if(read_groups_,
-                  [&](const auto& group) { return incomplete.contains(group.first); });
 }
 
-// The mapped groups as rows (name, value).
+// Several groups of the directory may lead to one of the CRM, however that is spelled: it is known
+// whole only when all of them are.
 std::string DirectoryMembership::groups() const {
-    std::string rows;
-    for (const auto& [name, value] : read_groups_) {
-        rows += (rows.empty() ? "(" : ", (") + literal(name) + ", " + value + ")";
-    }
-    return "(VALUES " + rows + ") AS g(name, value)";
+    return "(SELECT r.name, r.value FROM " + rows_of(read_groups_) + " AS r(name, value)" +
+           (unread_groups_.empty() ? ""
+                                   : " WHERE NOT EXISTS (SELECT FROM " + rows_of(unread_groups_) +
+                                         " AS u(name, value) WHERE u.value = r.value)") +
+           ") AS g";
 }
 
 std::string DirectoryMembership::fixed_columns() const {

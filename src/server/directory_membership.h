@@ -31,6 +31,7 @@ class DirectoryMembership {
     const std::string& problem() const noexcept { return problem_; }
 
   private:
+    // SQL: the mapped groups that are known whole, as g(name, value).
     std::string groups() const;
     std::string fixed_columns() const;
     std::string fixed_values() const;
@@ -50,9 +51,11 @@ class DirectoryMembership {
     const DirectoryLink& link_;
     DirectoryOutcome& outcome_;
     DirectoryFailures& failures_;
-    Passage passage_ = Passage::held;                 // of what is superfluous
-    bool all_are_known_ = false;                      // no entry has failed, or is held
-    std::map<std::string, std::string> read_groups_;  // what was read whole: crm_group and value
+    Passage passage_ = Passage::held;  // of what is superfluous
+    bool all_are_known_ = false;       // no entry has failed, or is held
+    // crm_group and value of the mapped groups: what was read whole, and what was not
+    std::map<std::string, std::string> read_groups_;
+    std::map<std::string, std::string> unread_groups_;
     pg::TextArray refused_;  // whose memberships the CRM does not take, or let go
     std::string problem_;
 };

@@ -50,6 +50,10 @@ $test->sql("SELECT crmsync.map_group('users', 'nobody', 'one'); SELECT crmsync.e
 $test->remove($test->dn(7));
 $test->import_users;
 is(row(7), 'f|1', 'while a group cannot be read, its memberships stay');
+# 'one', in other words
+$test->sql("SELECT crmsync.unmap_group('users', 'nobody'), crmsync.map_group('users', 'nobody', '(SELECT \$\$one\$\$::text)'); SELECT crmsync.enable_link('users')");
+$test->import_users;
+is(row(7), 'f|1', 'whichever way the group of the CRM is spelled');
 $test->sql("SELECT crmsync.unmap_group('users', 'nobody'); SELECT crmsync.enable_link('users')");
 $test->import_users;
 is(row(7), 'f|0', 'and go afterwards');
