@@ -106,9 +106,15 @@ std::string DirectoryMembership::fixed_condition() const {
 }
 
 void DirectoryMembership::merge() {
-    if (read_groups_.empty()) {
-        return;
+    if (!read_groups_.empty()) {
+        merge_read();
     }
+    if (link_.keeps_memberships()) {
+        settle_gone();
+    }
+}
+
+void DirectoryMembership::merge_read() {
     {
         pg::Transaction transaction(activity(), pg::Transaction::read_committed);
         check_still_runs(link_);
@@ -131,7 +137,6 @@ void DirectoryMembership::merge() {
         transaction.commit_lazily();
     }
     run_over("pg_temp.crmsync_superfluous", &DirectoryMembership::delete_superfluous);
-    settle_gone();
 }
 
 std::string DirectoryMembership::activity() const {
@@ -161,7 +166,7 @@ void DirectoryMembership::fail(const std::string& table, Slice slice, const pg::
     if (!rows.empty()) {
         failures_.write(rows.string(0, 0), error.code(),
                         "membership " + rows.string(0, 1) + ": " + error_text(error));
-        refused_.push_back(rows.string(0, 0));
+        unsettled_.push_back(rows.string(0, 0));
     }
     transaction.commit_lazily();
 }
@@ -317,17 +322,40 @@ void DirectoryMembership::delete_superfluous(Slice slice) {
 
 // Who is rid of all that he was a member of. What was not read or is refused is the next run's.
 void DirectoryMembership::settle_gone() {
-    if (!problem_.empty()) {
-        return;
-    }
     pg::Transaction transaction(activity(), pg::Transaction::read_committed);
     check_still_runs(link_);
+    if (!unread_groups_.empty()) {
+        find_members_of_unread();
+    }
     pg::query(
         "UPDATE crmsync.item i SET confirmed = false WHERE i.link = $1 AND i.mailbox = $2 "
         "AND i.record <> ALL ($3) AND " +
             std::string(is_going),
-        link_.id, link_.mailbox, &refused_);
+        link_.id, link_.mailbox, &unsettled_);
     transaction.commit_lazily();
+}
+
+// Users who are gone, and are members yet of groups that could not be read.
+void DirectoryMembership::find_members_of_unread() {
+    pg::TextArray going;
+    const pg::Rows items =
+        pg::query("SELECT i.record FROM crmsync.item i WHERE i.link = $1 AND i.mailbox = $2 AND " +
+                      std::string(is_going),
+                  link_.id, link_.mailbox);
+    for (std::uint64_t row = 0; row < items.size(); ++row) {
+        going.push_back(items.string(row, 0));
+    }
+    const DirectoryMemberships& to = *link_.memberships;
+    const pg::Parameter parameters[] = {&going};
+    const pg::Rows members =
+        pg::query("SELECT DISTINCT t." + to.user_column + "::text FROM " + to.table +
+                      " t WHERE t." + to.user_column + " = ANY ($1::" + to.user_type +
+                      "[]) AND t." + to.group_column + " IN (SELECT u.value FROM " +
+                      rows_of(unread_groups_) + " AS u(name, value))" + fixed_condition(),
+                  parameters, {.owner = link_.owner, .once = true});
+    for (std::uint64_t row = 0; row < members.size(); ++row) {
+        unsettled_.push_back(members.string(row, 0));
+    }
 }
 
 }  // namespace crmsync

@@ -36,6 +36,7 @@ class DirectoryMembership {
     std::string fixed_columns() const;
     std::string fixed_values() const;
     std::string fixed_condition() const;
+    void merge_read();
     void find_nameless();
     void find_wanted();
     void find_missing();
@@ -44,6 +45,7 @@ class DirectoryMembership {
     void insert_missing(Slice slice);
     void delete_superfluous(Slice slice);
     void settle_gone();
+    void find_members_of_unread();
     std::string activity() const;
     void run_over(const std::string& table, void (DirectoryMembership::*work)(Slice));
     void fail(const std::string& table, Slice slice, const pg::Error& error);
@@ -56,7 +58,8 @@ class DirectoryMembership {
     // crm_group and value of the mapped groups: what was read whole, and what was not
     std::map<std::string, std::string> read_groups_;
     std::map<std::string, std::string> unread_groups_;
-    pg::TextArray refused_;  // whose memberships the CRM does not take, or let go
+    pg::TextArray unsettled_;  // users whose memberships the CRM does not take or let go, or who
+                               // are in a group that was not read
     std::string problem_;
 };
 

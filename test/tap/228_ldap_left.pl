@@ -61,9 +61,19 @@ readmit(7);
 $test->import_users;
 is(row(7), 't|1', 'once');
 
+# ---- but not for one that he is in no more, nor for one that the CRM does not have
+$test->sql("SELECT crmsync.map_group('users', 'nobody', 'two'), crmsync.map_group('users', 'group2', '(SELECT \$\$two\$\$::text WHERE false)'); SELECT crmsync.enable_link('users')");
+$test->remove($test->dn(11));
+$test->import_users;
+is(row(11), 'f|0', 'while another group cannot be read, his memberships of the others go');
+readmit(11);
+$test->import_users;
+is(row(11), 't|1', 'once');
+$test->sql("SELECT crmsync.unmap_group('users', 'nobody'), crmsync.unmap_group('users', 'group2'); SELECT crmsync.enable_link('users')");
+
 # ---- come back, and left again
 $test->add('user0000001');
-$test->replace('cn=group1,ou=groups,dc=example,dc=com', 'member', map { $test->dn($_) } 1, grep { $_ % 2 } 9 .. 60);
+$test->replace('cn=group1,ou=groups,dc=example,dc=com', 'member', map { $test->dn($_) } 1, grep { $_ % 2 && $_ != 11 } 9 .. 60);
 $test->sql("DELETE FROM membership m USING person p WHERE p.id = m.person AND login = 'user0000001'; UPDATE person SET login = 'former' WHERE login = 'user0000001'");
 $test->import_users;
 is(row(1), 't|1', 'a new user of the same login is a member');
