@@ -356,7 +356,7 @@ FROM (
     WHERE l.enabled AND s.attempts > 2 AND s.broken IS NULL AND t.code IS NULL
     UNION ALL
     SELECT l.id, 'link', l.name, 'GROUPS', s.last_error, s.last_error_at,
-           pg_catalog.format('The memberships of that group stay as they are. See crmsync.group_mappings; then SELECT crmsync.unmap_group(%L, ...) or mend the directory.', l.name)
+           pg_catalog.format('Memberships that are not brought in stay as they are. See crmsync.group_mappings and crmsync.failures; then SELECT crmsync.unmap_group(%L, ...) or mend the directory.', l.name)
     FROM crmsync.link l
     JOIN crmsync.link_state s ON s.link = l.id
     WHERE l.enabled AND s.code = 'GROUPS' AND s.attempts = 0 AND s.last_error_at >= s.last_success

@@ -10,6 +10,11 @@
 
 namespace crmsync {
 
+// After so many rows of one kind failed one by one, something is wrong with all of them: the work
+// on the others is given up, which is thrown as GivenUp.
+constexpr std::int64_t most_failures = 1000;
+struct GivenUp {};
+
 class DirectoryFailures {
   public:
     // The link must outlive it.

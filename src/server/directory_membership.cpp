@@ -109,7 +109,7 @@ void DirectoryMembership::merge() {
     if (!read_groups_.empty()) {
         merge_read();
     }
-    if (link_.keeps_memberships()) {
+    if (link_.keeps_memberships() && !gave_up_) {
         settle_gone();
     }
 }
@@ -151,10 +151,26 @@ void DirectoryMembership::run_over(const std::string& table,
         blocks = blocks_of(table);
         transaction.commit_lazily();
     }
-    const SlicedWork sliced{
-        [&](Slice slice) { (this->*work)(slice); },
-        [&](Slice slice, const pg::Error& error) { fail(table, slice, error); }};
-    for_each_slice(blocks, [&](Slice slice) { run_halved(slice, sliced); });
+    std::int64_t failed = 0;
+    const SlicedWork sliced{[&](Slice slice) { (this->*work)(slice); },
+                            [&](Slice slice, const pg::Error& error) {
+                                fail(table, slice, error);
+                                if (++failed > most_failures) {
+                                    give_up(error);
+                                }
+                            }};
+    try {
+        for_each_slice(blocks, [&](Slice slice) { run_halved(slice, sliced); });
+    } catch (const GivenUp&) {
+        // What is left is the next run's.
+    }
+}
+
+void DirectoryMembership::give_up(const pg::Error& error) {
+    gave_up_ = true;
+    problem_ = "more than " + std::to_string(most_failures) +
+               " memberships could not be merged; the last: " + error_text(error);
+    throw GivenUp{};
 }
 
 void DirectoryMembership::fail(const std::string& table, Slice slice, const pg::Error& error) {

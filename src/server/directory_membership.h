@@ -24,10 +24,11 @@ class DirectoryMembership {
               const std::string& user_filter, int page_size);
 
     // Makes the CRM's memberships those that were read. One that the CRM refuses is a failure of
-    // its user. What the guard holds back stays; confirm_deletes lets it go at the next run.
+    // its user; after many of these it is given up, and told in problem(). What the guard holds
+    // back stays; confirm_deletes lets it go at the next run.
     void merge();
 
-    // Why some groups could not be brought in; empty: all were.
+    // Why some groups or memberships could not be brought in; empty: all were.
     const std::string& problem() const noexcept { return problem_; }
 
   private:
@@ -49,6 +50,7 @@ class DirectoryMembership {
     std::string activity() const;
     void run_over(const std::string& table, void (DirectoryMembership::*work)(Slice));
     void fail(const std::string& table, Slice slice, const pg::Error& error);
+    [[noreturn]] void give_up(const pg::Error& error);
 
     const DirectoryLink& link_;
     DirectoryOutcome& outcome_;
@@ -60,6 +62,7 @@ class DirectoryMembership {
     std::map<std::string, std::string> unread_groups_;
     pg::TextArray unsettled_;  // users whose memberships the CRM does not take or let go, or who
                                // are in a group that was not read
+    bool gave_up_ = false;
     std::string problem_;
 };
 

@@ -12,11 +12,6 @@ namespace crmsync {
 
 namespace {
 
-// After so many rows failed one by one, something is wrong with all of them.
-constexpr std::int64_t most_failures = 1000;
-
-struct GivenUp {};
-
 // Of entries that have a failure.
 void is_told_already(Slice, const pg::Error&) {}
 

@@ -34,6 +34,15 @@ is($test->sql("SELECT string_agg(login, ' ' ORDER BY login) FROM membership m JO
 $test->sql('DROP TRIGGER refuse ON person');
 is($test->import_users, '0', 'mended, everybody is well');
 
+# ---- memberships
+$test->sql('CREATE TRIGGER refuse BEFORE INSERT ON membership FOR EACH ROW EXECUTE FUNCTION public.refuse()');
+$test->replace('cn=group1,ou=groups,dc=example,dc=com', 'member', map { $test->dn($_) } 3 .. 1090);
+is($test->import_users, '1001', 'many memberships are refused');
+like($test->state("concat_ws(': ', code, last_error)"), qr/^GROUPS: more than 1000 memberships could not be merged; the last: refused/, 'and told');
+is($test->sql('SELECT count(*) FROM membership'), '0', 'while others go');
+$test->sql('DROP TRIGGER refuse ON membership');
+is($test->import_users . ' ' . $test->sql('SELECT count(*) FROM membership'), '0 1087', 'mended, all are brought in');
+
 # ---- values that are not known are not what fails in the merge
 $test->sql(q{CREATE TRIGGER refuse BEFORE UPDATE ON person FOR EACH ROW WHEN (new.title = 'K') EXECUTE FUNCTION public.refuse();
 	SELECT crmsync.map('users', 'title', 'title', value_map => '{"K": "Known"}'); SELECT crmsync.enable_link('users')});
