@@ -33,8 +33,12 @@ Worker::Clock::time_point Worker::reading_due(const LinkConfiguration& link,
            (runtime.read_soon ? std::min(interval, shortest_reading_interval) : interval);
 }
 
-// When the mailboxes of a link are to be read again.
+// When the mailboxes of a link are to be read again: never while nothing may be sent, since time
+// does not pass for a link that reads nothing.
 Worker::Clock::time_point Worker::next_reading() const {
+    if (!may_send()) {
+        return Clock::time_point::max();
+    }
     auto earliest = Clock::time_point::max();
     for (const auto& [id, link] : configuration_.links) {
         const auto runtime = runtimes_.find(id);

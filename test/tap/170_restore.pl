@@ -61,6 +61,13 @@ is(copy('SELECT state FROM crmsync.status'), 'held', 'it is held');
 like(copy('SELECT last_error FROM crmsync.status'), qr/confirm_identity/, 'and says what to do');
 like(copy('SELECT message || hint FROM crmsync.alerts'), qr/not the one that was confirmed.*confirm_identity/s, 'as an alert, too');
 is($stage->sql('SELECT state FROM crmsync.status'), 'paused', 'the original is not');
+copy("SELECT crmsync.alter_link('people', match_on => '{surname}')");
+sleep 1;    # until it is known that the link reads mailboxes
+my $transactions = sub { $node->safe_psql('postgres', "SELECT xact_commit FROM pg_stat_database WHERE datname = 'copy'") };
+my $so_far = $transactions->();
+sleep 2;
+cmp_ok($transactions->() - $so_far, '<', 40, 'a link that reads mailboxes waits, too');
+copy("SELECT crmsync.alter_link('people', reset => '{match_on}')");
 
 # ---- confirmed
 copy("SELECT crmsync.confirm_identity()");
