@@ -126,17 +126,22 @@ void Transaction::commit_all_seen() {
     const std::uint64_t others = ended_transactions() - own_ended;
     if (others == durable_of_others) {
         commit();
-        return;
+    } else {
+        guard([] { (void)GetTopTransactionId(); });
+        commit();
+        guard([] {
+            // HOLD_INTERRUPTS and RESUME_INTERRUPTS, which are no C++20.
+            InterruptHoldoffCount = InterruptHoldoffCount + 1;
+            SyncRepWaitForLSN(XactLastCommitEnd, true);
+            InterruptHoldoffCount = InterruptHoldoffCount - 1;
+        });
+        durable_of_others = others;
     }
-    guard([] { (void)GetTopTransactionId(); });
-    commit();
-    guard([] {
-        // HOLD_INTERRUPTS and RESUME_INTERRUPTS, which are no C++20.
-        InterruptHoldoffCount = InterruptHoldoffCount + 1;
-        SyncRepWaitForLSN(XactLastCommitEnd, true);
-        InterruptHoldoffCount = InterruptHoldoffCount - 1;
-    });
-    durable_of_others = others;
+    // A process that is told to end waits for no standby any more, and gets no error: it ends here,
+    // before anything goes out. Whoever cancels the wait has decided that it is long enough.
+    if (ProcDiePending) {
+        check_interrupts();
+    }
 }
 
 void Transaction::commit_lazily() {

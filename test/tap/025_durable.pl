@@ -54,6 +54,24 @@ outlasts(4, "SET synchronous_commit = off; INSERT INTO crm.person (id, first_nam
 	'New', 'a new record that did not wait');
 outlasts(2, "SET synchronous_commit = off; DELETE FROM crm.person WHERE id = 2", 'nobody', 'a delete that did not wait');
 
+# ---- a standby that is to have it, too
+sub standbys { my ($names) = @_; $stage->sql("ALTER SYSTEM SET synchronous_standby_names = '$names'"); $stage->sql('SELECT pg_reload_conf()'); return }
+
+standbys('nobody');
+$stage->sql("SET synchronous_commit = local; UPDATE crm.person SET first_name = 'Alone' WHERE id = 1");
+my $waiting = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'crmsync worker' AND wait_event = 'SyncRep' AND query LIKE";
+# Whatever else it waits for is let pass.
+my $let_pass = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'crmsync worker' AND wait_event = 'SyncRep' AND query NOT LIKE";
+my $pid = '';
+$stage->until_true(sub { $stage->sql("$let_pass 'deciding%'"); return ($pid = $stage->sql("$waiting 'deciding%'")) ne '' }, 'what is decided waits for the standby');
+$exchange->forget_journal;
+$stage->sql("SELECT pg_terminate_backend($pid)");
+$stage->until_true(sub { !kill 0, $pid }, 'a worker that waits is told to end');
+is(scalar(grep { $_->{operation} ne '-' } $exchange->journal), 0, 'and sends nothing of it');
+standbys('');
+$stage->until_true(sub { in_mailbox(1) eq 'Alone' }, 'it is sent when nobody need wait', 20);
+$stage->settles('and nothing else is to be done');
+
 $node->append_conf('postgresql.conf', 'synchronous_commit = off');
 $node->reload;
 for my $round (1 .. 2)
