@@ -34,6 +34,15 @@ std::shared_ptr<const sync::Rules> careful(const sync::Rules& rules) {
     return result;
 }
 
+// An item that is made again had what only comes in, too.
+std::shared_ptr<const sync::Rules> both_ways(const sync::Rules& rules) {
+    auto result = std::make_shared<sync::Rules>(rules);
+    for (record::FieldPolicy& field : result->fields) {
+        field.access = record::Access::both;
+    }
+    return result;
+}
+
 std::shared_ptr<sync::Desired> desired_of(const Configuration& configuration,
                                           const LinkConfiguration& link, const std::string& key,
                                           record::Values values,
@@ -51,7 +60,10 @@ std::shared_ptr<sync::Desired> desired_of(const Configuration& configuration,
 class Undoer {
   public:
     Undoer(const Configuration& configuration, const LinkConfiguration& link)
-        : configuration_(configuration), link_(link), rules_(careful(link.rules)) {}
+        : configuration_(configuration),
+          link_(link),
+          rules_(careful(link.rules)),
+          rules_of_new_(both_ways(link.rules)) {}
 
     // Columns: step, mailbox, record, old, new, id, change key, shadow, state.
     std::optional<sync::Task> task(const pg::Rows& rows, std::uint64_t row);
@@ -71,6 +83,7 @@ class Undoer {
     const Configuration& configuration_;
     const LinkConfiguration& link_;
     std::shared_ptr<const sync::Rules> rules_;
+    std::shared_ptr<const sync::Rules> rules_of_new_;
     UndoneRows done_;
     std::vector<Outcome> history_;
 };
@@ -106,8 +119,7 @@ std::optional<sync::Task> Undoer::task(const pg::Rows& rows, std::uint64_t row) 
                                         sync::Action::create, std::string(property.name)));
         }
     }
-    task.desired =
-        desired_of(configuration_, link_, task.record, std::move(values), link_.kept_rules);
+    task.desired = desired_of(configuration_, link_, task.record, std::move(values), rules_of_new_);
     return task;
 }
 

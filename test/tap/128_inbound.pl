@@ -126,6 +126,14 @@ is(people() =~ s/.*, //r, 'No Pilot', 'and changes nothing');
 my @written = grep { /<m:(?:CreateItem|UpdateItem)\b/ } $exchange->bodies;
 is(scalar(grep { /GivenName|Surname|PhoneNumber|FileAs/ } @written), 0, 'nothing but our stamp was ever written');
 
+# ---- undo of a delete
+sub undo { my ($since, $link) = @_; $stage->sql("SET client_min_messages = error; SELECT crmsync.undo('$link', '$since')"); return $stage->settles('undone', $link) }
+my $earlier = $stage->sql('SELECT clock_timestamp()');
+$stage->sql("DELETE FROM crm.person WHERE last_name = 'Pilot'");
+$stage->until_true(sub { held($three) eq '' }, 'another is deleted', 20);
+undo($earlier, 'people');
+$stage->until_true(sub { held($three) eq 'Pilot No' }, 'an item that is created again has what only came in', 20) or diag(held($three));
+
 # ---- fields that only come in, of a link of direction both
 $stage->sql(<<"SQL");
 SELECT crmsync.disable_link('people');
@@ -164,5 +172,12 @@ $stage->sql("SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.li
 $stage->until_true(sub { customer() eq 'Acme Ltd +2 THEIRS' }, 'a comparison meanwhile is not lost', 20) or diag(customer());
 user_changes($four, 'Acme Ltd', 'contacts:PhoneNumber/BusinessPhone' => undef);
 $stage->until_true(sub { customer() eq 'Acme Ltd THEIRS' }, 'what its user removes is removed', 20) or diag(customer());
+user_changes($four, 'Acme Ltd', 'contacts:PhoneNumber/BusinessPhone' => '+5');
+$stage->until_true(sub { customer() eq 'Acme Ltd +5 THEIRS' }, 'and what he adds comes in', 20) or diag(customer());
+$earlier = $stage->sql('SELECT clock_timestamp()');
+$stage->change('DELETE FROM crm.customer', 'customers');
+is(scalar($exchange->items($four)), 0, 'the item is deleted');
+undo($earlier, 'customers');
+is(join(', ', map { join ' ', @{ $_->{properties} }{qw(contacts:Surname contacts:PhoneNumber/BusinessPhone contacts:JobTitle contacts:Nickname)} } $exchange->items($four)), 'Acme Ltd +5 theirs ACME LTD', 'and created again with what only came in');
 
 $stage->done;
