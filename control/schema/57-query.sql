@@ -111,11 +111,12 @@ RETURN NOT EXISTS (SELECT FROM crmsync.children(link) c WHERE crmsync.child_rela
 COMMENT ON FUNCTION crmsync.children_are_there(integer) IS 'whether the tables of all child rows exist';
 
 CREATE FUNCTION crmsync.inbound_columns(link integer)
-RETURNS TABLE (property text, child_number integer, column_name text, expression text)
+RETURNS TABLE (property text, child_number integer, column_name text, expression text, restoring text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT p.property, CASE WHEN l.apply IS NULL THEN c.number END, quote_ident(m.crm),
-           crmsync.column_expression(t.relation, m.crm, m.inbound, format('v.v%s', p.position))
+           crmsync.column_expression(t.relation, m.crm, m.inbound, format('v.v%s', p.position)),
+           crmsync.column_expression(t.relation, m.crm, NULL, format('v.v%s', p.position))
     FROM crmsync.link l
     CROSS JOIN crmsync.layout(l.id) WITH ORDINALITY AS p (property, position)
     JOIN crmsync.mapping_in_force(l.id) m ON m.property = p.property
@@ -125,7 +126,7 @@ BEGIN ATOMIC
       AND (l.apply IS NOT NULL OR crmsync.column_type(t.relation, m.crm) IS NOT NULL)
     ORDER BY c.number, m.crm;
 END;
-COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns of the source and (child_number, as in children) of child rows that an inbound link writes, or properties that its apply function is told, with the expression for each over v.vN, N being the place of the property in layout';
+COMMENT ON FUNCTION crmsync.inbound_columns(integer) IS 'columns of the source and (child_number, as in children) of child rows that an inbound link writes, or properties that its apply function is told, with the expression for each over v.vN, N being the place of the property in layout; restoring: for a value that the CRM has had itself';
 
 CREATE FUNCTION crmsync.child_rows_query(child jsonb, columns text[], key_type text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -26,8 +26,20 @@ struct RowToWrite {
 };
 
 // Rows that one statement writes: of the same child, with values for the same columns.
+struct Kind {
+    std::size_t row;
+    std::size_t child;
+    bool restores;
+    std::vector<std::size_t> columns;
+
+    const std::string& expression_of(const InboundField& field) const {
+        return restores ? field.restoring : field.expression;
+    }
+
+    auto operator<=>(const Kind&) const = default;
+};
+
 using Group = std::vector<const RowToWrite*>;
-using Kind = std::pair<std::pair<std::size_t, std::size_t>, std::vector<std::size_t>>;
 using Groups = std::map<Kind, Group>;
 
 std::vector<RowToWrite> rows_of(const LinkConfiguration& link,
@@ -183,12 +195,12 @@ void ChildWriter::sort(RowToWrite& row, const pg::Rows* found, std::uint64_t at)
             anything_left |= !held.ok() || !record::same_value(property, held.value, {});
         }
     }
-    const std::pair which{row.row, row.child};
+    const bool restores = row.change->restores;
     if (found != nullptr) {
-        anything_left ? updates_[{which, changed}].push_back(&row)
-                      : deletes_[{which, {}}].push_back(&row);
+        anything_left ? updates_[{row.row, row.child, restores, changed}].push_back(&row)
+                      : deletes_[{row.row, row.child, restores, {}}].push_back(&row);
     } else if (anything_left) {
-        inserts_[{which, changed}].push_back(&row);
+        inserts_[{row.row, row.child, restores, changed}].push_back(&row);
     }
 }
 
@@ -220,7 +232,7 @@ std::string condition_on_key(const ChildRow& child, Parameters& parameters) {
 }
 
 std::string ChildWriter::delete_statement(const Kind& kind) const {
-    const ChildRow& child = link_.children[kind.first.first];
+    const ChildRow& child = link_.children[kind.row];
     Parameters parameters;
     const std::string condition = condition_on_key(child, parameters);
     return "DELETE FROM " + child.relation + " AS t USING " + parameters.rows() + " WHERE " +
@@ -228,31 +240,32 @@ std::string ChildWriter::delete_statement(const Kind& kind) const {
 }
 
 std::string ChildWriter::update_statement(const Kind& kind) const {
-    const ChildRow& child = link_.children[kind.first.first];
+    const ChildRow& child = link_.children[kind.row];
     Parameters parameters;
     const std::string condition = condition_on_key(child, parameters);
     std::string assignments;
-    for (const std::size_t column : kind.second) {
-        const std::size_t place = link_.children[kind.first.second].places[column];
+    for (const std::size_t column : kind.columns) {
+        const std::size_t place = link_.children[kind.child].places[column];
         const InboundField& field = link_.fields_in[place];
         parameters.add("v" + std::to_string(place + 1));
-        assignments += (assignments.empty() ? "" : ", ") + field.column + " = " + field.expression;
+        assignments +=
+            (assignments.empty() ? "" : ", ") + field.column + " = " + kind.expression_of(field);
     }
     return "UPDATE " + child.relation + " AS t SET " + assignments + " FROM " + parameters.rows() +
            " WHERE " + condition;
 }
 
 std::string ChildWriter::insert_statement(const Kind& kind) const {
-    const ChildRow& child = link_.children[kind.first.first];
+    const ChildRow& child = link_.children[kind.row];
     Parameters parameters;
     std::string columns = child.column + child.fixed_columns;
     std::string expressions = "v.key::" + child.column_type + child.fixed_values;
-    for (const std::size_t column : kind.second) {
-        const std::size_t place = link_.children[kind.first.second].places[column];
+    for (const std::size_t column : kind.columns) {
+        const std::size_t place = link_.children[kind.child].places[column];
         const InboundField& field = link_.fields_in[place];
         parameters.add("v" + std::to_string(place + 1));
         columns += ", " + field.column;
-        expressions += ", " + field.expression;
+        expressions += ", " + kind.expression_of(field);
     }
     return "INSERT INTO " + child.relation + " AS t (" + columns + ") SELECT " + expressions +
            " FROM " + parameters.rows();
@@ -288,10 +301,10 @@ std::uint64_t run_statement(Oid owner, const std::string& statement,
 
 void ChildWriter::run(const Groups& groups, Statement statement, const char* done) const {
     for (const auto& [kind, group] : groups) {
-        if (run_statement(link_.owner, (this->*statement)(kind), kind.second, group) <
+        if (run_statement(link_.owner, (this->*statement)(kind), kind.columns, group) <
             group.size()) {
             throw pg::Error{.sqlstate = ERRCODE_TRIGGERED_ACTION_EXCEPTION,
-                            .message = "a row of " + link_.children[kind.first.first].relation +
+                            .message = "a row of " + link_.children[kind.row].relation +
                                        " was not " + done + ": a trigger or a rule prevented it"};
         }
     }

@@ -224,9 +224,9 @@ void read_inbound(LinkConfiguration& link) {
     const pg::Rows columns = pg::query(
         "SELECT c.property, c.column_name, c.expression, c.child_number, "
         "coalesce(crmsync.fallback_property(m.fallback), ''), "
-        "crmsync.fallback_constant(m.fallback) "
+        "crmsync.fallback_constant(m.fallback), c.restoring "
         "FROM crmsync.inbound_columns($1) WITH ORDINALITY AS "
-        "c(property, child_number, column_name, expression, place) "
+        "c(property, child_number, column_name, expression, restoring, place) "
         "JOIN crmsync.mapping_in_force($1) m ON m.property = c.property ORDER BY c.place",
         link.id);
     for (std::uint64_t row = 0; row < columns.size(); ++row) {
@@ -243,6 +243,7 @@ void read_inbound(LinkConfiguration& link) {
         InboundField& field = link.fields_in[place];
         field.column = columns.string(row, 1);
         field.expression = columns.string(row, 2);
+        field.restoring = columns.string(row, 6);
         field.child = child;
         field.fallback = place_of(link, columns.text(row, 4));
         field.constant = columns.optional_text(row, 5);

@@ -31,6 +31,7 @@ struct InboundField {
     std::optional<std::size_t>
         child;               // the child row that the column is of; none: the source's own
     std::string expression;  // SQL for the column's value, over v.vN, the property as text
+    std::string restoring;   // for a value that the CRM has had: nothing is to be made of it again
     std::optional<ValueMap> crm_values;   // by property value: all that value_map names
     std::optional<std::size_t> fallback;  // the property that stands in where this one is absent
     record::Value constant;               // or the value that does

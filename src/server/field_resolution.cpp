@@ -129,6 +129,7 @@ bool write(const Configuration& configuration, const LinkConfiguration& link, co
     change.mailbox =
         pg::query("SELECT address FROM crmsync.mailbox WHERE id = $1", choice.mailbox).string(0, 0);
     change.before = std::move(now.values);
+    change.restores = choice.choice == "crm";
     done.before = {change.before.empty() ? record::Value() : change.before[place]};
     const auto errors = write_rows(link, {change});
     if (!errors.empty() && errors.begin()->second.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {

@@ -30,13 +30,14 @@ Columns columns_of(const LinkConfiguration& link, const RowChange& change) {
     return columns;
 }
 
-std::string update_statement(const LinkConfiguration& link, const Columns& columns) {
+std::string update_statement(const LinkConfiguration& link, const Columns& columns, bool restores) {
     std::string assignments;
     std::string arrays = "$1::text[]";
     std::string names = "key";
     for (std::size_t i = 0; i < columns.size(); ++i) {
         const InboundField& field = link.fields_in[columns[i]];
-        assignments += (i == 0 ? "" : ", ") + field.column + " = " + field.expression;
+        assignments += (i == 0 ? "" : ", ") + field.column + " = " +
+                       (restores ? field.restoring : field.expression);
         arrays += ", $" + std::to_string(i + 2) + "::text[]";
         names += ", v" + std::to_string(columns[i] + 1);
     }
@@ -45,7 +46,8 @@ std::string update_statement(const LinkConfiguration& link, const Columns& colum
            " RETURNING t." + link.key + "::text";
 }
 
-void update(const LinkConfiguration& link, const Columns& columns, const RowChanges& changes) {
+void update(const LinkConfiguration& link, const Columns& columns, bool restores,
+            const RowChanges& changes) {
     pg::TextArray keys;
     std::vector<pg::NullableTextArray> values(columns.size());
     for (const RowChange* change : changes) {
@@ -63,7 +65,7 @@ void update(const LinkConfiguration& link, const Columns& columns, const RowChan
         parameters.emplace_back(&array);
     }
     const pg::Rows rows =
-        pg::query(update_statement(link, columns), parameters, {.owner = link.owner});
+        pg::query(update_statement(link, columns, restores), parameters, {.owner = link.owner});
     std::set<std::string> written;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         written.insert(rows.string(row, 0));
@@ -77,13 +79,14 @@ void update(const LinkConfiguration& link, const Columns& columns, const RowChan
 
 void update(const LinkConfiguration& link, const RowChanges& changes) {
     take_children(link, changes);
-    std::map<Columns, RowChanges> groups;
+    std::map<std::pair<Columns, bool>, RowChanges> groups;
     for (const RowChange* change : changes) {
-        groups[columns_of(link, *change)].push_back(change);
+        groups[{columns_of(link, *change), change->restores}].push_back(change);
     }
-    for (const auto& [columns, alike] : groups) {
+    for (const auto& [kind, alike] : groups) {
+        const auto& [columns, restores] = kind;
         if (!columns.empty()) {
-            update(link, columns, alike);
+            update(link, columns, restores, alike);
         }
     }
     write_children(link, changes);

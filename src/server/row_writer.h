@@ -22,6 +22,7 @@ struct RowChange {
     std::string mailbox;        // where they come from, for a link's own function
     record::Values before;      // what the CRM had, parallel to the layout; empty: it is not known
     record::Content content{};  // of the photo among the fields
+    bool restores = false;      // values that the CRM has had itself, and not those of an item
 };
 
 // Takes the rows of these records for this transaction; those that somebody else has at the moment

@@ -33,7 +33,7 @@ SELECT crmsync.map_child('contacts', 'crm.contact_email', 'contact_id',
                          "position" => i, order_by => 'is_primary DESC')
 FROM generate_series(1, 2) i;
 SELECT crmsync.map_child('contacts', 'crm.contact_address', 'contact_id',
-    '{"city": {"property": "business_city", "options": {"conflict": "target_wins"}}, "street": "business_street",
+    '{"city": {"property": "business_city", "options": {"conflict": "target_wins"}}, "street": {"property": "business_street", "inbound": "upper($1)", "options": {"conflict": "target_wins"}},
       "country": {"property": "business_country", "value_map": {"DE": ["Germany", "Deutschland"], "FR": "France"}}}', fixed => '{"type": "billing"}');
 SELECT crmsync.enable_link('contacts');
 SQL
@@ -101,6 +101,24 @@ $exchange->post('server', paused => \0);
 shows(1, 'a1@x b1@x His France', 'who wins is said for the field');
 is(crm(1), 'a1@x b1@x | billing His FR', 'on both sides');
 is(failing(), 'nothing', 'nothing failed');
+
+# ---- what the CRM has had itself comes back as it was
+sub street { my ($record) = @_; return $stage->sql("SELECT street FROM crm.contact_address WHERE contact_id = $record") }
+sub first_email { my ($record) = @_; return $stage->sql("SELECT string_agg(email, ' ') FROM crm.contact_email WHERE contact_id = $record AND is_primary") }
+$stage->change("UPDATE crm.contact_address SET street = 'Old Street' WHERE contact_id IN (1, 4); UPDATE crm.contact_email SET email = 'Big\@X' WHERE contact_id = 4 AND is_primary", 'contacts');
+my $earlier = $stage->sql('SELECT clock_timestamp()');
+user_changes($one, 4, address('Street') => 'TYPED', email(1) => 'typed@x');
+$stage->until_true(sub { street(4) eq 'TYPED' && first_email(4) eq 'typed@x' }, 'a user changes two rows', 20);
+$exchange->post('server', paused => \1);
+user_changes($one, 1, address('Street') => 'THEIRS');
+$stage->sql("UPDATE crm.contact_address SET street = 'Our Street' WHERE contact_id = 1");
+$exchange->post('server', paused => \0);
+$stage->until_true(sub { street(1) eq 'THEIRS' }, 'and another wins', 20) or diag(street(1));
+$stage->sql("SELECT crmsync.resolve((SELECT id FROM crmsync.conflicts WHERE property = 'business_street' AND crm_value = 'Our Street'), 'crm')");
+$stage->until_true(sub { street(1) eq 'Our Street' }, 'resolve: nothing is made of the CRM\'s own value', 20) or diag(street(1));
+$stage->sql("SET client_min_messages = error; SELECT crmsync.undo('contacts', '$earlier')");
+$stage->until_true(sub { street(4) eq 'Old Street' && first_email(4) eq 'Big@X' }, 'nor by undo', 20) or diag(street(4), first_email(4));
+$stage->until_true(sub { value($two, 4, address('Street')) eq 'Old Street' && value($two, 4, email(1)) eq 'Big@X' }, 'in the other mailbox neither', 20);
 
 # ---- columns in another order than their properties
 $stage->sql(<<'SQL');

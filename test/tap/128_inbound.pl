@@ -174,10 +174,16 @@ user_changes($four, 'Acme Ltd', 'contacts:PhoneNumber/BusinessPhone' => undef);
 $stage->until_true(sub { customer() eq 'Acme Ltd THEIRS' }, 'what its user removes is removed', 20) or diag(customer());
 user_changes($four, 'Acme Ltd', 'contacts:PhoneNumber/BusinessPhone' => '+5');
 $stage->until_true(sub { customer() eq 'Acme Ltd +5 THEIRS' }, 'and what he adds comes in', 20) or diag(customer());
+$stage->change("UPDATE crm.customer SET note = 'Ours' WHERE id = 1", 'customers');
+$earlier = $stage->sql('SELECT clock_timestamp()');
+user_changes($four, 'Acme Ltd', 'contacts:JobTitle' => 'THEIRS');
+$stage->until_true(sub { customer() eq 'Acme Ltd +5 THEIRS' }, 'and so does what he changes', 20) or diag(customer());
+undo($earlier, 'customers');
+$stage->until_true(sub { customer() eq 'Acme Ltd +5 Ours' }, 'undo makes nothing of the value that the CRM had', 20) or diag(customer());
 $earlier = $stage->sql('SELECT clock_timestamp()');
 $stage->change('DELETE FROM crm.customer', 'customers');
 is(scalar($exchange->items($four)), 0, 'the item is deleted');
 undo($earlier, 'customers');
-is(join(', ', map { join ' ', @{ $_->{properties} }{qw(contacts:Surname contacts:PhoneNumber/BusinessPhone contacts:JobTitle contacts:Nickname)} } $exchange->items($four)), 'Acme Ltd +5 theirs ACME LTD', 'and created again with what only came in');
+is(join(', ', map { join ' ', @{ $_->{properties} }{qw(contacts:Surname contacts:PhoneNumber/BusinessPhone contacts:JobTitle contacts:Nickname)} } $exchange->items($four)), 'Acme Ltd +5 THEIRS ACME LTD', 'and created again with what only came in');
 
 $stage->done;
