@@ -227,8 +227,8 @@ pg::TextArray DirectoryMerge::find_due(Passage& passage) {
 void DirectoryMerge::let_go(const pg::TextArray& records, Passage passage) {
     pg::Transaction transaction("disabling vanished users of link " + link_.name,
                                 pg::Transaction::read_committed);
-    check_still_runs(link_);
     const OtherImports others = OtherImports::hold(link_);
+    check_still_runs(link_);
     const pg::TextArray leavers = others.without_known(records);
     const auto gone = static_cast<std::int64_t>(
         pg::query("UPDATE crmsync.item SET state = 'gone', confirmed = $4 AND record = ANY ($5), "

@@ -6,6 +6,7 @@
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/record_key.h"
+#include "server/session.h"
 #include "server/transaction.h"
 
 namespace crmsync {
@@ -205,9 +206,12 @@ void DirectoryMerge::merge_rows(Slice slice) {
     outcome_.updated += updated;
 }
 
-// To the end of the transaction: the mailbox must not go while it gets items.
+// To the end of the transaction: the mailbox must not go while it gets items. Before any row of the
+// CRM, so that nobody there waits as well.
 void DirectoryMerge::hold_mailbox() const {
+    const OrdinaryLockTimeout timeout;
     pg::query("SELECT FROM crmsync.mailbox WHERE id = $1 FOR KEY SHARE", link_.mailbox);
+    timeout.end();
 }
 
 // Returns how many.

@@ -1,6 +1,7 @@
 #include "server/directory_others.h"
 
 #include "server/query.h"
+#include "server/session.h"
 
 namespace crmsync {
 
@@ -20,11 +21,14 @@ OtherImports OtherImports::hold(const DirectoryLink& link) {
         }
     }
     if (!others.mailboxes_.empty()) {
-        // All in one order: two that let go of the same users must not meet in a deadlock.
+        // All in one order: two that let go of the same users must not meet in a deadlock. One that
+        // is merging lets go of its own after each slice.
+        const OrdinaryLockTimeout timeout;
         pg::query(
             "SELECT FROM crmsync.mailbox WHERE id = ANY ($1::bigint[] || $2::bigint) "
             "ORDER BY id FOR UPDATE",
             &others.mailboxes_, static_cast<std::int64_t>(link.mailbox));
+        timeout.end();
     }
     return others;
 }

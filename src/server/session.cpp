@@ -23,10 +23,11 @@ namespace crmsync {
 
 namespace {
 
-void set_lock_timeout(int milliseconds) {
+// Above what configure_session() sets, which stays what the setting is reset to.
+void set_lock_timeout(int milliseconds, GucAction action) {
     char text[16];
     pg_ltoa(milliseconds, text);
-    SetConfigOption("lock_timeout", text, PGC_SUSET, PGC_S_OVERRIDE);
+    (void)set_config_option("lock_timeout", text, PGC_SUSET, PGC_S_SESSION, action, true, 0, false);
 }
 
 void leave_if_held(Datum database) {
@@ -84,11 +85,22 @@ void configure_session(const char* lock_timeout) {
 
 LockTimeout::LockTimeout(std::chrono::milliseconds longest) : before_(::LockTimeout) {
     const int milliseconds = static_cast<int>(longest.count());
-    pg::guard([&] { set_lock_timeout(milliseconds); });
+    pg::guard([&] { set_lock_timeout(milliseconds, GUC_ACTION_SET); });
 }
 
 LockTimeout::~LockTimeout() {
-    pg::guard_cleanup([&] { set_lock_timeout(before_); });
+    pg::guard_cleanup([&] { set_lock_timeout(before_, GUC_ACTION_SET); });
+}
+
+OrdinaryLockTimeout::OrdinaryLockTimeout() : before_(::LockTimeout) {
+    pg::guard([] {
+        (void)set_config_option("lock_timeout", nullptr, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+                                true, 0, false);
+    });
+}
+
+void OrdinaryLockTimeout::end() const {
+    pg::guard([&] { set_lock_timeout(before_, GUC_ACTION_LOCAL); });
 }
 
 void prefer_indexes() {

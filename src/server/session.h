@@ -31,6 +31,21 @@ class LockTimeout {
     int before_;
 };
 
+// In a transaction, until its end or end(): they wait as long as configure_session() says, for a
+// lock whose holders are known to let it go soon.
+class OrdinaryLockTimeout {
+  public:
+    OrdinaryLockTimeout();
+    OrdinaryLockTimeout(const OrdinaryLockTimeout&) = delete;
+    OrdinaryLockTimeout& operator=(const OrdinaryLockTimeout&) = delete;
+
+    // Not in a destructor: after an error the end of the transaction does the same.
+    void end() const;
+
+  private:
+    int before_;
+};
+
 // Of a process that only ever looks up a few rows of our tables: their indexes are used, even where
 // a table was empty when it was last analyzed. The queries of owners are planned as usual.
 void prefer_indexes();

@@ -91,6 +91,19 @@ imports('users');
 is(inactive(), '3 5 20', 'the guard does not count who has moved, nor hold for that who has left');
 $test->sql(q{SELECT crmsync.alter_link('users', options => '{"min_deletes": 20}')});
 
+# ---- while the other import is merging: slice after slice it keeps its mailbox
+my $editing = $test->node->background_psql('postgres');
+$editing->query_safe("BEGIN; SELECT FROM person WHERE login = '${\ login(22)}' FOR UPDATE");
+my $merging = $test->node->background_psql('postgres');
+$merging->query_until(qr/begins/, "\\echo begins\n" . "BEGIN; SELECT FROM crmsync.mailbox WHERE link = (SELECT id FROM crmsync.link WHERE name = 'others') FOR KEY SHARE; SELECT pg_sleep(0.3); COMMIT;\n" x 20);
+$test->remove(map { $test->dn($_) } 21 .. 28);
+is($test->import_users, '1', 'only who is locked in the CRM is a failure');
+is(inactive(), '3 5 20 21 23 24 25 26 27 28', 'the others who have left are disabled');
+$editing->query_safe('ROLLBACK');
+$_->quit for $editing, $merging;
+imports('users');
+$test->sql("UPDATE person SET active = true WHERE login > '${\ login(20)}'");
+
 # ---- links that do not vouch for him
 moves(4);
 imports('others');
