@@ -29,15 +29,6 @@ std::string_view without_identifier(std::string_view name) {
     return at != std::string_view::npos && name.ends_with("'B") ? name.substr(0, at) : name;
 }
 
-// The relative identifier of a group, which its users have as primaryGroupID; empty outside Active
-// Directory.
-std::string relative_identifier(Connection& connection, const std::string& dn) {
-    std::string sid;
-    read_values(connection, dn, std::string(group_filter), "objectSid",
-                [&](std::string_view value) { sid = value_text("objectSid", value); });
-    return sid.substr(sid.rfind('-') + 1);
-}
-
 }  // namespace
 
 Query GroupReader::below_context(std::string filter) const {
@@ -151,8 +142,29 @@ void GroupReader::require_shown(const std::string& dn) {
     }
 }
 
+// The relative identifier of a group, which its users have as primaryGroupID; empty where groups
+// have none. Each of Active Directory has one, though not each account may be shown it.
+std::string GroupReader::relative_identifier(const std::string& dn) {
+    const std::string filter(group_filter);
+    std::string sid;
+    read_values(connection_, dn, filter, "objectSid",
+                [&](std::string_view value) { sid = value_text("objectSid", value); });
+    if (!sid.empty() || kind_.is_lightweight) {
+        return sid.substr(sid.rfind('-') + 1);
+    }
+    bool has_one = false;
+    read_values(connection_, dn, filter, "objectClass",
+                [&](std::string_view value) { has_one = has_one || same_name(value, "group"); });
+    if (has_one) {
+        throw Error(ErrorKind::denied, "group \"" + dn + "\" does not show its objectSid",
+                    "let the account read that attribute: by it those are found whose primary "
+                    "group it is");
+    }
+    return {};
+}
+
 void GroupReader::read_primary_members(const std::string& dn, const MemberSink& sink) {
-    const std::string identifier = relative_identifier(connection_, dn);
+    const std::string identifier = relative_identifier(dn);
     if (identifier.empty()) {
         return;
     }

@@ -47,6 +47,7 @@ class GroupReader {
     void read_one(const std::string& dn, const MemberSink& sink,
                   const std::function<void(const std::string& normalised)>& found_member);
     void require_shown(const std::string& dn);
+    std::string relative_identifier(const std::string& dn);
     void read_primary_members(const std::string& dn, const MemberSink& sink);
     const std::unordered_set<std::string>& all_groups();
     Query below_context(std::string filter) const;
