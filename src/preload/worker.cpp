@@ -17,19 +17,23 @@ int held_count = 0;
 bool probe_wanted = false;
 bool scan_wanted = false;
 
-// Takes the slot for this process. False: held, or another worker is there.
+// Takes the slot for this process. False: held, told to end since it was registered, or another
+// worker is there.
 bool enter(Oid database) {
     SharedStateLock lock(LW_EXCLUSIVE);
     DatabaseSlot* slot = claim_slot(database);
-    if (slot == nullptr || slot->holds > 0)
+    if (slot == nullptr)
         return false;
+    if (slot->holds > 0) {
+        slot->stop_requested = true;  // whoever holds it may not have come to say so
+        return false;
+    }
     if (slot->worker == MyProcPid)
         return true;
-    if (worker_is_alive(*slot))
+    if (slot->stop_requested || worker_is_alive(*slot))
         return false;
     slot->worker = MyProcPid;
     slot->attached = false;
-    slot->stop_requested = false;
     slot->ending = Ending::none;
     return true;
 }
@@ -71,10 +75,11 @@ int terminate_connected(Oid database) {
     return count;
 }
 
-// The resident worker may not be connected yet, and then only its slot knows of it.
+// The resident worker may not be connected yet, and then only its slot knows of it. One that has
+// only been registered ends as soon as it looks there.
 bool terminate_resident(DatabaseSlot* slot) {
     SharedStateLock lock(LW_EXCLUSIVE);
-    if (slot->worker == 0 || slot->worker == MyProcPid)
+    if (slot->worker == MyProcPid)
         return false;
     slot->stop_requested = true;
     if (!worker_is_alive(*slot)) {

@@ -30,8 +30,8 @@ void set_lock_timeout(int milliseconds, GucAction action) {
     (void)set_config_option("lock_timeout", text, PGC_SUSET, PGC_S_SESSION, action, true, 0, false);
 }
 
-void leave_if_held(Datum database) {
-    if (preload().is_held(DatumGetObjectId(database))) {
+void leave_if_unwanted(Datum database) {
+    if (!preload().enabled() || preload().is_held(DatumGetObjectId(database))) {
         proc_exit(0);
     }
 }
@@ -46,9 +46,13 @@ void connect_worker(Datum database) {
 }
 
 void connect_run(Datum database) {
-    leave_if_held(database);
+    leave_if_unwanted(database);
     connect_worker(database);
-    leave_if_held(database);
+    if (ConfigReloadPending) {
+        ConfigReloadPending = false;
+        ProcessConfigFile(PGC_SIGHUP);
+    }
+    leave_if_unwanted(database);
 }
 
 void configure_session(const char* lock_timeout) {

@@ -11,7 +11,7 @@ namespace crmsync {
 void connect_worker(Datum database);
 
 // The same in a worker for one run, of which nobody knows before it has connected: it ends here
-// where somebody keeps workers out.
+// where somebody keeps workers out, or has switched crmsync off.
 void connect_run(Datum database);
 
 // What every statement of this process goes by, whatever the database or its roles are set to.

@@ -164,6 +164,27 @@ my ($reloaded) = split /\n/, $node->safe_psql('postgres', 'ALTER SYSTEM RESET cr
 until_true(sub { workers() eq 'three' && attached('three') }, 'on again, they are back');
 cmp_ok($node->safe_psql('postgres', "SELECT extract(epoch FROM backend_start - '$reloaded') FROM pg_stat_activity WHERE backend_type = 'crmsync worker'"), '<', 2, 'at once');
 
+# ---- told to end when it has been registered and is not there yet
+$node->safe_psql('postgres', 'CREATE DATABASE pattern');
+my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+my $early = $node->background_psql('pattern');
+$node->safe_psql('postgres', 'SELECT 1');
+sleep 0.5;    # until it is known that the extension is not there
+kill 'STOP', $postmaster;
+$early->query_safe('CREATE EXTENSION crmsync');
+until_true(sub { $early->query_safe('SELECT crmsync.worker_state()') eq 'starting' }, 'a worker is about to be started', 5);
+$early->query_safe('ALTER DATABASE pattern IS_TEMPLATE true');
+sleep 0.5;
+kill 'CONT', $postmaster;
+$early->quit;
+sleep 1;
+is(workers(), 'three', 'one in a database that is a template by then does not come');
+(undef, undef, $error) = $node->psql('postgres', 'SET ROLE clerk; CREATE DATABASE made TEMPLATE pattern');
+is($error, '', 'and is in nobody\'s way');
+$node->safe_psql('postgres', 'DROP DATABASE made; ALTER DATABASE pattern IS_TEMPLATE false');
+until_true(sub { workers() eq 'pattern three' && attached('pattern') }, 'it comes when there is to be one', 5);
+$node->safe_psql('postgres', 'DROP DATABASE pattern');
+
 # ---- the launcher holds nothing while it waits
 is( $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity a LEFT JOIN pg_locks l USING (pid)
       WHERE a.backend_type = 'crmsync launcher' AND (a.backend_xmin IS NOT NULL OR a.xact_start IS NOT NULL OR l.pid IS NOT NULL)"),

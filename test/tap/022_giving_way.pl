@@ -165,6 +165,19 @@ is($looker->query_safe($asked), '1', 'a comparison has been started, and is not 
 sleep 4;
 is($looker->query_safe($asked), '1', 'it does not work while workers are kept out');
 $holder->query_safe('ROLLBACK');
+# Of a process that is about to connect only the lock on its database is to be seen.
+my $connecting = "SELECT min(pid) FROM pg_locks WHERE classid = 'pg_database'::regclass AND mode = 'RowExclusiveLock'
+  AND pid NOT IN (SELECT pid FROM pg_stat_activity WHERE datname IS NOT NULL)";
+my $pid = '';
+$stage->until_true(sub { running('postgres') && ($pid = $looker->query_safe($connecting)) ne '' }, 'afterwards it is started again', 15);
+kill 'STOP', $pid;
+$looker->query_safe('ALTER SYSTEM SET crmsync.enabled = off');
+$looker->query_safe('SELECT pg_reload_conf()');
+$stage->until_true(sub { workers() eq 'none' }, 'crmsync is switched off before it is there', 5);
+kill 'CONT', $pid;
+$stage->until_true(sub { !kill 0, $pid }, 'then it ends', 10);
+is($looker->query_safe($asked), '1', 'nor does it work when crmsync has just been switched off');
+$looker->query_safe('ALTER SYSTEM RESET crmsync.enabled');
 $looker->query_safe('ALTER SYSTEM RESET post_auth_delay');
 $looker->query_safe('SELECT pg_reload_conf()');
 $_->quit for $holder, $looker;
