@@ -140,7 +140,7 @@ void adopt(Database* database) {
 void start(Database* database) {
     switch (prepare_slot(database->oid)) {
         case Admission::held:
-            wait_until(database, DatabaseState::unknown, scan_interval);
+            wait_until(database, DatabaseState::unknown, 0);  // nothing is due while it is held
             return;
         case Admission::no_room:
             report_no_room(database);
@@ -327,6 +327,9 @@ int milliseconds_until(TimestampTz due, TimestampTz now) {
     static uint32 event = 0;
     TimestampTz next_scan = 0;
     was_enabled = enabled();
+    // Of one that has ended while crmsync was being switched off.
+    if (!enabled())
+        stop_all_workers();
     for (;;) {
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();

@@ -164,6 +164,14 @@ my ($reloaded) = split /\n/, $node->safe_psql('postgres', 'ALTER SYSTEM RESET cr
 until_true(sub { workers() eq 'three' && attached('three') }, 'on again, they are back');
 cmp_ok($node->safe_psql('postgres', "SELECT extract(epoch FROM backend_start - '$reloaded') FROM pg_stat_activity WHERE backend_type = 'crmsync worker'"), '<', 2, 'at once');
 
+my $launchers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'crmsync launcher'";
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'crmsync launcher'");
+until_true(sub { $node->safe_psql('postgres', $launchers) eq '0' }, 'no launcher is there', 2);
+$node->safe_psql('postgres', 'ALTER SYSTEM SET crmsync.enabled = off; SELECT pg_reload_conf()');
+until_true(sub { workers() eq 'none' }, 'when it is switched off: its successor stops the workers', 8);
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET crmsync.enabled; SELECT pg_reload_conf()');
+until_true(sub { workers() eq 'three' && attached('three') }, 'and starts them again', 5);
+
 # ---- told to end when it has been registered and is not there yet
 $node->safe_psql('postgres', 'CREATE DATABASE pattern');
 my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
