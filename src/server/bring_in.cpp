@@ -372,7 +372,7 @@ void bring_in(const Configuration& configuration, const LinkConfiguration& link,
         transaction.commit();
     } else {
         // What is lost in a crash has arrived still.
-        transaction.commit_lazily();
+        transaction.commit_changes_lazily();
     }
 }
 

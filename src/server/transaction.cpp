@@ -32,7 +32,8 @@ bool lock_extension() {
 }
 
 // Of transactions that have written something: how many of this process have ended, and how many
-// of others there had been when all that those had written was last known to be durable.
+// of others there had been when all that those had written was last known to be durable. One of
+// this process that has changed the CRM and did not wait is as one of others.
 std::uint64_t own_ended = 0;
 std::uint64_t durable_of_others = 0;
 
@@ -150,6 +151,12 @@ void Transaction::commit_lazily() {
                           true, 0, false);
     });
     end();
+}
+
+void Transaction::commit_changes_lazily() {
+    const bool wrote = guard([] { return has_written(); });
+    commit_lazily();
+    own_ended -= wrote;
 }
 
 void report_idle(std::string_view activity) {

@@ -39,6 +39,10 @@ class Transaction {
     // Does not wait for the disk: for what can be found out again after a crash.
     void commit_lazily();
 
+    // The same of changes to the CRM: what goes out may rest on them before they are found out
+    // again, and so commit_all_seen waits for them as for those of others.
+    void commit_changes_lazily();
+
   private:
     struct WithoutExtension {};
     Transaction(std::string_view activity, WithoutExtension);

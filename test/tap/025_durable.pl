@@ -81,4 +81,25 @@ for my $round (1 .. 2)
 outlasts(5, "INSERT INTO crm.person (id, first_name) VALUES (5, 'Newer'); INSERT INTO crm.audience VALUES (5, '$mailbox')",
 	'Newer', 'a new record where nobody waits');
 
+# ---- what a user has done in one mailbox, and another mailbox is told
+my $other = 'user2@example.test';
+$stage->sql("SELECT crmsync.alter_link('people', direction => 'both', inbound_interval => '1 s'); SELECT crmsync.enable_link('people');
+  INSERT INTO crm.audience VALUES (1, '$other')");
+my $all_read = "SELECT count(*) = 2 AND NOT EXISTS (SELECT FROM crmsync.arrival) FROM crmsync.mailbox WHERE sync_state IS NOT NULL AND listing IS NULL";
+$stage->settles('in two mailboxes');
+$stage->until_true(sub { $stage->sql($all_read) eq 't' }, 'both are read', 20);
+for my $round (1 .. 5)
+{
+	$exchange->act($mailbox, 'update', match => { 'contacts:EmailAddress/EmailAddress1' => 'person1@example.com' }, folder => 'contacts',
+		set => { 'contacts:GivenName' => "Theirs$round" });
+	$stage->until_true(sub { $exchange->records($other)->{1}{'contacts:GivenName'} eq "Theirs$round" }, "a user's change is in another mailbox, round $round", 20);
+	$node->stop('immediate');
+	$node->append_conf('postgresql.conf', 'crmsync.enabled = off');
+	$node->start;
+	is(in_crm(1), "Theirs$round", 'and in the CRM after a crash');
+	$node->append_conf('postgresql.conf', 'crmsync.enabled = on');
+	$node->reload;
+	$stage->settles('all is well');
+}
+
 $stage->done;
