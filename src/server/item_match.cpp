@@ -340,6 +340,9 @@ std::vector<ItemMatch> Matcher::match(const std::vector<ItemToMatch>& items) {
     std::vector<ItemMatch> matches;
     for (std::size_t i = 0; i < items.size(); ++i) {
         matches.push_back(match(items[i], keys[i]));
+        if (known_.at({items[i].mailbox, items[i].id}).choice != "new") {
+            matches.back().key = keys[i];
+        }
     }
     return matches;
 }

@@ -3,6 +3,7 @@
 // item there yet; one that bears its key, too, needs no other likeness. Where several might, or
 // several items might be of one, somebody has to decide, or the oldest of both is taken
 // (on_ambiguous). So an item that matches waits until all that its user had before is known.
+// Items that match nothing may be alike: then only one of them is new.
 #pragma once
 
 #include <string>
@@ -28,6 +29,7 @@ struct ItemMatch {
     pg::TextArray records;  // those that it may be of, when there is a problem or it waits
     bool waits = false;     // other items of the mailbox are not known yet
     bool left = false;      // somebody wants it to stay its user's
+    std::string key{};      // what it is known by; empty: nothing, or it is new whatever it is like
 };
 
 // In the current transaction, in the order of the items. Nothing matches where the link has no

@@ -1,6 +1,9 @@
 #include "server/new_items.h"
 
+#include <algorithm>
+#include <iterator>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "server/error_text.h"
@@ -16,13 +19,16 @@ namespace {
 
 using sync::Outcome;
 
-// Those that are to come in, with what they hold.
-struct Candidates {
-    std::vector<const Outcome*> outcomes;
-    std::vector<NewRow> rows;
-    std::vector<std::vector<std::size_t>> unread;  // of each, see HeldValues
-    std::vector<std::string> problems;             // likewise
+// One that is to come in, with what it holds.
+struct Candidate {
+    const Outcome* outcome;
+    NewRow row;
+    std::vector<std::size_t> unread;  // see HeldValues
+    std::string problem;              // likewise
+    std::string key;                  // see ItemMatch
 };
+
+using Candidates = std::vector<Candidate>;
 
 std::map<int, std::string> addresses_of(const std::vector<const Outcome*>& fetched) {
     pg::IntegerArray mailboxes;
@@ -52,10 +58,12 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
             continue;
         }
         HeldValues held = held_values(link, outcome->held.values, outcome->held.unread);
-        candidates.outcomes.push_back(outcome);
-        candidates.problems.push_back(std::move(held.problem));
-        candidates.unread.push_back(std::move(held.unread));
-        candidates.rows.push_back({address->second, std::move(held.values), outcome->held.content});
+        candidates.push_back(
+            {.outcome = outcome,
+             .row = {address->second, std::move(held.values), outcome->held.content},
+             .unread = std::move(held.unread),
+             .problem = std::move(held.problem),
+             .key = {}});
     }
     return candidates;
 }
@@ -63,24 +71,26 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
 // Leaves those that become rows of the CRM.
 Candidates match(const LinkConfiguration& link, Candidates candidates, NewItems& items) {
     std::vector<ItemToMatch> to_match;
-    for (std::size_t i = 0; i < candidates.rows.size(); ++i) {
-        const Outcome& outcome = *candidates.outcomes[i];
-        to_match.push_back({outcome.mailbox, candidates.rows[i].mailbox, outcome.item.id,
-                            made_at(outcome), outcome.held.key, &candidates.rows[i].values});
+    to_match.reserve(candidates.size());
+    for (const Candidate& candidate : candidates) {
+        const Outcome& outcome = *candidate.outcome;
+        to_match.push_back({outcome.mailbox, candidate.row.mailbox, outcome.item.id,
+                            made_at(outcome), outcome.held.key, &candidate.row.values});
     }
     std::vector<ItemMatch> matches = match_items(link, to_match);
     Candidates left;
     for (std::size_t i = 0; i < matches.size(); ++i) {
-        const Outcome* outcome = candidates.outcomes[i];
+        Candidate& candidate = candidates[i];
+        const Outcome* outcome = candidate.outcome;
         const bool is_new =
             !matches[i].waits && matches[i].problem.empty() && matches[i].record.empty();
-        if (matches[i].left || (is_new && !link.inbound && candidates.problems[i].empty())) {
+        if (matches[i].left || (is_new && !link.inbound && candidate.problem.empty())) {
             items.settled.push_back(name_of(*outcome));
         } else if (matches[i].waits) {
             items.waiting.push_back({name_of(*outcome), matches[i].records, made_at(*outcome)});
-        } else if (!candidates.problems[i].empty()) {
+        } else if (!candidate.problem.empty()) {
             // Whose it is it holds the place of.
-            ArrivalFailure failure{name_of(*outcome), "value", std::move(candidates.problems[i])};
+            ArrivalFailure failure{name_of(*outcome), "value", std::move(candidate.problem)};
             failure.records = matches[i].record.empty() ? std::move(matches[i].records)
                                                         : pg::TextArray{matches[i].record};
             failure.created = made_at(*outcome);
@@ -91,12 +101,23 @@ Candidates match(const LinkConfiguration& link, Candidates candidates, NewItems&
         } else if (!matches[i].record.empty()) {
             items.adopted.emplace_back(matches[i].record, outcome);
         } else {
-            left.outcomes.push_back(outcome);
-            left.rows.push_back(std::move(candidates.rows[i]));
-            left.unread.push_back(std::move(candidates.unread[i]));
+            candidate.key = std::move(matches[i].key);
+            left.push_back(std::move(candidate));
         }
     }
     return left;
+}
+
+// Leaves the first of those that are known by the same. Returns the others.
+Candidates take_doubles(Candidates& candidates) {
+    std::set<std::string> keys;
+    const auto doubles = std::stable_partition(
+        candidates.begin(), candidates.end(), [&](const Candidate& candidate) {
+            return candidate.key.empty() || keys.insert(candidate.key).second;
+        });
+    Candidates taken(std::make_move_iterator(doubles), std::make_move_iterator(candidates.end()));
+    candidates.erase(doubles, candidates.end());
+    return taken;
 }
 
 // Of what does not come in nothing is agreed: where the CRM has no value the user's stays. What
@@ -129,16 +150,18 @@ Outcome came_in(const LinkConfiguration& link, const Outcome& fetched, const std
     return done;
 }
 
-}  // namespace
+// What was made of candidates: records, by what these are known by.
+using MadeRecords = std::map<std::string, std::string>;
 
-NewItems bring_in_new(const LinkConfiguration& link,
-                      const std::vector<const sync::Outcome*>& fetched) {
-    NewItems items;
-    if (fetched.empty()) {
-        return items;
+MadeRecords make(const LinkConfiguration& link, Candidates candidates, NewItems& items) {
+    std::vector<NewRow> rows;
+    rows.reserve(candidates.size());
+    for (Candidate& candidate : candidates) {
+        rows.push_back(std::move(candidate.row));
     }
-    const Candidates candidates = match(link, choose(link, fetched, items), items);
-    const std::vector<MadeRow> made = make_rows(link, candidates.rows);
+    const std::vector<MadeRow> made = make_rows(link, rows);
+    MadeRecords by_key;
+    pg::TextArray records;
     pg::IntegerArray mailboxes;
     pg::TextArray ids;
     pg::TextArray change_keys;
@@ -146,7 +169,7 @@ NewItems bring_in_new(const LinkConfiguration& link,
     kept.reserve(made.size());
     pg::JsonbArray shadows;
     for (std::size_t i = 0; i < made.size(); ++i) {
-        const Outcome& outcome = *candidates.outcomes[i];
+        const Outcome& outcome = *candidates[i].outcome;
         if (made[i].error && made[i].error->sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
             items.postponed.push_back(name_of(outcome));
             continue;
@@ -156,17 +179,18 @@ NewItems bring_in_new(const LinkConfiguration& link,
                 {name_of(outcome), made[i].error->code(), error_text(*made[i].error)});
             continue;
         }
-        const record::Values& values = candidates.rows[i].values;
-        items.records.push_back(made[i].record);
+        const record::Values& values = rows[i].values;
+        by_key.emplace(candidates[i].key, made[i].record);
+        records.push_back(made[i].record);
         mailboxes.push_back(outcome.mailbox);
         ids.push_back(outcome.item.id);
         change_keys.push_back(outcome.held.item.change_key);
-        kept.push_back(shadow_of(link, values, candidates.unread[i]));
+        kept.push_back(shadow_of(link, values, candidates[i].unread));
         shadows.documents.push_back(document_of(link.rules.layout, kept.back(), Absent::left_out));
         items.settled.push_back(name_of(outcome));
         items.history.push_back(came_in(link, outcome, made[i].record, values));
     }
-    if (!items.records.empty()) {
+    if (!records.empty()) {
         pg::query(
             "INSERT INTO crmsync.item AS i "
             "(link, record, mailbox, remote_id, change_key, shadow, origin, stamped) "
@@ -178,7 +202,55 @@ NewItems bring_in_new(const LinkConfiguration& link,
             "stamped = false, state = 'linked', confirmed = false, doubtful = false, "
             "remade = i.remote_id IS NOT NULL, "
             "since = pg_catalog.now()",
-            link.id, &items.records, &mailboxes, &ids, &change_keys, &shadows);
+            link.id, &records, &mailboxes, &ids, &change_keys, &shadows);
+    }
+    std::move(records.begin(), records.end(), std::back_inserter(items.records));
+    return by_key;
+}
+
+// Leaves those that are new still. What a row has been made of meanwhile that belongs in their
+// mailbox is to be matched with it, and so looked at again.
+Candidates still_new(const LinkConfiguration& link, Candidates doubles, const MadeRecords& made,
+                     NewItems& items) {
+    pg::TextArray records;
+    for (const Candidate& candidate : doubles) {
+        if (const auto one = made.find(candidate.key); one != made.end()) {
+            records.push_back(one->second);
+        }
+    }
+    std::set<std::pair<std::string, std::string>> audience;
+    if (!records.empty() && !link.audience_query.empty()) {
+        const pg::Rows rows = pg::query_as(link.owner, link.audience_query, &records);
+        for (std::uint64_t row = 0; row < rows.size(); ++row) {
+            audience.emplace(rows.string(row, 0), rows.string(row, 1));
+        }
+    }
+    std::erase_if(doubles, [&](const Candidate& candidate) {
+        const auto one = made.find(candidate.key);
+        const bool matches =
+            one != made.end() && (link.audience_query.empty() ||
+                                  audience.contains({one->second, candidate.row.mailbox}));
+        if (matches) {
+            items.postponed.push_back(name_of(*candidate.outcome));
+        }
+        return matches;
+    });
+    return doubles;
+}
+
+}  // namespace
+
+NewItems bring_in_new(const LinkConfiguration& link,
+                      const std::vector<const sync::Outcome*>& fetched) {
+    NewItems items;
+    if (fetched.empty()) {
+        return items;
+    }
+    Candidates candidates = match(link, choose(link, fetched, items), items);
+    while (!candidates.empty()) {
+        Candidates doubles = take_doubles(candidates);
+        const MadeRecords made = make(link, std::move(candidates), items);
+        candidates = still_new(link, std::move(doubles), made, items);
     }
     return items;
 }

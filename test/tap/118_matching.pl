@@ -103,6 +103,11 @@ user_makes($two, 'contacts:GivenName' => 'Quite', 'contacts:Surname' => 'New');
 $stage->until_true(sub { people() =~ /Quite New/ }, 'what nothing matches comes in', 20);
 $stage->sql("INSERT INTO crm.audience VALUES (5, '$two')");
 $stage->until_true(sub { names($two) =~ /Only Crm/ }, 'and what the CRM has goes out at once', 5);
+$exchange->post('server', paused => \1);
+user_makes($_, 'contacts:GivenName' => 'Each', 'contacts:Surname' => 'His own') for $one, $two;
+sleep 2;
+$exchange->post('server', paused => \0);
+$stage->until_true(sub { scalar(() = people() =~ /Each His own/g) == 2 && failing() !~ /His own/ }, 'two that are alike are two rows where each is none of the other mailbox\'s business', 20) or diag(people(), failing());
 
 # ---- the link is dropped and created anew under its name
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.item WHERE NOT stamped') eq '0' }, 'all is stamped', 20);
