@@ -15,8 +15,26 @@ const std::string* mapped_back(const InboundField& field, const std::string& val
     return found == field.crm_values->end() ? nullptr : &found->second;
 }
 
+bool is_listed(const InboundField& field, const std::string& value) {
+    return !field.crm_values || mapped_back(field, value) != nullptr;
+}
+
 bool is_usable(const InboundField& field, const record::Value& value) {
-    return value && (!field.crm_values || mapped_back(field, *value) != nullptr);
+    return value && is_listed(field, *value);
+}
+
+bool is_none(const LinkConfiguration& link, std::size_t place, const record::Values& held) {
+    return record::same_value(*link.rules.layout[place], held[place], {});
+}
+
+// What Exchange has for none means no more than none, unless the map says so.
+record::Values without_nones(const LinkConfiguration& link, record::Values held) {
+    for (std::size_t i = 0; i < link.fields_in.size(); ++i) {
+        if (held[i] && is_none(link, i, held) && !is_listed(link.fields_in[i], *held[i])) {
+            held[i].reset();
+        }
+    }
+    return held;
 }
 
 bool contains(const std::vector<std::size_t>& places, std::size_t place) {
@@ -54,9 +72,10 @@ record::Value with_fallback(const LinkConfiguration& link, std::size_t place,
 
 }  // namespace
 
-HeldValues held_values(const LinkConfiguration& link, const record::Values& held,
+HeldValues held_values(const LinkConfiguration& link, const record::Values& read,
                        const std::vector<std::size_t>& unread, const KnownValues* known) {
-    HeldValues result{held, unread, {}};
+    const record::Values held = without_nones(link, read);
+    HeldValues result{.values = held, .unread = unread};
     for (std::size_t i = 0; i < link.fields_in.size(); ++i) {
         const InboundField& field = link.fields_in[i];
         if (field.column.empty()) {

@@ -1,6 +1,7 @@
 // What an item of a mailbox holds, as the CRM would say it: value maps read backwards, and
-// fallbacks where a property is absent. So what many values of a mailbox mean to the CRM is one and
-// the same to the merge, and none of them is written back.
+// fallbacks where a property is absent, or has what Exchange has for none and no map lists. So what
+// many values of a mailbox mean to the CRM is one and the same to the merge, and none of them is
+// written back.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@ namespace crmsync {
 struct HeldValues {
     record::Values values;            // parallel to the link's layout
     std::vector<std::size_t> unread;  // places of those that nobody knows; they are absent
-    std::string problem;              // why they cannot come in; empty: they can
+    std::string problem{};            // why they cannot come in; empty: they can
 };
 
 // Of an item that is a record's already.
@@ -29,7 +30,7 @@ struct KnownValues {
 // unread: the places that could not be read of the item (see exchange::ItemAnswer). A fallback says
 // what the CRM gets instead of nothing: of an item that is known it says no more while its user has
 // changed nothing that it comes from, whatever the CRM has made of either since.
-HeldValues held_values(const LinkConfiguration& link, const record::Values& held,
+HeldValues held_values(const LinkConfiguration& link, const record::Values& read,
                        const std::vector<std::size_t>& unread, const KnownValues* known = nullptr);
 
 // What is written where a value may only describe it.

@@ -29,7 +29,7 @@ $stage->make_tables;
 $stage->share_new_rows;
 $stage->sql(<<"SQL");
 SET ROLE crm_owner;
-ALTER TABLE crm.person ADD tier text, ADD rank smallint, ADD divisor int DEFAULT 1;
+ALTER TABLE crm.person ADD tier text, ADD rank smallint, ADD urgency text, ADD divisor int DEFAULT 1;
 INSERT INTO crm.person (id, first_name, last_name, tier, divisor) VALUES
     (1, 'Ada', 'Lovelace', 'platinum', 1), (2, 'Alan', 'Turing', NULL, 0), (3, 'Grace', 'Hopper', 'gold', 1), (4, 'Mary', 'Shelley', NULL, 1);
 INSERT INTO crm.person (id, first_name, last_name) VALUES (5, 'Grete', 'Hermann');
@@ -46,6 +46,7 @@ SELECT crmsync.map('people', 'first_name', 'given_name', fallback => 'surname');
 SELECT crmsync.map('people', 'made_in', '@mailbox');
 SELECT crmsync.map('people', 'tier', 'categories', value_map => '{"gold": ["Gold", "Golden"], "silver": "Silver"}');
 SELECT crmsync.map('people', 'rank', 'gender', value_map => '{"1": "female", "2": "male", "3": "unspecified"}', fallback => '''2''');
+SELECT crmsync.map('people', 'urgency', 'importance', value_map => '{"urgent": "high", "late": "low"}');
 SELECT crmsync.map('people', '(crm.share_of(r.divisor))', 'company');
 SQL
 $stage->make_link(more => "$both, match_on => '{given_name,surname}'", before => $maps);
@@ -80,6 +81,16 @@ $stage->until_true(sub { person('Hopper') =~ /^Grace Hopper \+1 gold/ }, 'one wh
 user_changes($one, 'Lovelace', 'item:Categories' => 'Golden');
 $stage->until_true(sub { person('Lovelace') =~ /gold/ }, 'each of several categories that mean the same is read', 20) or diag(person('Lovelace'), failing());
 is(person('Else'), 'Somebody Else 2', 'a fallback is a value of the CRM');
+
+# ---- what Exchange has for none
+sub importance { return (map { $_->{properties}{'item:Importance'} } grep { $_->{properties}{$last} eq 'Hopper' } $exchange->items($one))[0] }
+$stage->sql("UPDATE crm.person SET urgency = 'urgent' WHERE id = 3");
+$stage->until_true(sub { importance() eq 'High' }, 'a value goes out', 20);
+$stage->sql('UPDATE crm.person SET urgency = NULL WHERE id = 3');
+$stage->until_true(sub { importance() eq 'Normal' }, 'and is taken back', 20);
+user_changes($one, 'Hopper', $phone => '+7');
+$stage->until_true(sub { person('Hopper') =~ /\+7/ }, 'what a value_map does not list and Exchange has for none is none', 20) or diag(failing());
+is($stage->sql('SELECT coalesce(urgency, $$none$$) FROM crm.person WHERE id = 3'), 'none', 'for the CRM, too');
 
 # ---- a fallback says nothing new while nobody changes what it comes from
 user_makes($one, $last => 'Cher');
