@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
+#include "record/value.h"
 #include "server/arrivals.h"
 #include "server/comparable_text.h"
 #include "server/query.h"
@@ -27,11 +29,19 @@ class Matcher {
         : link_(link),
           comparable_("SELECT " + comparable_text("u.value") +
                       " FROM unnest($1::text[]) WITH ORDINALITY AS u(value, place) "
-                      "ORDER BY u.place") {}
+                      "ORDER BY u.place") {
+        pg::NullableTextArray constants;
+        for (const std::size_t place : link_.match_on) {
+            constants.push_back(link_.fields_in[place].constant);
+        }
+        constants_ = comparable(constants);
+    }
 
     std::vector<ItemMatch> match(const std::vector<ItemToMatch>& items);
 
   private:
+    std::vector<std::string> comparable(const pg::NullableTextArray& values) const;
+    record::Value known_by(const record::Values& values, std::size_t place) const;
     std::vector<std::string> keys_of(const std::vector<const record::Values*>& all) const;
     void read_audience(const std::vector<ItemToMatch>& items);
     void find_records();
@@ -54,7 +64,8 @@ class Matcher {
 
     const LinkConfiguration& link_;
     std::string comparable_;
-    std::set<std::string> wanted_;                             // keys
+    std::vector<std::string> constants_;  // parallel to match_on: what stands in for nothing
+    std::set<std::string> wanted_;        // keys
     std::map<std::string, std::set<std::string>> audience_;    // record: addresses
     std::map<std::string, std::vector<std::string>> records_;  // key: records
     std::set<std::string> elsewhere_;  // records that items bear the key of, and that are not in
@@ -86,18 +97,43 @@ bool is_lower(const std::string& a, const std::string& b) {
     return is_number(a) && is_number(b) && a.size() != b.size() ? a.size() < b.size() : a < b;
 }
 
+std::vector<std::string> Matcher::comparable(const pg::NullableTextArray& values) const {
+    const pg::Rows rows = pg::query(comparable_, &values);
+    std::vector<std::string> texts;
+    texts.reserve(values.size());
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        texts.push_back(rows.string(row, 0));
+    }
+    return texts;
+}
+
+// A property that stands in does so on both sides: what the CRM has may have come from such an
+// item, or be as incomplete.
+record::Value Matcher::known_by(const record::Values& values, std::size_t place) const {
+    const auto is_none = [&](std::size_t one) {
+        return record::same_value(*link_.rules.layout[one], values[one], {});
+    };
+    const std::optional<std::size_t>& fallback = link_.fields_in[place].fallback;
+    const std::size_t other = is_none(place) && fallback ? *fallback : place;
+    return is_none(other) ? record::Value() : values[other];
+}
+
+// A constant that stands in is as good as nothing, on both sides.
 std::vector<std::string> Matcher::keys_of(const std::vector<const record::Values*>& all) const {
     pg::NullableTextArray values;
     for (const record::Values* one : all) {
         for (const std::size_t place : link_.match_on) {
-            values.push_back((*one)[place]);
+            values.push_back(known_by(*one, place));
         }
     }
-    const pg::Rows rows = pg::query(comparable_, &values);
+    const std::vector<std::string> texts = comparable(values);
     std::vector<std::string> keys(all.size());
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        std::string& key = keys[static_cast<std::size_t>(row) / link_.match_on.size()];
-        key += rows.text(row, 0);
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        const std::size_t property = i % link_.match_on.size();
+        std::string& key = keys[i / link_.match_on.size()];
+        if (texts[i] != constants_[property]) {
+            key += texts[i];
+        }
         key += separator;
     }
     for (std::string& key : keys) {

@@ -33,6 +33,9 @@ $stage->sql("SET ROLE crm_owner; CREATE TABLE crm.contact (id bigint GENERATED B
 	  . join(', ', map { $_ eq 'birthday' ? "$_ date" : "$_ text" } @columns)
 	  . '); CREATE TABLE crm.mailboxes (mailbox text PRIMARY KEY, target text); CREATE VIEW crm.audience AS SELECT id AS record, made_in AS mailbox FROM crm.contact');
 $stage->sql("INSERT INTO crm.mailboxes VALUES ('$one', NULL), ('$two', NULL), ('$three', 'other'); INSERT INTO crm.contact (id, made_in, " . join(', ', @columns) . ") VALUES (1, '$one', " . join(', ', map { literal($text{$_}) } @columns) . ')');
+$exchange->act($two, 'create', folder => 'contacts', set => { 'contacts:Surname' => 'Halfname' });
+$exchange->act($two, 'create', folder => 'contacts', set => { 'contacts:GivenName' => 'Una', 'contacts:Surname' => 'Told', 'tag:0x3a4d' => '0' });
+$stage->sql("INSERT INTO crm.contact (id, made_in, first_name, last_name) VALUES (2, '$two', NULL, 'Halfname'), (3, '$two', 'Una', 'Told')");
 $stage->sql(<<'SQL');
 SET client_min_messages = error;
 SELECT crmsync.create_link('contacts', 'exchange', 'contact', 'crm.contact', audience => 'crm.audience', mailboxes => 'crm.mailboxes', preset => 'orocrm');
@@ -47,6 +50,9 @@ SELECT crmsync.map('contacts', 'made_in', '@mailbox');
 SELECT crmsync.enable_link('contacts');
 SQL
 $stage->settles('a contact with everything', 'contacts');
+sub known { my ($surname) = @_; return $stage->sql("SELECT string_agg(concat_ws(' ', c.id, coalesce(c.first_name, '-'), i.origin), ', ') FROM crm.contact c LEFT JOIN crmsync.items i ON i.link = 'contacts' AND i.record = c.id::text WHERE c.last_name = '$surname'") }
+$stage->until_true(sub { known('Halfname') eq '2 Halfname adopted' }, 'O10: one of whom both have only one name is known by it', 20) or diag(known('Halfname'));
+$stage->until_true(sub { known('Told') eq '3 Una adopted' }, 'O10: no gender is the same as one that is not specified', 20) or diag(known('Told'));
 
 sub crm { my ($surname) = @_; return $stage->sql('SELECT concat_ws(E\'\n\', ' . join(', ', map { "'$_: ' || $_" } grep { $_ ne 'last_name' } @columns) . ") FROM crm.contact WHERE last_name = '$surname'") }
 sub names { my ($item) = @_; return join '|', map { $item->{properties}{"contacts:$_"} // '' } qw(GivenName Surname PhoneNumber/PrimaryPhone) }
