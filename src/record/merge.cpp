@@ -197,6 +197,10 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
     std::optional<std::size_t> users;  // to be written always, and what just he has changed
     bool written_by_both = false;      // the CRM's change is there already
     Values merged = crm;
+    const auto stands_in = [&](std::size_t place) {
+        return std::find(context.stand_ins.begin(), context.stand_ins.end(), place) !=
+               context.stand_ins.end();
+    };
     for (std::size_t i = 0; i < layout.size(); ++i) {
         const Property& property = *layout[i];
         const bool out = context.outbound && goes_out(property, policies[i]);
@@ -245,7 +249,7 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
                 written_by_both |= out && !context.first;
                 break;
             case Side::crm:
-                if (!out && in && !same_value(property, held, {})) {
+                if (!out && in && !same_value(property, held, {}) && !stands_in(i)) {
                     receive();  // what only comes in is as the target has it
                 } else {
                     send();

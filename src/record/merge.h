@@ -7,7 +7,7 @@
 //   - properties with compared = false are written when their CRM value changes, or when a field
 //     they depend on is written in the same request; what the mailbox holds of them counts nothing
 //   - a field that only comes in is as the target has it, whatever the CRM makes of it; where the
-//     target has nothing the CRM's value stays
+//     target has nothing, or only what stands in for it, the CRM's value stays
 //   - what travels apart and is not there is sent again once the CRM has changed it, whoever wins:
 //     it may be we who had just taken the old one away
 //   - a file_as that is not mapped is made from the names
@@ -77,6 +77,8 @@ struct MergeContext {
     bool inbound = false;      // the link writes to the CRM
     bool crm_is_newer = true;  // for newest_wins
     bool first = false;        // nothing was agreed on yet: what both hold alike nobody has changed
+    std::vector<std::size_t> stand_ins{};  // places where the target has nothing of its own, and
+                                           // what stands in for that is as agreed
 };
 
 // What the target holds at these places of the layout could not be read: it counts as what was last

@@ -101,6 +101,10 @@ HeldValues held_values(const LinkConfiguration& link, const record::Values& read
             }
             value = crm != nullptr ? property_value(link, i, *crm).value : record::Value();
         }
+        if (known != nullptr && known->agreed && !is_usable(field, held[i]) &&
+            record::same_value(*link.rules.layout[i], value, (*known->agreed)[i])) {
+            result.stand_ins.push_back(i);
+        }
         result.values[i] = std::move(value);
         if (result.problem.empty()) {
             result.problem = std::move(problem);

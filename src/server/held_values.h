@@ -16,9 +16,10 @@
 namespace crmsync {
 
 struct HeldValues {
-    record::Values values;            // parallel to the link's layout
-    std::vector<std::size_t> unread;  // places of those that nobody knows; they are absent
-    std::string problem{};            // why they cannot come in; empty: they can
+    record::Values values;                 // parallel to the link's layout
+    std::vector<std::size_t> unread;       // places of those that nobody knows; they are absent
+    std::vector<std::size_t> stand_ins{};  // places where what stands in is as agreed
+    std::string problem{};                 // why they cannot come in; empty: they can
 };
 
 // Of an item that is a record's already.

@@ -60,7 +60,8 @@ MergedItem merge_item(const LinkConfiguration& link, const sync::Outcome& read,
                                   .outbound = link.rules.outbound,
                                   .inbound = link.inbound,
                                   .crm_is_newer = crm_is_newer,
-                                  .first = !shadow},
+                                  .first = !shadow,
+                                  .stand_ins = std::move(held.stand_ins)},
                                  layout, link.rules.fields, agreed, sides.crm, sides.held);
     const record::Values now = remembered(link, merged.merge, agreed, held.values);
     for (std::size_t place = 0; place < layout.size(); ++place) {

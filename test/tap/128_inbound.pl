@@ -112,6 +112,22 @@ my $history = $stage->sql('SELECT count(*) FROM crmsync.history');
 sleep 3;
 is($stage->sql('SELECT count(*) FROM crmsync.history'), $history, 'and neither overwrites the other again and again');
 
+# ---- what stands in for a name that Outlook has not
+sub solo { return $stage->sql("SELECT concat_ws(' ', first_name, last_name, phone) FROM crm.person WHERE last_name IN ('Solo', 'Yolo')") }
+$exchange->act($two, 'create', folder => 'contacts', set => { 'contacts:Surname' => 'Solo' });
+$stage->until_true(sub { solo() eq 'Solo Solo' }, 'a name stands in for the other', 20) or diag(people());
+$stage->sql("UPDATE crm.person SET first_name = 'Han' WHERE last_name = 'Solo'");
+user_changes($two, 'Solo', 'contacts:PhoneNumber/PrimaryPhone' => '+5');
+$stage->until_true(sub { solo() =~ /\+5/ }, 'something else of the item changes', 20) or diag(people());
+is(solo(), 'Han Solo +5', 'what the CRM has made of the name stays');
+$stage->sql("UPDATE crm.person SET phone = '+6' WHERE last_name = 'Solo'; SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link; SELECT crmsync.wake()");
+$stage->until_true(sub { solo() =~ /\+5/ }, 'or everything is compared', 20) or diag(people());
+is(solo(), 'Han Solo +5', 'and stays then, too');
+user_changes($two, 'Solo', 'contacts:Surname' => 'Yolo');
+$stage->until_true(sub { solo() eq 'Yolo Yolo +5' }, 'until what stands in changes', 20) or diag(people());
+$stage->sql("DELETE FROM crm.person WHERE last_name = 'Yolo'");
+$stage->until_true(sub { held($two) !~ /Yolo/ }, 'he leaves', 20) or diag(held($two));
+
 # ---- a crash, a lost state, a mailbox that begins to take part
 $stage->node->stop('immediate');
 $stage->node->start;
@@ -147,6 +163,7 @@ SELECT crmsync.create_link('customers', 'exchange', 'contact', 'crm.customer', a
 SELECT crmsync.map('customers', 'name', 'surname');
 SELECT crmsync.map('customers', 'phone', 'business_phone', direction => 'inbound');
 SELECT crmsync.map('customers', 'note', 'job_title', direction => 'inbound', inbound => 'upper(\$1)');
+SELECT crmsync.map('customers', 'shown', 'manager', direction => 'inbound', fallback => '''nobody''');
 SELECT crmsync.map('customers', '(upper(r.name))', 'nickname');
 SELECT crmsync.enable_link('customers');
 INSERT INTO crm.customer VALUES (1, 'Acme', '+1', 'ours');
@@ -160,7 +177,8 @@ is($stage->sql("SELECT shadow FROM crmsync.item WHERE record = '1'"), '{"surname
 is(customer(), 'Acme +1 ours', 'and what the CRM has stays while Outlook has nothing');
 user_changes($four, 'Acme', 'contacts:PhoneNumber/BusinessPhone' => '+2', 'contacts:JobTitle' => 'theirs', 'contacts:Nickname' => 'typed');
 $stage->until_true(sub { customer() eq 'Acme +2 THEIRS' }, 'it comes in; an expression only goes out', 20) or diag(customer());
-$stage->change("UPDATE crm.customer SET phone = '+3', note = 'ours', name = 'Acme Inc' WHERE id = 1", 'customers');
+is($stage->sql('SELECT shown FROM crm.customer'), 'nobody', 'a constant stands in');
+$stage->change("UPDATE crm.customer SET phone = '+3', note = 'ours', shown = 'everybody', name = 'Acme Inc' WHERE id = 1", 'customers');
 is(item(), 'Acme Inc +2 theirs ACME INC', 'what the CRM makes of it stays there');
 $stage->sql("SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link; SELECT crmsync.wake()");
 $stage->until_true(sub { customer() eq 'Acme Inc +2 THEIRS' }, 'until Outlook\'s value comes in again', 20) or diag(customer());
@@ -172,6 +190,7 @@ $stage->sql("SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.li
 $stage->until_true(sub { customer() eq 'Acme Ltd +2 THEIRS' }, 'a comparison meanwhile is not lost', 20) or diag(customer());
 user_changes($four, 'Acme Ltd', 'contacts:PhoneNumber/BusinessPhone' => undef);
 $stage->until_true(sub { customer() eq 'Acme Ltd THEIRS' }, 'what its user removes is removed', 20) or diag(customer());
+is($stage->sql('SELECT shown FROM crm.customer'), 'everybody', 'the CRM keeps what it has made of a constant that stands in');
 user_changes($four, 'Acme Ltd', 'contacts:PhoneNumber/BusinessPhone' => '+5');
 $stage->until_true(sub { customer() eq 'Acme Ltd +5 THEIRS' }, 'and what he adds comes in', 20) or diag(customer());
 $stage->change("UPDATE crm.customer SET note = 'Ours' WHERE id = 1", 'customers');

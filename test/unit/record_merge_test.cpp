@@ -273,6 +273,19 @@ TEST(Merge, AFieldOfItsOwnOnlyComesIn) {
     EXPECT_TRUE(link.update({"2", "1"}, {"1", "1"}).empty());
 }
 
+TEST(Merge, WhatStandsInAsAgreedIsNotReceivedAgain) {
+    Link link{"given_name", "surname"};
+    link.policies[0].access = link.policies[1].access = Access::inbound;
+    const Values solo{"Solo", "Solo"};
+    EXPECT_EQ(written(link.merge(solo, {"Han", "Han"}, solo, inwards).to_crm),
+              (Written{{"given_name", "Solo"}, {"surname", "Solo"}}));
+    const MergeContext stands_in{.outbound = false, .inbound = true, .stand_ins = {0}};
+    const Merge merge = link.merge(solo, {"Han", "Han"}, solo, stands_in);
+    EXPECT_EQ(written(merge.to_crm), (Written{{"surname", "Solo"}}));
+    EXPECT_EQ(merge.shadow, solo);
+    EXPECT_TRUE(merge.conflicts.empty());
+}
+
 TEST(Strays, IsWhatOnlyComesInAndTheCrmHasChanged) {
     Link link{"home_phone", "mobile_phone"};
     EXPECT_FALSE(strays(link.layout, link.policies, {"2", "2"}, {"1", "1"})) << "it goes out";
