@@ -56,8 +56,7 @@ record::Value with_fallback(const LinkConfiguration& link, std::size_t place,
     if (is_usable(field, value)) {
         return value;
     }
-    if (known != nullptr && !known->agreed && known->crm[place] &&
-        (field.fallback || field.constant)) {
+    if (!value && known != nullptr && !known->agreed && known->crm[place]) {
         return {};
     }
     if (field.fallback && held[*field.fallback]) {

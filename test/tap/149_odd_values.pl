@@ -22,17 +22,18 @@ sub failing { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', reco
 sub surnames { return join ' ', sort map { $_->{properties}{$last} // '-' } $exchange->items($_[0]) }
 
 user_makes($one, $first => 'Ada', $last => 'Lovelace');
-user_makes($one, $first => 'Alan', $last => 'Turing');
+user_makes($one, $first => 'Alan', $last => 'Turing', 'contacts:JobTitle' => 'Of his own');
 user_makes($one, $first => 'Mary', $last => 'Shelley', $phone => 'rude');
 user_makes($one, $first => 'Grete', $last => 'Hermann', 'item:Categories' => ['Of her own']);
 $stage->make_tables;
 $stage->share_new_rows;
 $stage->sql(<<"SQL");
 SET ROLE crm_owner;
-ALTER TABLE crm.person ADD tier text, ADD rank smallint, ADD urgency text, ADD divisor int DEFAULT 1;
+ALTER TABLE crm.person ADD tier text, ADD rank smallint, ADD urgency text, ADD title text, ADD divisor int DEFAULT 1;
 INSERT INTO crm.person (id, first_name, last_name, tier, divisor) VALUES
     (1, 'Ada', 'Lovelace', 'platinum', 1), (2, 'Alan', 'Turing', NULL, 0), (3, 'Grace', 'Hopper', 'gold', 1), (4, 'Mary', 'Shelley', NULL, 1);
 INSERT INTO crm.person (id, first_name, last_name) VALUES (5, 'Grete', 'Hermann');
+UPDATE crm.person SET title = 'boss' WHERE id = 2;
 CREATE FUNCTION crm.be_polite() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN RAISE 'not polite'; END; \$\$;
 CREATE TRIGGER polite AFTER UPDATE ON crm.person FOR EACH ROW WHEN (NEW.phone = 'rude') EXECUTE FUNCTION crm.be_polite();
 CREATE FUNCTION crm.share_of(divisor int) RETURNS text LANGUAGE plpgsql AS \$\$ BEGIN RETURN (100 / divisor)::text; END; \$\$;
@@ -47,6 +48,7 @@ SELECT crmsync.map('people', 'made_in', '@mailbox');
 SELECT crmsync.map('people', 'tier', 'categories', value_map => '{"gold": ["Gold", "Golden"], "silver": "Silver"}');
 SELECT crmsync.map('people', 'rank', 'gender', value_map => '{"1": "female", "2": "male", "3": "unspecified"}', fallback => '''2''');
 SELECT crmsync.map('people', 'urgency', 'importance', value_map => '{"urgent": "high", "late": "low"}');
+SELECT crmsync.map('people', 'title', 'job_title', value_map => '{"boss": "Boss", "hand": "Hand"}', fallback => '''hand''');
 SELECT crmsync.map('people', '(crm.share_of(r.divisor))', 'company');
 SQL
 $stage->make_link(more => "$both, match_on => '{given_name,surname}'", before => $maps);
@@ -65,6 +67,9 @@ is(surnames($one), 'Else Hermann Hopper Lovelace Shelley Turing', 'and nobody is
 
 user_changes($one, 'Hermann', 'item:Categories' => ['Silver']);
 $stage->until_true(sub { person('Hermann') =~ /silver/ && $exchange->records($one)->{5} }, 'one whose values mean nothing to the CRM is recognised when they do', 20) or diag(failing());
+
+is($stage->sql("SELECT concat_ws(' ', crm_value, target_value, winner) FROM crmsync.conflicts WHERE record = '2' AND property = 'job_title'"), 'Boss Hand crm', 'what a fallback stands in for is not overwritten without a word');
+$stage->until_true(sub { $stage->sql("SELECT string_agg(h.old ->> 'job_title', ', ') FROM crmsync.history h WHERE h.record = '2'") eq 'Of his own' }, 'and what it was is remembered', 20) or diag($stage->sql("SELECT h FROM crmsync.history h WHERE h.record = '2'"));
 
 # ---- one whom the CRM refuses is not made a second time
 is($stage->sql("SELECT attempts > 1 AND next_attempt > now() + interval '10 seconds' FROM crmsync.arrival WHERE message LIKE '%polite'"), 't', 'what the CRM refuses is tried with growing pauses, although each attempt changes its row for a moment')
