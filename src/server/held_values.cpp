@@ -80,6 +80,8 @@ HeldValues held_values(const LinkConfiguration& link, const record::Values& read
         if (field.column.empty()) {
             continue;
         }
+        result.is_empty &=
+            is_none(link, i, held) && (!field.fallback || is_none(link, *field.fallback, held));
         if (is_unknown(field, i, held, unread)) {
             result.values[i].reset();
             if (!contains(unread, i)) {

@@ -20,6 +20,7 @@ struct HeldValues {
     std::vector<std::size_t> unread;       // places of those that nobody knows; they are absent
     std::vector<std::size_t> stand_ins{};  // places where what stands in is as agreed
     std::string problem{};                 // why they cannot come in; empty: they can
+    bool is_empty = true;                  // the item has nothing of its own that comes in
 };
 
 // Of an item that is a record's already.

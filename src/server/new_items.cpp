@@ -60,7 +60,7 @@ Candidates choose(const LinkConfiguration& link, const std::vector<const Outcome
         HeldValues held = held_values(link, outcome->held.values, outcome->held.unread);
         candidates.push_back(
             {.outcome = outcome,
-             .row = {address->second, std::move(held.values), outcome->held.content},
+             .row = {address->second, std::move(held.values), outcome->held.content, held.is_empty},
              .unread = std::move(held.unread),
              .problem = std::move(held.problem),
              .key = {}});

@@ -101,17 +101,8 @@ std::string insert_row(const LinkConfiguration& link, const NewRow& row) {
     return made.string(0, 0);
 }
 
-bool holds_anything(const LinkConfiguration& link, const NewRow& row) {
-    for (std::size_t place = 0; place < link.fields_in.size(); ++place) {
-        if (!link.fields_in[place].column.empty() && row.values[place]) {
-            return true;
-        }
-    }
-    return false;
-}
-
 std::string make_row(const LinkConfiguration& link, const NewRow& row) {
-    if (!holds_anything(link, row)) {
+    if (row.is_empty) {
         throw pg::Error{.sqlstate = ERRCODE_NOT_NULL_VIOLATION,
                         .message = "the item holds nothing that is mapped"};
     }

@@ -16,6 +16,7 @@ struct NewRow {
     std::string mailbox;        // address
     record::Values values;      // parallel to the link's layout, as held_values() gives them
     record::Content content{};  // of the photo among them
+    bool is_empty = false;      // its item has nothing of its own: all of them stand in
 };
 
 struct MadeRow {

@@ -114,4 +114,8 @@ user_changes($one, 'Hopper', $phone => '+2');
 $stage->until_true(sub { person('Hopper') =~ /\+2/ }, 'an item with a key that cannot be one holds up nobody', 20) or diag(failing(), $stage->status('last_error'));
 like(failing(), qr/no-number/, 'and is parked, which says why');
 
+# ---- an item with nothing of its own
+user_makes($one, 'item:Body' => 'not mapped');
+$stage->until_true(sub { failing() =~ /23502 the item holds nothing that is mapped/ }, 'what only a constant could stand in for is no row', 20) or diag(people(), failing());
+
 $stage->done;
