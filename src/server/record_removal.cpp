@@ -41,6 +41,8 @@ class Removal {
   private:
     void read_choices(const pg::TextArray& records);
 
+    bool is_shared(const DeletedItem& item, const RecordFacts& record) const;
+    bool is_deleted(const DeletedItem& item) const;
     void judge(const DeletedItem& item, const RecordFacts& record);
     void delete_records();
     void write_removed();
@@ -124,6 +126,22 @@ bool Removal::remove(const std::vector<LeavingItem>& items) {
     return !(removed_.empty() && shared_.empty() && undecided_.empty() && failed_.empty());
 }
 
+// Where the audience does not say who has a record those have it who still have its item.
+bool Removal::is_shared(const DeletedItem& item, const RecordFacts& record) const {
+    return std::any_of(record.copies.begin(), record.copies.end(), [&](const auto& one) {
+        const auto& [mailbox, copy] = one;
+        const bool has_it =
+            copy.item && !copy.item->absent && !copy.item->gone && !copy.item->unlinked;
+        return mailbox->id != item.mailbox && copy.in_audience &&
+               (has_it || !link_.audience_query.empty());
+    });
+}
+
+bool Removal::is_deleted(const DeletedItem& item) const {
+    return std::any_of(to_delete_.begin(), to_delete_.end(),
+                       [&](const auto& one) { return one.first.record == item.record; });
+}
+
 void Removal::judge(const DeletedItem& item, const RecordFacts& record) {
     const auto copy = std::find_if(
         record.copies.begin(), record.copies.end(),
@@ -131,16 +149,14 @@ void Removal::judge(const DeletedItem& item, const RecordFacts& record) {
     const bool wanted = record.exists && copy != record.copies.end() && copy->second.in_audience;
     if (!record.problem.empty()) {
         failed_.push_back(failure_of(item, record.code, record.problem));
-    } else if (!wanted ||
+    } else if (!wanted || is_deleted(item) ||
                sync::decide(
                    link_.rules,
                    {.exists = true, .in_audience = true, .values = &record.desired->values},
                    &*copy->second.item)
                        .verdict != sync::Verdict::nothing) {
         undecided_.push_back(item);
-    } else if (!chosen_.contains(item.record) &&
-               std::count_if(record.copies.begin(), record.copies.end(),
-                             [](const auto& one) { return one.second.in_audience; }) > 1) {
+    } else if (!chosen_.contains(item.record) && is_shared(item, record)) {
         shared_.push_back(item);
     } else {
         to_delete_.push_back({item, {item.record, copy->first->address, record.desired->values}});

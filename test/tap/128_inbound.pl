@@ -150,6 +150,14 @@ $stage->until_true(sub { held($three) eq '' }, 'another is deleted', 20);
 undo($earlier, 'people');
 $stage->until_true(sub { held($three) eq 'Pilot No' }, 'an item that is created again has what only came in', 20) or diag(held($three));
 
+# ---- delete: of two who have a record the last one decides
+$stage->sql("SET client_min_messages = error; SELECT crmsync.alter_link('people', on_target_delete => 'delete'); SELECT crmsync.enable_link('people')");
+sub is_absent { return $stage->sql("SELECT count(*) FROM crmsync.items WHERE record = '1' AND state = 'absent'") eq '1' }
+user_deletes($two, 'BOTH');
+$stage->until_true(sub { is_absent() && $stage->sql("SELECT count(*) FROM crmsync.conflicts WHERE kind = 'delete'") eq '1' }, 'who deletes what somebody else has, too, does not decide alone', 20);
+user_deletes($one, 'Both');
+$stage->until_true(sub { people() eq 'nobody' }, 'when nobody has it any more it is deleted', 20) or diag(people(), $stage->sql('SELECT * FROM crmsync.conflicts'));
+
 # ---- fields that only come in, of a link of direction both
 $stage->sql(<<"SQL");
 SELECT crmsync.disable_link('people');
