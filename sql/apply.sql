@@ -77,6 +77,14 @@ SELECT crmsync.create_link('reading', 'exchange', 'contact', 'crm.everybody', 'i
 SELECT crmsync.map('reading', '(lower(r.first_name))', 'nickname');
 SELECT count(*) FROM crmsync.enable_link('reading');
 SELECT property, child_number, column_name FROM crmsync.links l, crmsync.inbound_columns(l.id) WHERE l.name = 'reading';
+-- When a row was changed is read by crmsync, not by the function.
+CREATE TABLE crm.dated (id integer PRIMARY KEY, name text, changed timestamptz);
+GRANT SELECT (id, name) ON crm.dated TO regress_crmsync_reader;
+SELECT crmsync.create_link('dated', 'exchange', 'contact', 'crm.dated', audience => 'crm.audience', direction => 'both', apply => 'crm.bring_in', options => '{"modified_column": "changed"}', owner => 'regress_crmsync_reader');
+SELECT crmsync.map('dated', 'name', 'surname');
+SELECT count(*) FROM crmsync.enable_link('dated');
+GRANT SELECT (changed) ON crm.dated TO regress_crmsync_reader;
+SELECT count(*) FROM crmsync.enable_link('dated');
 SELECT crmsync.revoke_role('regress_crmsync_admin');
 DROP OWNED BY regress_crmsync_admin;
 DROP EXTENSION crmsync;

@@ -211,6 +211,12 @@ BEGIN
         RAISE EXCEPTION 'the fallback % is not mapped', wrong.fallback
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Map the property, too.';
     END IF;
+    IF NOT has_column_privilege(owner, source, this.options ->> 'modified_column', 'SELECT') THEN
+        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege SELECT on column % of %', owner, this.name,
+                        quote_ident(this.options ->> 'modified_column'), this.source
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT SELECT (%I) ON TABLE %s TO %s;', this.options ->> 'modified_column', this.source, owner);
+    END IF;
     IF this.apply IS NOT NULL THEN
         PERFORM crmsync.check_apply_inbound(this, owner);
         RETURN;
@@ -227,12 +233,6 @@ BEGIN
                         wrong.privilege, quote_ident(wrong.crm), this.source
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('GRANT %s (%I) ON TABLE %s TO %s;', wrong.privilege, wrong.crm, this.source, owner);
-    END IF;
-    IF NOT has_column_privilege(owner, source, this.options ->> 'modified_column', 'SELECT') THEN
-        RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege SELECT on column % of %', owner, this.name,
-                        quote_ident(this.options ->> 'modified_column'), this.source
-            USING ERRCODE = 'insufficient_privilege',
-                  HINT = format('GRANT SELECT (%I) ON TABLE %s TO %s;', this.options ->> 'modified_column', this.source, owner);
     END IF;
     IF this.on_target_delete = 'delete' AND NOT has_table_privilege(owner, source, 'DELETE') THEN
         RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege DELETE on %', owner, this.name, this.source
