@@ -84,10 +84,11 @@ void RowUndoer::judge_row(const pg::Rows& rows, std::uint64_t row_number, const 
     const int mailbox = static_cast<int>(rows.integer(row_number, 0));
     const std::string key = rows.string(row_number, 1);
     const RecordFacts& record = facts.records.at(key);
-    if (!record.exists || !record.problem.empty()) {
+    const bool cannot_be_read = !record.problem.empty();
+    if (cannot_be_read || !record.exists) {
         history_.push_back(left_alone(
-            mailbox, key, sync::Action::fetch, record.exists ? record.code.c_str() : "GONE",
-            record.exists ? record.problem : "there is no such record any more"));
+            mailbox, key, sync::Action::fetch, cannot_be_read ? record.code.c_str() : "GONE",
+            cannot_be_read ? record.problem : "there is no such record any more"));
         done_.add("row", mailbox, key);
         return;
     }

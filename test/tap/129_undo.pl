@@ -112,6 +112,19 @@ like(history(8, 'undo bring in'), qr/CHANGED changed again meanwhile: surname/, 
 $stage->until_true(sub { person(9) eq 'First9 Last9' && name($one, 9) =~ /Last9 / && name($two, 9) =~ /Last9 / }, 'what comes back in a mailbox comes into the CRM, as if its user had written it', 30) or diag(person(9), name($one, 9), name($two, 9));
 $stage->until_true(sub { $stage->sql('SELECT (SELECT count(*) FROM crmsync.arrival) + (SELECT count(*) FROM crmsync.undoing) + (SELECT count(*) FROM crmsync.pending)') eq '0' }, 'then all is quiet', 20);
 
+# ---- a row that cannot be read for the moment
+my $readable = now_there();
+$stage->sql("SET client_min_messages = error; SELECT crmsync.map('people', '((1 / length(r.remark))::text)', 'job_title'); SELECT crmsync.enable_link('people')");
+user_changes($two, 6, 'contacts:Surname' => 'Vandal');
+$stage->until_true(sub { person(6) eq 'First6 Vandal' && name($one, 6) =~ /Vandal/ }, 'a user changes another', 30);
+$stage->sql("UPDATE crm.person SET remark = '' WHERE id = 6");
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.failures') ne '0' }, 'its row cannot be read', 20);
+$stage->sql("SET client_min_messages = error; SELECT crmsync.undo('people', '$readable')");
+$stage->until_true(sub { history(6, 'undo bring in') =~ /^failed/ }, 'and is not brought back', 20);
+is(history(6, 'undo bring in'), 'failed 22012 division by zero', 'the history says why');
+$stage->change("UPDATE crm.person SET remark = 'x' WHERE id = 6; SELECT crmsync.retry('people', '6')");
+$stage->until_true(sub { $stage->sql('SELECT (SELECT count(*) FROM crmsync.failures) + (SELECT count(*) FROM crmsync.arrival)') eq '0' }, 'when it can be read all goes on', 20);
+
 # ---- a user whose address has changed, and somebody else who has it now
 my ($old, $new) = ('old@example.test', 'new@example.test');
 $exchange->post('mailboxes', address => $old);
