@@ -14,16 +14,19 @@ struct Call {
     std::string_view action;
     std::optional<std::string> record;
     std::string mailbox;
-    record::Values before;  // parallel to the layout; empty: there is no record yet
+    record::Values before;  // as the CRM says them, parallel to the layout; empty: there is none
     record::Values after;
     pg::TextArray changed;
 };
 
-// As the CRM would say them.
-record::Values crm_values(const LinkConfiguration& link, const record::Values& values) {
+// What the CRM has, in its own words.
+record::Values crm_values(const LinkConfiguration& link, const record::Values& values,
+                          const OwnTexts& texts) {
     record::Values result;
     for (std::size_t place = 0; place < values.size(); ++place) {
-        result.push_back(crm_value(link, place, values[place]));
+        const auto text = texts.find(place);
+        result.push_back(text != texts.end() ? record::Value(text->second)
+                                             : crm_value(link, place, values[place]));
     }
     return result;
 }
@@ -33,10 +36,8 @@ pg::Error wrong(const LinkConfiguration& link, int sqlstate, const std::string& 
 }
 
 std::string call(const LinkConfiguration& link, const Call& what) {
-    const record::Values before = crm_values(link, what.before);
-    const record::Values after = crm_values(link, what.after);
     pg::JsonbArray documents;
-    for (const record::Values* values : {&before, &after}) {
+    for (const record::Values* values : {&what.before, &what.after}) {
         documents.documents.push_back(
             values->empty()
                 ? std::nullopt
@@ -82,10 +83,12 @@ void apply_update(const LinkConfiguration& link, const RowChange& change) {
         throw pg::Error{.sqlstate = ERRCODE_INTERNAL_ERROR,
                         .message = "what record " + change.record + " holds was not read"};
     }
-    Call update{"update", change.record, change.mailbox, change.before, change.before, {}};
+    const record::Values before = crm_values(link, change.before, change.texts);
+    Call update{"update", change.record, change.mailbox, before, before, {}};
     for (const record::Field& field : change.fields) {
-        update.after[record::place_of(link.rules.layout, field.property).value()] =
-            written_value(*field.property, field.value, change.content);
+        const std::size_t place = record::place_of(link.rules.layout, field.property).value();
+        update.after[place] =
+            crm_value(link, place, written_value(*field.property, field.value, change.content));
         update.changed.emplace_back(field.property->name);
     }
     call_for_record(link, update);
@@ -96,7 +99,8 @@ std::string apply_insert(const LinkConfiguration& link, const NewRow& row) {
     for (std::size_t place = 0; place < row.values.size(); ++place) {
         if (row.values[place] && !link.fields_in[place].column.empty()) {
             insert.after[place] =
-                written_value(*link.rules.layout[place], row.values[place], row.content);
+                crm_value(link, place,
+                          written_value(*link.rules.layout[place], row.values[place], row.content));
             insert.changed.emplace_back(link.rules.layout[place]->name);
         }
     }
@@ -113,9 +117,9 @@ std::string apply_insert(const LinkConfiguration& link, const NewRow& row) {
 }
 
 void apply_delete(const LinkConfiguration& link, const RowToDelete& row) {
-    Call remove{"delete", row.record, row.mailbox, row.values, {}, {}};
+    Call remove{"delete", row.record, row.mailbox, crm_values(link, row.values, row.texts), {}, {}};
     for (std::size_t place = 0; place < row.values.size(); ++place) {
-        if (row.values[place]) {
+        if (remove.before[place]) {
             remove.changed.emplace_back(link.rules.layout[place]->name);
         }
     }

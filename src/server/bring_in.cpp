@@ -282,8 +282,8 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
 
 void Incoming::merge(const Outcome& outcome, const std::string& key, const RecordFacts& record,
                      const sync::KnownItem& item) {
-    MergedItem merged = merge_item(link_, outcome, key, record.desired->values, item.shadow,
-                                   crm_is_newer(outcome, key));
+    MergedItem merged = merge_item(link_, outcome, key, record.desired->values, record.texts,
+                                   item.shadow, crm_is_newer(outcome, key));
     if (!merged.problem.empty()) {
         fail(outcome, "value", std::move(merged.problem));
         return;

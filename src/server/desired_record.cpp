@@ -42,8 +42,11 @@ DesiredRecord desired_record(const Configuration& configuration, const LinkConfi
     desired->stamp = sync::make_stamp(configuration.instance, link.name, key);
     desired->values.resize(layout.size());
     desired->rules = link.kept_rules;
+    OwnTexts texts;
     if (key.size() > longest_key) {
-        return {std::move(desired), "key",
+        return {std::move(desired),
+                {},
+                "key",
                 "the record's key has " + std::to_string(key.size()) +
                     " bytes, and a key may have " + std::to_string(longest_key)};
     }
@@ -53,17 +56,20 @@ DesiredRecord desired_record(const Configuration& configuration, const LinkConfi
             continue;
         }
         record::Canonical canonical = property_value(link, i, rows.text(row, column));
+        if (link.value_maps[i] || !canonical.ok()) {
+            texts.emplace(i, rows.text(row, column));
+        }
         if (!canonical.ok() && link.rules.fields[i].access == record::Access::inbound) {
             continue;  // whatever it is, it is not to go out
         }
         if (!canonical.ok()) {
-            return {std::move(desired), "value", std::move(canonical.problem)};
+            return {std::move(desired), {}, "value", std::move(canonical.problem)};
         }
         desired->values[i] = std::move(canonical.value);
     }
     desired->all =
         record::fields_to_create(link.rules.object, layout, link.rules.fields, desired->values);
-    return {std::move(desired), {}, {}};
+    return {std::move(desired), std::move(texts), {}, {}};
 }
 
 }  // namespace crmsync

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,8 +14,13 @@
 
 namespace crmsync {
 
+// What the CRM says, by place of the layout, where its value does not tell: which it is of several
+// texts that a value_map makes one, or one that no property has.
+using OwnTexts = std::map<std::size_t, std::string>;
+
 struct DesiredRecord {
     std::shared_ptr<sync::Desired> desired;
+    OwnTexts texts;
     std::string code;     // of the problem
     std::string problem;  // why its values cannot be sent; empty: they can
 };

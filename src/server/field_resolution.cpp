@@ -68,6 +68,7 @@ void settle(const Choice& choice, const std::string& problem) {
 // What the record holds now.
 struct Now {
     record::Values values;  // parallel to the layout; empty: that cannot be read
+    OwnTexts texts;
     std::string problem;
 };
 
@@ -78,10 +79,10 @@ Now read_now(const Configuration& configuration, const LinkConfiguration& link,
     const Facts facts = read_facts(configuration, link, std::move(records), NewMailboxes::stored);
     const RecordFacts& known = facts.records.at(record);
     if (!known.problem.empty()) {
-        return {{}, known.problem};
+        return {{}, {}, known.problem};
     }
-    return known.exists ? Now{known.desired->values, {}}
-                        : Now{{}, "there is no such record any more"};
+    return known.exists ? Now{known.desired->values, known.texts, {}}
+                        : Now{{}, {}, "there is no such record any more"};
 }
 
 // Why the row that it was about cannot be written; empty: it can, and `place` is where it is now.
@@ -129,6 +130,7 @@ bool write(const Configuration& configuration, const LinkConfiguration& link, co
     change.mailbox =
         pg::query("SELECT address FROM crmsync.mailbox WHERE id = $1", choice.mailbox).string(0, 0);
     change.before = std::move(now.values);
+    change.texts = std::move(now.texts);
     change.restores = choice.choice == "crm";
     done.before = {change.before.empty() ? record::Value() : change.before[place]};
     const auto errors = write_rows(link, {change});

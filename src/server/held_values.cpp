@@ -126,7 +126,7 @@ record::Value crm_value(const LinkConfiguration& link, std::size_t place,
         return value;
     }
     const std::string* crm = mapped_back(field, *value);
-    return crm == nullptr ? record::Value() : record::Value(*crm);
+    return crm == nullptr ? value : record::Value(*crm);  // that is the CRM's own text
 }
 
 }  // namespace crmsync

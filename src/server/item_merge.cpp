@@ -41,10 +41,19 @@ record::Values remembered(const LinkConfiguration& link, const record::Merge& me
     return remembered;
 }
 
+// What no property value says is not lost to the history. Of child rows it is not known which of
+// them has it.
+record::Value value_or_text(const LinkConfiguration& link, std::size_t place,
+                            const record::Value& value, const OwnTexts& texts) {
+    const auto text = texts.find(place);
+    const bool is_told = value || text == texts.end() || link.fields_in[place].child;
+    return is_told ? value : record::Value(text->second);
+}
+
 }  // namespace
 
 MergedItem merge_item(const LinkConfiguration& link, const sync::Outcome& read,
-                      const std::string& record, const record::Values& crm,
+                      const std::string& record, const record::Values& crm, const OwnTexts& texts,
                       const std::optional<record::Values>& shadow, bool crm_is_newer) {
     MergedItem merged{};
     merged.outcome = &read;
@@ -74,11 +83,13 @@ MergedItem merge_item(const LinkConfiguration& link, const sync::Outcome& read,
         }
     }
     for (const record::Field& field : merged.merge.to_crm) {
-        merged.before.push_back(sides.crm[record::place_of(layout, field.property).value()]);
+        const std::size_t place = record::place_of(layout, field.property).value();
+        merged.before.push_back(value_or_text(link, place, sides.crm[place], texts));
     }
     merged.differs = !merged.merge.to_target.empty() || !sides.same;
     merged.change = {record, merged.merge.to_crm,  std::move(sides.child_rows),
-                     {},     std::move(sides.crm), read.held.content};
+                     {},     std::move(sides.crm), read.held.content,
+                     texts};
     return merged;
 }
 

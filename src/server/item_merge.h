@@ -24,10 +24,10 @@ struct MergedItem {
     bool adopted = false;  // nothing was known of the item before
 };
 
-// read: a fetched item, which outlives the result. crm: the record's values. shadow: what both
-// sides last agreed on; nullopt: nothing yet.
+// read: a fetched item, which outlives the result. crm, texts: the record's values. shadow: what
+// both sides last agreed on; nullopt: nothing yet.
 MergedItem merge_item(const LinkConfiguration& link, const sync::Outcome& read,
-                      const std::string& record, const record::Values& crm,
+                      const std::string& record, const record::Values& crm, const OwnTexts& texts,
                       const std::optional<record::Values>& shadow, bool crm_is_newer);
 
 }  // namespace crmsync

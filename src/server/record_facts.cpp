@@ -5,7 +5,6 @@
 #include <unordered_map>
 #include <utility>
 
-#include "server/desired_record.h"
 #include "server/divided_reading.h"
 #include "server/jsonb_fields.h"
 #include "server/loops.h"
@@ -251,6 +250,7 @@ void FactReader::read_source(const pg::TextArray& keys) {
         DesiredRecord wanted = desired_record(configuration_, link_, key, rows, row);
         record.exists = true;
         record.desired = std::move(wanted.desired);
+        record.texts = std::move(wanted.texts);
         if (!wanted.problem.empty()) {
             record.code = std::move(wanted.code);
             record.problem = std::move(wanted.problem);

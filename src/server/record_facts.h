@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/configuration.h"
+#include "server/desired_record.h"
 #include "server/pending_records.h"
 #include "sync/decision.h"
 #include "sync/task.h"
@@ -52,6 +53,7 @@ struct RecordFacts {
     std::string code = "value";
     std::string problem;  // why its values cannot be sent
     std::shared_ptr<sync::Desired> desired;
+    OwnTexts texts;
     std::map<const MailboxFacts*, CopyFacts> copies;
     std::map<int, KnownFailure> failures;  // by mailbox
 };

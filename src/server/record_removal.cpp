@@ -159,7 +159,8 @@ void Removal::judge(const DeletedItem& item, const RecordFacts& record) {
     } else if (!chosen_.contains(item.record) && is_shared(item, record)) {
         shared_.push_back(item);
     } else {
-        to_delete_.push_back({item, {item.record, copy->first->address, record.desired->values}});
+        to_delete_.push_back(
+            {item, {item.record, copy->first->address, record.desired->values, record.texts}});
     }
 }
 

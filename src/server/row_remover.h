@@ -7,6 +7,7 @@
 
 #include "record/merge.h"
 #include "server/configuration.h"
+#include "server/desired_record.h"
 #include "server/query.h"
 
 namespace crmsync {
@@ -17,6 +18,7 @@ struct RowToDelete {
     // layout.
     std::string mailbox;
     record::Values values;
+    OwnTexts texts;
 };
 
 // In the current transaction. Returns why records could not be deleted, by record;

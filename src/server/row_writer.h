@@ -9,6 +9,7 @@
 
 #include "record/content.h"
 #include "server/configuration.h"
+#include "server/desired_record.h"
 #include "server/query.h"
 
 namespace crmsync {
@@ -22,6 +23,7 @@ struct RowChange {
     std::string mailbox;        // where they come from, for a link's own function
     record::Values before;      // what the CRM had, parallel to the layout; empty: it is not known
     record::Content content{};  // of the photo among the fields
+    OwnTexts texts{};           // of what the CRM had
     bool restores = false;      // values that the CRM has had itself, and not those of an item
 };
 

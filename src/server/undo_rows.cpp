@@ -120,6 +120,7 @@ void RowUndoer::judge_row(const pg::Rows& rows, std::uint64_t row_number, const 
         return;
     }
     RowChange row{key, change.fields, {}, rows.string(row_number, 4), now};
+    row.texts = record.texts;
     row.restores = true;
     changes_.push_back({std::move(change), std::move(row)});
 }

@@ -186,6 +186,7 @@ SELECT crmsync.create_link('reading', 'exchange', 'contact', 'crm.people', 'id',
 SELECT crmsync.map('reading', 'first_name', 'given_name');
 SELECT crmsync.map('reading', 'last_name', 'surname');
 SELECT crmsync.map('reading', '(lower(r.email))', 'email_1');
+SELECT crmsync.map('reading', 'sex', 'gender', value_map => '{"f": "female", "frau": "female"}');
 SELECT crmsync.enable_link('reading');
 SQL
 sub calls { return $stage->sql("SELECT string_agg(concat_ws(' ', action, mailbox, new ->> 'surname', new ->> 'email_1'), ', ' ORDER BY n) FROM crm.call WHERE link = 'reading'") }
@@ -193,5 +194,14 @@ $exchange->act($four, 'create', folder => 'contacts', set => { 'contacts:GivenNa
 $stage->until_true(sub { calls() eq "insert $four Read only\@example.com" }, 'a link that only reads calls it, too, with what is mapped to an expression', 20) or diag(failing());
 $exchange->act($four, 'update', match => { 'contacts:GivenName' => 'Only' }, folder => 'contacts', set => { 'contacts:Surname' => 'Changed' });
 $stage->until_true(sub { calls() eq "insert $four Read only\@example.com, update $four Changed only\@example.com" }, 'and says whose mailbox it is', 20) or diag(failing(), calls());
+
+# Of several texts that mean one value, and of one that means none, it is told the CRM's own.
+for my $sex ('frau', 'x')
+{
+	$stage->sql("UPDATE crm.person SET sex = '$sex' WHERE first_name = 'Only'");
+	$exchange->act($four, 'update', match => { 'contacts:GivenName' => 'Only' }, folder => 'contacts', set => { 'contacts:Surname' => "Is $sex" });
+	$stage->until_true(sub { calls() =~ /update $four Is $sex only/ }, "a change of another field: $sex", 20) or diag(failing(), calls());
+	is($stage->sql("SELECT c.old ->> 'gender', c.new ->> 'gender', p.sex FROM crm.call c, crm.person p WHERE p.first_name = 'Only' ORDER BY c.n DESC LIMIT 1"), "$sex|$sex|$sex", 'the function writes what the CRM has');
+}
 
 $stage->done;
