@@ -85,6 +85,7 @@ SELECT crmsync.map('users', 'born', 'dateOfBirth', inbound => 'ARRAY[$1]');
 SELECT crmsync.map('users', 'born', '@none', inbound => '$1::date');
 SELECT crmsync.map('users', 'born', '@none', inbound => '''soon''');
 SELECT crmsync.map('users', 'born', 'dateOfBirth', fallback => '''soon''');
+SELECT crmsync.map('users', 'born', 'dateOfBirth', value_map => '{"2000-01-01": "long ago", "soon": "tomorrow"}');
 SELECT crmsync.map('users', 'born', 'dateOfBirth', fallback => '''2000-01-01');
 SELECT crmsync.map('users', 'born', 'dateOfBirth', fallback => 'year of birth');
 SELECT crmsync.map('users', 'born', 'dateOfBirth', fallback => '@none');

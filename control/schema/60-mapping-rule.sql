@@ -231,21 +231,33 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_fallback(oid, text, text, text) IS 'refuses what is neither a property nor a constant that the column can hold';
 
+CREATE FUNCTION crmsync.check_crm_values(relation oid, crm text, value_map jsonb) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT crmsync.check_query(format('the value_map of %s', crm),
+                               format('SELECT v.value FROM (VALUES %s) AS v (value)',
+                                      (SELECT string_agg(format('(%L::%s)', k, crmsync.target_type(relation, crm)), ', ') FROM jsonb_object_keys(value_map) k)))
+    WHERE value_map <> '{}';
+END;
+COMMENT ON FUNCTION crmsync.check_crm_values(oid, text, jsonb) IS 'refuses a value_map for what comes in, with values that the column cannot hold';
+
 -- One mapping of an import; at enable_link again, since the column may be another one by then.
-CREATE FUNCTION crmsync.check_directory_mapping(this crmsync.link, crm text, property text, fallback text, inbound text) RETURNS void
+CREATE FUNCTION crmsync.check_directory_mapping(this crmsync.link, crm text, property text, value_map jsonb, fallback text, inbound text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM crmsync.check_directory_property(property, inbound);
     IF inbound IS NOT NULL THEN
         PERFORM crmsync.check_inbound(to_regclass(this.source), crm, property, inbound);
+    ELSE
+        PERFORM crmsync.check_crm_values(to_regclass(this.source), crm, value_map);
     END IF;
     IF fallback IS NOT NULL THEN
         PERFORM crmsync.check_fallback(to_regclass(this.source), crm, fallback, inbound);
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_directory_mapping(crmsync.link, text, text, text, text) IS 'refuses a mapping that an import could not carry out';
+COMMENT ON FUNCTION crmsync.check_directory_mapping(crmsync.link, text, text, jsonb, text, text) IS 'refuses a mapping that an import could not carry out';
 
 -- What comes in goes into a column of the row itself; '@mailbox' and '@none' into that of new rows only.
 CREATE FUNCTION crmsync.check_exchange_inbound(this crmsync.link, crm text, property text, direction text, fallback text, inbound text) RETURNS void

@@ -19,7 +19,7 @@ BEGIN
     PERFORM crmsync.check_options('mapping', kind, options);
     PERFORM crmsync.check_value_map(value_map);
     IF kind = 'ldap' THEN
-        PERFORM crmsync.check_directory_mapping(this, crm, property, fallback, inbound);
+        PERFORM crmsync.check_directory_mapping(this, crm, property, value_map, fallback, inbound);
         other := (SELECT m.property FROM crmsync.mapping m
                   WHERE m.link = this.id AND m.crm = map.crm AND m.property <> map.property);
         IF other IS NOT NULL THEN

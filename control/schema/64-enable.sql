@@ -101,7 +101,7 @@ BEGIN
         RAISE EXCEPTION 'the owner of link "%", role %, does not exist', this.name, this.owner
             USING ERRCODE = 'undefined_object', HINT = 'Name another with crmsync.alter_link(..., owner => ...).';
     END IF;
-    PERFORM crmsync.check_directory_mapping(this, m.crm, m.property, m.fallback, m.inbound)
+    PERFORM crmsync.check_directory_mapping(this, m.crm, m.property, m.value_map, m.fallback, m.inbound)
     FROM crmsync.mapping m WHERE m.link = this.id;
     stray := (SELECT min(p) FROM unnest(this.match_on) p
               WHERE lower(p) NOT IN (SELECT lower(m.property) FROM crmsync.mapping m
