@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "record/text.h"
+
 namespace crmsync::record {
 
 namespace {
@@ -12,6 +14,17 @@ constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
 bool is_there(const RowValues& row) {
     return std::any_of(row.begin(), row.end(),
                        [](const Value& value) { return value.has_value(); });
+}
+
+// Whether they cannot be one row: who writes the same in capitals means the same.
+bool contradict(const RowValues& one, const RowValues& another) {
+    for (std::size_t column = 0; column < one.size(); ++column) {
+        if (one[column] && another[column] &&
+            lower_ascii(*one[column]) != lower_ascii(*another[column])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 class Placement {
@@ -32,16 +45,18 @@ class Placement {
         }
     }
 
-    // What is new or changed stays in its place, or takes one that nobody had, or any.
-    void settle_new(const std::vector<RowValues>& agreed) {
-        for_each_new([&](std::size_t row) { put(row, row); });
+    // What is new or changed stays in its place, or takes one that nobody had, or any. Where the
+    // other side has a new row as well it leaves that its place while there is room for both.
+    void settle_new(const std::vector<RowValues>& agreed, const std::vector<RowValues>& other) {
         for_each_new([&](std::size_t row) {
-            for (std::size_t place = 0; place < order_.size(); ++place) {
-                if (!is_there(agreed[place])) {
-                    put(row, place);
-                }
+            if (is_there(agreed[row]) || !contradict(rows_[row], other[row])) {
+                put(row, row);
             }
         });
+        put_where(
+            [&](std::size_t place) { return !is_there(agreed[place]) && !is_there(other[place]); });
+        for_each_new([&](std::size_t row) { put(row, row); });
+        put_where([&](std::size_t place) { return !is_there(agreed[place]); });
         for_each_new([&](std::size_t row) { put_anywhere(row); });
     }
 
@@ -61,6 +76,17 @@ class Placement {
                 settle(row);
             }
         }
+    }
+
+    template <class IsFree>
+    void put_where(const IsFree& is_free) {
+        for_each_new([&](std::size_t row) {
+            for (std::size_t place = 0; place < order_.size(); ++place) {
+                if (is_free(place)) {
+                    put(row, place);
+                }
+            }
+        });
     }
 
     void put_anywhere(std::size_t row) {
@@ -89,7 +115,7 @@ std::vector<std::size_t> row_order(const std::vector<RowValues>& agreed,
     Placement placement(rows);
     placement.match(agreed);
     placement.match(other);
-    placement.settle_new(agreed);
+    placement.settle_new(agreed, other);
     placement.settle_absent();
     return std::move(placement).result();
 }

@@ -58,6 +58,19 @@ TEST(RowOrder, ARowThatIsNewOnBothSidesIsOne) {
     EXPECT_EQ(ordered("A - -", "A X -", "A Y X"), "A X Y");
 }
 
+TEST(RowOrder, RowsThatAreNewOnBothSidesHaveRoomBesideEachOther) {
+    EXPECT_EQ(ordered("- - -", "A - -", "B - -"), "- B -");
+    EXPECT_EQ(ordered("A - -", "A B -", "A C -"), "A - C");
+    EXPECT_EQ(ordered("- - -", "A - -", "B C -"), "- C B");
+    EXPECT_EQ(ordered("- -", "A B", "C -"), "C -") << "there is no room";
+    EXPECT_EQ(ordered("A - -", "X - -", "Y - -"), "Y - -") << "it is the same row";
+    EXPECT_EQ(ordered("- -", "a -", "A -"), "A -") << "capitals do not make another";
+    const std::vector<RowValues> nothing{{{}, {}}, {{}, {}}};
+    EXPECT_EQ(row_order(nothing, {{"Street", {}}, {{}, {}}}, {{{}, "City"}, {{}, {}}}),
+              (std::vector<std::size_t>{0, 1}))
+        << "nor does what only one side has";
+}
+
 TEST(RowOrder, RowsOfSeveralColumnsAreKnownByAll) {
     const std::vector<RowValues> agreed{{"Street", "Town"}, {"Street", "City"}};
     EXPECT_EQ(row_order(agreed, agreed, {{"Street", "City"}, {"Road", "Town"}}),
