@@ -1,7 +1,8 @@
 // What crmsync.so (preloaded, in every backend) hands to crmsync_engine.so (workers and admin
 // functions only): a versioned struct behind the rendezvous variable "crmsync". Plain C layout: an
 // engine of the next release must be able to read the struct of a preloaded library that was not
-// restarted yet, so members are only ever added at the end, with a new version number.
+// restarted yet, so members are only ever added at the end, with a new version number, and one that
+// says since which version it is there is used only where the struct is of that version.
 #pragma once
 
 #include "postgres.h"
@@ -10,6 +11,7 @@
 
 #define CRMSYNC_RENDEZVOUS "crmsync"
 #define CRMSYNC_INTERFACE_VERSION 3
+#define CRMSYNC_OLDEST_INTERFACE_VERSION 2  // that the engine can work with
 
 // One long pass of a worker, as the view `progress` shows it.
 typedef struct CrmsyncProgress {
@@ -66,7 +68,7 @@ typedef struct CrmsyncPreload {
     int64 (*max_history_size)(void);  // bytes
     int (*max_create_delay)(void);    // milliseconds
 
-    // Whether somebody keeps workers out of a database now: one that has just been started may not
-    // have been told to end.
+    // Since version 3. Whether somebody keeps workers out of a database now: one that has just been
+    // started may not have been told to end.
     bool (*is_held)(Oid database);
 } CrmsyncPreload;

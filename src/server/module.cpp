@@ -33,7 +33,7 @@ void _PG_init(void) {
         load_file("$libdir/crmsync", false);
     }
     interface = static_cast<const CrmsyncPreload*>(*find_rendezvous_variable(CRMSYNC_RENDEZVOUS));
-    if (interface == nullptr || interface->version < CRMSYNC_INTERFACE_VERSION) {
+    if (interface == nullptr || interface->version < CRMSYNC_OLDEST_INTERFACE_VERSION) {
         ereport(ERROR,
                 (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                  errmsg("the preloaded crmsync library is too old for this engine"),

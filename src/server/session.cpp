@@ -31,7 +31,8 @@ void set_lock_timeout(int milliseconds, GucAction action) {
 }
 
 void leave_if_unwanted(Datum database) {
-    if (!preload().enabled() || preload().is_held(DatumGetObjectId(database))) {
+    const bool held = preload().version >= 3 && preload().is_held(DatumGetObjectId(database));
+    if (held || !preload().enabled()) {
         proc_exit(0);
     }
 }
