@@ -160,7 +160,10 @@ void do_afterwards(Afterwards what) {
             probe_at_commit();
             break;
         case Afterwards::wake:
-            wake_worker();
+            // What was committed may have been CREATE EXTENSION.
+            if (!wake_worker() && lacks_worker(MyDatabaseId) &&
+                OidIsValid(get_extension_oid(extension_name, true)))
+                probe_at_commit();
             break;
         case Afterwards::nothing:
             break;

@@ -184,6 +184,15 @@ bool is_held(Oid database) {
     return slot != nullptr && slot->holds > 0;
 }
 
+bool lacks_worker(Oid database) {
+    if (!preloaded())
+        return false;
+    SharedStateLock lock(LW_SHARED);
+    const DatabaseSlot* slot = find_slot(database);
+    return slot == nullptr || slot->state == WorkerState::stopped ||
+           slot->state == WorkerState::starting;
+}
+
 void stop_workers_of(Oid database) {
     terminate_all(database, find_slot(database));
 }

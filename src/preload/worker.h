@@ -23,6 +23,9 @@ void hold_workers(Oid database);
 // Whether somebody does that now.
 bool is_held(Oid database);
 
+// Whether a database has no worker, other than for a while after a failure.
+bool lacks_worker(Oid database);
+
 // Tells the workers of a database, or of all, to end; waits for none.
 void stop_workers_of(Oid database);
 void stop_all_workers();

@@ -11,7 +11,7 @@ use Time::HiRes qw(time sleep);
 
 my $node = PostgreSQL::Test::Cluster->new('launcher');
 $node->init(has_archiving => 0, allows_streaming => 1);
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'crmsync'\nrestart_after_crash = on");
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'crmsync'\nrestart_after_crash = on\nmax_prepared_transactions = 2");
 $node->start;
 
 sub workers
@@ -78,6 +78,13 @@ is(workers(), 'one', 'one that is rolled back does not');
 $node->safe_psql('two', 'CREATE EXTENSION crmsync');
 until_true(sub { workers() eq 'one two' && attached('two') }, 'a second database has its own', 5);
 is($node->safe_psql('one', 'SELECT crmsync.wake()'), 't', 'the worker can be woken');
+$node->safe_psql('postgres', 'CREATE DATABASE prepared');
+$node->safe_psql('prepared', "BEGIN; CREATE EXTENSION crmsync; PREPARE TRANSACTION 'extension'");
+sleep 0.5;
+is(workers(), 'one two', 'a prepared transaction does not');
+$node->safe_psql('prepared', "COMMIT PREPARED 'extension'");
+until_true(sub { workers() eq 'one prepared two' && attached('prepared') }, 'until it is committed', 5);
+$node->safe_psql('postgres', 'DROP DATABASE prepared');
 is($node->safe_psql('one', 'SELECT crmsync.preloaded()'), 't', 'preloaded');
 unlike(slurp_file($node->logfile), qr/for database "postgres" failed/, 'looking at a database without the extension is no failure');
 
