@@ -305,6 +305,26 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.warn_unseen(crmsync.link, crmsync.reading[]) IS 'warns of what a link reads and no trigger sees';
 
+CREATE FUNCTION crmsync.warn_unlogged(this crmsync.link, reads crmsync.reading[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    unlogged text;
+BEGIN
+    FOR unlogged IN
+        SELECT DISTINCT crmsync.relation_name(c.oid)
+        FROM unnest(reads) r JOIN pg_class c ON c.oid = r.object
+        WHERE r.class = 'relation' AND c.relkind = 'r' AND c.relpersistence = 'u'
+        ORDER BY 1
+    LOOP
+        RAISE WARNING 'link "%" uses the unlogged table %', this.name, unlogged
+            USING DETAIL = 'A crash of the server empties it; its rows would look deleted then.',
+                  HINT = format('ALTER TABLE %s SET LOGGED;', unlogged);
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.warn_unlogged(crmsync.link, crmsync.reading[]) IS 'warns of tables that a link reads and a crash of the server empties';
+
 CREATE FUNCTION crmsync.establish_identity() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -367,6 +387,7 @@ BEGIN
         PERFORM crmsync.check_import(this);
     ELSE
         PERFORM crmsync.warn_unseen(this, reads);
+        PERFORM crmsync.warn_unlogged(this, reads);
         PERFORM crmsync.warn_unindexed(this);
         PERFORM crmsync.check_match_on(this);
         IF this.direction <> 'outbound' THEN
