@@ -148,7 +148,7 @@ void DirectoryMerge::note_disabled_alone(const std::string& which) const {
     const pg::Parameter parameters[] = {link_.id, link_.mailbox};
     pg::query("UPDATE crmsync.item i SET change_key = " + key + " FROM " + changed_entries +
                   " WHERE i.link = $1 AND i.mailbox = $2 AND i.record = c.record "
-                  "AND i.state IN ('linked', 'leaving') "
+                  "AND i.remote_id = c.key AND i.state IN ('linked', 'leaving') "
                   "AND i.change_key IS DISTINCT FROM e.change_key AND (" +
                   in_any + ")" + which,
               parameters, {.once = true});
@@ -215,21 +215,29 @@ pg::TextArray DirectoryMerge::find_due(Passage& passage) {
                 "AND state IN ('linked', 'leaving')",
                 link_.mailbox)
                 .integer(0, 0);
-        const auto leavers = static_cast<std::int64_t>(others.without_known(due).size());
-        passage = judge_deletes(link_, Absence::vanished, leavers, known, outcome_.held);
+        const pg::TextArray leavers = others.without_known(due);
+        judged_.insert(leavers.begin(), leavers.end());
+        passage = judge_deletes(link_, Absence::vanished, static_cast<std::int64_t>(leavers.size()),
+                                known, outcome_.held);
     }
     transaction.commit();
     return due;
 }
 
 // Who is gone for good is disabled in the same transaction, unless he has only gone elsewhere. His
-// memberships have yet to go.
-void DirectoryMerge::let_go(const pg::TextArray& records, Passage passage) {
+// memberships have yet to go. Who has left that as well since the guard was asked is the next
+// run's.
+void DirectoryMerge::let_go(pg::TextArray records, Passage passage) {
     pg::Transaction transaction("disabling vanished users of link " + link_.name,
                                 pg::Transaction::read_committed);
     const OtherImports others = OtherImports::hold(link_);
     check_still_runs(link_);
-    const pg::TextArray leavers = others.without_known(records);
+    pg::TextArray leavers = others.without_known(records);
+    const auto is_judged = [&](const std::string& record) { return judged_.contains(record); };
+    const auto unjudged = std::partition(leavers.begin(), leavers.end(), is_judged);
+    const std::set<std::string> waiting(unjudged, leavers.end());
+    leavers.erase(unjudged, leavers.end());
+    std::erase_if(records, [&](const std::string& record) { return waiting.contains(record); });
     const auto gone = static_cast<std::int64_t>(
         pg::query("UPDATE crmsync.item SET state = 'gone', confirmed = $4 AND record = ANY ($5), "
                   "change_key = CASE WHEN record <> ALL ($5) THEN change_key END, "

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -87,7 +88,7 @@ class DirectoryMerge {
     void disable_alone(Slice slice, const std::string& which);
     void note_disabled_alone(const std::string& which) const;
     pg::TextArray find_due(Passage& passage);
-    void let_go(const pg::TextArray& records, Passage passage);
+    void let_go(pg::TextArray records, Passage passage);
     void merge_rows(Slice slice);
     void hold_mailbox() const;
     std::int64_t insert_rows(const std::string& within, const std::string& entries);
@@ -118,6 +119,7 @@ class DirectoryMerge {
     std::string insert_statement_;
     std::string update_statement_;
     std::int64_t vanished_ = 0;
+    std::set<std::string> judged_;  // records of leavers of whom the guard knows
     std::int64_t done_ = 0;
     std::int64_t total_ = 0;
     std::string too_many_;

@@ -51,18 +51,21 @@ pg::TextArray OtherImports::without_known(const pg::TextArray& records) const {
     return unknown;
 }
 
-// An item that is gone has its change key for as long as its user has only moved. Missing there he
-// has been ever since, so that the grace time does not begin anew.
+// An item that is gone has a change key for as long as its user has only moved: an empty one is as
+// good as any, and is no entry's. Missing there he has been ever since, so that the grace time does
+// not begin anew. What a disabled link has let go it leaves: when it comes back, who is meant may
+// have been let in again.
 void OtherImports::reconsider(const pg::TextArray& records) const {
     if (mailboxes_.empty()) {
         return;
     }
     pg::query(
-        "UPDATE crmsync.item i SET change_key = NULL, "
+        "UPDATE crmsync.item i SET change_key = '', "
         "state = CASE i.state WHEN 'gone' THEN 'leaving' ELSE i.state END "
         "FROM crmsync.mailbox m WHERE m.id = ANY ($2) AND i.link = m.link AND i.mailbox = m.id "
-        "AND i.record = ANY ($1) AND i.change_key IS NOT NULL",
-        &records, &mailboxes_);
+        "AND i.record = ANY ($1) AND i.change_key IS NOT NULL "
+        "AND (i.state <> 'gone' OR m.id = ANY ($3))",
+        &records, &mailboxes_, &enabled_);
 }
 
 }  // namespace crmsync

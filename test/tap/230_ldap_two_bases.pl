@@ -87,6 +87,20 @@ imports('users');
 is(inactive() . member(5), '3 50', 'the first does by its own policy');
 $test->sql("SELECT crmsync.alter_link('others', on_target_delete => 'disable')");
 
+# ---- gone from there, and back before the first link has done its part
+my $away = "uid=${\ login(7)},$former";
+moves(7);
+imports('others', 'users');
+$test->remove($away);
+imports('others');
+$test->add(login(7), base => $former);
+imports('others', 'users');
+is(inactive() . member(7), '3 51', 'who is back is active, and a member still');
+$test->remove($away);
+imports('others', 'users');
+is(inactive() . member(7), '3 5 70', 'and when he leaves for good the first link does its part');
+$test->sql("UPDATE person SET active = true WHERE login = '${\ login(7)}'");
+
 # ---- many who move
 $test->sql(q{SELECT crmsync.alter_link('users', options => '{"min_deletes": 5}')});
 moves(10 .. 19);
