@@ -67,6 +67,7 @@ void settle(const Choice& choice, const std::string& problem) {
 
 // What the record holds now.
 struct Now {
+    bool exists;
     record::Values values;  // parallel to the layout; empty: that cannot be read
     OwnTexts texts;
     std::string problem;
@@ -79,10 +80,10 @@ Now read_now(const Configuration& configuration, const LinkConfiguration& link,
     const Facts facts = read_facts(configuration, link, std::move(records), NewMailboxes::stored);
     const RecordFacts& known = facts.records.at(record);
     if (!known.problem.empty()) {
-        return {{}, {}, known.problem};
+        return {true, {}, {}, known.problem};
     }
-    return known.exists ? Now{known.desired->values, known.texts, {}}
-                        : Now{{}, {}, "there is no such record any more"};
+    return known.exists ? Now{true, known.desired->values, known.texts, {}}
+                        : Now{false, {}, {}, "there is no such record any more"};
 }
 
 // Why the row that it was about cannot be written; empty: it can, and `place` is where it is now.
@@ -161,6 +162,9 @@ bool resolve_fields(const Configuration& configuration, const LinkConfiguration&
         // Whose row somebody has at the moment is written when he is done.
         if (!lock_rows(link, record).empty()) {
             done |= write(configuration, link, choice, history);
+        } else if (const Now now = read_now(configuration, link, choice.record); !now.exists) {
+            settle(choice, now.problem);
+            done = true;
         }
     }
     write_history(history);

@@ -110,6 +110,13 @@ $stage->sql("ALTER TABLE crm.person ADD CONSTRAINT ours CHECK (first_name <> 'Th
 $stage->sql("SELECT crmsync.resolve($field, 'target')");
 $stage->until_true(sub { $stage->sql("SELECT coalesce(problem, '') FROM crmsync.conflicts WHERE id = $field") =~ /"ours"/ }, 'what the CRM refuses is said', 20);
 like(people(), qr/1 Ours Lee/, 'and not done');
+$stage->sql('ALTER TABLE crm.person DROP CONSTRAINT ours; DELETE FROM crm.person WHERE id = 1');
+$stage->sync;
+$stage->sql("SELECT crmsync.resolve($field, 'target')");
+$began = time;
+$stage->sync('people', '15 s');
+cmp_ok(time - $began, '<', 10, 'nobody waits for what was chosen for a record that is gone');
+is($stage->sql("SELECT problem FROM crmsync.conflicts WHERE id = $field"), 'there is no such record any more', 'which is said');
 
 # ---- items that were left to their users
 user_makes($one, 'contacts:GivenName' => 'Own', 'contacts:Surname' => "Friend$_") for 1, 2;
