@@ -111,11 +111,11 @@ class Placement {
 
 std::vector<std::size_t> row_order(const std::vector<RowValues>& agreed,
                                    const std::vector<RowValues>& other,
-                                   const std::vector<RowValues>& rows) {
+                                   const std::vector<RowValues>& rows, NewRows new_rows) {
     Placement placement(rows);
     placement.match(agreed);
     placement.match(other);
-    placement.settle_new(agreed, other);
+    placement.settle_new(agreed, new_rows == NewRows::stay ? agreed : other);
     placement.settle_absent();
     return std::move(placement).result();
 }

@@ -17,9 +17,11 @@ using RowValues = std::vector<Value>;
 // For every place, which of the rows belongs there: each is named once. A row goes to the place
 // where `agreed` holds the same, else to where `other`, the rows of the other side in order, does;
 // what is new or changed stays in its place, or takes one that is free, as where the other side has
-// another new row in its place. All have as many rows.
+// another new row in its place, unless rows are told to stay. All have as many rows.
+enum class NewRows { make_room, stay };
 std::vector<std::size_t> row_order(const std::vector<RowValues>& agreed,
                                    const std::vector<RowValues>& other,
-                                   const std::vector<RowValues>& rows);
+                                   const std::vector<RowValues>& rows,
+                                   NewRows new_rows = NewRows::make_room);
 
 }  // namespace crmsync::record

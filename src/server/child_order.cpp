@@ -22,6 +22,16 @@ bool come_in(const LinkConfiguration& link, const Alike& alike) {
            });
 }
 
+// What the item has is not written over, and so cannot go to another place there.
+bool fills_gaps(const LinkConfiguration& link, const Alike& alike) {
+    return std::any_of(alike.begin(), alike.end(), [&](std::size_t child) {
+        const std::vector<std::size_t>& places = link.children[child].places;
+        return std::any_of(places.begin(), places.end(), [&](std::size_t place) {
+            return link.rules.fields[place].write == record::Write::if_empty;
+        });
+    });
+}
+
 std::vector<record::RowValues> rows_of(const LinkConfiguration& link, const Alike& alike,
                                        const record::Values& values) {
     std::vector<record::RowValues> rows;
@@ -64,7 +74,10 @@ InOneOrder in_one_order(const LinkConfiguration& link, const record::Values& sha
         }
         const auto of_item = rows_of(link, alike, held);
         put(link, alike, of_item,
-            record::row_order(agreed, rows_of(link, alike, result.crm), of_item), result.held);
+            record::row_order(
+                agreed, rows_of(link, alike, result.crm), of_item,
+                fills_gaps(link, alike) ? record::NewRows::stay : record::NewRows::make_room),
+            result.held);
     }
     result.same = result.crm == crm && result.held == held;
     return result;

@@ -71,6 +71,14 @@ TEST(RowOrder, RowsThatAreNewOnBothSidesHaveRoomBesideEachOther) {
         << "nor does what only one side has";
 }
 
+TEST(RowOrder, ANewRowStaysWhereItIsToldTo) {
+    const std::vector<RowValues> none{{Value()}, {Value()}};
+    const std::vector<RowValues> new_one{{"user's"}, {Value()}};
+    EXPECT_EQ(row_order(none, {{"crm's"}, {Value()}}, new_one), (std::vector<std::size_t>{1, 0}));
+    EXPECT_EQ(row_order(none, {{"crm's"}, {Value()}}, new_one, NewRows::stay),
+              (std::vector<std::size_t>{0, 1}));
+}
+
 TEST(RowOrder, RowsOfSeveralColumnsAreKnownByAll) {
     const std::vector<RowValues> agreed{{"Street", "Town"}, {"Street", "City"}};
     EXPECT_EQ(row_order(agreed, agreed, {{"Street", "City"}, {"Road", "Town"}}),
