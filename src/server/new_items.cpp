@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "server/apply_function.h"
 #include "server/error_text.h"
 #include "server/held_values.h"
 #include "server/item_match.h"
@@ -150,8 +151,11 @@ Outcome came_in(const LinkConfiguration& link, const Outcome& fetched, const std
     return done;
 }
 
-// What was made of candidates: records, by what these are known by.
-using MadeRecords = std::map<std::string, std::string>;
+// What was made of candidates.
+struct MadeRecords {
+    std::map<std::string, std::string> by_key;  // by what these are known by
+    bool too_long = false;  // a function of the link's own took too long: it is not called again
+};
 
 MadeRecords make(const LinkConfiguration& link, Candidates candidates, NewItems& items) {
     std::vector<NewRow> rows;
@@ -160,7 +164,7 @@ MadeRecords make(const LinkConfiguration& link, Candidates candidates, NewItems&
         rows.push_back(std::move(candidate.row));
     }
     const std::vector<MadeRow> made = make_rows(link, rows);
-    MadeRecords by_key;
+    MadeRecords result;
     pg::TextArray records;
     pg::IntegerArray mailboxes;
     pg::TextArray ids;
@@ -175,12 +179,13 @@ MadeRecords make(const LinkConfiguration& link, Candidates candidates, NewItems&
             continue;
         }
         if (made[i].error) {
+            result.too_long |= took_too_long(*made[i].error);
             items.failures.push_back(
                 {name_of(outcome), made[i].error->code(), error_text(*made[i].error)});
             continue;
         }
         const record::Values& values = rows[i].values;
-        by_key.emplace(candidates[i].key, made[i].record);
+        result.by_key.emplace(candidates[i].key, made[i].record);
         records.push_back(made[i].record);
         mailboxes.push_back(outcome.mailbox);
         ids.push_back(outcome.item.id);
@@ -205,7 +210,7 @@ MadeRecords make(const LinkConfiguration& link, Candidates candidates, NewItems&
             link.id, &records, &mailboxes, &ids, &change_keys, &shadows);
     }
     std::move(records.begin(), records.end(), std::back_inserter(items.records));
-    return by_key;
+    return result;
 }
 
 // Leaves those that are new still. What a row has been made of meanwhile that belongs in their
@@ -214,7 +219,7 @@ Candidates still_new(const LinkConfiguration& link, Candidates doubles, const Ma
                      NewItems& items) {
     pg::TextArray records;
     for (const Candidate& candidate : doubles) {
-        if (const auto one = made.find(candidate.key); one != made.end()) {
+        if (const auto one = made.by_key.find(candidate.key); one != made.by_key.end()) {
             records.push_back(one->second);
         }
     }
@@ -226,14 +231,15 @@ Candidates still_new(const LinkConfiguration& link, Candidates doubles, const Ma
         }
     }
     std::erase_if(doubles, [&](const Candidate& candidate) {
-        const auto one = made.find(candidate.key);
+        const auto one = made.by_key.find(candidate.key);
         const bool matches =
-            one != made.end() && (link.audience_query.empty() ||
-                                  audience.contains({one->second, candidate.row.mailbox}));
-        if (matches) {
+            one != made.by_key.end() && (link.audience_query.empty() ||
+                                         audience.contains({one->second, candidate.row.mailbox}));
+        const bool waits = matches || made.too_long;
+        if (waits) {
             items.postponed.push_back(name_of(*candidate.outcome));
         }
-        return matches;
+        return waits;
     });
     return doubles;
 }
