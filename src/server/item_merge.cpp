@@ -25,16 +25,13 @@ record::Values agreed_at_first(const sync::Outcome& read, const HeldValues& held
     return agreed;
 }
 
-// What still has to go out must differ from the shadow until it has. The first time that is what
-// the item really has, whatever it means to the CRM: so undo can bring it back.
+// What still has to go out must differ from the shadow until it has.
 record::Values remembered(const LinkConfiguration& link, const record::Merge& merge,
-                          const record::Values& shadow, const record::Values& held,
-                          const record::Values& overwritten) {
+                          const record::Values& shadow, const record::Values& held) {
     record::Values remembered = merge.shadow;
     for (const record::Field& field : merge.to_target) {
         if (const auto place = record::place_of(link.rules.layout, field.property)) {
-            const record::Value& there = overwritten[*place] ? overwritten[*place] : held[*place];
-            remembered[*place] = field.property->compared ? there : shadow[*place];
+            remembered[*place] = field.property->compared ? held[*place] : shadow[*place];
         }
     }
     keep_positions(link, held, remembered);
@@ -75,8 +72,7 @@ MergedItem merge_item(const LinkConfiguration& link, const sync::Outcome& read,
                                   .first = !shadow,
                                   .stand_ins = std::move(held.stand_ins)},
                                  layout, link.rules.fields, agreed, sides.crm, sides.held);
-    const record::Values now = remembered(link, merged.merge, agreed, held.values,
-                                          shadow ? held.values : read.held.values);
+    const record::Values now = remembered(link, merged.merge, agreed, held.values);
     for (std::size_t place = 0; place < layout.size(); ++place) {
         if (!shadow || now[place] != agreed[place]) {
             merged.agreed.push_back({layout[place], now[place]});
