@@ -164,12 +164,15 @@ $holder->query_safe('SET client_min_messages = error; BEGIN; ALTER EXTENSION crm
 is($looker->query_safe($asked), '1', 'a comparison has been started, and is not there yet');
 sleep 4;
 is($looker->query_safe($asked), '1', 'it does not work while workers are kept out');
+# The next is to be seen connecting, however busy the machine is.
+$looker->query_safe('ALTER SYSTEM SET post_auth_delay = 3');
+$looker->query_safe('SELECT pg_reload_conf()');
 $holder->query_safe('ROLLBACK');
 # Of a process that is about to connect only the lock on its database is to be seen.
 my $connecting = "SELECT min(pid) FROM pg_locks WHERE classid = 'pg_database'::regclass AND mode = 'RowExclusiveLock'
   AND pid NOT IN (SELECT pid FROM pg_stat_activity WHERE datname IS NOT NULL)";
 my $pid = '';
-$stage->until_true(sub { running('postgres') && ($pid = $looker->query_safe($connecting)) ne '' }, 'afterwards it is started again', 15);
+$stage->until_true(sub { running('postgres') && ($pid = $looker->query_safe($connecting)) ne '' }, 'afterwards it is started again', 30);
 kill 'STOP', $pid;
 $looker->query_safe('ALTER SYSTEM SET crmsync.enabled = off');
 $looker->query_safe('SELECT pg_reload_conf()');
