@@ -14,11 +14,12 @@ namespace crmsync::record {
 // The values of one row; all absent: there is no such row.
 using RowValues = std::vector<Value>;
 
+// Whether a new row leaves its place to another one that the other side has there.
+enum class NewRows { make_room, stay };
+
 // For every place, which of the rows belongs there: each is named once. A row goes to the place
 // where `agreed` holds the same, else to where `other`, the rows of the other side in order, does;
-// what is new or changed stays in its place, or takes one that is free, as where the other side has
-// another new row in its place, unless rows are told to stay. All have as many rows.
-enum class NewRows { make_room, stay };
+// what is new or changed stays in its place, or takes one that is free. All have as many rows.
 std::vector<std::size_t> row_order(const std::vector<RowValues>& agreed,
                                    const std::vector<RowValues>& other,
                                    const std::vector<RowValues>& rows,
