@@ -87,8 +87,7 @@ void apply_update(const LinkConfiguration& link, const RowChange& change) {
     Call update{"update", change.record, change.mailbox, before, before, {}};
     for (const record::Field& field : change.fields) {
         const std::size_t place = record::place_of(link.rules.layout, field.property).value();
-        update.after[place] =
-            crm_value(link, place, written_value(*field.property, field.value, change.content));
+        update.after[place] = crm_value(link, place, field.value, change.content);
         update.changed.emplace_back(field.property->name);
     }
     call_for_record(link, update);
@@ -98,9 +97,7 @@ std::string apply_insert(const LinkConfiguration& link, const NewRow& row) {
     Call insert{"insert", std::nullopt, row.mailbox, {}, record::Values(row.values.size()), {}};
     for (std::size_t place = 0; place < row.values.size(); ++place) {
         if (row.values[place] && !link.fields_in[place].column.empty()) {
-            insert.after[place] =
-                crm_value(link, place,
-                          written_value(*link.rules.layout[place], row.values[place], row.content));
+            insert.after[place] = crm_value(link, place, row.values[place], row.content);
             insert.changed.emplace_back(link.rules.layout[place]->name);
         }
     }

@@ -7,6 +7,7 @@
 #include "server/directory_others.h"
 #include "server/directory_slices.h"
 #include "server/directory_staging.h"
+#include "server/planned_without.h"
 #include "server/query.h"
 #include "server/subtransaction.h"
 #include "server/transaction.h"
@@ -27,6 +28,15 @@ constexpr const char* is_not_met_again =
 
 }  // namespace
 
+std::string DirectoryMerge::of_enabled_columns(const std::string& separator,
+                                               const ColumnText& text) const {
+    std::string all;
+    for (const EnabledColumn& column : enabled_columns_) {
+        all += (all.empty() ? "" : separator) + text(column);
+    }
+    return all;
+}
+
 std::string DirectoryMerge::disabling_value(const EnabledColumn& column) const {
     return value(column.position, literal(column.disabled));
 }
@@ -44,12 +54,11 @@ std::string DirectoryMerge::is_to_be_disabled(const EnabledColumn& column) const
 }
 
 std::string DirectoryMerge::is_to_be_disabled() const {
-    std::string in_any;
-    for (const EnabledColumn& column : enabled_columns_) {
-        in_any += (in_any.empty() ? "" : " OR ") + is_to_be_disabled(column);
-    }
     return "c.record IS NOT NULL AND t." + link_.key_column + " = c.record::" + link_.key_type +
-           " AND (" + in_any + ")";
+           " AND (" +
+           of_enabled_columns(
+               " OR ", [&](const EnabledColumn& column) { return is_to_be_disabled(column); }) +
+           ")";
 }
 
 // A wrong attribute, or a wrong mapping of it, can show everybody as disabled, just as a wrong base
@@ -107,13 +116,11 @@ void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
                                 pg::Transaction::read_committed);
     hold_mailbox();
     check_still_runs(link_);
-    std::string assignments;
-    for (const EnabledColumn& column : enabled_columns_) {
+    const std::string assignments = of_enabled_columns(", ", [&](const EnabledColumn& column) {
         const std::string& name = link_.mappings[column.position].column;
-        assignments += (assignments.empty() ? "" : ", ") + name + " = CASE WHEN " +
-                       is_to_be_disabled(column) + " THEN " + disabling_value(column) + " ELSE t." +
-                       name + " END";
-    }
+        return name + " = CASE WHEN " + is_to_be_disabled(column) + " THEN " +
+               disabling_value(column) + " ELSE t." + name + " END";
+    });
     const auto count = static_cast<std::int64_t>(
         pg::query("UPDATE " + link_.source + " t SET " + assignments + " FROM " + changed_entries +
                       " WHERE " + is_to_be_disabled() + which + lies_within("c", slice),
@@ -129,10 +136,8 @@ void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
 // That much of their entries has been brought in: the next run neither does it again nor, when they
 // may log on again, takes that for nothing new.
 void DirectoryMerge::note_disabled_alone(const std::string& which) const {
-    std::string in_any;
     std::set<std::size_t> written;
     for (const EnabledColumn& column : enabled_columns_) {
-        in_any += (in_any.empty() ? "" : " OR ") + has_been_disabled(column);
         written.insert(column.position);
     }
     const std::string not_brought_in = literal(std::string(DirectoryRowReader::hash_length, '-'));
@@ -143,16 +148,15 @@ void DirectoryMerge::note_disabled_alone(const std::string& which) const {
                                     : "CASE WHEN " + changed(i) + " THEN " + not_brought_in +
                                           " ELSE " + value_hash(i) + " END");
     }
-    // Whatever the statistics of crmsync.item say: they know nothing of what this run has written.
-    pg::query("SELECT pg_catalog.set_config('enable_seqscan', 'off', true)");
+    const PlannedWithout planning(PlanStep::sequential_scan);
     const pg::Parameter parameters[] = {link_.id, link_.mailbox};
     pg::query("UPDATE crmsync.item i SET change_key = " + key + " FROM " + changed_entries +
                   " WHERE i.link = $1 AND i.mailbox = $2 AND i.record = c.record "
                   "AND i.remote_id = c.key AND i.state IN ('linked', 'leaving') "
                   "AND i.change_key IS DISTINCT FROM e.change_key AND (" +
-                  in_any + ")" + which,
+                  of_enabled_columns(" OR ", has_been_disabled) + ")" + which,
               parameters, {.once = true});
-    pg::query("SELECT pg_catalog.set_config('enable_seqscan', 'on', true)");
+    planning.end();
 }
 
 void DirectoryMerge::mark_vanished() {
@@ -182,7 +186,7 @@ pg::TextArray DirectoryMerge::find_due(Passage& passage) {
                                 pg::Transaction::read_committed);
     const OtherImports others = OtherImports::hold(link_);
     check_still_runs(link_);
-    NoNestedLoops planning;
+    const PlannedWithout planning(PlanStep::nested_loop);
     pg::query(
         "UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "
         "FROM pg_temp.crmsync_entry e WHERE i.link = $1 AND i.mailbox = $2 "
@@ -249,14 +253,12 @@ void DirectoryMerge::let_go(pg::TextArray records, Passage passage) {
     others.reconsider(leavers);
     std::int64_t disabled = 0;
     if (link_.disables_vanished && !enabled_columns_.empty()) {
-        std::string assignments;
-        std::string difference;
-        for (const EnabledColumn& column : enabled_columns_) {
-            const std::string to = disabling_value(column);
-            assignments += (assignments.empty() ? "" : ", ") +
-                           link_.mappings[column.position].column + " = " + to;
-            difference += (difference.empty() ? "" : " OR ") + differs(column.position, to);
-        }
+        const std::string assignments = of_enabled_columns(", ", [&](const EnabledColumn& column) {
+            return link_.mappings[column.position].column + " = " + disabling_value(column);
+        });
+        const std::string difference = of_enabled_columns(" OR ", [&](const EnabledColumn& column) {
+            return differs(column.position, disabling_value(column));
+        });
         const pg::Parameter parameters[] = {&leavers};
         disabled = static_cast<std::int64_t>(
             pg::query("UPDATE " + link_.source + " t SET " + assignments + " WHERE t." +

@@ -1,6 +1,7 @@
 // What differs between the entries of a complete search and the items: who is new or another than
 // in the last run, and who is gone.
 #include "server/directory_merge.h"
+#include "server/planned_without.h"
 #include "server/query.h"
 #include "server/transaction.h"
 
@@ -12,7 +13,7 @@ void DirectoryMerge::compare(const DirectorySurvey& survey) {
                                     pg::Transaction::read_committed);
         check_still_runs(link_);
         pg::query("ANALYZE pg_temp.crmsync_entry (key)", {}, {.once = true});
-        NoNestedLoops planning;
+        const PlannedWithout planning(PlanStep::nested_loop);
         if (!survey.compared || survey.changed > 0) {
             find_changed();
         }

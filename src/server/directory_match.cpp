@@ -7,6 +7,7 @@
 #include "server/comparable_text.h"
 #include "server/directory_merge.h"
 #include "server/directory_staging.h"
+#include "server/planned_without.h"
 #include "server/query.h"
 #include "server/record_key.h"
 
@@ -82,7 +83,7 @@ void DirectoryMerge::find_matches() {
                   link_.key_column + "::text FROM pg_temp.crmsync_sought s JOIN " + link_.source +
                   " t ON s.key = (" + key + ") COLLATE \"C\"",
               {}, {.owner = link_.owner, .once = true});
-    NoNestedLoops planning;
+    const PlannedWithout planning(PlanStep::nested_loop);
     pg::query(
         "DELETE FROM pg_temp.crmsync_change c USING pg_temp.crmsync_match m "
         "WHERE c.entry = m.entry AND pg_catalog.octet_length(m.record) > $1",
@@ -108,7 +109,7 @@ void DirectoryMerge::adopt() {
         return;
     }
     find_matches();
-    NoNestedLoops planning;
+    const PlannedWithout planning(PlanStep::nested_loop);
     const pg::Rows ambiguous = pg::query(
         "WITH a AS (SELECT entry FROM (SELECT entry, pg_catalog.count(*) OVER (PARTITION BY entry) "
         "AS records, pg_catalog.count(*) OVER (PARTITION BY record) AS entries "

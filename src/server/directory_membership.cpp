@@ -8,6 +8,7 @@
 #include "server/directory_slices.h"
 #include "server/directory_staging.h"
 #include "server/error_text.h"
+#include "server/planned_without.h"
 #include "server/query.h"
 #include "server/transaction.h"
 
@@ -212,7 +213,7 @@ void DirectoryMembership::find_wanted() {
         {}, {.once = true});
     pg::query("ANALYZE pg_temp.crmsync_member", {}, {.once = true});
     pg::query("ANALYZE pg_temp.crmsync_entry (key, name, login)", {}, {.once = true});
-    NoNestedLoops planning;
+    const PlannedWithout planning(PlanStep::nested_loop);
     pg::query(
         "INSERT INTO pg_temp.crmsync_wanted (record, crm_group) "
         "SELECT i.record, m.crm_group FROM pg_temp.crmsync_member m "
@@ -288,7 +289,7 @@ void DirectoryMembership::find_superfluous() {
     if (found.empty()) {
         return;
     }
-    NoNestedLoops planning;
+    const PlannedWithout planning(PlanStep::nested_loop);
     pg::query(
         "DELETE FROM pg_temp.crmsync_superfluous s USING crmsync.item i LEFT JOIN "
         "pg_temp.crmsync_entry e ON e.key = i.remote_id WHERE i.link = $1 AND i.mailbox = $2 "

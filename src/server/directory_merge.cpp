@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/error_text.h"
+#include "server/planned_without.h"
 #include "server/preload.h"
 #include "server/query.h"
 #include "server/record_key.h"
@@ -17,14 +18,6 @@ namespace {
 void is_told_already(Slice, const pg::Error&) {}
 
 }  // namespace
-
-NoNestedLoops::NoNestedLoops() {
-    pg::query("SELECT pg_catalog.set_config('enable_nestloop', 'off', true)");
-}
-
-void NoNestedLoops::end() {
-    pg::query("SELECT pg_catalog.set_config('enable_nestloop', 'on', true)");
-}
 
 DirectoryMerge::DirectoryMerge(const DirectoryLink& link, const DirectoryRowReader& reader,
                                DirectoryOutcome& outcome, DirectoryFailures& failures)
@@ -226,7 +219,7 @@ std::int64_t DirectoryMerge::insert_rows(const std::string& within, const std::s
     const pg::Parameter parameters[] = {link_.id, link_.mailbox};
     if (link_.had_items) {
         // A key can come back after its row was deleted in the CRM.
-        NoNestedLoops planning;
+        const PlannedWithout planning(PlanStep::nested_loop);
         pg::query(
             "DELETE FROM crmsync.item i USING pg_temp.crmsync_created d "
             "WHERE i.link = $1 AND i.mailbox = $2 AND i.record = d.record",

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -26,20 +27,6 @@ struct DirectoryOutcome {
     std::int64_t members_added = 0;
     std::int64_t members_removed = 0;
     std::vector<Held> held;  // what the guard holds back
-};
-
-// For as long as it lives, statements are planned without nested loops: for joins of the staged
-// entries with crmsync.item, whose statistics know nothing of the rows that the run itself writes.
-// A nested loop would be taken for cheap and never end. Not around statements of the link's owner,
-// whose triggers are not ours to plan.
-class NoNestedLoops {
-  public:
-    NoNestedLoops();
-    NoNestedLoops(const NoNestedLoops&) = delete;
-    NoNestedLoops& operator=(const NoNestedLoops&) = delete;
-
-    // Not in a destructor: after an error the end of the transaction does the same.
-    void end();
 };
 
 class DirectoryMerge {
@@ -80,6 +67,8 @@ class DirectoryMerge {
         std::size_t position;
         std::string disabled;  // what it gets when he is not
     };
+    using ColumnText = std::function<std::string(const EnabledColumn&)>;
+    std::string of_enabled_columns(const std::string& separator, const ColumnText& text) const;
     std::string disabling_value(const EnabledColumn& column) const;
     static std::string has_been_disabled(const EnabledColumn& column);
     std::string is_to_be_disabled(const EnabledColumn& column) const;

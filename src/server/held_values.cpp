@@ -120,13 +120,14 @@ record::Value written_value(const record::Property& property, const record::Valu
 }
 
 record::Value crm_value(const LinkConfiguration& link, std::size_t place,
-                        const record::Value& value) {
+                        const record::Value& value, const record::Content& content) {
     const InboundField& field = link.fields_in[place];
-    if (!value || !field.crm_values) {
-        return value;
+    record::Value written = written_value(*link.rules.layout[place], value, content);
+    if (!written || !field.crm_values) {
+        return written;
     }
-    const std::string* crm = mapped_back(field, *value);
-    return crm == nullptr ? value : record::Value(*crm);  // that is the CRM's own text
+    const std::string* crm = mapped_back(field, *written);
+    return crm == nullptr ? written : record::Value(*crm);  // that is the CRM's own text
 }
 
 }  // namespace crmsync

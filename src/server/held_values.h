@@ -39,8 +39,9 @@ HeldValues held_values(const LinkConfiguration& link, const record::Values& read
 record::Value written_value(const record::Property& property, const record::Value& value,
                             const record::Content& content);
 
-// What the CRM's column gets for a value of held_values().
+// What the CRM's column gets for a value of held_values(); content: of the photo that it may
+// describe.
 record::Value crm_value(const LinkConfiguration& link, std::size_t place,
-                        const record::Value& value);
+                        const record::Value& value, const record::Content& content = {});
 
 }  // namespace crmsync

@@ -44,9 +44,7 @@ Insert insert_of(const LinkConfiguration& link, const NewRow& row) {
         const InboundField& field = link.fields_in[place];
         record::Value value = field.column.empty() || field.child
                                   ? record::Value()
-                                  : crm_value(link, place,
-                                              written_value(*link.rules.layout[place],
-                                                            row.values[place], row.content));
+                                  : crm_value(link, place, row.values[place], row.content);
         if (!value) {
             continue;
         }

@@ -56,8 +56,7 @@ void update(const LinkConfiguration& link, const Columns& columns, bool restores
             const auto field = std::find_if(
                 change->fields.begin(), change->fields.end(),
                 [&](const auto& one) { return one.property == link.rules.layout[columns[i]]; });
-            values[i].push_back(crm_value(
-                link, columns[i], written_value(*field->property, field->value, change->content)));
+            values[i].push_back(crm_value(link, columns[i], field->value, change->content));
         }
     }
     std::vector<pg::Parameter> parameters{&keys};

@@ -1,12 +1,13 @@
 #include "server/unchanged_items.h"
 
+#include "server/planned_without.h"
+
 namespace crmsync {
 
 std::vector<bool> find_unchanged_items(int mailbox, const pg::TextArray& keys,
                                        const pg::TextArray& change_keys, SeenItems& seen) {
-    // One by one and by index, whatever the statistics say: they know nothing of the rows that an
-    // import has just written.
-    pg::query("SELECT pg_catalog.set_config('enable_seqscan', 'off', true)");
+    // One by one and by index.
+    const PlannedWithout planning(PlanStep::sequential_scan);
     const pg::Rows rows = pg::query(
         "SELECT u.place, i.change_key IS NOT DISTINCT FROM u.change_key, "
         "pg_catalog.hashtextextended(i.remote_id, 0) "
@@ -21,7 +22,7 @@ std::vector<bool> find_unchanged_items(int mailbox, const pg::TextArray& keys,
         ++seen.count;
         seen.hashes ^= rows.integer(row, 2);
     }
-    pg::query("SELECT pg_catalog.set_config('enable_seqscan', 'on', true)");
+    planning.end();
     return unchanged;
 }
 
