@@ -1,6 +1,7 @@
 // The directory layer against Active Directory as Samba speaks it. Without the variable
-// CRMSYNC_TEST_AD (the administrator's password) the tests are skipped; test/directory/samba sets
-// it and describes what the directory holds.
+// CRMSYNC_TEST_AD (the administrator's password) the tests are skipped;
+// test/directory/active_directory.pl runs them, and test/directory/samba says what the directory
+// holds.
 #include <cstdlib>
 #include <set>
 
@@ -27,7 +28,7 @@ class ActiveDirectory : public testing::Test {
     void SetUp() override {
         const char* password = std::getenv("CRMSYNC_TEST_AD");
         if (password == nullptr) {
-            GTEST_SKIP() << "CRMSYNC_TEST_AD is not set; run test/directory/run_tests";
+            GTEST_SKIP() << "CRMSYNC_TEST_AD is not set; see test/directory/active_directory.pl";
         }
         server_.url = "ldaps://127.0.0.1";
         server_.username = "administrator@ad.test";
