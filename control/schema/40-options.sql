@@ -38,7 +38,7 @@ FROM (VALUES
     ('link',   'ews',  'modified_column',  'text',     NULL, NULL, true, 'conflict newest_wins: column of the source with the time of a row''s last change, a timestamp with time zone'),
     ('link',   'ews',  'inbound_categories', 'object', NULL, NULL, true, '{"only": [...], "none": [...]}: new items come in only with one of these categories, and not with any of those; either may be left out'),
     ('link',   'ews',  'key_property',     'text',     NULL, NULL, true, 'user-defined field in which items bear the key of their record, as another program has left it: they are known by it before match_on'),
-    ('link',   'ews',  'inbound_private',  'choice',   'skip', '{skip,all}', true, 'direction both: whether new items that their users keep private come in'),
+    ('link',   'ews',  'inbound_private',  'choice',   'skip', '{skip,all}', true, 'direction both or inbound: whether new items that their users keep private come in'),
     ('link',   'ews',  'items_per_minute', 'count',    NULL, NULL, false, 'bound on what is written'),
     ('link',   'ews',  'quiet_hours',      'text',     NULL, NULL, false, 'when nothing is written'),
     ('link',   'ews',  'history_keep',     'interval', NULL, NULL, false, 'how long the history is kept'),

@@ -234,7 +234,7 @@ LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) FILTER (WHERE x.state = 'linked
            FROM crmsync.item x GROUP BY x.mailbox) i ON i.mailbox = m.id
 LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) AS failed FROM crmsync.failing x GROUP BY x.mailbox) f ON f.mailbox = m.id
 WHERE m.address <> '';
-COMMENT ON VIEW crmsync.mailboxes IS 'mailboxes that links have written to';
+COMMENT ON VIEW crmsync.mailboxes IS 'mailboxes that links write to or read';
 COMMENT ON COLUMN crmsync.mailboxes.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.mailboxes.mailbox IS 'SMTP address';
 COMMENT ON COLUMN crmsync.mailboxes.state IS 'working; waiting: tried again at next_attempt; stopped: until retry';

@@ -92,7 +92,7 @@ SQL
 $stage->sql(<<'SQL');
 SET client_min_messages = error;
 CREATE TABLE crm.flat AS
-SELECT p.id, concat_ws(' ', p.first_name, p.initials, p.last_name) AS full_name, p.first_name, p.initials, p.last_name, p.position, p.birth_date AS birthday,
+SELECT p.id, 'Dr. Zoë Łęcki (VIP)' AS full_name, p.first_name, p.initials, p.last_name, p.position, p.birth_date AS birthday,
     '+1 1' AS business_phone, '+1 2' AS home_phone, '+1 3' AS mobile_phone, '+1 4' AS business_fax, 'zoe@example.org' AS email,
     'Main 1, 8010 Graz' AS business_address, 'Main 1' AS business_street, 'Graz' AS business_city, 'Styria' AS business_state, '8010' AS business_postal_code, 'Austria' AS business_country,
     'Elm 2, 69001 Lyon' AS home_address, 'Elm 2' AS home_street, 'Lyon' AS home_city, 'Rhône' AS home_state, '69001' AS home_postal_code, 'France' AS home_country
@@ -107,13 +107,20 @@ SQL
 is($stage->sql("SELECT string_agg((SELECT count(*) FROM crmsync.mappings m WHERE m.link = l) || '', ' ') FROM unnest('{contacts,flat}'::text[]) l"), '23 23', 'N9: 23 rows');
 $stage->settles('all columns of one table', 'flat');
 my %expected = (
-	'contacts:DisplayName' => 'Zoë Q. Łęcki', 'contacts:GivenName' => 'Zoë', 'contacts:MiddleName' => 'Q.', 'contacts:Surname' => 'Łęcki', 'contacts:JobTitle' => 'Engineer',
+	'contacts:GivenName' => 'Zoë', 'contacts:MiddleName' => 'Q.', 'contacts:Surname' => 'Łęcki', 'contacts:JobTitle' => 'Engineer',
 	'contacts:PhoneNumber/BusinessPhone' => '+1 1', 'contacts:PhoneNumber/HomePhone' => '+1 2', 'contacts:PhoneNumber/MobilePhone' => '+1 3',
 	'contacts:PhoneNumber/BusinessFax' => '+1 4', 'contacts:EmailAddress/EmailAddress1' => 'zoe@example.org',
 	'contacts:PhysicalAddress:Street/Business' => 'Main 1', 'contacts:PhysicalAddress:City/Business' => 'Graz', 'contacts:PhysicalAddress:State/Business' => 'Styria',
 	'contacts:PhysicalAddress:PostalCode/Business' => '8010', 'contacts:PhysicalAddress:CountryOrRegion/Business' => 'Austria',
 	'contacts:PhysicalAddress:Street/Home' => 'Elm 2', 'contacts:PhysicalAddress:City/Home' => 'Lyon', 'contacts:PhysicalAddress:State/Home' => 'Rhône',
 	'contacts:PhysicalAddress:PostalCode/Home' => '69001', 'contacts:PhysicalAddress:CountryOrRegion/Home' => 'France');
+sub display_name
+{
+	my ($mailbox) = @_;
+	my $name = $exchange->records($mailbox)->{20}{'contacts:DisplayName'} // '';
+	utf8::encode($name) if utf8::is_utf8($name);
+	return $name;
+}
 for my $mailbox ($one, 'user4@example.com')
 {
 	my $zoe = $exchange->records($mailbox)->{20};
@@ -124,12 +131,15 @@ for my $mailbox ($one, 'user4@example.com')
 		is($got, $expected{$property}, "N9: $property");
 	}
 	like($zoe->{'contacts:Birthday'}, qr/^1972-02-29T/, 'N9: contacts:Birthday');
+	is(display_name($mailbox), $mailbox eq $one ? 'Zoë Q. Łęcki' : 'Dr. Zoë Łęcki (VIP)', 'N9: the full name, as the CRM has it');
 	my ($whole) = map { $zoe->{$_} } grep { m{/0x801b$}i } keys %$zoe;
 	like($whole // '', qr/Main 1, 8010 Graz/, 'N9: the whole business address, as the CRM writes it');
 	($whole) = map { $zoe->{$_} } grep { m{/0x801a$}i } keys %$zoe;
 	like($whole // '', qr/Elm 2, 69001 Lyon/, 'N9: the whole home address');
 	ok($zoe->{'contacts:FileAs'}, 'FileAs is made from the names');
 }
+$stage->change("UPDATE crm.flat SET first_name = 'Zoe', full_name = 'Prof. Zoe (VIP)'", 'flat');
+is(display_name('user4@example.com'), 'Prof. Zoe (VIP)', 'N9: and when it changes with the names');
 $exchange->forget_journal;
 $stage->change("UPDATE crm.telecom SET is_default = false WHERE person_id = 20 AND value = '+1 1'; UPDATE crm.telecom SET is_default = true WHERE person_id = 20 AND value = '+1 9'", $link);
 is(value($one, 20, 'contacts:PhoneNumber/BusinessPhone'), '+1 9', 'N9: another number becomes the default');
