@@ -78,6 +78,30 @@ COMMENT ON COLUMN crmsync.open_conflict.id IS 'number of the conflict';
 COMMENT ON COLUMN crmsync.open_conflict.link IS 'the link';
 COMMENT ON COLUMN crmsync.open_conflict.mailbox IS 'the mailbox';
 
+-- What waits for its mailbox or its target goes on with them, and an import tries everything again.
+CREATE VIEW crmsync.failing AS
+SELECT f.link, f.mailbox, f.record, f.attempts, f.next_attempt, f.code, f.message, f.since,
+       f.next_attempt IS NULL AND f.code <> 'postponed'
+       AND NOT EXISTS (SELECT FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target WHERE l.id = f.link AND t.kind = 'ldap') AS parked
+FROM crmsync.failure f
+UNION ALL
+SELECT m.link, a.mailbox, i.record, a.attempts, a.next_attempt, a.code, a.message, a.since, a.next_attempt IS NULL
+FROM crmsync.arrival a
+JOIN crmsync.mailbox m ON m.id = a.mailbox
+LEFT JOIN crmsync.item i ON i.mailbox = a.mailbox AND i.remote_id = a.remote_id
+                        AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(a.remote_id)
+WHERE a.code IS NOT NULL;
+COMMENT ON VIEW crmsync.failing IS 'what could not go out, and what could not come in';
+COMMENT ON COLUMN crmsync.failing.link IS 'the link';
+COMMENT ON COLUMN crmsync.failing.mailbox IS 'the mailbox';
+COMMENT ON COLUMN crmsync.failing.record IS 'the record; NULL: of an item that has none yet';
+COMMENT ON COLUMN crmsync.failing.attempts IS 'failures in a row';
+COMMENT ON COLUMN crmsync.failing.next_attempt IS 'when it is tried again';
+COMMENT ON COLUMN crmsync.failing.parked IS 'not tried again until the record changes, or retry';
+COMMENT ON COLUMN crmsync.failing.code IS 'the server''s response code, or an SQLSTATE';
+COMMENT ON COLUMN crmsync.failing.message IS 'the reason';
+COMMENT ON COLUMN crmsync.failing.since IS 'when it began';
+
 -- One that cannot be read, or takes no part, nobody waits for.
 CREATE VIEW crmsync.unread AS
 SELECT m.link, m.address

@@ -131,7 +131,8 @@ AS $$
 DECLARE
     wanted text := crmsync.address(mailbox);
 BEGIN
-    IF NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = wanted)
+    IF wanted IS NOT NULL
+       AND NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id AND m.address = wanted)
        AND NOT EXISTS (SELECT FROM (VALUES (crmsync.audience_all_query(this.id)), (crmsync.mailboxes_query(this.id))) AS q (query),
                               crmsync.query_as_owner(this.id, format('SELECT 1 FROM (%s) AS a WHERE a.mailbox = %L LIMIT 1', q.query, wanted), NULL)
                        WHERE q.query IS NOT NULL) THEN

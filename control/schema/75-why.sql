@@ -119,10 +119,11 @@ BEGIN ATOMIC
       AND NOT EXISTS (SELECT FROM crmsync.item i WHERE i.link = this.id AND i.record = why_known.record AND i.mailbox = m.id AND i.state = 'linked')
     UNION ALL
     SELECT 'failure', false, format('%s, %s attempts: %s', f.code, f.attempts, f.message),
-           CASE WHEN f.next_attempt IS NULL
+           CASE WHEN f.parked
                 THEN format('It is parked; change the record, or SELECT crmsync.retry(%L, %L, %L);', this.name, record, mailbox)
+                WHEN f.next_attempt IS NULL THEN 'It goes on with its mailbox.'
                 ELSE format('It is tried again at %s.', f.next_attempt::timestamptz(0)) END
-    FROM crmsync.failure f JOIN crmsync.mailbox m ON m.id = f.mailbox
+    FROM crmsync.failing f JOIN crmsync.mailbox m ON m.id = f.mailbox
     WHERE f.link = this.id AND f.record = why_known.record AND m.address = why_known.mailbox
     UNION ALL
     SELECT 'item', coalesce(i.state = 'linked', false),

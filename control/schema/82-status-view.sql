@@ -95,28 +95,8 @@ COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; 
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 
-CREATE VIEW crmsync.failing AS
-SELECT f.link, f.mailbox, f.record, f.attempts, f.next_attempt, f.code, f.message, f.since
-FROM crmsync.failure f
-UNION ALL
-SELECT m.link, a.mailbox, i.record, a.attempts, a.next_attempt, a.code, a.message, a.since
-FROM crmsync.arrival a
-JOIN crmsync.mailbox m ON m.id = a.mailbox
-LEFT JOIN crmsync.item i ON i.mailbox = a.mailbox AND i.remote_id = a.remote_id
-                        AND pg_catalog.hashtext(i.remote_id) = pg_catalog.hashtext(a.remote_id)
-WHERE a.code IS NOT NULL;
-COMMENT ON VIEW crmsync.failing IS 'what could not go out, and what could not come in';
-COMMENT ON COLUMN crmsync.failing.link IS 'the link';
-COMMENT ON COLUMN crmsync.failing.mailbox IS 'the mailbox';
-COMMENT ON COLUMN crmsync.failing.record IS 'the record; NULL: of an item that has none yet';
-COMMENT ON COLUMN crmsync.failing.attempts IS 'failures in a row';
-COMMENT ON COLUMN crmsync.failing.next_attempt IS 'when it is tried again; NULL: parked';
-COMMENT ON COLUMN crmsync.failing.code IS 'the server''s response code, or an SQLSTATE';
-COMMENT ON COLUMN crmsync.failing.message IS 'the reason';
-COMMENT ON COLUMN crmsync.failing.since IS 'when it began';
-
 CREATE VIEW crmsync.failures WITH (security_barrier) AS
-SELECT l.name AS link, m.address AS mailbox, f.record, f.attempts, f.next_attempt, f.next_attempt IS NULL AS parked,
+SELECT l.name AS link, m.address AS mailbox, f.record, f.attempts, f.next_attempt, f.parked,
        f.code, CASE WHEN v.shows_values THEN f.message END AS message, f.since
 FROM crmsync.failing f
 JOIN crmsync.link l ON l.id = f.link
@@ -390,7 +370,22 @@ FROM (
            pg_catalog.format('See crmsync.failures; then SELECT crmsync.retry(%L);', l.name)
     FROM crmsync.failing f JOIN crmsync.link l ON l.id = f.link
     JOIN crmsync.served v ON v.link = l.id
-    WHERE f.next_attempt IS NULL
+    WHERE f.parked
+    GROUP BY l.id, l.name
+    UNION ALL
+    SELECT l.id, 'link', l.name, pg_catalog.format('%s entries are not brought in', pg_catalog.count(*)), NULL, pg_catalog.min(f.since),
+           'See crmsync.failures; each import tries them again.'
+    FROM crmsync.failing f JOIN crmsync.link l ON l.id = f.link
+    JOIN crmsync.served v ON v.link = l.id
+    JOIN crmsync.target k ON k.name = l.target AND k.kind = 'ldap'
+    GROUP BY l.id, l.name
+    UNION ALL
+    SELECT l.id, 'link', l.name, pg_catalog.format('%s conflicts wait for a decision', pg_catalog.count(*)), NULL, pg_catalog.min(c.at),
+           'See crmsync.conflicts; then SELECT crmsync.resolve(...);'
+    FROM crmsync.open_conflict o JOIN crmsync.conflict c ON c.id = o.id
+    JOIN crmsync.link l ON l.id = c.link
+    JOIN crmsync.served v ON v.link = l.id
+    WHERE c.kind <> 'unlinked'  -- which may stay as it is
     GROUP BY l.id, l.name
     UNION ALL
     SELECT l.id, 'link', l.name, pg_catalog.format('%s records are left out: their keys are much longer than 200 bytes', s.long_keys), NULL, s.compared,

@@ -71,6 +71,7 @@ $stage->until_true(sub { people() eq '1 2 4 5 6' }, 'delete: the record is delet
 $stage->until_true(sub { failing() =~ /^4 23503 .*opinion_of_person/ }, 'one that the CRM does not let go is parked, with the name of the constraint', 20) or diag(failing());
 is(conflicts(), "delete 2 $one", 'one that somebody else has, too, is for somebody to decide');
 is($stage->status('conflicts'), '1', 'which the status counts');
+like($stage->sql("SELECT message || '|' || hint FROM crmsync.alerts WHERE message ~ 'decision'"), qr/^1 conflicts wait for a decision\|See crmsync.conflicts/, 'and an alert names');
 is(is_there(2, $two) . is_there(2), '10', 'he keeps it');
 is($stage->sql("SELECT action, old ->> 'given_name' FROM crmsync.history WHERE record = '3' AND action = 'delete record'"), 'delete record|First3', 'the history has what was deleted');
 like($stage->sql("SELECT string_agg(detail, ' ') FROM crmsync.why('people', '4', '$one')"), qr/the record is to be deleted since/, 'why knows');

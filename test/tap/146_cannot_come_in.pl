@@ -81,6 +81,7 @@ $stage->sql("ALTER TABLE crm.person ADD CONSTRAINT no_worse CHECK (last_name <> 
 $stage->make_link(more => $both);
 $stage->until_true(sub { $stage->failures =~ /^1 23514/ }, 'anew: refused', 20) or diag($stage->failures);
 is_left_alone('anew');
+like($stage->sql("SELECT string_agg(step || ' ' || detail, '|') FROM crmsync.why('people', '1', 'user1\@example.test')"), qr/failure 23514/, 'and why says so');
 $stage->sql("ALTER TABLE crm.person DROP CONSTRAINT no_worse; SELECT crmsync.retry('people')");
 goes_on(1, 'First1 Worse', 'anew, then taken');
 
