@@ -103,6 +103,13 @@ $node->safe_psql('postgres', 'CREATE DATABASE partial TEMPLATE template0');
 $node->command_ok([ 'sh', '-c', "pg_restore -l $dump | grep -v ' crm audience ' > $dump.list" ], 'a list without the audience');
 PostgreSQL::Test::Utils::run_log([ 'pg_restore', '-d', $node->connstr('partial'), '-L', "$dump.list", $dump ]);
 is($node->safe_psql('partial', 'SELECT count(*) FROM crmsync.links'), '1', 'a restore without one of its tables keeps the configuration');
+
+# ---- with several jobs, as the README says
+$node->safe_psql('postgres', 'CREATE DATABASE parallel');
+PostgreSQL::Test::Utils::run_log([ 'pg_restore', '-j', 3, '-d', $node->connstr('parallel'), $dump ]);
+PostgreSQL::Test::Utils::run_log([ 'pg_restore', '--data-only', '--schema=crmsync', '-d', $node->connstr('parallel'), $dump ]);
+my $kept = q{SELECT string_agg(t || ' ' || (xpath('/row/n/text()', query_to_xml('SELECT count(*) AS n FROM ' || t, false, true, '')))[1], ', ' ORDER BY t) FROM unnest('{target,link,mapping,mailbox,item,capture_link,role_grant}'::text[]) n, concat('crmsync.', n) t};
+is($node->safe_psql('parallel', $kept), $node->safe_psql('partial', $kept), 'several jobs, and what they could not load after that: everything is there');
 $node->safe_psql('partial', "SELECT crmsync.alter_target('exchange', secret => 'file:exchange'); SELECT crmsync.resume_target('exchange'); SELECT crmsync.confirm_identity()");
 $stage->until_true(sub { $node->safe_psql('partial', 'SELECT state FROM crmsync.status') eq 'broken' }, 'and breaks that link', 20);
 
