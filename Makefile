@@ -43,7 +43,8 @@ setup:
 else
 
 PG_CONFIG ?= pg_config
-BUILDDIR  ?= build
+# One name for one place, whoever calls: what a file depends on is known by it.
+override BUILDDIR := $(patsubst $(CURDIR)/%,%,$(or $(BUILDDIR),build))
 BUILD_GOALS := $(filter-out clean distclean maintainer-clean format format-check layers,$(or $(MAKECMDGOALS),all))
 ifneq (,$(BUILD_GOALS))
 MISSING := $(shell CXX="$(CXX)" PG_CONFIG="$(PG_CONFIG)" scripts/missing-packages build $(if $(filter unit fuzz,$(BUILD_GOALS)),unit) $(if $(SANITIZE),sanitize))

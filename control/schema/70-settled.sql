@@ -143,6 +143,19 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.pending_in(crmsync.link, text, timestamptz) IS 'pending records that belong in a mailbox, and those that are to be created there once it has been read';
 
+CREATE FUNCTION crmsync.is_under_repair(link integer, since timestamptz, address text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (SELECT FROM crmsync.repair r
+                   JOIN crmsync.mailbox m ON m.id = r.mailbox
+                   LEFT JOIN crmsync.link_state s ON s.link = m.link
+                   WHERE m.link = is_under_repair.link AND r.since <= is_under_repair.since AND r.mode <> 'late'
+                     AND m.address = coalesce(is_under_repair.address, m.address)
+                     AND s.held IS NULL AND m.code IS NULL
+                     AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = m.link AND f.mailbox = m.id));
+END;
+COMMENT ON FUNCTION crmsync.is_under_repair(integer, timestamptz, text) IS 'whether resync or withdraw, asked for by that time, still goes on in a mailbox of the link, or in this one';
+
 -- Deletes that the guard holds are not waited for, nor those in mailboxes that are left alone, nor what has
 -- failed and pauses.
 CREATE FUNCTION crmsync.is_settled(link integer, named timestamptz, since timestamptz, address text, records text[]) RETURNS boolean
@@ -171,14 +184,7 @@ BEGIN ATOMIC
               AND (i.confirmed OR s.held IS NULL) AND m.code IS NULL
               AND NOT EXISTS (SELECT FROM crmsync.failure f
                               WHERE f.link = i.link AND f.mailbox = i.mailbox AND f.record = i.record))
-       AND NOT EXISTS (
-            SELECT FROM crmsync.repair r
-            JOIN crmsync.mailbox m ON m.id = r.mailbox
-            LEFT JOIN crmsync.link_state s ON s.link = m.link
-            WHERE m.link = is_settled.link AND r.since <= is_settled.since AND r.mode <> 'late'
-              AND m.address = coalesce(is_settled.address, m.address)
-              AND s.held IS NULL AND m.code IS NULL
-              AND NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = m.link AND f.mailbox = m.id));
+       AND NOT crmsync.is_under_repair(is_settled.link, is_settled.since, is_settled.address);
 END;
 COMMENT ON FUNCTION crmsync.is_settled(integer, timestamptz, timestamptz, text, text[]) IS 'whether nothing remains of the records that had been named by the first time, nor of what was to be done by the second; address: in this mailbox, of these records';
 
@@ -271,7 +277,9 @@ BEGIN
         ELSE
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
                AND (NOT this.enabled OR EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL))
-               AND NOT EXISTS (SELECT FROM crmsync.request r WHERE r.link = this.id AND r.action = 'compare')
+               AND NOT EXISTS (SELECT FROM crmsync.request r WHERE r.link = this.id AND r.action IN ('compare', 'repair', 'replace'))
+               -- What it finds becomes pending only then.
+               AND NOT crmsync.is_under_repair(this.id, called, address)
                AND NOT crmsync.is_moving(this.id, address) AND NOT crmsync.is_unread(this, address) THEN
                 looked_at := clock_timestamp();
                 records := CASE WHEN address IS NOT NULL THEN crmsync.pending_in(this, address, looked_at) END;

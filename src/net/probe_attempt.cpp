@@ -133,9 +133,9 @@ void read_answer(CURL* easy, ProbeAttempt& result) {
     long status = 0;
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     result.status = static_cast<int>(status);
-    char* location = nullptr;
-    curl_easy_getinfo(easy, CURLINFO_REDIRECT_URL, &location);
-    result.location = printable(location ? location : "");
+    curl_header* location = nullptr;
+    if (curl_easy_header(easy, "Location", 0, CURLH_HEADER, -1, &location) == CURLHE_OK)
+        result.location = printable(location->value);
     result.challenges = challenges(easy);
 }
 

@@ -159,7 +159,8 @@ Response Transfer::answer() {
     response.body = std::move(body_);
     response.content_type = text_information(easy, CURLINFO_CONTENT_TYPE);
     if (status >= 300 && status < 400)
-        response.location = text_information(easy, CURLINFO_REDIRECT_URL);
+        response.location =
+            header(easy, "Location");  // CURLINFO_REDIRECT_URL has the password in it
     // Not CURLINFO_RETRY_AFTER: it cannot tell zero from absent, and cuts off fractions.
     if (status < 200 || status >= 300)
         if (std::string pause = header(easy, "Retry-After"); !pause.empty())

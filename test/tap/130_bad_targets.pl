@@ -146,7 +146,11 @@ $stage->until_true(sub { $stage->error("SELECT crmsync.create_target('other', 'e
 refused("'ldap', 'ldapi://%2Ftmp%2Fsocket'", qr/"localhost"/, 'a socket is this machine, which is not allowed either');
 $stage->sql("ALTER SYSTEM RESET crmsync.allowed_hosts; SELECT pg_reload_conf()");
 
-# ---- secrets
+# ---- secrets, also of a URL that leads somewhere else on the same server
+$exchange->inject('redirect', operation => 'UpdateItem', location => '/EWS/elsewhere.asmx');
+$stage->sql("UPDATE crm.person SET first_name = 'Led' WHERE id = 1");
+$stage->until_true(sub { $stage->target('code') eq 'HTTP-302' }, 'the server leads elsewhere');
+like($stage->sql("SELECT message FROM crmsync.target_state WHERE target = 'exchange'"), qr{redirects to /EWS/elsewhere\.asmx$}, 'as it says');
 my $literal = 'l1teral-s3cret';
 $stage->sql("SELECT crmsync.create_target('literal', 'ews', 'https://mail.example.com$path', 'basic', 'u', '$literal')");
 my $views = '';
