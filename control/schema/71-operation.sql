@@ -21,12 +21,13 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.start_mailbox(crmsync.link, text, boolean) IS 'asks for a mailbox that is not automatic to be synchronised once';
 
--- Everything is looked at, what has changed since the last time being known to nobody.
+-- Everything is looked at, what has changed since the last time being known to nobody. Who asks twice means once.
 CREATE FUNCTION crmsync.carry_out_starts(requests crmsync.request[]) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     INSERT INTO crmsync.mailbox AS m (link, address, started)
-    SELECT DISTINCT r.link, r.address, clock_timestamp() FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND l.enabled
+    SELECT r.link, r.address, clock_timestamp() FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND l.enabled
+    GROUP BY r.link, r.address
     ON CONFLICT (link, address) DO UPDATE SET started = excluded.started, started_read = false;
     SELECT crmsync.request_comparison(r.link, 'everything') FROM (SELECT DISTINCT r.link FROM unnest(requests) r) r;
 END;
