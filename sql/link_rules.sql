@@ -109,6 +109,13 @@ SELECT crmsync.know_mailboxes(id, '{d,a}', '{1,4}') FROM crmsync.link;
 SELECT address, user_id FROM crmsync.mailbox ORDER BY 1;
 SELECT crmsync.drop_link('people');
 
+-- A property that came to be mapped twice has no place of its own: nothing is sent.
+SELECT crmsync.create_link('people', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', owner => 'regress_crmsync_reader');
+SELECT crmsync.map('people', 'last_name', 'surname', value_map => '{"Ann": "Anna"}');
+INSERT INTO crmsync.mapping (link, property, crm) SELECT id, 'surname', 'first_name' FROM crmsync.link;
+SELECT * FROM crmsync.plan('people');
+SELECT crmsync.drop_link('people');
+
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner;

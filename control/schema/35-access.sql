@@ -52,21 +52,27 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.require(text, integer) IS 'refuses a caller who has not this level, for a link or (NULL) for all';
 
+-- Whoever changes the configuration has it to himself, and decides by what others have left. Targets are locked
+-- before links, links before crmsync.capture and the CRM's relations; workers lock no row of theirs as strongly.
 CREATE FUNCTION crmsync.find_link(name text, level text, retired boolean DEFAULT false) RETURNS crmsync.link
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    named integer := (SELECT l.id FROM crmsync.link l WHERE l.name = find_link.name);
     found crmsync.link;
 BEGIN
-    SELECT l.* INTO found FROM crmsync.link l WHERE l.name = find_link.name;
+    PERFORM crmsync.require(level, named);
+    IF level = 'admin' THEN
+        SELECT l.* INTO found FROM crmsync.link l WHERE l.id = named FOR NO KEY UPDATE;
+    ELSE
+        SELECT l.* INTO found FROM crmsync.link l WHERE l.id = named;
+    END IF;
     IF found.id IS NULL THEN
-        PERFORM crmsync.require(level);
         RAISE EXCEPTION 'link "%" does not exist', name
             USING ERRCODE = 'undefined_object',
                   HINT = coalesce((SELECT 'Links: ' || string_agg(l.name, ', ' ORDER BY l.name) || '.'
                                    FROM crmsync.link l), 'There is no link yet; see crmsync.create_link.');
     END IF;
-    PERFORM crmsync.require(level, found.id);
     IF found.retired AND NOT find_link.retired THEN
         RAISE EXCEPTION 'link "%" is being dropped', name
             USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -76,16 +82,20 @@ BEGIN
     RETURN found;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.find_link(text, text, boolean) IS 'the link of this name, at which the caller must have this level; retired: also one that is being dropped';
+COMMENT ON FUNCTION crmsync.find_link(text, text, boolean) IS 'the link of this name, at which the caller must have this level; an admin''s is locked; retired: also one that is being dropped';
 
 CREATE FUNCTION crmsync.find_target(name text, level text) RETURNS crmsync.target
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     found crmsync.target;
 BEGIN
     PERFORM crmsync.require(level);
-    SELECT t.* INTO found FROM crmsync.target t WHERE t.name = find_target.name;
+    IF level = 'admin' THEN
+        SELECT t.* INTO found FROM crmsync.target t WHERE t.name = find_target.name FOR NO KEY UPDATE;
+    ELSE
+        SELECT t.* INTO found FROM crmsync.target t WHERE t.name = find_target.name;
+    END IF;
     IF found.name IS NULL THEN
         RAISE EXCEPTION 'target "%" does not exist', name
             USING ERRCODE = 'undefined_object',
@@ -95,7 +105,7 @@ BEGIN
     RETURN found;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.find_target(text, text) IS 'the target of this name, for a caller who has this level at all links';
+COMMENT ON FUNCTION crmsync.find_target(text, text) IS 'the target of this name, for a caller who has this level at all links; an admin''s is locked';
 
 -- Links of direction inbound are of two kinds: mailboxes are read by the resident worker, directories in runs.
 CREATE FUNCTION crmsync.is_import(this crmsync.link) RETURNS boolean

@@ -278,7 +278,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     target crmsync.target := crmsync.find_target(name, 'admin');
-    links text[] := ARRAY(SELECT l.name FROM crmsync.link l WHERE l.target = target.name ORDER BY l.name);
+    links text[] := ARRAY(SELECT l.name FROM crmsync.link l WHERE l.target = target.name ORDER BY l.name FOR NO KEY UPDATE);
     others text[] := ARRAY(SELECT l.name FROM crmsync.link_target t JOIN crmsync.link l ON l.id = t.link
                            WHERE t.target = target.name AND l.target <> target.name ORDER BY l.name);
 BEGIN

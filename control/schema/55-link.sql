@@ -73,13 +73,14 @@ RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    new_kind text := (SELECT (crmsync.find_target(alter_link.target, 'admin')).kind WHERE alter_link.target IS NOT NULL);
     old crmsync.link := crmsync.find_link(name, 'admin');
     new crmsync.link;
     settings text[] := '{key,audience,mailboxes,preset,direction,conflict,write_fields,on_crm_delete,on_target_delete,on_audience_loss,on_ambiguous,match_on,folder,outbound_interval,inbound_interval,daily_at,apply}';
     old_kind text := (SELECT t.kind FROM crmsync.target t WHERE t.name = old.target);
     changed text[];
 BEGIN
-    IF target IS NOT NULL AND (crmsync.find_target(target, 'admin')).kind <> old_kind THEN
+    IF new_kind <> old_kind THEN
         PERFORM crmsync.not_supported('moving a link to a target of another kind');
     ELSIF object <> old.object THEN
         RAISE EXCEPTION 'the object of a link cannot be changed'

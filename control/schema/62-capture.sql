@@ -279,9 +279,10 @@ AS $$
 DECLARE
     needed jsonb := (SELECT coalesce(jsonb_agg(to_jsonb(n) || jsonb_build_object('relation', crmsync.relation_name(n.relation))), '[]')
                      FROM crmsync.needed_captures(this, reads) n);
-    affected integer[] := ARRAY(SELECT cl.capture FROM crmsync.capture_link cl WHERE cl.link = this.id);
+    affected integer[];
 BEGIN
     LOCK TABLE crmsync.capture IN SHARE ROW EXCLUSIVE MODE;
+    affected := ARRAY(SELECT cl.capture FROM crmsync.capture_link cl WHERE cl.link = this.id);
     INSERT INTO crmsync.capture AS c (relation, column_name, columns)
     SELECT n.relation, n.column_name, n.columns
     FROM jsonb_to_recordset(needed) AS n (relation text, column_name text, columns text[])

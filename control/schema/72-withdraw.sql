@@ -65,7 +65,9 @@ CREATE FUNCTION crmsync.finish_drop(link integer) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF EXISTS (SELECT FROM crmsync.request r WHERE r.link = finish_drop.link) THEN
+    -- Whom an administrator has at hand can go later.
+    PERFORM FROM crmsync.link l WHERE l.id = finish_drop.link FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND OR EXISTS (SELECT FROM crmsync.request r WHERE r.link = finish_drop.link) THEN
         RETURN false;
     END IF;
     INSERT INTO crmsync.repair (mailbox, mode, since)

@@ -51,7 +51,8 @@ void read_layout(LinkConfiguration& link) {
         "AND m.fallback IS NOT NULL THEN 'changed' ELSE l.write_fields END), "
         "coalesce(m.options->>'conflict', l.conflict), "
         "CASE WHEN m.crm LIKE '(%' AND l.apply IS NULL THEN 'outbound' "
-        "ELSE coalesce(m.direction, l.direction) END, m.inbound IS NULL AND l.apply IS NULL "
+        "ELSE coalesce(m.direction, l.direction) END, m.inbound IS NULL AND l.apply IS NULL, "
+        "count(*) OVER (PARTITION BY p.property, v.crm_value) > 1 "
         "FROM crmsync.layout($1) WITH ORDINALITY AS p(property, position) "
         "JOIN crmsync.link l ON l.id = $1 "
         "JOIN crmsync.mapping_in_force($1) m ON m.property = p.property "
@@ -63,6 +64,11 @@ void read_layout(LinkConfiguration& link) {
             record::find_property(rows.text(row, 0), link.rules.object);
         if (property == nullptr) {
             link.problem = "unknown property " + rows.string(row, 0);
+            return;
+        }
+        // The values have their places by the order of the properties.
+        if (rows.boolean(row, 8)) {
+            link.problem = "property " + rows.string(row, 0) + " is mapped twice";
             return;
         }
         if (link.rules.layout.empty() || link.rules.layout.back() != property) {
