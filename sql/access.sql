@@ -150,6 +150,22 @@ RESET ROLE;
 SELECT role, level FROM crmsync.role_grant ORDER BY role;
 SELECT crmsync.revoke_role('regress_crmsync_operator', link => 'two');
 SELECT crmsync.revoke_role('regress_crmsync_member');
+-- Nor when something of the earlier one is taken back, or goes.
+CREATE FUNCTION another_operator() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM crmsync.create_link(n, 'exchange', 'contact', 'crm.person', audience => 'crm.audience', folder => n) FROM unnest('{four,five,six}'::text[]) n;
+    PERFORM crmsync.grant_role('regress_crmsync_operator', 'operator', n) FROM unnest('{four,five,six}'::text[]) n;
+    DROP OWNED BY regress_crmsync_operator;
+    DROP ROLE regress_crmsync_operator;
+    CREATE ROLE regress_crmsync_operator;
+END $$;
+SELECT another_operator();
+SELECT crmsync.drop_link('four');
+SELECT crmsync.has_entry('regress_crmsync_operator'), (SELECT count(*) FROM crmsync.role_grant);
+SELECT crmsync.drop_link(n) FROM unnest('{five,six}'::text[]) n;
+SELECT another_operator();
+SELECT crmsync.revoke_role('regress_crmsync_operator', link => 'five');
+SELECT crmsync.has_entry('regress_crmsync_operator'), (SELECT count(*) FROM crmsync.role_grant);
 DROP ROLE regress_crmsync_operator, regress_crmsync_member, regress_crmsync_reader;
 
 -- No view shows the secret.

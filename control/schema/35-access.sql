@@ -171,6 +171,18 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.set_privileges(regrole) IS 'makes a role''s privileges on functions and views what role_grant says';
 
+CREATE FUNCTION crmsync.forget_earlier_role(role regrole) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM crmsync.role_grant g WHERE g.role = forget_earlier_role.role::text AND NOT crmsync.has_entry(forget_earlier_role.role);
+    IF FOUND THEN
+        RAISE NOTICE 'what was granted to an earlier role % is taken back', role;
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.forget_earlier_role(regrole) IS 'what a dropped role of this name had is not this one''s: to be called before set_privileges';
+
 CREATE FUNCTION crmsync.check_level(level text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -201,10 +213,7 @@ BEGIN
         RAISE EXCEPTION 'role % does not exist', coalesce(role::text, 'NULL')
             USING ERRCODE = 'undefined_object';
     END IF;
-    DELETE FROM crmsync.role_grant g WHERE g.role = grant_role.role::text AND NOT crmsync.has_entry(grant_role.role);
-    IF FOUND THEN
-        RAISE NOTICE 'what was granted to an earlier role % is taken back', role;
-    END IF;
+    PERFORM crmsync.forget_earlier_role(role);
     INSERT INTO crmsync.role_grant AS g (role, level, link)
     VALUES (grant_role.role::text, grant_role.level, link_id)
     ON CONFLICT ON CONSTRAINT role_grant_role_link_key DO UPDATE SET level = excluded.level;
@@ -239,6 +248,7 @@ BEGIN
                            FROM crmsync.role_grant g LEFT JOIN crmsync.link l ON l.id = g.link
                            WHERE g.role = revoke_role.role::text), 'It has been granted nothing.');
     END IF;
+    PERFORM crmsync.forget_earlier_role(role);
     PERFORM crmsync.set_privileges(role);
 END;
 $$;

@@ -55,7 +55,7 @@ DECLARE
     roles text[] := ARRAY(SELECT g.role FROM crmsync.role_grant g WHERE g.link = forget_link.link);
 BEGIN
     DELETE FROM crmsync.link l WHERE l.id = forget_link.link;
-    PERFORM crmsync.set_privileges(r::regrole) FROM unnest(roles) r WHERE to_regrole(r) IS NOT NULL;
+    PERFORM crmsync.forget_earlier_role(r::regrole), crmsync.set_privileges(r::regrole) FROM unnest(roles) r WHERE to_regrole(r) IS NOT NULL;
 END;
 $$;
 COMMENT ON FUNCTION crmsync.forget_link(integer) IS 'removes a link and all that is known about its items';
