@@ -72,7 +72,7 @@ COMMENT ON VIEW crmsync.options IS 'options of targets, links and mappings';
 COMMENT ON COLUMN crmsync.options.scope IS 'what the option belongs to: target, link or mapping';
 COMMENT ON COLUMN crmsync.options.kind IS 'kind of target';
 COMMENT ON COLUMN crmsync.options.name IS 'key in options';
-COMMENT ON COLUMN crmsync.options.type IS 'text, boolean, number (0 or more), count (1 or more), seconds (1 to 3600), interval, file, choice, object';
+COMMENT ON COLUMN crmsync.options.type IS 'text, boolean, number (0 or more), count (1 or more), seconds (1 to 3600), interval (0 to 100 years), file, choice, object';
 COMMENT ON COLUMN crmsync.options.default_value IS 'what holds without it';
 COMMENT ON COLUMN crmsync.options.allowed IS 'the values of a choice';
 COMMENT ON COLUMN crmsync.options.supported IS 'false: refused as not supported yet';
@@ -95,7 +95,8 @@ BEGIN
                                  AND content::numeric = trunc(content::numeric);
         WHEN 'seconds' THEN RETURN form = 'number' AND content::numeric BETWEEN 1 AND 3600
                                    AND content::numeric = trunc(content::numeric);
-        WHEN 'interval' THEN RETURN form IN ('string', 'number') AND content::interval >= '0'::interval;
+        -- What is added to a time must still be one.
+        WHEN 'interval' THEN RETURN form IN ('string', 'number') AND content::interval BETWEEN '0' AND '100 years';
         WHEN 'file' THEN RETURN form = 'string' AND crmsync.is_file_name(content);
         WHEN 'choice' THEN RETURN form = 'string' AND content = ANY (allowed);
         WHEN 'object' THEN RETURN form = 'object';
@@ -151,7 +152,7 @@ BEGIN
                           WHEN 'number' THEN 'A whole number, 0 or more.'
                           WHEN 'count' THEN 'A whole number from 1 to 100000.'
                           WHEN 'seconds' THEN 'A whole number of seconds from 1 to 3600.'
-                          WHEN 'interval' THEN 'An interval such as "1 day", not negative.'
+                          WHEN 'interval' THEN 'An interval such as "1 day", not negative, and 100 years at most.'
                           WHEN 'file' THEN 'The name of a file directly in crmsync.secret_directory.'
                           WHEN 'object' THEN 'A JSON object.'
                           ELSE 'A string that is not empty.' END;
