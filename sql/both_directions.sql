@@ -63,6 +63,11 @@ SELECT crmsync.map('view', 'first_name', 'given_name');
 SELECT crmsync.enable_link('view');
 SELECT crmsync.alter_link('view', direction => 'outbound');
 SELECT relation, how FROM crmsync.enable_link('view');
+-- Nor does it turn around while it is enabled, or match on what it does not map, or is yet to map.
+SELECT crmsync.alter_link('view', direction => 'both');
+SELECT crmsync.map('view', 'id', 'custom_1');
+SELECT crmsync.alter_link('view', match_on => '{custom_1}');
+SELECT direction, match_on FROM crmsync.links WHERE name = 'view';
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner, regress_crmsync_reader;

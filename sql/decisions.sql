@@ -30,6 +30,11 @@ SELECT crmsync.map('people', 'last_name', 'surname');
 SELECT crmsync.enable_link('people');
 GRANT DELETE ON crm.person TO regress_crmsync_writer;
 SELECT relation, how FROM crmsync.enable_link('people');
+SELECT crmsync.alter_link('people', on_target_delete => 'ignore');
+REVOKE DELETE ON crm.person FROM regress_crmsync_writer;
+SELECT crmsync.alter_link('people', on_target_delete => 'delete');
+GRANT DELETE ON crm.person TO regress_crmsync_writer;
+SELECT crmsync.alter_link('people', on_target_delete => 'delete');
 
 -- on_ambiguous, and what resolve refuses.
 SELECT crmsync.alter_link('people', on_ambiguous => 'newest');

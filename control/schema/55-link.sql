@@ -154,6 +154,11 @@ BEGIN
          new.on_audience_loss, new.on_ambiguous, new.match_on, new.folder,
          new.outbound_interval, new.inbound_interval, new.daily_at, new.apply, new.owner, new.options)
     WHERE l.id = old.id;
+    IF old.enabled AND (new.direction, new.match_on, new.on_target_delete, new.options -> 'modified_column')
+           IS DISTINCT FROM (old.direction, old.match_on, old.on_target_delete, old.options -> 'modified_column') THEN
+        PERFORM crmsync.check_incoming(new);
+        PERFORM crmsync.notice_incoming(new) WHERE new.direction <> old.direction;
+    END IF;
     IF changed && '{source,key,folder}' THEN
         PERFORM crmsync.forget_contents(old.id);
     END IF;
@@ -166,4 +171,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION crmsync.alter_link(text, text, text, regclass, text, regclass, regclass, text, text, text, text, text, text, text, text, text[], text, interval, interval, timetz, regproc, regrole, jsonb, text[])
-    IS 'changes a link; NULL keeps, reset brings settings or single options back to their defaults, which are those of the preset; options merge key by key; a preset that the link had not before fills match_on, intervals and options that are not set';
+    IS 'changes a link; an enabled one goes by it at once, with the mapping in force, and is checked like by enable_link; NULL keeps, reset brings settings or single options back to their defaults, which are those of the preset; options merge key by key; a preset that the link had not before fills match_on, intervals and options that are not set';

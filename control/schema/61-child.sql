@@ -191,8 +191,8 @@ DECLARE
     missing record;
 BEGIN
     PERFORM crmsync.check_children_apart(this);
-    SELECT m.child ->> 'relation' AS relation, m.crm AS column_name INTO missing FROM crmsync.mapping m
-    WHERE m.link = this.id AND m.child ->> 'relation' IS NOT NULL AND m.child ->> 'order_by' IS NULL
+    SELECT m.child ->> 'relation' AS relation, m.crm AS column_name INTO missing FROM crmsync.mapping_in_force(this.id) m
+    WHERE m.child ->> 'relation' IS NOT NULL AND m.child ->> 'order_by' IS NULL
       AND coalesce(m.direction, 'both') <> 'outbound' AND m.crm = ANY (crmsync.primary_key(crmsync.child_relation(m.child)))
     ORDER BY 1, 2 LIMIT 1;
     IF FOUND THEN

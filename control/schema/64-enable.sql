@@ -102,10 +102,10 @@ BEGIN
             USING ERRCODE = 'undefined_object', HINT = 'Name another with crmsync.alter_link(..., owner => ...).';
     END IF;
     PERFORM crmsync.check_directory_mapping(this, m.crm, m.property, m.value_map, m.fallback, m.inbound)
-    FROM crmsync.mapping m WHERE m.link = this.id;
+    FROM crmsync.mapping_in_force(this.id) m;
     stray := (SELECT min(p) FROM unnest(this.match_on) p
-              WHERE lower(p) NOT IN (SELECT lower(m.property) FROM crmsync.mapping m
-                                     WHERE m.link = this.id AND m.property <> '@none'));
+              WHERE lower(p) NOT IN (SELECT lower(m.property) FROM crmsync.mapping_in_force(this.id) m
+                                     WHERE m.property <> '@none'));
     IF stray IS NOT NULL THEN
         RAISE EXCEPTION 'match_on names %, which is not mapped', stray
             USING ERRCODE = 'invalid_parameter_value',
@@ -133,7 +133,7 @@ BEGIN
     END LOOP;
     -- The import makes functions of them, for its own session.
     IF NOT has_database_privilege(owner, current_database(), 'TEMPORARY')
-       AND EXISTS (SELECT FROM crmsync.mapping m WHERE m.link = this.id AND m.inbound IS NOT NULL AND m.property <> '@none') THEN
+       AND EXISTS (SELECT FROM crmsync.mapping_in_force(this.id) m WHERE m.inbound IS NOT NULL AND m.property <> '@none') THEN
         RAISE EXCEPTION 'role %, the owner of link "%", lacks the privilege TEMPORARY on database %', owner, this.name, current_database()
             USING ERRCODE = 'insufficient_privilege',
                   DETAIL = 'Expressions of the parameter inbound need it.',
@@ -148,11 +148,11 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     stray text := (SELECT min(p) FROM unnest(this.match_on) p
-                   WHERE p NOT IN (SELECT m.property FROM crmsync.mapping m WHERE m.link = this.id));
+                   WHERE p NOT IN (SELECT m.property FROM crmsync.mapping_in_force(this.id) m));
 BEGIN
     IF stray IS NOT NULL THEN
         RAISE EXCEPTION 'match_on names %, which is not mapped', stray
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'It names properties, as crmsync.map maps them.';
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It names properties, as crmsync.map maps them and crmsync.enable_link takes them in.';
     END IF;
 END;
 $$;
@@ -164,8 +164,8 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     function regprocedure := crmsync.apply_function(this.apply);
-    stray text := (SELECT min(m.property) FROM crmsync.mapping m
-                   WHERE m.link = this.id AND (m.inbound IS NOT NULL OR m.property IN ('@mailbox', '@none')));
+    stray text := (SELECT min(m.property) FROM crmsync.mapping_in_force(this.id) m
+                   WHERE m.inbound IS NOT NULL OR m.property IN ('@mailbox', '@none'));
 BEGIN
     IF stray IS NOT NULL THEN
         RAISE EXCEPTION 'the mapping of % says what is written, and link "%" has apply', stray, this.name
@@ -191,22 +191,21 @@ DECLARE
     wrong record;
 BEGIN
     -- The link may have had another direction, or apply, when it was mapped.
-    SELECT m.property, m.crm INTO wrong FROM crmsync.mapping m
-    WHERE m.link = this.id AND m.crm LIKE '(%' AND this.apply IS NULL
+    SELECT m.property, m.crm INTO wrong FROM crmsync.mapping_in_force(this.id) m
+    WHERE m.crm LIKE '(%' AND this.apply IS NULL
       AND (this.direction = 'inbound' OR m.direction IN ('inbound', 'both')) ORDER BY 1, 2 LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'the mapping of % to % is an expression, which cannot be written to', wrong.crm, wrong.property
             USING ERRCODE = 'invalid_parameter_value', HINT = format('Call crmsync.unmap(%L, %L), or let the link have apply.', this.name, wrong.property);
     END IF;
-    SELECT m.property, m.crm INTO wrong FROM crmsync.mapping m
-    WHERE m.link = this.id AND this.direction = 'inbound' AND m.direction <> 'inbound' ORDER BY 1, 2 LIMIT 1;
+    SELECT m.property, m.crm INTO wrong FROM crmsync.mapping_in_force(this.id) m
+    WHERE this.direction = 'inbound' AND m.direction <> 'inbound' ORDER BY 1, 2 LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'link "%" is inbound, and the mapping of % to % is not', this.name, wrong.crm, wrong.property
             USING ERRCODE = 'invalid_parameter_value', HINT = format('Call crmsync.unmap(%L, %L).', this.name, wrong.property);
     END IF;
-    SELECT m.fallback INTO wrong FROM crmsync.mapping m
-    WHERE m.link = this.id
-      AND crmsync.fallback_property(m.fallback) NOT IN (SELECT o.property FROM crmsync.mapping o WHERE o.link = this.id) LIMIT 1;
+    SELECT m.fallback INTO wrong FROM crmsync.mapping_in_force(this.id) m
+    WHERE crmsync.fallback_property(m.fallback) NOT IN (SELECT o.property FROM crmsync.mapping_in_force(this.id) o) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'the fallback % is not mapped', wrong.fallback
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Map the property, too.';
@@ -223,7 +222,7 @@ BEGIN
     END IF;
     PERFORM crmsync.check_children_inbound(this, owner);
     SELECT p.privilege, m.crm INTO wrong
-    FROM crmsync.mapping m,
+    FROM crmsync.mapping_in_force(this.id) m,
          LATERAL (SELECT 'INSERT' AS privilege UNION ALL SELECT 'UPDATE' WHERE m.property NOT IN ('@mailbox', '@none')) p
     WHERE m.link = this.id AND m.child IS NULL AND m.crm NOT LIKE '(%' AND coalesce(m.direction, 'both') <> 'outbound'
       AND NOT has_column_privilege(owner, source, m.crm, p.privilege)
@@ -251,6 +250,33 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION crmsync.check_inbound_link(crmsync.link) IS 'refuses a link that reads mailboxes whose owner may not write, or whose fallbacks are not mapped';
+
+-- Of an enabled link it is the mapping in force that must do.
+CREATE FUNCTION crmsync.check_incoming(this crmsync.link) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF crmsync.is_import(this) THEN
+        PERFORM crmsync.check_import(this);
+        RETURN;
+    END IF;
+    PERFORM crmsync.check_match_on(this);
+    PERFORM crmsync.check_inbound_link(this) WHERE this.direction <> 'outbound';
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_incoming(crmsync.link) IS 'refuses a link whose mapping, or whose owner''s rights, do not do for what it takes from its target';
+
+CREATE FUNCTION crmsync.notice_incoming(this crmsync.link) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF this.direction <> 'outbound' AND NOT crmsync.is_import(this) THEN
+        RAISE NOTICE 'link "%" makes rows of % of what users have in their mailboxes, and of what they make', this.name, this.source
+            USING HINT = 'Private items stay out (option inbound_private); match_on recognises what the CRM has already.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.notice_incoming(crmsync.link) IS 'says of a link that reads mailboxes what it does with them';
 
 CREATE FUNCTION crmsync.check_mapped(this crmsync.link) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -383,18 +409,14 @@ BEGIN
     PERFORM crmsync.check_mapped(this);
     reads := ARRAY(SELECT r FROM crmsync.link_reads(this) r);
     PERFORM crmsync.check_rights(this, reads);
-    IF crmsync.is_import(this) THEN
-        PERFORM crmsync.check_import(this);
-    ELSE
+    IF NOT crmsync.is_import(this) THEN
         PERFORM crmsync.warn_unseen(this, reads);
         PERFORM crmsync.warn_unlogged(this, reads);
         PERFORM crmsync.warn_unindexed(this);
-        PERFORM crmsync.check_match_on(this);
-        IF this.direction <> 'outbound' THEN
-            PERFORM crmsync.check_inbound_link(this);
-            RAISE NOTICE 'link "%" makes rows of % of what users have in their mailboxes, and of what they make', this.name, this.source
-                USING HINT = 'Private items stay out (option inbound_private); match_on recognises what the CRM has already.';
-        END IF;
+    END IF;
+    PERFORM crmsync.check_incoming(this);
+    PERFORM crmsync.notice_incoming(this);
+    IF NOT crmsync.is_import(this) THEN
         RETURN QUERY SELECT a.* FROM crmsync.arm_link(this, reads) a;
     END IF;
     UPDATE crmsync.link l

@@ -105,8 +105,9 @@ like($test->sql('SELECT code, record, message FROM crmsync.failures'), qr/^22P02
 is(row('login', 'id = 5001'), 'even', 'and the other is recognised');
 
 # ---- what is not mapped recognises nobody, rather than fewer properties more
-$test->sql("SELECT crmsync.alter_link('users', match_on => '{employeeNumber,mail}')");
+like($test->said("SELECT crmsync.alter_link('users', match_on => '{employeeNumber,mail}')"), qr/match_on names mail, which is not mapped/, 'a property that is not mapped is refused');
+$test->sql("UPDATE crmsync.link SET match_on = '{employeeNumber,mail}'");
 $test->import_users;
-is($test->state('last_error'), 'match_on names mail, which is not mapped (Map it with crmsync.map, then call crmsync.enable_link.)', 'a property that is not mapped stops the import');
+is($test->state('last_error'), 'match_on names mail, which is not mapped (Map it with crmsync.map, then call crmsync.enable_link.)', 'it stops the import');
 like($test->said("SELECT crmsync.enable_link('users')"), qr/match_on names mail, which is not mapped/, 'and enable_link');
 $test->done;
