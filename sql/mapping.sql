@@ -122,7 +122,14 @@ SELECT property, crm FROM crmsync.mappings WHERE link = 'people' ORDER BY proper
 SELECT crmsync.watch('users', 'crm.company', 'id');
 SELECT crmsync.watch('people', 'crm.company_view', 'id');
 SELECT crmsync.watch('people', 'crm.company', 'nr');
+SELECT crmsync.watch('people', 'crm.company', 'name');
 SELECT crmsync.watch('people', 'crm.company', 'id', columns => '{nr}');
+CREATE TABLE crm.remark (person integer);
+SELECT crmsync.watch('people', 'crm.remark', 'person');
+ALTER TABLE crm.remark ALTER person TYPE text;
+SELECT crmsync.enable_link('people');
+SELECT crmsync.unwatch('people', 'crm.remark');
+DROP TABLE crm.remark;
 SELECT crmsync.watch('people', 'crm.company', 'id', 'SELECT p.id FROM crm.person p');
 SELECT crmsync.watch('people', 'crm.company', 'id', 'SELECT p.id, 2 FROM crm.person p WHERE p.company = $1::integer');
 SELECT crmsync.watch('people', 'crm.company', 'id', 'DELETE FROM crm.person WHERE id = $1::integer RETURNING id');

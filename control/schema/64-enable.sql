@@ -289,10 +289,8 @@ BEGIN
     END IF;
     PERFORM crmsync.check_crm_side(this, m.crm) FROM crmsync.mapping m WHERE m.link = this.id AND m.child IS NULL;
     PERFORM crmsync.check_child(this, c.child, c.columns) FROM crmsync.children(this.id) c;
-    PERFORM crmsync.check_column(crmsync.find_relation('watched relation', w.relation), c)
-    FROM crmsync.watched w, unnest(w.columns || w.column_name) c WHERE w.link = this.id;
-    PERFORM crmsync.check_lookup(w.lookup)
-    FROM crmsync.watched w WHERE w.link = this.id AND w.lookup IS NOT NULL;
+    PERFORM crmsync.check_watched(this, crmsync.find_relation('watched relation', w.relation), w.column_name, w.lookup, w.columns)
+    FROM crmsync.watched w WHERE w.link = this.id;
 END;
 $$;
 COMMENT ON FUNCTION crmsync.check_mapped(crmsync.link) IS 'refuses a link that maps nothing, or what is no longer there';
