@@ -221,6 +221,16 @@ BEGIN
         RETURN;
     END IF;
     PERFORM crmsync.check_children_inbound(this, owner);
+    SELECT m.crm, string_agg(m.property, ', ' ORDER BY m.property) AS properties INTO wrong FROM crmsync.mapping_in_force(this.id) m
+    WHERE m.child IS NULL AND m.crm NOT LIKE '(%' AND coalesce(m.direction, 'both') <> 'outbound'
+      AND m.property NOT IN (SELECT p.name FROM crmsync.property_list() p WHERE this.object = ANY (p.objects) AND p.access = 'outbound')
+    GROUP BY m.crm HAVING count(*) > 1 ORDER BY m.crm LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'column % of % would get the values of more than one property: %', quote_ident(wrong.crm), this.source, wrong.properties
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = CASE this.direction WHEN 'both' THEN 'Map it with direction => ''outbound'' to all of them but one.'
+                                             ELSE 'Call crmsync.unmap for all of them but one.' END;
+    END IF;
     SELECT p.privilege, m.crm INTO wrong
     FROM crmsync.mapping_in_force(this.id) m,
          LATERAL (SELECT 'INSERT' AS privilege UNION ALL SELECT 'UPDATE' WHERE m.property NOT IN ('@mailbox', '@none')) p
