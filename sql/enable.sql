@@ -92,6 +92,27 @@ SELECT crmsync.enable_link('people');
 ALTER ROLE regress_crmsync_other BYPASSRLS;
 SELECT count(*) FROM crmsync.enable_link('people');
 ALTER TABLE crm.person DISABLE ROW LEVEL SECURITY;
+-- Behind views, too: their functions, and what they read with the rights of whoever asks.
+CREATE FUNCTION crm.shout(text) RETURNS text LANGUAGE sql IMMUTABLE RETURN upper($1);
+REVOKE EXECUTE ON FUNCTION crm.shout FROM PUBLIC;
+CREATE VIEW crm.label WITH (security_invoker) AS SELECT c.id, c.unused FROM crm.company c;
+CREATE VIEW crm.loud AS SELECT l.id, crm.shout(l.unused) AS label FROM crm.label l;
+GRANT SELECT ON crm.loud TO regress_crmsync_other;
+SELECT crmsync.map('people', '(SELECT l.label FROM crm.loud l WHERE l.id = r.company)', 'department');
+SELECT crmsync.enable_link('people');
+GRANT EXECUTE ON FUNCTION crm.shout TO regress_crmsync_other;
+SELECT crmsync.enable_link('people');
+SET ROLE regress_crmsync_other;
+SELECT count(label) FROM crm.loud;
+RESET ROLE;
+GRANT SELECT (id, name, unused) ON crm.company TO regress_crmsync_other;
+SELECT count(*) FROM crmsync.enable_link('people');
+SET ROLE regress_crmsync_other;
+SELECT count(label) FROM crm.loud;
+RESET ROLE;
+SELECT crmsync.unmap('people', 'department');
+DROP VIEW crm.loud, crm.label;
+SELECT count(*) FROM crmsync.enable_link('people');
 
 -- What no trigger sees is said.
 CREATE FUNCTION crm.greeting(integer) RETURNS text LANGUAGE sql STABLE AS $$ SELECT name FROM crm.company WHERE id = $1 $$;

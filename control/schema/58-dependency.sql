@@ -2,7 +2,7 @@
 -- catalogs know which relations, columns and functions it needs, through nested views as well.
 
 CREATE FUNCTION crmsync.read_by(query text)
-RETURNS TABLE (object oid, class text, column_name text, direct boolean, times integer)
+RETURNS TABLE (object oid, class text, column_name text, direct boolean, as_caller boolean, times integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
@@ -16,7 +16,7 @@ BEGIN
         NULL;
     END;
     RETURN QUERY SELECT d.* FROM jsonb_to_recordset(found)
-        AS d (object oid, class text, column_name text, direct boolean, times integer);
+        AS d (object oid, class text, column_name text, direct boolean, as_caller boolean, times integer);
 END;
 $$;
 COMMENT ON FUNCTION crmsync.read_by(text) IS 'relations with columns, and functions, that a query needs; fails like the query when it does not compile';
@@ -24,19 +24,20 @@ COMMENT ON FUNCTION crmsync.read_by(text) IS 'relations with columns, and functi
 -- A reference to a whole row leaves no trace of columns in pg_depend, only in the rule itself; then
 -- all columns of every relation that the rule reads count.
 CREATE FUNCTION crmsync.read_by_view(view oid)
-RETURNS TABLE (object oid, class text, column_name text, direct boolean, times integer)
+RETURNS TABLE (object oid, class text, column_name text, direct boolean, as_caller boolean, times integer)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    WITH RECURSIVE view_rule (relation, rule) AS (
-        SELECT w.ev_class, w.oid FROM pg_rewrite w WHERE w.ev_class = read_by_view.view
+    WITH RECURSIVE view_rule (relation, rule, as_caller) AS (
+        SELECT w.ev_class, w.oid, true FROM pg_rewrite w WHERE w.ev_class = read_by_view.view
         UNION
-        SELECT w.ev_class, w.oid
+        SELECT w.ev_class, w.oid,
+               EXISTS (SELECT FROM pg_options_to_table(c.reloptions) o WHERE o.option_name = 'security_invoker' AND o.option_value::boolean)
         FROM view_rule v
         JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = v.rule AND d.refclassid = 'pg_class'::regclass
         JOIN pg_class c ON c.oid = d.refobjid AND c.relkind = 'v'
         JOIN pg_rewrite w ON w.ev_class = c.oid AND w.rulename = '_RETURN'
     ), needed AS (
-        SELECT d.refobjid AS object, d.refclassid AS class, d.refobjsubid AS attribute, v.relation, w.ev_action::text AS tree
+        SELECT d.refobjid AS object, d.refclassid AS class, d.refobjsubid AS attribute, v.relation, v.as_caller, w.ev_action::text AS tree
         FROM view_rule v
         JOIN pg_rewrite w ON w.oid = v.rule
         JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = v.rule AND d.deptype = 'n'
@@ -44,20 +45,21 @@ BEGIN ATOMIC
     )
     SELECT n.object, CASE c.relkind WHEN 'v' THEN 'view' ELSE 'relation' END,
            CASE WHEN n.tree ~ ':varattno 0 ' THEN '*' ELSE a.attname::text END,
-           n.relation = read_by_view.view,
+           n.relation = read_by_view.view, n.as_caller,
            (SELECT count(*)::integer FROM regexp_matches(n.tree, format(':rtekind 0 :relid %s ', n.object), 'g'))
     FROM needed n
     JOIN pg_class c ON c.oid = n.object AND n.class = 'pg_class'::regclass
     LEFT JOIN pg_attribute a ON a.attrelid = n.object AND a.attnum = n.attribute AND n.attribute > 0
     UNION
-    SELECT n.object, 'function', NULL, n.relation = read_by_view.view, 1
+    -- Whoever owns a view, its functions are called by who reads it.
+    SELECT n.object, 'function', NULL, n.relation = read_by_view.view, true, 1
     FROM needed n
     WHERE n.class = 'pg_proc'::regclass;
 END;
-COMMENT ON FUNCTION crmsync.read_by_view(oid) IS 'relations with columns, and functions, that a view needs; direct: not only through another view; times: how often the rule names the relation';
+COMMENT ON FUNCTION crmsync.read_by_view(oid) IS 'relations with columns, and functions, that a view needs; direct: not only through another view; as_caller: with the rights of who reads the view, rather than of another view''s owner; times: how often the rule names the relation';
 
 CREATE FUNCTION crmsync.check_query(what text, query text)
-RETURNS TABLE (object oid, class text, column_name text, direct boolean, times integer)
+RETURNS TABLE (object oid, class text, column_name text, direct boolean, as_caller boolean, times integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

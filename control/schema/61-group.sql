@@ -8,7 +8,7 @@ RETURN format('%s::%s', CASE WHEN crm_group LIKE '(%)' THEN format(E'(%s\n)', cr
 COMMENT ON FUNCTION crmsync.group_value(crmsync.link, text) IS 'SQL for the value of the group column that a CRM group of map_group stands for';
 
 CREATE FUNCTION crmsync.read_group(this crmsync.link, crm_group text)
-RETURNS TABLE (object oid, class text, column_name text, direct boolean, times integer)
+RETURNS TABLE (object oid, class text, column_name text, direct boolean, as_caller boolean, times integer)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT q.* FROM crmsync.check_query(format('the group %s', crm_group),

@@ -89,7 +89,7 @@ COMMENT ON FUNCTION crmsync.largest_comparison(text[]) IS 'of kinds of compariso
 
 -- What the queries of a link read: relations that triggers can be put on, and others, whose changes
 -- nobody sees.
-CREATE TYPE crmsync.reading AS (object oid, class text, column_name text, direct boolean, times integer, purpose text);
+CREATE TYPE crmsync.reading AS (object oid, class text, column_name text, direct boolean, as_caller boolean, times integer, purpose text);
 COMMENT ON TYPE crmsync.reading IS 'a relation with a column, or a function, that a query of a link needs, and for what';
 
 CREATE FUNCTION crmsync.link_reads(this crmsync.link) RETURNS SETOF crmsync.reading

@@ -24,7 +24,7 @@ BEGIN
         SELECT DISTINCT 'SELECT' AS privilege, c.relnamespace, 'TABLE ' || crmsync.relation_name(c.oid) AS object,
                c.oid AS relation, r.column_name
         FROM unnest(reads) r JOIN pg_class c ON c.oid = r.object
-        WHERE r.direct AND r.class IN ('relation', 'view')
+        WHERE r.as_caller AND r.class IN ('relation', 'view')
           AND NOT CASE WHEN r.column_name IS NULL THEN has_table_privilege(owner, c.oid, 'SELECT') OR has_any_column_privilege(owner, c.oid, 'SELECT')
                        WHEN r.column_name = '*' THEN has_table_privilege(owner, c.oid, 'SELECT')
                        ELSE has_column_privilege(owner, c.oid, r.column_name, 'SELECT') END
@@ -38,7 +38,7 @@ BEGIN
         UNION ALL
         SELECT DISTINCT 'EXECUTE', p.pronamespace, 'FUNCTION ' || p.oid::regprocedure::text, NULL::oid, NULL
         FROM unnest(reads) r JOIN pg_proc p ON p.oid = r.object
-        WHERE r.direct AND r.class = 'function' AND NOT has_function_privilege(owner, p.oid, 'EXECUTE')
+        WHERE r.as_caller AND r.class = 'function' AND NOT has_function_privilege(owner, p.oid, 'EXECUTE')
         UNION ALL
         SELECT DISTINCT 'USAGE', n.oid, format('SCHEMA %I', n.nspname), NULL::oid, NULL
         FROM unnest(reads) r
@@ -55,7 +55,7 @@ BEGIN
     END IF;
     SELECT crmsync.relation_name(r.object) AS relation INTO missing
     FROM unnest(reads) r
-    WHERE r.class = 'relation' AND NOT crmsync.reads_unfiltered(owner, r.object) AND r.direct
+    WHERE r.class = 'relation' AND NOT crmsync.reads_unfiltered(owner, r.object) AND r.as_caller
     ORDER BY 1 LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'row security hides rows of % from role %', missing.relation, owner
