@@ -50,6 +50,21 @@ SELECT crmsync.enable_link('people');
 ALTER TABLE crm.people RENAME TO person;
 SELECT problem();
 
+-- So do tables that inherit. They may be watched with their parent.
+CREATE TABLE crm.later_audience () INHERITS (crm.late_audience);
+CREATE TEMPORARY TABLE passing () INHERITS (crm.audience);
+SELECT problem();
+SELECT relation, columns FROM crmsync.enable_link('people') WHERE relation ~ 'audience';
+SELECT problem();
+SELECT crmsync.watch('people', 'crm.audience', 'record'), crmsync.watch('people', 'crm.late_audience', 'record', 'SELECT $1::integer + 1', '{mailbox}');
+SELECT relation, column_name, columns, how FROM crmsync.enable_link('people') WHERE relation ~ 'audience';
+SELECT c.relation, l.lookup FROM crmsync.capture c JOIN crmsync.capture_link l ON l.capture = c.id WHERE c.relation ~ 'audience' ORDER BY 1;
+SELECT crmsync.unwatch('people', r) FROM unnest('{crm.audience,crm.late_audience}'::text[]) r;
+DROP TABLE crm.later_audience;
+SELECT problem();
+SELECT count(*) FROM crmsync.enable_link('people');
+SELECT problem();
+
 -- ALTER TABLE on what is watched stays possible.
 ALTER TABLE crm.person ALTER COLUMN name TYPE varchar(50);
 ALTER TABLE crm.person DROP COLUMN other;

@@ -155,7 +155,7 @@ COMMENT ON COLUMN crmsync.capture.id IS 'part of the triggers'' names, first of 
 COMMENT ON COLUMN crmsync.capture.relation IS 'qualified and quoted name of the relation';
 COMMENT ON COLUMN crmsync.capture.column_name IS 'the column that names the record; NULL: the row names none, and any change asks for a comparison';
 COMMENT ON COLUMN crmsync.capture.columns IS 'relevant columns; {*} means all';
-COMMENT ON COLUMN crmsync.capture.partitions IS 'the relation and its partitions as enable_link found them: rows come and go with a partition, and no trigger fires';
+COMMENT ON COLUMN crmsync.capture.partitions IS 'the relation with its partitions, or the tables that inherit from it, as enable_link found them: rows come and go with them, and no trigger fires';
 
 CREATE TABLE crmsync.capture_link (
     capture     integer NOT NULL REFERENCES crmsync.capture ON DELETE CASCADE,

@@ -51,12 +51,8 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.partitions(oid) IS 'a relation and its partitions on all levels';
 
-CREATE FUNCTION crmsync.partition_names(relation oid) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN ARRAY(SELECT crmsync.relation_name(p) FROM crmsync.partitions(relation) p ORDER BY 1);
-COMMENT ON FUNCTION crmsync.partition_names(oid) IS 'names of a relation and its partitions on all levels';
-
--- Children of plain inheritance are read with their parent, but do not fire its triggers.
+-- Children of plain inheritance are read with their parent, but do not fire its triggers. Temporary ones are read by
+-- nobody but their session.
 CREATE FUNCTION crmsync.with_children(relation oid) RETURNS SETOF oid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -65,10 +61,17 @@ BEGIN ATOMIC
         UNION
         SELECT i.inhrelid FROM family f
         JOIN pg_inherits i ON i.inhparent = f.relid
-        JOIN pg_class c ON c.oid = f.relid AND c.relkind = 'r')
+        JOIN pg_class c ON c.oid = f.relid AND c.relkind = 'r'
+        JOIN pg_class h ON h.oid = i.inhrelid AND h.relpersistence <> 't')
     SELECT f.relid FROM family f;
 END;
 COMMENT ON FUNCTION crmsync.with_children(oid) IS 'a relation and the tables that inherit from it; not partitions';
+
+CREATE FUNCTION crmsync.part_names(relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY(SELECT crmsync.relation_name(p)
+             FROM (SELECT crmsync.partitions(relation) UNION SELECT crmsync.with_children(relation)) AS parts (p) ORDER BY 1);
+COMMENT ON FUNCTION crmsync.part_names(oid) IS 'names of a relation and of its partitions, or the tables that inherit from it, on all levels';
 
 CREATE FUNCTION crmsync.merge_columns(columns text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -154,34 +157,31 @@ BEGIN
         WHERE k.how = 'source' OR NOT EXISTS (
             SELECT FROM crmsync.watched w
             WHERE w.link = this.id AND to_regclass(w.relation) = k.relation)
-    ), by_key AS (
-        -- The key of source or child rows may be watched with a lookup, too: then both count.
-        SELECT n.relation, n.column_name,
-               CASE WHEN bool_or(n.how IN ('source', 'child')) AND max(n.lookup) IS NOT NULL
-                    THEN format(E'SELECT $1 UNION ALL SELECT k::text FROM (%s\n) AS q (k)', max(n.lookup))
-                    ELSE max(n.lookup) END AS lookup,
-               crmsync.all_columns(coalesce(n.columns, '{}')) AS columns,
-               bool_or(n.columns IS NOT NULL) AS has_columns,
-               string_agg(n.how || CASE WHEN n.lookup IS NULL THEN '' ELSE ' with lookup' END, ', ' ORDER BY n.how) AS how
-        FROM named n GROUP BY n.relation, n.column_name
+    ), wanted AS (
+        SELECT f.relid, n.column_name, n.lookup,
+               CASE WHEN r.object IS NULL AND n.columns IS NULL THEN '{*}' ELSE n.columns || n.column_name || r.columns END AS columns,
+               'everything' AS comparison, n.how || CASE WHEN n.lookup IS NULL THEN '' ELSE ' with lookup' END AS how
+        FROM named n
+        LEFT JOIN read_columns r ON r.object = n.relation
+        CROSS JOIN crmsync.with_children(n.relation) f (relid)
+        UNION ALL
+        SELECT f.relid, NULL, NULL, r.columns, r.comparison, 'not watched: compares'
+        FROM read_columns r
+        CROSS JOIN crmsync.with_children(r.object) f (relid)
+        WHERE r.object NOT IN (SELECT n.relation FROM named n WHERE n.relation IS NOT NULL)
+        UNION ALL
+        SELECT f.relid, NULL, NULL, r.mailbox_columns, 'mailboxes', 'mailboxes: compares those that take part anew'
+        FROM read_columns r
+        CROSS JOIN crmsync.with_children(r.object) f (relid)
+        WHERE r.mailbox_columns <> '{}' AND r.object IN (SELECT n.relation FROM named n)
     )
-    SELECT f.relid, b.column_name, b.lookup,
-           CASE WHEN r.object IS NULL AND NOT b.has_columns THEN '{*}'
-                ELSE crmsync.merge_columns(b.columns || b.column_name || coalesce(r.columns, '{}')) END,
-           'everything', b.how
-    FROM by_key b
-    LEFT JOIN read_columns r ON r.object = b.relation
-    CROSS JOIN crmsync.with_children(b.relation) f (relid)
-    UNION ALL
-    SELECT f.relid, NULL, NULL, r.columns, r.comparison, 'not watched: compares'
-    FROM read_columns r
-    CROSS JOIN crmsync.with_children(r.object) f (relid)
-    WHERE r.object NOT IN (SELECT b.relation FROM by_key b WHERE b.relation IS NOT NULL)
-    UNION ALL
-    SELECT f.relid, NULL, NULL, r.mailbox_columns, 'mailboxes', 'mailboxes: compares those that take part anew'
-    FROM read_columns r
-    CROSS JOIN crmsync.with_children(r.object) f (relid)
-    WHERE r.mailbox_columns <> '{}' AND r.object IN (SELECT b.relation FROM by_key b);
+    -- The key of source or child rows may be watched with a lookup, too, and a table with its parent: then all count.
+    SELECT w.relid, w.column_name,
+           CASE WHEN count(DISTINCT w.lookup) + max((w.lookup IS NULL)::integer) = 1 THEN max(w.lookup)
+                ELSE string_agg(DISTINCT coalesce('SELECT k::text FROM (' || w.lookup || E'\n) AS q (k)', 'SELECT $1'), ' UNION ALL ') END,
+           crmsync.merge_columns(crmsync.all_columns(w.columns)), crmsync.largest_comparison(array_agg(w.comparison)),
+           string_agg(DISTINCT w.how, ', ')
+    FROM wanted w GROUP BY w.relid, w.column_name;
 END;
 $$;
 COMMENT ON FUNCTION crmsync.needed_captures(crmsync.link, crmsync.reading[]) IS 'triggers that a link needs, with the relevant columns';
@@ -265,9 +265,9 @@ BEGIN
 
     DELETE FROM crmsync.capture c
     WHERE c.id = ANY (captures) AND NOT EXISTS (SELECT FROM crmsync.capture_link cl WHERE cl.capture = c.id);
-    UPDATE crmsync.capture c SET partitions = crmsync.partition_names(to_regclass(c.relation))
+    UPDATE crmsync.capture c SET partitions = crmsync.part_names(to_regclass(c.relation))
     WHERE c.id = ANY (captures) AND to_regclass(c.relation) IS NOT NULL
-      AND c.partitions IS DISTINCT FROM crmsync.partition_names(to_regclass(c.relation));
+      AND c.partitions IS DISTINCT FROM crmsync.part_names(to_regclass(c.relation));
 END;
 $$;
 COMMENT ON FUNCTION crmsync.arm_captures(integer[]) IS 'makes triggers what the links need, and removes those that no link needs';
@@ -342,8 +342,8 @@ BEGIN ATOMIC
     FROM (
         SELECT format('relation %s is gone', c.relation) AS problem FROM captured c WHERE c.relid IS NULL
         UNION ALL
-        SELECT format('%s has other partitions than before', c.relation)
-        FROM captured c WHERE c.relid IS NOT NULL AND c.partitions <> crmsync.partition_names(c.relid)
+        SELECT format('%s has other partitions, or inheriting tables, than before', c.relation)
+        FROM captured c WHERE c.relid IS NOT NULL AND c.partitions <> crmsync.part_names(c.relid)
         UNION ALL
         SELECT CASE WHEN p.relid IS NULL THEN format('trigger %s of %s is gone', e.name, crmsync.relation_name(e.relid))
                     WHEN e.relid IS NULL THEN format('%s is no longer a part of what was captured', crmsync.relation_name(p.relid))
@@ -357,4 +357,4 @@ BEGIN ATOMIC
           AND NOT EXISTS (SELECT FROM captured)
     ) problems;
 END;
-COMMENT ON FUNCTION crmsync.capture_problem(integer) IS 'what keeps changes from being captured: triggers gone or disabled, other partitions; NULL: nothing; enable_link puts it right';
+COMMENT ON FUNCTION crmsync.capture_problem(integer) IS 'what keeps changes from being captured: triggers gone or disabled, other partitions or inheriting tables; NULL: nothing; enable_link puts it right';
