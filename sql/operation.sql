@@ -166,6 +166,12 @@ SELECT state FROM crmsync.status;
 
 -- What is not done yet says so.
 SELECT crmsync.resolve(1, 'crm');
+-- The alert about deletes that wait reads their items only.
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+CREATE FUNCTION plan_of(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || query; END $$;
+SELECT DISTINCT substring(p FROM 'using (item_(leaving|removed)) on item') FROM plan_of('SELECT * FROM crmsync.alerts') p WHERE p ~ 'item_(leaving|removed)' ORDER BY 1;
+DROP FUNCTION plan_of;
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner;

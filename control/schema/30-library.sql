@@ -32,13 +32,13 @@ CREATE FUNCTION crmsync.request_sync(link integer) RETURNS void
     SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crmsync.request_sync(integer) IS 'asks the worker to look at a link at once, whatever its intervals and pauses say';
 
-CREATE FUNCTION crmsync.worker_progress(
+CREATE FUNCTION crmsync.worker_passes(
         OUT link integer, OUT pid integer, OUT phase text, OUT done bigint, OUT total bigint,
         OUT started timestamptz)
     RETURNS SETOF record
     AS '$libdir/crmsync', 'crmsync_worker_progress' LANGUAGE c STRICT
     SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION crmsync.worker_progress() IS 'long passes of this database''s workers, for the view crmsync.progress';
+COMMENT ON FUNCTION crmsync.worker_passes() IS 'long passes of this database''s workers, for worker_progress';
 
 CREATE FUNCTION crmsync.worker_state() RETURNS text
     AS '$libdir/crmsync', 'crmsync_worker_state' LANGUAGE c

@@ -113,6 +113,16 @@ COMMENT ON COLUMN crmsync.failures.code IS 'the server''s response code, or an S
 COMMENT ON COLUMN crmsync.failures.message IS 'the reason, in the words of whoever refused; operators only, since it may quote values';
 COMMENT ON COLUMN crmsync.failures.since IS 'when the failures began';
 
+-- Whoever reads a view calls its functions himself: this one must not say more than the view.
+CREATE FUNCTION crmsync.worker_progress()
+RETURNS TABLE (link integer, pid integer, phase text, done bigint, total bigint, started timestamptz)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT p.link, p.pid, p.phase, p.done, p.total, p.started FROM crmsync.worker_passes() p
+    WHERE p.link IN (SELECT crmsync.allowed_links('reader'));
+END;
+COMMENT ON FUNCTION crmsync.worker_progress() IS 'long passes of workers at links that the caller may read, for the view crmsync.progress';
+
 CREATE VIEW crmsync.progress WITH (security_barrier) AS
 SELECT l.name AS link, p.phase, p.done, p.total, r.rate,
        CASE WHEN p.total > p.done THEN pg_catalog.make_interval(secs => (p.total - p.done) / r.rate) END AS time_left,
@@ -342,7 +352,9 @@ FROM (
     WHERE l.enabled AND s.code = 'GROUPS' AND s.attempts = 0 AND s.last_error_at >= s.last_success
     UNION ALL
     SELECT l.id, 'link', l.name, s.held, NULL,
-           coalesce(h.since, (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state IN ('leaving', 'removed'))),
+           -- Each state has an index of its own.
+           coalesce(h.since, least((SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving'),
+                                   (SELECT pg_catalog.min(i.since) FROM crmsync.item i WHERE i.link = l.id AND i.state = 'removed'))),
            CASE WHEN h.link IS NULL THEN pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L);', l.name)
                 WHEN h.waiting IS NULL THEN 'They are confirmed, and pass in the next complete import.'
                 ELSE pg_catalog.format('If they are meant: SELECT crmsync.confirm_deletes(%L, expected => %s);', l.name, h.waiting) END

@@ -21,6 +21,14 @@ $stage->sql('SET ROLE crm_owner; CREATE TABLE crm.pace (seconds double precision
 $stage->make_another('slow', 1000, $three, audience => "SELECT id AS record, '$three' AS mailbox FROM crm.slow WHERE pg_sleep((SELECT p.seconds FROM crm.pace p)) IS NOT NULL");
 my $slow = time;
 $stage->until_true(sub { $stage->sql("SELECT phase FROM crmsync.progress WHERE link = 'slow'") eq 'comparing' }, 'a long comparison');
+my $slow_link = $stage->sql("CREATE ROLE watcher; SELECT id FROM crmsync.links WHERE name = 'slow'");
+for (['slow', 1, 'is seen by who may read the link'], ['people', 0, 'and by nobody else'])
+{
+	my ($link, $seen, $what) = @$_;
+	$stage->sql("SELECT crmsync.grant_role('watcher', 'reader', '$link')");
+	is($stage->sql("SET ROLE watcher; SELECT (SELECT count(*) FROM crmsync.worker_progress() WHERE link = $slow_link), (SELECT count(*) FROM crmsync.progress WHERE link = 'slow')"), "$seen|$seen", $what);
+	$stage->sql("SELECT crmsync.revoke_role('watcher', link => '$link')");
+}
 $stage->goes_on($one, 'a comparison is under way');
 $stage->sql('UPDATE crm.pace SET seconds = 0');
 
