@@ -1,6 +1,8 @@
 #include "server/delete_guard.h"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "server/mailbox_description.h"
 #include "server/may_be_asked.h"
@@ -243,8 +245,11 @@ DeletableItems deletable_items(const LinkConfiguration& link, sync::WorkInFlight
     });
     result.items = read_passing(link, passing, limit, "AND i.kind <> 'record' AND " + may_be_asked);
     result.more = result.items.size() == limit;
+    // Of an item and its copies one at a time, as of all that goes on for a record in a mailbox.
+    std::set<std::pair<std::string, int>> taken;
     std::erase_if(result.items, [&](const LeavingItem& item) {
-        return in_flight.occupies(link.id, item.record, item.mailbox);
+        return in_flight.occupies(link.id, item.record, item.mailbox) ||
+               !taken.emplace(item.record, item.mailbox).second;
     });
     result.more &= !result.items.empty();
     return result;

@@ -233,13 +233,16 @@ void write_failures(const std::vector<const Outcome*>& failed) {
     pg::query(
         "INSERT INTO crmsync.failure AS f "
         "(link, mailbox, record, attempts, code, message, next_attempt) "
-        "SELECT m.link, m.id, u.record, (u.code <> 'postponed')::integer, u.code, u.message, "
+        "SELECT DISTINCT ON (m.id, u.record) m.link, m.id, u.record, "
+        "(u.code <> 'postponed')::integer, u.code, u.message, "
         "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + " +
             retry_pauses("u.code") +
             "[1] END "
-            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) "
-            "AS u(record, mailbox, code, message) "
+            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) WITH ORDINALITY "
+            "AS u(record, mailbox, code, message, place) "
             "JOIN crmsync.mailbox m ON m.id = u.mailbox "
+            // Of several the last that says what is wrong with the record itself.
+            "ORDER BY m.id, u.record, u.code = 'postponed', u.place DESC "
             "ON CONFLICT (link, mailbox, record) DO UPDATE "
             "SET attempts = f.attempts + excluded.attempts, code = excluded.code, message = "
             "excluded.message, "

@@ -104,7 +104,7 @@ bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
             "WHERE " +
             may_be_asked + "AND " + has_no_pause + "LIMIT $2",
         link.id, most_unlinks_at_once);
-    const std::set<RecordInMailbox> about_to_be = work.begun_in();
+    std::set<RecordInMailbox> about_to_be = work.begun_in();
     ItemVerdicts verdicts;
     std::map<std::string, std::vector<int>> begun;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -113,7 +113,7 @@ bool add_unlinks(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
         task.record = rows.string(row, 0);
         const int mailbox = static_cast<int>(rows.integer(row, 1));
         if (in_flight.occupies(link.id, task.record, mailbox) ||
-            about_to_be.contains({task.record, mailbox})) {
+            !about_to_be.emplace(task.record, mailbox).second) {
             continue;
         }
         task.item = {rows.string(row, 2), rows.string(row, 3)};

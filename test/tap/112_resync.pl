@@ -143,6 +143,17 @@ is($stage->sql("SELECT crmsync.confirm_deletes('people', '$one')") > 20 ? 'many'
 is_mended('copies');
 is(count_of($one), 12, 'each is there once');
 
+# Two copies of one record that cannot be deleted are one failure.
+$exchange->inject('response', operation => 'DeleteItem', code => 'ErrorItemSave', message => 'not now', count => 0);
+user('copy', 5, to => 'contacts') for 1 .. 3;
+guard('{"max_deletes": 10000, "max_delete_percent": 100}');
+resync("'$one'");
+$stage->until_true(sub { $stage->failures eq '5 ErrorItemSave' }, 'copies that cannot be deleted are a failure of their record', 40);
+$exchange->calm;
+$stage->sql("SELECT crmsync.retry('people')");
+is_mended('when they can be');
+is(count_of($one), 12, 'none is left');
+
 # A copy that has become its record's item, since the original is gone, is a copy no more.
 guard('{"min_deletes": 0, "max_delete_percent": 0}');
 my ($original, $copy) = ($stage->sql("SELECT remote_id FROM crmsync.items WHERE record = '3' AND mailbox = '$one'"), user('copy', 3, to => 'contacts')->{ids}[0]);
