@@ -6,6 +6,7 @@
 #include "server/history.h"
 #include "server/log.h"
 #include "server/preload.h"
+#include "server/relation_watch.h"
 #include "server/transaction.h"
 
 namespace crmsync {
@@ -199,11 +200,13 @@ void Worker::pass(bool everything) {
 }
 
 void Worker::reconfigure(const std::string& fingerprint) {
-    if (fingerprint == fingerprint_ && !reread_) {
+    if (fingerprint == fingerprint_ && !reread_ && !relations_changed()) {
         return;
     }
+    begin_watching_relations();
     pg::Transaction transaction("reading the configuration");
     Configuration configuration = read_configuration();
+    watch_relations_served();
     for (const auto& [id, link] : configuration.links) {
         if (fingerprint != fingerprint_ && link.enabled && !link.inbound) {
             pg::query("SELECT crmsync.forget_arrivals($1)", id);

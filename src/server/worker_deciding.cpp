@@ -5,6 +5,7 @@
 #include "server/delete_guard.h"
 #include "server/log.h"
 #include "server/preload.h"
+#include "server/relation_watch.h"
 #include "server/statistics.h"
 #include "server/transaction.h"
 #include "server/undo.h"
@@ -194,6 +195,12 @@ void Worker::work_on(const LinkConfiguration& link) {
             }
         }
         Work work = next_work(configuration_, link, in_flight_, runtime.position);
+        if (relations_changed()) {
+            // What was asked for in the words of before may be wrong: nothing of it counts.
+            runtime.more = true;
+            again_ = true;
+            return;
+        }
         RepairWork repairs = repairs_of(link, work);
         commit_for(work, transaction);
         begin_repairs(link, std::move(repairs));

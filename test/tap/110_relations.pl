@@ -104,6 +104,17 @@ $node->safe_psql('upstream', "INSERT INTO crm.company VALUES (1, 'Old'); UPDATE 
 $stage->until_true(sub { $stage->sync; $exchange->show($one, $company, 'CRM') eq '2:Far 3:Far' }, 'and one of a relation that nobody watches');
 $stage->sql('ALTER SUBSCRIPTION downstream DISABLE; ALTER SUBSCRIPTION downstream SET (slot_name = NONE); DROP SUBSCRIPTION downstream');
 
+# ---- columns of another type
+$stage->sql(<<'SQL');
+DROP VIEW crm.wanted;
+ALTER TABLE crm.person ALTER id TYPE bigint;
+ALTER TABLE crm.membership ALTER person TYPE bigint;
+SET ROLE crm_owner;
+CREATE VIEW crm.wanted AS SELECT m.person AS record, t.mailbox FROM crm.membership m JOIN crm.team t ON t.id = m.team;
+SQL
+gives("INSERT INTO crm.person (id, first_name) VALUES (3000000000, 'Large'); INSERT INTO crm.membership VALUES (3000000000, 2)", '2:New2 3:New3 / 1:New1 3000000000:Large', 'a key that only the new type can hold');
+$stage->change('DELETE FROM crm.person WHERE id = 3000000000');
+
 # ---- the guard
 $stage->sql("INSERT INTO crm.person (id, first_name) SELECT i, 'Many' FROM generate_series(100, 199) i; INSERT INTO crm.membership SELECT i, 1 FROM generate_series(100, 199) i");
 $stage->settles('a hundred more');
