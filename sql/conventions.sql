@@ -55,6 +55,9 @@ WHERE col_description(c.oid, a.attnum) IS NULL ORDER BY 1, a.attnum;
 -- Every table has a primary key, but for the logs, which nobody updates.
 SELECT c.relname FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid AND c.relkind = 'r'
 WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) ORDER BY 1;
+-- Mailboxes go by the thousand with their link: what goes with one of them is found by an index.
+SELECT f.conrelid::regclass FROM pg_constraint f WHERE f.contype = 'f' AND f.confrelid = 'crmsync.mailbox'::regclass
+AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = f.conrelid AND i.indkey[0] = f.conkey[1] AND i.indpred IS NULL) ORDER BY 1;
 -- The change logs have no index and no TOAST table.
 SELECT c.relname, c.reltoastrelid = 0 AS no_toast, NOT c.relhasindex AS no_index, a.amname
 FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE c.relname LIKE 'change_log_%' ORDER BY 1;

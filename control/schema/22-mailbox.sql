@@ -198,6 +198,7 @@ CREATE TABLE crmsync.undoing (
     since           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (link, step, mailbox, record)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
+CREATE INDEX undoing_mailbox ON crmsync.undoing (mailbox);
 ALTER TABLE crmsync.undoing ALTER old SET STATISTICS 0, ALTER new SET STATISTICS 0;
 COMMENT ON TABLE crmsync.undoing IS 'what undo, or resolve, has yet to bring back';
 COMMENT ON COLUMN crmsync.undoing.link IS 'the link';

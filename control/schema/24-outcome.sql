@@ -9,7 +9,7 @@ CREATE TABLE crmsync.failure (
     code            text NOT NULL,
     message         text NOT NULL,
     since           timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    PRIMARY KEY (link, mailbox, record)
+    PRIMARY KEY (mailbox, record, link)
 );
 CREATE INDEX failure_record ON crmsync.failure (link, record);
 COMMENT ON TABLE crmsync.failure IS 'what could not be done for a record in a mailbox; next_attempt NULL: parked until the record changes or retry; code postponed: the mailbox itself cannot be reached';
@@ -41,6 +41,7 @@ CREATE TABLE crmsync.conflict (
     at              timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 CREATE INDEX conflict_record ON crmsync.conflict (link, record);
+CREATE INDEX conflict_mailbox ON crmsync.conflict (mailbox);
 CREATE UNIQUE INDEX conflict_item ON crmsync.conflict (mailbox, item, kind) WHERE item IS NOT NULL;
 COMMENT ON TABLE crmsync.conflict IS 'where both sides changed the same, with both values, and what else somebody has to decide';
 COMMENT ON COLUMN crmsync.conflict.id IS 'what resolve calls it';

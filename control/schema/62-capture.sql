@@ -305,6 +305,16 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.arm_link(crmsync.link, crmsync.reading[]) IS 'puts up the triggers that a link needs and says which';
 
+CREATE FUNCTION crmsync.disarm_captures(captures integer[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    LOCK TABLE crmsync.capture IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM crmsync.arm_captures(captures);
+END;
+$$;
+COMMENT ON FUNCTION crmsync.disarm_captures(integer[]) IS 'removes those of these triggers that no link needs any more, since one has gone';
+
 CREATE FUNCTION crmsync.disarm_link(link integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$

@@ -109,6 +109,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(name, 'admin', retired => true);
+    captures integer[];
 BEGIN
     IF items IS NULL OR items NOT IN ('keep', 'delete') THEN
         RAISE EXCEPTION 'invalid value % for items', coalesce(quote_literal(items), 'NULL')
@@ -120,8 +121,10 @@ BEGIN
         PERFORM crmsync.retire_link(this);
         RETURN;
     END IF;
-    PERFORM crmsync.disarm_link(this.id);
+    captures := ARRAY(SELECT cl.capture FROM crmsync.capture_link cl WHERE cl.link = this.id);
     PERFORM crmsync.forget_link(this.id);
+    -- Last: who writes the CRM's tables waits from then on, and there may be a million items to forget.
+    PERFORM crmsync.disarm_captures(captures);
     PERFORM crmsync.wake();
 END;
 $$;

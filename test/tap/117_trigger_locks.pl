@@ -111,5 +111,17 @@ my $vacuuming = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'autovac
 $stage->until_true(sub { $stage->sql($vacuuming) == 1 }, 'an autovacuum that takes long', 40);
 $stage->sql($enable);
 is($stage->status('enabled'), 't', 'is no reason to give up');
+$stage->settles('the link works again');
+
+# ---- to forget what is known of a link may take long: nobody waits for that
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; SELECT count(*) FROM (SELECT FROM crmsync.item LIMIT 1 FOR UPDATE) AS one');
+my $dropping = begin_with("SELECT crmsync.drop_link('people');");
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT crmsync.drop_link%' AND wait_event_type = 'Lock'") == 1 }, 'drop_link is forgetting items');
+is($stage->sql("SET lock_timeout = '5s'; UPDATE crm.person SET remark = 'meanwhile' WHERE id = 2 RETURNING remark"), 'meanwhile', 'the CRM is written meanwhile');
+$holder->query_safe('COMMIT');
+$holder->quit;
+is(ends($dropping), '', 'it ends');
+is($stage->sql($triggers) . $stage->sql('SELECT count(*) FROM crmsync.links'), '00', 'and neither a trigger nor the link is left');
 
 $stage->done;
