@@ -2,7 +2,7 @@
 
 CREATE TABLE crmsync.failure (
     link            integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
-    mailbox         integer NOT NULL REFERENCES crmsync.mailbox ON DELETE CASCADE,
+    mailbox         integer NOT NULL,
     record          text NOT NULL COLLATE "C",
     attempts        integer NOT NULL DEFAULT 1,
     next_attempt    timestamptz,
@@ -14,7 +14,7 @@ CREATE TABLE crmsync.failure (
 CREATE INDEX failure_record ON crmsync.failure (link, record);
 COMMENT ON TABLE crmsync.failure IS 'what could not be done for a record in a mailbox; next_attempt NULL: parked until the record changes or retry; code postponed: the mailbox itself cannot be reached';
 COMMENT ON COLUMN crmsync.failure.link IS 'the link';
-COMMENT ON COLUMN crmsync.failure.mailbox IS 'the mailbox';
+COMMENT ON COLUMN crmsync.failure.mailbox IS 'the mailbox; 0: none, since where the record belongs cannot be read';
 COMMENT ON COLUMN crmsync.failure.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.failure.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.failure.next_attempt IS 'when it is tried again; NULL: parked';

@@ -93,7 +93,7 @@ LEFT JOIN crmsync.item i ON i.mailbox = a.mailbox AND i.remote_id = a.remote_id
 WHERE a.code IS NOT NULL;
 COMMENT ON VIEW crmsync.failing IS 'what could not go out, and what could not come in';
 COMMENT ON COLUMN crmsync.failing.link IS 'the link';
-COMMENT ON COLUMN crmsync.failing.mailbox IS 'the mailbox';
+COMMENT ON COLUMN crmsync.failing.mailbox IS 'the mailbox; 0: none';
 COMMENT ON COLUMN crmsync.failing.record IS 'the record; NULL: of an item that has none yet';
 COMMENT ON COLUMN crmsync.failing.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.failing.next_attempt IS 'when it is tried again';

@@ -102,8 +102,8 @@ BEGIN
                     WHERE i.link = this.id AND m.address = only_in);
     END IF;
     SELECT count(*) INTO failed
-    FROM crmsync.failing f JOIN crmsync.mailbox m ON m.id = f.mailbox
-    WHERE f.link = this.id AND m.address = coalesce(only_in, m.address);
+    FROM crmsync.failing f LEFT JOIN crmsync.mailbox m ON m.id = f.mailbox
+    WHERE f.link = this.id AND (only_in IS NULL OR m.address = only_in);
     conflicts := (SELECT count(*) FROM crmsync.open_conflict c JOIN crmsync.mailbox m ON m.id = c.mailbox
                   WHERE c.link = this.id AND m.address = coalesce(only_in, m.address));
 END;

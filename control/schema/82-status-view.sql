@@ -101,10 +101,10 @@ SELECT l.name AS link, m.address AS mailbox, f.record, f.attempts, f.next_attemp
 FROM crmsync.failing f
 JOIN crmsync.link l ON l.id = f.link
 JOIN crmsync.visible_link v ON v.link = l.id
-JOIN crmsync.mailbox m ON m.id = f.mailbox;
+LEFT JOIN crmsync.mailbox m ON m.id = f.mailbox;
 COMMENT ON VIEW crmsync.failures IS 'what could not be done, and why; crmsync.retry tries again';
 COMMENT ON COLUMN crmsync.failures.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.failures.mailbox IS 'mailbox; ldap: empty';
+COMMENT ON COLUMN crmsync.failures.mailbox IS 'mailbox; NULL: in which the record belongs cannot be read; ldap: empty';
 COMMENT ON COLUMN crmsync.failures.record IS 'key of the record; NULL: of an item of a mailbox that has none yet; ldap: or the DN of an entry without one';
 COMMENT ON COLUMN crmsync.failures.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.failures.next_attempt IS 'when it is tried again';

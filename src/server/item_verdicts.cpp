@@ -1,6 +1,7 @@
 #include "server/item_verdicts.h"
 
 #include "server/arrivals.h"
+#include "server/retry_pauses.h"
 
 namespace crmsync {
 
@@ -11,6 +12,17 @@ void ItemVerdicts::write(int link) const {
             "USING unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
             "WHERE f.link = $1 AND f.record = u.record AND f.mailbox = u.mailbox",
             link, &well_.records, &well_.mailboxes);
+    }
+    if (!nowhere_.records.empty()) {
+        pg::query(
+            "INSERT INTO crmsync.failure AS f "
+            "(link, mailbox, record, code, message, next_attempt) SELECT $1, u.mailbox, u.record, "
+            "u.code, u.message, pg_catalog.now() + " +
+                retry_pauses("u.code") +
+                "[1] FROM unnest($2::text[], $3::integer[], $4::text[], $5::text[]) "
+                "AS u(record, mailbox, code, message)" +
+                or_once_more(),
+            link, &nowhere_.records, &nowhere_.mailboxes, &codes_, &messages_);
     }
     if (!leave_.records.empty()) {
         pg::query(

@@ -25,6 +25,15 @@ class ItemVerdicts {
     // What has failed before needs nothing any more.
     void well(const std::string& record, int mailbox) { well_.add(record, mailbox); }
 
+    // Where it belongs cannot be read, and it is nowhere: else nobody would hear of it.
+    void belongs_nowhere(const std::string& record, const std::string& code,
+                         const std::string& message) {
+        nowhere_.add(record, nowhere);
+        codes_.push_back(code);
+        messages_.push_back(message);
+    }
+    static constexpr int nowhere = 0;  // the mailbox of such a failure
+
     // In the current transaction.
     void write(int link) const;
 
@@ -45,6 +54,9 @@ class ItemVerdicts {
     Pairs read_;
     Pairs come_in_;
     Pairs well_;
+    Pairs nowhere_;
+    pg::TextArray codes_;  // of those, and why
+    pg::TextArray messages_;
 };
 
 }  // namespace crmsync

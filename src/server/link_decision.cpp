@@ -75,6 +75,13 @@ LinkDecision Decider::decide(const Facts& facts) {
                 failing.push_back(mailbox->id);
             }
         }
+        if (record.unreadable && failing.empty()) {
+            failing.push_back(ItemVerdicts::nowhere);
+            const auto failure = record.failures.find(ItemVerdicts::nowhere);
+            if (failure == record.failures.end() || !failure->second.holds_back) {
+                decision_.verdicts.belongs_nowhere(key, record.code, record.problem);
+            }
+        }
         decision_.looked_at.push_back(key);
         if (waits_) {
             decision_.waiting.push_back(key);

@@ -242,12 +242,8 @@ void write_failures(const std::vector<const Outcome*>& failed) {
             "AS u(record, mailbox, code, message, place) "
             "JOIN crmsync.mailbox m ON m.id = u.mailbox "
             // Of several the last that says what is wrong with the record itself.
-            "ORDER BY m.id, u.record, u.code = 'postponed', u.place DESC "
-            "ON CONFLICT (link, mailbox, record) DO UPDATE "
-            "SET attempts = f.attempts + excluded.attempts, code = excluded.code, message = "
-            "excluded.message, "
-            "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + " +
-            retry_pauses("excluded.code") + "[f.attempts + 1] END",
+            "ORDER BY m.id, u.record, u.code = 'postponed', u.place DESC" +
+            or_once_more(),
         &pairs.records, &pairs.mailboxes, &codes, &messages);
 }
 

@@ -15,4 +15,13 @@ inline std::string retry_pauses(const std::string& code) {
            "ELSE ARRAY[interval '1 minute', '10 minutes'] END)";
 }
 
+// What ends an INSERT INTO crmsync.failure AS f: one that has failed before has once more.
+inline std::string or_once_more() {
+    return " ON CONFLICT (link, mailbox, record) DO UPDATE "
+           "SET attempts = f.attempts + excluded.attempts, code = excluded.code, "
+           "message = excluded.message, "
+           "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + " +
+           retry_pauses("excluded.code") + "[f.attempts + 1] END";
+}
+
 }  // namespace crmsync

@@ -15,7 +15,7 @@ void put_back_due_failures() {
     pg::query(
         "INSERT INTO crmsync.pending (link, tier, record) "
         "SELECT DISTINCT f.link, 1, f.record FROM crmsync.failure f "
-        "JOIN crmsync.mailbox m ON m.id = f.mailbox "
+        "LEFT JOIN crmsync.mailbox m ON m.id = f.mailbox "
         "JOIN crmsync.link l ON l.id = f.link AND l.enabled WHERE "
         "CASE WHEN f.code = 'postponed' THEN " +
         may_be_asked +

@@ -100,4 +100,17 @@ is($stage->sql("SELECT string_agg(DISTINCT mailbox, ' ' ORDER BY mailbox) FROM c
 is(compare(), '0 0', 'a comparison meets it');
 is(names('info@example.test'), 'Turkish', 'and leaves it');
 
+# ---- where a record belongs cannot be read
+$stage->sql(<<"SQL");
+SET ROLE crm_owner;
+CREATE OR REPLACE VIEW crm.wanted AS SELECT code AS record, CASE WHEN name = 'Unclear' THEN (1 / (id - 50))::text COLLATE "tr-x-icu" ELSE mailbox END AS mailbox FROM crm.part;
+INSERT INTO crm.part VALUES (50, 'key50', 'Unclear', '$two'), (51, 'key51', 'Clear', '$two');
+SQL
+is(left(), '0 1', 'a new record for which the audience fails');
+is($stage->sql("SELECT coalesce(mailbox, 'nowhere') || ' ' || record || ' ' || code || ': ' || message FROM crmsync.failures"), 'nowhere key50 22012: division by zero', 'is a failure that names it');
+is(names($two), 'Clear Nobody Somebody', 'and another one arrives');
+$stage->sql("UPDATE crm.part SET name = 'Known' WHERE id = 50");
+is(left(), '0 0', 'mended, it is none');
+is(names($two), 'Clear Known Nobody Somebody', 'and arrives, too');
+
 $stage->done;
