@@ -50,8 +50,8 @@ void ItemVerdicts::write(int link) const {
     }
     if (!stay_.records.empty()) {
         pg::query(
-            "UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "
-            "FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
+            "UPDATE crmsync.item i SET state = 'linked', confirmed = false, "
+            "since = pg_catalog.now() FROM unnest($2::text[], $3::integer[]) AS u(record, mailbox) "
             "WHERE i.link = $1 AND i.record = u.record AND i.mailbox = u.mailbox "
             "AND i.state = 'leaving'",
             link, &stay_.records, &stay_.mailboxes);

@@ -136,4 +136,16 @@ is($stage->status('state'), 'idle', 'and all is well');
 $stage->change('DELETE FROM crm.person WHERE id = 161');
 ok(!$exchange->records($one, 'CRM')->{161}, 'what was confirmed does not count: a single delete goes at once');
 
+# ---- deletes that are refused
+$exchange->inject('response', operation => 'DeleteItem', code => 'ErrorItemSave', message => 'not now', count => 0);
+$stage->sql('DELETE FROM crm.person WHERE id = 165');
+$stage->until_true(sub { $stage->failures eq '165 ErrorItemSave' }, 'another one');
+$stage->sql("SELECT crmsync.confirm_deletes('people')");
+$stage->until_true(sub { $stage->sql("SELECT confirmed FROM crmsync.item WHERE record = '165'") eq 't' }, 'is confirmed');
+$stage->sql("INSERT INTO crm.person (id, first_name) VALUES (165, 'Back')");
+$stage->until_true(sub { $stage->sql("SELECT state FROM crmsync.item WHERE record = '165'") eq 'linked' }, 'and not meant any more');
+is($stage->sql("SELECT confirmed FROM crmsync.item WHERE record = '165'"), 'f', 'nor is any later one by that');
+$exchange->calm;
+$stage->settles('all stay');
+
 $stage->done;
