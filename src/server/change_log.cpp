@@ -65,6 +65,14 @@ void store_position() {
         "ON CONFLICT (only_row) DO UPDATE SET snapshot = excluded.snapshot");
 }
 
+// What was given up of these records (link, value) is given up no more.
+std::string try_again(const std::string& records) {
+    return "UPDATE crmsync.failure f SET next_attempt = pg_catalog.now() FROM " + records +
+           " n WHERE f.link = n.link AND f.record = n.value AND f.code <> 'postponed' "
+           "AND f.code <> 'LOOP' "  // the change may be what goes round
+           "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())";
+}
+
 // One scan of the log for all that follows from what is new in it ($1: the position). What a marker
 // names becomes pending; what was given up of it is given up no more; a marker without a value
 // asks for a comparison. Values that lead to records by a lookup are returned, each capture's first
@@ -84,10 +92,9 @@ const std::string take_new_markers =
     "SELECT link, CASE WHEN pg_catalog.count(*) OVER (PARTITION BY link) > $2 "
     "THEN 1 ELSE 0 END, value FROM named ORDER BY 1, 3 "
     "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1), "
-    "tried_again AS (UPDATE crmsync.failure f SET next_attempt = pg_catalog.now() FROM named n "
-    "WHERE f.link = n.link AND f.record = n.value AND f.code <> 'postponed' "
-    "AND f.code <> 'LOOP' "  // the change may be what goes round
-    "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())), "
+    "tried_again AS (" +
+    try_again("named") +
+    "), "
     "compared AS (SELECT crmsync.request_comparison(link, "
     "crmsync.largest_comparison(pg_catalog.array_agg(comparison))) FROM captured "
     "WHERE value IS NULL GROUP BY link), "
@@ -154,6 +161,9 @@ bool look_up(const Lookup& lookup, Clock::time_point deadline) {
         "FROM unnest($2::text[]) AS u(record) "
         "ON CONFLICT (link, tier, record) DO UPDATE SET version = p.version + 1",
         lookup.link, &records, static_cast<std::int32_t>(records.size()), largest_fresh_change);
+    pg::query(
+        try_again("(SELECT $1::integer AS link, u.value FROM unnest($2::text[]) AS u(value))"),
+        lookup.link, &records);
     if (long_keys > 0) {
         pg::query("UPDATE crmsync.link_state SET long_keys = $2 WHERE link = $1 AND long_keys < $2",
                   lookup.link, long_keys);

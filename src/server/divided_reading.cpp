@@ -7,16 +7,10 @@
 
 namespace crmsync {
 
-namespace {
-
-// The error is of the values that a query has met, not of the query: other records may do better.
-bool concerns_values(const pg::Error& error) {
-    const std::string code = error.code();
+bool concerns_values(std::string_view code) {
     return code.starts_with("22") || code.starts_with("21") || code.starts_with("P0") ||
            code.starts_with("38") || code.starts_with("39");
 }
-
-}  // namespace
 
 void read_divided(const pg::TextArray& keys, const std::function<void(const pg::TextArray&)>& read,
                   const std::function<void(const std::string&, const pg::Error&)>& unreadable) {
@@ -25,7 +19,7 @@ void read_divided(const pg::TextArray& keys, const std::function<void(const pg::
         return;
     }
     pg::check_interrupts();
-    if (!concerns_values(*error)) {
+    if (!concerns_values(error->code())) {
         throw pg::Error(*error);
     }
     if (keys.size() == 1) {

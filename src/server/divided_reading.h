@@ -3,11 +3,16 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "server/boundary.h"
 #include "server/query.h"
 
 namespace crmsync {
+
+// The error with this SQLSTATE is of the values that a query has met, not of the query: other
+// records may do better, and so may this one with others.
+bool concerns_values(std::string_view code);
 
 // Calls `read` with all keys, within a subtransaction. Where values make it fail its keys are
 // divided until those stand alone that are to blame; of these `unreadable` is called, with the

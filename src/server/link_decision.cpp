@@ -154,7 +154,7 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
     }
     Work& work = decision_.work;
     const KnownFailure* failure = failure_in(record, mailbox);
-    if (failure != nullptr && failure->holds_back) {
+    if (failure != nullptr && failure->holds_back && !failure->of_values) {
         if (outlook_ != nullptr) {
             work.outcomes.push_back(without_network(
                 sync::Result::postponed, mailbox, key,

@@ -270,8 +270,10 @@ void FactReader::read_failures() {
         // What the CRM has changed since is tried again at once, unless that is what goes round.
         const bool holds_back =
             rows.boolean(row, 2) && (!record.fresh || rows.text(row, 3) == loop_code);
-        record.failures[static_cast<int>(rows.integer(row, 1))] = {holds_back, rows.string(row, 3),
-                                                                   rows.string(row, 4)};
+        const std::string code = rows.string(row, 3);
+        record.failures[static_cast<int>(rows.integer(row, 1))] = {
+            holds_back, code == "value" || code == "key" || concerns_values(code), code,
+            rows.string(row, 4)};
     }
 }
 

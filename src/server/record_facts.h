@@ -40,6 +40,7 @@ struct CopyFacts {
 // What could not be done before.
 struct KnownFailure {
     bool holds_back;  // it is not to be tried again yet
+    bool of_values;   // of the record in the CRM, not of the mailbox: who can read it knows better
     std::string code;
     std::string message;
 };

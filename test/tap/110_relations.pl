@@ -138,6 +138,13 @@ ok(!$exchange->records($one, 'CRM')->{161}, 'what was confirmed does not count: 
 
 # ---- deletes that are refused
 $exchange->inject('response', operation => 'DeleteItem', code => 'ErrorItemSave', message => 'not now', count => 0);
+$stage->sql('DELETE FROM crm.person WHERE id = 164');
+$stage->until_true(sub { $stage->failures eq '164 ErrorItemSave' }, 'a delete is refused');
+$exchange->calm;
+$stage->sql('UPDATE crm.team SET mailbox = upper(mailbox) WHERE id = 1');
+$stage->until_true(sub { !$exchange->records($one, 'CRM')->{164} }, 'and tried again when a lookup leads to its record', 20);
+$stage->settles('it is done');
+$exchange->inject('response', operation => 'DeleteItem', code => 'ErrorItemSave', message => 'not now', count => 0);
 $stage->sql('DELETE FROM crm.person WHERE id = 165');
 $stage->until_true(sub { $stage->failures eq '165 ErrorItemSave' }, 'another one');
 $stage->sql("SELECT crmsync.confirm_deletes('people')");

@@ -118,4 +118,23 @@ $stage->change("UPDATE crm.person SET remark = 'lukewarm' WHERE id = 2; UPDATE c
 like($stage->sql('SELECT record || message FROM crmsync.failures'), qr/^2.*lukewarm/, 'a value that is not in it parks its record');
 is($exchange->records($one)->{3}{'item:Importance'}, 'High', 'and no other');
 
+# ---- mended where nobody looks
+$stage->change("UPDATE crm.person SET remark = 'cold' WHERE id = 2");
+$stage->sql(<<'SQL');
+SET ROLE crm_owner;
+CREATE TABLE crm.rate (divisor integer);
+INSERT INTO crm.rate VALUES (1);
+RESET ROLE;
+SET client_min_messages = error;
+SELECT crmsync.map('people', '((SELECT CASE WHEN r.id = 7 THEN (7 / t.divisor)::text END FROM crm.rate t))', 'department');
+SELECT crmsync.enable_link('people');
+SQL
+$stage->settles('an expression over a table that nobody watches');
+$stage->sql('UPDATE crm.rate SET divisor = 0');
+$stage->until_true(sub { $stage->failures eq '7 22012' }, 'it fails for one record');
+$stage->sql('UPDATE crmsync.failure SET next_attempt = NULL');    # as after its last attempt
+$stage->sql('UPDATE crm.rate SET divisor = 7');
+$stage->settles('mended there, the record is parked no more');
+is($exchange->records($one)->{7}{'contacts:Department'}, '1', 'and arrives');
+
 $stage->done;
