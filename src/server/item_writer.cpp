@@ -202,6 +202,7 @@ void remove_items(const std::vector<const Outcome*>& removed) {
     }
     note_missing(removed);
     const Pairs pairs(removed);
+    forget_listed(pairs);
     // The guard counts what went by itself: somebody has looked at what was confirmed.
     pg::query(
         "WITH removed AS (DELETE FROM crmsync.item i "
@@ -222,6 +223,7 @@ namespace {
 // as a new item, also if it was without a stamp before we heard of it.
 void forget_items(const std::vector<const Outcome*>& copies) {
     const Pairs pairs(copies);
+    forget_listed(pairs);
     pg::query(
         "WITH forgotten AS (DELETE FROM crmsync.item i USING " + of_pairs + "WHERE " +
             is_that_item +

@@ -164,14 +164,15 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
             by_result[outcome.result].push_back(&outcome);
         }
     }
+    // First: one that was met may have gone since.
+    if (by_result.contains(Result::found)) {
+        write_found(by_result.at(Result::found));
+    }
     for (const auto& [result, list] : by_result) {
         switch (result) {
             case Result::written:
             case Result::partly:
                 write_items(list, link_of);
-                break;
-            case Result::found:
-                write_found(list);
                 break;
             case Result::removed:
                 note_moved(list);
@@ -188,6 +189,7 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
             case Result::postponed:
                 write_failures(list);
                 break;
+            case Result::found:
             case Result::released:
             case Result::fetched:  // these two change nothing here: what is held has to come in
             case Result::overtaken:
@@ -249,13 +251,13 @@ void write_failures(const std::vector<const Outcome*>& failed) {
 
 void write_results(const Results& results) {
     pg::Transaction transaction("recording results", pg::Transaction::read_committed);
+    write_stamp_pages(results.stamp_pages);   // before what has gone since it was listed
     note_deleted_folders(results.mailboxes);  // before what was made in the next one
     if (!results.outcomes.empty()) {
         write_outcomes(results.outcomes);
     }
     write_mailboxes(results.mailboxes);
     write_pages(results.pages);
-    write_stamp_pages(results.stamp_pages);
     look_again_later(results.look_again);
     await_echoes(results.echoing);
     write_targets(results.targets);

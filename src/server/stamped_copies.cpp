@@ -80,6 +80,14 @@ void forget_copies(const Pairs& copies) {
     }
 }
 
+void forget_listed(const Pairs& gone) {
+    pg::query(
+        "DELETE FROM crmsync.sighting s USING unnest($1::integer[], $2::text[]) "
+        "AS u(mailbox, id) WHERE s.mailbox = u.mailbox AND s.remote_id = u.id "
+        "AND s.kind = 'listed'",
+        &gone.mailboxes, &gone.ids);
+}
+
 void keep_copies(const std::vector<const Outcome*>& written) {
     if (!any_copies()) {
         return;

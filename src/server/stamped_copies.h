@@ -23,6 +23,9 @@ void judge_copies(const LinkConfiguration& link, const std::vector<const sync::O
 // Those that are gone, or that cannot be read, are nobody's matter.
 void forget_copies(const Pairs& copies);
 
+// What was listed, and has gone since, is not to be compared with what is known.
+void forget_listed(const Pairs& gone);
+
 // Copies that have become their records' items, as was written just now, stay.
 void keep_copies(const std::vector<const sync::Outcome*>& written);
 

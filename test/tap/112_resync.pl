@@ -275,6 +275,13 @@ is_mended('the original and its record are gone');
 is(join(' ', map { $_->{id} } grep { $_->{properties}{'contacts:EmailAddress/EmailAddress1'} eq 'person60@example.com' } $exchange->items($one)), $his, 'the copy is its user\'s');
 $exchange->act($one, 'delete', id => $his);
 
+# ---- an item that goes while what was listed waits to be compared
+$stage->add_people(61, 61, $one);
+$stage->settles('a contact that is listed');
+$stage->sql("INSERT INTO crmsync.sighting (mailbox, remote_id, record, kind) SELECT i.mailbox, i.remote_id, i.record, 'listed' FROM crmsync.item i WHERE i.record = '61'");
+$stage->change('DELETE FROM crm.person WHERE id = 61');
+is($stage->sql('SELECT count(*) FROM crmsync.sighting'), '0', 'is not taken for one that is there');
+
 # ---- items that users had made, and that bear our stamp of before
 $stage->add_people(50, 51, $three);
 stamped("Nr$_", $_, $one) for 50, 51;
