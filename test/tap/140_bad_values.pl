@@ -71,6 +71,26 @@ $stage->change("UPDATE crm.person SET last_name = 'All'");
 is($stage->failures, 'none', 'a fault for the whole batch is no failure of its items: they are sent in smaller ones');
 is(join(' ', sort { $a <=> $b } map { $_->{'contacts:Surname'} eq 'All' ? () : 1 } values %{ $exchange->records($one) }), '', 'and all arrive');
 
+# ---- tried again by itself, and parked in the end
+my $three = 'user3@example.test';
+my $pauses = "CASE WHEN parked THEN 'parked' ELSE date_trunc('minute', next_attempt - clock_timestamp() + interval '30 s')::text END";
+sub pauses { return $stage->sql("SELECT string_agg(m, '; ' ORDER BY m) FROM (SELECT mailbox || string_agg(concat_ws(' ', ',', record, attempts, $pauses), '' ORDER BY record) AS m FROM crmsync.failures GROUP BY mailbox) AS f") }
+sub fails_until { my ($expected, $name) = @_; return $stage->until_true(sub { pauses() eq $expected }, $name) || diag(pauses()) }
+$stage->change("INSERT INTO crm.audience SELECT i, '$three' FROM generate_series(50, 54) i");
+$exchange->inject('item', operation => 'UpdateItem', match => 'Again', mailbox => $one, code => 'ErrorInternalServerError', count => 0);
+$exchange->inject('item', operation => 'UpdateItem', match => 'Again', mailbox => $three, code => 'ErrorItemSave', count => 0);
+$stage->sql("UPDATE crm.person SET first_name = CASE id WHEN 54 THEN 'Fine' ELSE 'Again' END WHERE id BETWEEN 50 AND 54");
+fails_until("$one, 50 1 00:01:00, 51 1 00:01:00, 52 1 00:01:00, 53 1 00:01:00; $three, 50 1 00:01:00, 51 1 00:01:00, 52 1 00:01:00, 53 1 00:01:00", 'what fails is tried again after a minute');
+# As if they had failed once, twice, ...
+$stage->sql("UPDATE crmsync.failure SET attempts = record::integer - 49, next_attempt = now()");
+fails_until("$one, 50 2 00:10:00, 51 3 01:00:00, 52 4 06:00:00, 53 5 24:00:00; $three, 50 2 00:10:00, 51 3 parked, 52 4 parked, 53 5 parked", 'then after ten and parked; or after hours, where the server itself does not know why');
+$exchange->calm;
+$stage->sql("UPDATE crmsync.failure SET next_attempt = now() WHERE next_attempt IS NOT NULL");
+$stage->until_true(sub { $stage->failures eq '51 ErrorItemSave, 52 ErrorItemSave, 53 ErrorItemSave' }, 'when the cause is gone all goes out but what is parked') or diag(pauses());
+is(join(' ', map { $exchange->records($one)->{$_}{'contacts:GivenName'} } 50 .. 54), 'Again Again Again Again Fine', 'it is there');
+$stage->sql("SELECT crmsync.retry('people')");
+$stage->settles('who asks for it gets the rest');
+
 # ---- a database that is not UTF-8 sends bytes as they are: half a surrogate, as CESU-8
 $stage->sql("CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0");
 my $node = $stage->node;
