@@ -8,7 +8,7 @@ use CrmSync::EndToEnd;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $stage = CrmSync::EndToEnd->new('new_items');
+my $stage = CrmSync::EndToEnd->new('new_items', conf => 'restart_after_crash = on');
 my $exchange = $stage->exchange;
 my ($one, $two) = ('user1@example.test', 'user2@example.test');
 
@@ -87,6 +87,20 @@ $exchange->act($one, 'delete', match => { 'contacts:CompanyName' => 'Not mapped'
 $stage->until_true(sub { failing() eq 'nothing' }, 'until its user deletes it', 20);
 $stage->until_true(sub { $stage->sql('SELECT bool_and(stamped) FROM crmsync.item') eq 't' }, 'stamped, too', 20);
 
+# ---- what is private
+user_changes($one, 'Before', 'item:Sensitivity' => 'Private', 'contacts:GivenName' => 'Anna');
+user_makes($one, 'contacts:Surname' => 'Hush', 'item:Sensitivity' => 'Confidential');
+user_makes($one, 'contacts:GivenName' => 'Cal', 'contacts:Surname' => 'Open', 'item:Sensitivity' => 'Personal');
+$stage->until_true(sub { people() =~ /Anna Before/ && people() =~ /Cal Open/ }, 'an item that becomes private when its record is known goes on', 20) or diag(people());
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'all has come in', 20);
+is($stage->sql("SELECT count(*) FROM crm.person WHERE last_name IN ('Secret', 'Hush')"), '0', 'skip: nothing private, nothing confidential becomes a row');
+$stage->sql("SELECT crmsync.alter_link('people', options => '{\"inbound_private\": \"all\"}')");
+user_makes($one, 'contacts:Surname' => 'Whisper', 'item:Sensitivity' => 'Private');
+user_changes($one, 'Hush', 'contacts:GivenName' => 'Cal');
+$stage->until_true(sub { people() =~ /Cal Hush/ && people() =~ /Whisper/ }, 'all: they do', 20) or diag(people());
+$stage->until_true(sub { $stage->sql('SELECT bool_and(stamped) FROM crmsync.item') eq 't' }, 'and bear our stamp', 20);
+$stage->sql("SELECT crmsync.alter_link('people', reset => '{inbound_private}')");
+
 # ---- leaving: an item that a user made is his
 my $fine = $stage->sql("SELECT id FROM crm.person WHERE last_name = 'Fine'");
 $stage->sql("DELETE FROM crm.audience WHERE record = $fine");
@@ -102,16 +116,42 @@ $stage->until_true(sub { $stage->sql("SELECT first_name FROM crm.person WHERE id
 $stage->sql("DELETE FROM crm.person WHERE id = $fine");
 $stage->until_true(sub { all_items($one) !~ /Fine/ }, 'what the CRM deletes goes', 20);
 
-# ---- a crash in the middle of many
-user_makes($two, 'contacts:GivenName' => "Many$_", 'contacts:Surname' => 'Crowd') for 1 .. 150;
-$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crm.person WHERE last_name = 'Crowd'") ne '0' }, 'a crowd begins to come in', 20);
-$stage->node->stop('immediate');
-$stage->node->start;
-$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crm.person WHERE last_name = 'Crowd'") eq '150' }, 'after a crash all have come in, once each', 40);
+# ---- a worker that is killed in the middle of several pages
+sub crowd { return $stage->sql("SELECT count(*) FROM crm.person WHERE last_name = 'Crowd'") }
+sub states { return map { m{<m:SyncState>(.*?)</m:SyncState>} ? $1 : '' } grep { /SyncFolderItems/ && /\Q$two\E/ } $exchange->bodies }
+$exchange->post('server', paused => \1);
+for my $doublings (2, 4, 8, 10)
+{
+	user_makes($two, 'contacts:GivenName' => "Twice$doublings", 'contacts:Surname' => 'Crowd');
+	$exchange->act($two, 'copy', match => { 'contacts:GivenName' => "Twice$doublings" }, folder => 'contacts', to => 'contacts') for 1 .. $doublings;
+}
+$exchange->inject('silence', operation => 'SyncFolderItems', mailbox => $two, skip => 2);
+$exchange->post('server', paused => \0, item_ms => 1);
+sub is_killed
+{
+	my ($name) = @_;
+	my $killed = $stage->worker_pid;
+	kill 'KILL', $killed;
+	return $stage->until_true(sub { $stage->has_another_worker($killed) }, $name, 30);
+}
+$stage->until_true(sub { $exchange->hits == 1 }, 'many are listed, page by page');
+is_killed('the worker is killed while it waits for the last page');
+$exchange->calm;
+$stage->until_true(sub { crowd() >= 600 }, 'they come in', 40);
+isnt(crowd(), '1300', 'not all at once');
+is_killed('the worker is killed once more');
+$exchange->post('server', item_ms => 0);
+$stage->until_true(sub { crowd() eq '1300' && $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'all come in', 40) or diag(crowd());
+my ($before, %asked) = ('none');
+for my $state (states())
+{
+	++$asked{$state} if $state ne $before;
+	$before = $state;
+}
+is(join(' ', grep { $asked{$_} > 1 } keys %asked), '', 'no page is listed a second time');
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.item WHERE NOT stamped') eq '0' }, 'and are stamped', 30);
-is(scalar(grep { $_->{'contacts:Surname'} eq 'Crowd' } held($two)), 150, 'none is doubled');
-is($stage->sql("SELECT count(*) FROM crm.person WHERE last_name = 'Crowd'"), '150', 'on either side');
-is($stage->sql('SELECT count(*) FROM crmsync.arrival'), '0', 'nothing is left over');
+is(scalar(grep { $_->{'contacts:Surname'} eq 'Crowd' } values %{ $exchange->records($two) }), 1300, 'each once');
+is(crowd(), '1300', 'on either side');
 
 # ---- one that its user deletes before it bears our stamp
 $exchange->inject('busy', operation => 'UpdateItem', count => 0, back_off_ms => 500);

@@ -95,6 +95,18 @@ sleep 2.5;
 is(people() . '; ' . held($two), 'Annie Both +2; Kept Eve', 'and it does not come in again');
 $stage->sql("SELECT crmsync.alter_link('people', reset => '{on_crm_delete}')");
 
+# ---- O13: an item with an id
+my $stamp = '7c2b3e5a-9d41-4f6e-8b0a-5e1c9a7d3f42/crmsync';
+my $instance = $stage->sql("SELECT replace(instance::text, '-', '') FROM crmsync.identity");
+my $others = user_makes($two, 'Of', 'Another CRM', $stamp => ('0' x 32) . '/people/1')->{ids}[0];
+my $nobodys = user_makes($two, 'Of', 'Nobody', $stamp => "$instance/people/999")->{ids}[0];
+$exchange->forget_journal;
+$stage->until_true(sub { !grep({ $_->{id} eq $nobodys } $exchange->items($two)) && $stage->sql('SELECT count(*) FROM crmsync.arrival') eq '0' }, 'O13: of a record that the CRM does not have, it is deleted as soon as it is read', 20) or diag(held($two), $stage->sql('SELECT * FROM crmsync.failures'));
+is(held($two), 'Another CRM Of, Kept Eve', 'O13: only ids of our own instance are acted on');
+is(people(), 'Annie Both +2', 'O13: neither comes in');
+is($exchange->requests('FindItem') . '', '0', 'O13: nothing was listed for that');
+$exchange->act($two, 'delete', id => $others);
+
 # ---- O15i
 user_makes($one, 'annie', 'both');
 $stage->until_true(sub { $stage->failures =~ /AMBIGUOUS/ || $stage->sql('SELECT string_agg(code, $$ $$) FROM crmsync.failures') eq 'AMBIGUOUS' }, 'O15i: what several match is decided by nobody', 20);
