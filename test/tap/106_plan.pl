@@ -23,6 +23,34 @@ sub actions
 
 sub reasons { return $stage->sql("SELECT count(*), reason FROM crmsync.plan('people') WHERE action = '$_[0]' GROUP BY reason ORDER BY 1, 2") }
 
+# Keeps a plan; then, when it has been carried out, whether just that was done: as the history says, and of
+# what was created, of which it has no values, the mailbox.
+my $rows = 'mailbox, record, action, property, old_value, new_value';
+my %field = (given_name => 'GivenName', surname => 'Surname', file_as => 'FileAs', business_phone => 'PhoneNumber/BusinessPhone', email_1 => 'EmailAddress/EmailAddress1');
+sub keep_plan { $stage->sql("DROP TABLE IF EXISTS public.planned; CREATE TABLE public.planned AS SELECT $rows, clock_timestamp() AS at FROM crmsync.plan('people')"); return }
+sub was_done
+{
+	my ($actions, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($stage->sql("SELECT string_agg(DISTINCT action, ' ' ORDER BY action) FROM public.planned"), $actions, "$name: the plan has $actions");
+	my $planned = $stage->sql("SELECT DISTINCT mailbox, record, action, CASE WHEN action = 'update' THEN concat_ws('|', property, old_value, new_value) END FROM public.planned ORDER BY 1, 2, 3, 4");
+	is($stage->sql(<<"SQL"), $planned, "$name: the history has each row of it, and no other");
+SELECT h.mailbox, h.record, h.action, CASE WHEN h.action = 'update' THEN concat_ws('|', p.property, h.old ->> p.property, h.new ->> p.property) END
+FROM crmsync.history h
+LEFT JOIN LATERAL jsonb_object_keys(CASE WHEN h.action = 'update' THEN coalesce(h.old, '{}') || coalesce(h.new, '{}') END) AS p (property) ON true
+WHERE h.at > (SELECT max(at) FROM public.planned) ORDER BY 1, 2, 3, 4
+SQL
+	my %created;
+	$created{ $_->[0] }{ $_->[1] }{"contacts:$field{ $_->[2] }"} = $_->[3] for map { [ split /\|/ ] } split /\n/, $stage->sql("SELECT mailbox, record, property, new_value FROM public.planned WHERE action = 'create'");
+	for my $mailbox (sort keys %created)
+	{
+		my $held = $exchange->records($mailbox);
+		my %there = map { my $record = $_; $record => { map { $_ => $held->{$record}{$_} } grep { defined $held->{$record}{$_} } map { "contacts:$_" } values %field } } keys %{ $created{$mailbox} };
+		is_deeply(\%there, $created{$mailbox}, "$name: and what was planned is in $mailbox");
+	}
+	return;
+}
+
 # ---- mailboxes
 $stage->sql("SELECT crmsync.disable_link('people')");
 $stage->add_people(1, 2, $one);
@@ -32,10 +60,12 @@ is(actions(" \U$one "), '1 create, 2 create', 'however it is written');
 like($stage->error("SELECT * FROM crmsync.plan('people', '$two')"), qr/link "people" has no mailbox "$two".*HINT/s, 'one that nobody names is refused');
 $stage->sql("INSERT INTO crm.audience VALUES (2, '$two')");
 is(actions($two), '2 create', 'a mailbox has its own plan');
+keep_plan();
 $stage->sql("SET client_min_messages = error; SELECT crmsync.enable_link('people')");
 $stage->settles('carried out');
 is(actions(), 'nothing', 'and nothing is left');
 is(actions(" \U$two "), 'nothing', 'there neither');
+was_done('create', 'a link that was disabled');
 
 # ---- records that have failed
 $exchange->inject('response', operation => 'UpdateItem', code => 'ErrorItemSave', message => 'not so', count => 0);
@@ -101,5 +131,21 @@ $stage->settles('while a plan is open');
 is(join(' ', scalar(keys %{ $exchange->records($one) }), $exchange->show('user3@example.test')), '49 2:Later', 'what it planned is carried out');
 $open->query_safe('COMMIT');
 $open->quit;
+
+# ---- it says what is done
+$stage->sql("SELECT crmsync.pause_target('exchange')");
+$stage->sql(<<"SQL");
+UPDATE crm.person SET first_name = 'Several', last_name = NULL, phone = '+49 30 0' WHERE id IN (2, 4);
+UPDATE crm.person SET email = NULL WHERE id = 5;
+UPDATE crm.person SET remark = 'not mapped' WHERE id = 6;
+DELETE FROM crm.person WHERE id = 60;
+DELETE FROM crm.audience WHERE record = 7;
+INSERT INTO crm.person (id, first_name, last_name) VALUES (1001, 'New', 'Person');
+INSERT INTO crm.audience VALUES (1001, '$one'), (1001, '$two'), (3, '$two');
+SQL
+keep_plan();
+$stage->sql("SELECT crmsync.resume_target('exchange')");
+$stage->settles('all that is planned');
+was_done('create delete update', 'something of everything');
 
 $stage->done;
