@@ -53,7 +53,10 @@ sub agrees
 	return ok($found eq $wanted, $what) || diag(length($found) + length($wanted) < 4000 ? "found $found\nwanted $wanted" : "they differ") && 0;
 }
 agrees('what the audience says is there');
-like($stage->sql("SELECT string_agg(step || ' ' || ok, ', ') FROM crmsync.why('office', '1', 'anna\@example.com')"), qr/true/, 'why() answers');
+sub why { my ($record) = @_; return $stage->sql("SELECT string_agg(concat_ws(' ', step, ok), ', ') FROM crmsync.why('office', '$record', 'anna\@example.com')") }
+my $annas = "SELECT a.record FROM office.contact_audience a WHERE a.mailbox = 'anna\@example.com'";
+is(why($stage->sql("$annas ORDER BY 1 LIMIT 1")), 'link t, record t, audience t, mailbox takes part t, mailbox t, item t', 'why() says why a record is there');
+is(why($stage->sql("SELECT min(id) FROM office.contact WHERE id NOT IN ($annas)")), 'link t, record t, audience f, mailbox takes part t, mailbox t, item f', 'and why another one is not');
 
 sub any { return $_[ rand @_ ] }
 sub employee { return int(rand $employees) + 1 }
