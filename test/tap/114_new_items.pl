@@ -134,8 +134,8 @@ sub is_killed
 	kill 'KILL', $killed;
 	return $stage->until_true(sub { $stage->has_another_worker($killed) }, $name, 30);
 }
-$stage->until_true(sub { $exchange->hits == 1 }, 'many are listed, page by page');
-is_killed('the worker is killed while it waits for the last page');
+$stage->until_true(sub { $exchange->hits == 1 && crowd() + $stage->sql('SELECT count(*) FROM crmsync.arrival') == 1024 }, 'two pages are known, and the last one is asked for');
+is_killed('the worker is killed while it waits for that');
 $exchange->calm;
 $stage->until_true(sub { crowd() >= 600 }, 'they come in', 40);
 isnt(crowd(), '1300', 'not all at once');
