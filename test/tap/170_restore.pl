@@ -82,21 +82,45 @@ is($exchange->records($one, 'CRM')->{2}{'contacts:Nickname'}, 'Nick', 'of child 
 is($exchange->records($one, 'CRM')->{1}{'contacts:GivenName'}, 'Queued', 'what waited, too');
 is(copy('SELECT state FROM crmsync.status'), 'idle', 'and all is well');
 
-# ---- a restore from before the latest creates: they are found again by their stamps
+# ---- a restore from before the latest creates: they are found again by their stamps; and from before changes of
+# both sides, of an outbound link and of one that goes both ways
+my ($three, $first, $last) = ('user3@example.test', 'contacts:GivenName', 'contacts:Surname');
+copy(<<"SQL");
+SET client_min_messages = error;
+SET ROLE crm_owner;
+CREATE TABLE crm.friend (id integer PRIMARY KEY, first_name text, last_name text);
+CREATE VIEW crm.friend_audience AS SELECT id AS record, '$three' AS mailbox FROM crm.friend;
+INSERT INTO crm.friend VALUES (1, 'First1', 'Last1');
+RESET ROLE;
+SELECT crmsync.create_link('friends', 'exchange', 'contact', 'crm.friend', audience => 'crm.friend_audience', direction => 'both', inbound_interval => '1 s');
+SELECT crmsync.map('friends', 'first_name', 'given_name');
+SELECT crmsync.map('friends', 'last_name', 'surname');
+SELECT crmsync.enable_link('friends');
+SQL
+sub both_sides { return join ', ', (map { my $item = $_->[0]; "$item->{$first} $item->{$last}" } [ $exchange->records($one, 'CRM')->{3} // {} ], [ $exchange->records($three)->{1} // {} ]), copy('SELECT concat_ws($$ $$, first_name, last_name) FROM crm.friend') }
+$stage->until_true(sub { both_sides() eq 'First3 Last3, First1 Last1, First1 Last1' && copy('SELECT bool_and(change_key IS NOT NULL) FROM crmsync.item') eq 't' }, 'a link that goes both ways') or diag(both_sides());
 $node->command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('copy'), '-f', "$dump.later" ], 'a dump of the copy');
 my $more = "INSERT INTO crm.person (id, first_name) SELECT i, 'New' || i FROM generate_series(100, 119) i; INSERT INTO crm.audience SELECT i, '$one' FROM generate_series(100, 119) i";
 copy($more);
 copy("SELECT crmsync.sync('people', wait => '20 s')");
 is($folder_items->(), '50 30', 'twenty more');
+copy("UPDATE crm.person SET first_name = 'B' WHERE id = 3; UPDATE crm.friend SET first_name = 'B'");
+$stage->until_true(sub { both_sides() eq 'B Last3, B Last1, B Last1' }, 'the CRM changes a field') or diag(both_sides());
+$exchange->act($one, 'update', match => { 'contacts:EmailAddress/EmailAddress1' => 'person3@example.com' }, folder => 'CRM', set => { $last => 'Typed' });
+$exchange->act($three, 'update', match => { $first => 'B' }, folder => 'contacts', set => { $last => 'Typed' });
+$stage->until_true(sub { both_sides() eq 'B Typed, B Typed, B Typed' }, 'a user another one') or diag(both_sides());
 $node->safe_psql('postgres', 'DROP DATABASE copy');
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE template0');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'), "$dump.later" ], 'restored from before');
-copy("$more; UPDATE crm.person SET last_name = 'Known' WHERE id >= 100");
+copy("$more; UPDATE crm.person SET last_name = 'Known' WHERE id >= 100; UPDATE crm.person SET first_name = 'C' WHERE id = 3; UPDATE crm.friend SET first_name = 'C'");
 copy("SELECT crmsync.confirm_identity(); SELECT crmsync.alter_target('exchange', secret => 'file:exchange')");
 $limit = time + 20;
 sleep 0.2 until copy("SELECT pending FROM crmsync.sync('people', wait => '5 s')") eq '0' || time > $limit;
 is($folder_items->(), '50 30', 'items that the restored database does not know are not doubled');
 is($exchange->records($one, 'CRM')->{119}{'contacts:Surname'}, 'Known', 'but found, and brought up to date');
+$stage->until_true(sub { both_sides() eq 'C Typed, C Typed, C Typed' }, 'what differs from a restored shadow on both sides is as the CRM has it; the other field is as its user has it') or diag(both_sides());
+is(copy("SELECT string_agg(concat_ws(' ', link, mailbox, record, kind, property, crm_value, target_value, winner), ', ' ORDER BY link, mailbox) FROM crmsync.conflicts"),
+	"friends $three 1 field given_name C B crm, people $one 3 field given_name C B crm, people $two 3 field given_name C B crm", 'and a conflict, with both values');
 
 # ---- a table of the CRM is missing
 $node->safe_psql('postgres', 'CREATE DATABASE partial TEMPLATE template0');
