@@ -100,6 +100,40 @@ for my $trouble (sort keys %trouble)
 	stays_one($trouble, $person);
 }
 
+# ---- a change, and a delete, of a worker that was killed, carried out when the next one has written something newer
+# Changes both, of which the requests come late, and the worker is killed; then changes them again. Returns when all is done.
+sub overtaken
+{
+	my ($name, $operation, $old, $new) = @_;
+	$exchange->forget_journal;
+	$exchange->inject('late', operation => $operation, mailbox => $_, seconds => 4, waits => \1) for values %mailbox;
+	$stage->sql($old);
+	$stage->until_true(sub { $exchange->hits == 2 }, "$name: two are under way", 20);
+	$trouble{'killed worker'}->();
+	$stage->sql($new);
+	settle("$name, overtaken");
+	$exchange->calm;
+	is(scalar(grep { $_->{fault} eq 'late' } $exchange->journal), 0, "$name: before the old ones are carried out");
+	$stage->until_true(sub { 2 == grep { $_->{fault} eq 'late' } $exchange->journal }, "$name: which they are then", 10);
+	return;
+}
+sub have { return join ' ', map { join '+', map { $_->{properties}{'contacts:GivenName'} } items($_, $last) } @_ }
+++$last;
+$stage->add_people($last, $last, $mailbox{people});
+my $friend = "INSERT INTO crm.friend SELECT id, first_name, last_name, email, '$mailbox{friends}' FROM crm.person WHERE id = $last";
+$stage->sql($friend);
+settle('one more');
+my $becomes = sub { join '; ', map { "UPDATE crm.$_ SET first_name = '$_[0]' WHERE id = $last" } 'person', 'friend' };
+overtaken('a change', 'UpdateItem', $becomes->('Old'), $becomes->('Newer'));
+looked_again('a change');
+is(have(qw(friends people)), 'Newer Newer', 'a change: nothing old is written over the new');
+stays_one('a change', $last);
+is($stage->sql("SELECT first_name FROM crm.friend WHERE id = $last"), 'Newer', 'a change: nothing old comes in');
+overtaken('a delete', 'DeleteItem', "DELETE FROM crm.person WHERE id = $last; DELETE FROM crm.friend WHERE id = $last",
+	"INSERT INTO crm.person (id, first_name, last_name, email) VALUES ($last, 'Back', 'Last', 'person$last\@example.com'); $friend");
+looked_again('a delete');
+$stage->until_true(sub { have('people') eq 'Back' }, 'a delete: what is wanted again is there in the end', 20) or diag(have('people'));
+
 # ---- what users make of them
 # All these look the same. A copy is its user's, whenever it is made; and what he has changed is his, too.
 my $name = 'copied and changed';
