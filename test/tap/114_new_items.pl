@@ -148,7 +148,7 @@ for my $state (states())
 	++$asked{$state} if $state ne $before;
 	$before = $state;
 }
-is(join(' ', grep { $asked{$_} > 1 } keys %asked), '', 'no page is listed a second time');
+is(scalar(grep { $_ > 1 } values %asked), 0, 'no page is listed a second time');
 $stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.item WHERE NOT stamped') eq '0' }, 'and are stamped', 30);
 is(scalar(grep { $_->{'contacts:Surname'} eq 'Crowd' } values %{ $exchange->records($two) }), 1300, 'each once');
 is(crowd(), '1300', 'on either side');
