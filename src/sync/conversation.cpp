@@ -227,7 +227,13 @@ Operation Conversation::next(std::size_t limit) {
         // For what is astray; and what goes from a list that has begun moves the rest.
         operation_ = list_stamps();
     }
+    under_way_ = true;
     return operation_;
+}
+
+void Conversation::not_sent() {
+    under_way_ = false;
+    requeue_sent();
 }
 
 Operation Conversation::create_or_prepare(std::size_t limit) {

@@ -75,6 +75,7 @@ class Conversation {
     // The next request. limit: how many items it may carry at most, 1 or more. Requires has_work(),
     // and the answer to the one before.
     exchange::Operation next(std::size_t limit);
+    bool under_way() const { return under_way_; }
 
     // Takes the answer to the last request. Returns what kept the request from being dealt with,
     // when it may say something about the target too; nullopt: the target is well. Tasks without
@@ -82,7 +83,7 @@ class Conversation {
     std::optional<exchange::Failure> answer(exchange::Answer answer, Clock::time_point now);
 
     // The last request was not sent.
-    void not_sent() { requeue_sent(); }
+    void not_sent();
 
     // Gives up what is queued.
     void drop(Result result, const exchange::Failure& failure);
@@ -214,6 +215,7 @@ class Conversation {
         &Conversation::unlinks_, &Conversation::removes_,     &Conversation::astray_};
     Tasks sent_;
     exchange::Operation operation_;
+    bool under_way_ = false;  // its answer has not come
 
     bool elsewhere_ = false;       // the request under way went to what is no longer our folder
     bool folder_missing_ = false;  // looked for and not there: create it

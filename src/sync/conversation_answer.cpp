@@ -34,6 +34,7 @@ Failure useless_answer(const char* code, const char* words) {
 }  // namespace
 
 std::optional<Failure> Conversation::answer(Answer answer, Clock::time_point now) {
+    under_way_ = false;
     if (answer.failure) {
         return request_failed(*answer.failure, now);
     }

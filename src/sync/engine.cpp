@@ -68,15 +68,20 @@ void Engine::make_ready(const Conversation& conversation) {
     }
 }
 
+// Of one whose address has changed a request may be under way to the old one.
+bool Engine::is_free(const Target& target, const Conversation& conversation) {
+    return !conversation.under_way() &&
+           !target.busy_addresses.contains(conversation.mailbox().account.mailbox);
+}
+
 std::optional<Sending> Engine::next(Clock::time_point now) {
     for (auto& [name, target] : targets_) {
         if (target.stopped || is_full(target) || now < target.not_before) {
             continue;
         }
-        const auto mailbox = target.ready.take([&, &busy = target.busy_addresses](int id) {
+        const auto mailbox = target.ready.take([&, &target = target](int id) {
             const Conversation& conversation = conversations_.at(id);
-            return conversation.not_before() <= now &&
-                   !busy.contains(conversation.mailbox().account.mailbox);
+            return conversation.not_before() <= now && is_free(target, conversation);
         });
         if (!mailbox) {
             continue;
@@ -103,7 +108,7 @@ std::optional<Clock::time_point> Engine::next_time() const {
         }
         target.ready.each([&](int id) {
             const Conversation& conversation = conversations_.at(id);
-            if (!target.busy_addresses.contains(conversation.mailbox().account.mailbox)) {
+            if (is_free(target, conversation)) {
                 const auto time = std::max(target.not_before, conversation.not_before());
                 earliest = earliest ? std::min(*earliest, time) : time;
             }
@@ -269,8 +274,7 @@ bool Engine::idle(int mailbox) const {
     const auto known = conversations_.find(mailbox);
     return known == conversations_.end() ||
            (known->second.unfinished() == 0 && !known->second.has_work() &&
-            std::none_of(in_flight_.begin(), in_flight_.end(),
-                         [&](const auto& flight) { return flight.second.mailbox == mailbox; }));
+            !known->second.under_way());
 }
 
 void Engine::forget(int mailbox) {

@@ -185,6 +185,7 @@ class Engine {
     static void note_pace(Target& target, Clock::time_point now);
     static int may_be_ahead(const Target& target);
     static bool is_full(const Target& target);
+    static bool is_free(const Target& target, const Conversation& conversation);
     std::optional<InFlight> take_in_flight(std::uint64_t sending);
     void make_ready(const Conversation& conversation);
     void judge(const std::string& name, Target& target,

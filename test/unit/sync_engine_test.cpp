@@ -216,6 +216,31 @@ TEST_F(Engines, OneRequestAtATimeInAMailboxAlsoForTwoLinks) {
     EXPECT_EQ(second[0].account.mailbox, "a@example.com");
 }
 
+TEST_F(Engines, OneRequestAtATimeInAMailboxThatGetsAnotherAddress) {
+    for (const char* other : {"one", "two"}) {
+        const int id = mailbox("one", std::string("old@") + other);
+        engine.add(id, create_task(prefix, "a"), now);
+        answer_well(take_all());  // folder
+        answer_well(take_all());  // stamps
+        const auto create = take_all();
+        ASSERT_EQ(create.size(), 1u);
+        engine.set_mailbox(mailbox_description(id, other, std::string("new@") + other));
+        engine.add(id, create_task(prefix, "b"), now);
+        EXPECT_FALSE(engine.next(now));
+        EXPECT_FALSE(engine.next_time()) << "only the answer can help";
+        answer_well(create);
+        run();
+        const auto outcomes = engine.take_outcomes();
+        ASSERT_EQ(outcomes.size(), 2u);
+        const auto& folder = server.mailbox(std::string("new@") + other).folders.at("");
+        ASSERT_EQ(folder.items.size(), 1u);
+        EXPECT_EQ(outcomes[1].record, "b");
+        EXPECT_EQ(outcomes[1].item.id, folder.items[0].id);
+        EXPECT_EQ(outcomes[0].record, "a");
+        EXPECT_NE(outcomes[0].item.id, folder.items[0].id);
+    }
+}
+
 TEST_F(Engines, FreshWorkOvertakesOtherMailboxesThatWaitAndItsOwnBacklog) {
     const auto ids = mailboxes("one", 10, 3);
     Task fresh = create_task(prefix, "fresh", "Acme", true);
