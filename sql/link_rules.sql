@@ -105,8 +105,12 @@ SELECT crmsync.create_link(:link, mailboxes => 'crm.whole');
 INSERT INTO crmsync.mailbox (link, address, user_id) SELECT l.id, u.address, u.id FROM crmsync.link l, (VALUES ('a', '1'), ('b', '2'), ('c', NULL)) AS u (address, id);
 SELECT crmsync.know_mailboxes(id, '{b,a,c}', '{1,2,3}') FROM crmsync.link;
 SELECT address, user_id FROM crmsync.mailbox ORDER BY 1;
+-- The worker hears of those that have another address than before.
+BEGIN;
 SELECT crmsync.know_mailboxes(id, '{d,a}', '{1,4}') FROM crmsync.link;
 SELECT address, user_id FROM crmsync.mailbox ORDER BY 1;
+SELECT r.action, m.address FROM crmsync.request r JOIN crmsync.mailbox m ON m.id = r.mailbox ORDER BY 2;
+COMMIT;
 SELECT crmsync.drop_link('people');
 
 -- A property that came to be mapped twice has no place of its own: nothing is sent.

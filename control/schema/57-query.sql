@@ -340,6 +340,8 @@ COMMENT ON FUNCTION crmsync.mailboxes_query(integer) IS 'query for mailbox, enab
 CREATE FUNCTION crmsync.know_mailboxes(link integer, addresses text[], ids text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    changed integer[];
 BEGIN
     IF NOT EXISTS (SELECT FROM unnest(addresses, ids) u (address, id)
                    JOIN crmsync.mailbox m ON m.link = know_mailboxes.link AND m.user_id = u.id WHERE m.address <> u.address)
@@ -348,17 +350,24 @@ BEGIN
                        WHERE u.id IS NOT NULL AND m.user_id IS DISTINCT FROM u.id) THEN
         RETURN;
     END IF;
-    UPDATE crmsync.mailbox m SET address = format('%s (%s)', m.address, m.user_id)
-    FROM unnest(addresses, ids) u (address, id)
-    WHERE m.link = know_mailboxes.link AND m.address = u.address AND m.user_id <> u.id;
-    UPDATE crmsync.mailbox m SET address = u.address, code = NULL, message = NULL, since = NULL, attempts = 0, next_attempt = NULL
-    FROM unnest(addresses, ids) u (address, id)
-    WHERE m.link = know_mailboxes.link AND m.user_id = u.id AND m.address <> u.address
-      AND NOT EXISTS (SELECT FROM crmsync.mailbox o WHERE o.link = m.link AND o.address = u.address);
+    WITH left_behind AS (
+        UPDATE crmsync.mailbox m SET address = format('%s (%s)', m.address, m.user_id)
+        FROM unnest(addresses, ids) u (address, id)
+        WHERE m.link = know_mailboxes.link AND m.address = u.address AND m.user_id <> u.id RETURNING m.id)
+    SELECT array_agg(l.id) INTO changed FROM left_behind l;
+    WITH renamed AS (
+        UPDATE crmsync.mailbox m SET address = u.address, code = NULL, message = NULL, since = NULL, attempts = 0, next_attempt = NULL
+        FROM unnest(addresses, ids) u (address, id)
+        WHERE m.link = know_mailboxes.link AND m.user_id = u.id AND m.address <> u.address
+          AND NOT EXISTS (SELECT FROM crmsync.mailbox o WHERE o.link = m.link AND o.address = u.address) RETURNING m.id)
+    SELECT changed || array_agg(r.id) INTO changed FROM renamed r;
     UPDATE crmsync.mailbox m SET user_id = u.id
     FROM unnest(addresses, ids) u (address, id)
     WHERE m.link = know_mailboxes.link AND m.address = u.address AND m.user_id IS NULL AND u.id IS NOT NULL
       AND NOT EXISTS (SELECT FROM crmsync.mailbox o WHERE o.link = m.link AND o.user_id = u.id);
+    -- What is queued for the old ones is not to go there: they may be other users' by now.
+    INSERT INTO crmsync.request (action, link, mailbox) SELECT DISTINCT 'readdress', know_mailboxes.link, c FROM unnest(changed) c;
+    PERFORM crmsync.wake();
 END;
 $$;
 COMMENT ON FUNCTION crmsync.know_mailboxes(integer, text[], text[]) IS 'mailboxes whose users have other addresses now get them; by the worker';

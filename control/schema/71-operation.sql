@@ -254,7 +254,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.carry_out_confirmations(crmsync.request[]) IS 'the deletes that waited then pass the guard';
 
-CREATE FUNCTION crmsync.carry_out_requests() RETURNS void
+CREATE FUNCTION crmsync.carry_out_requests() RETURNS integer[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -284,10 +284,11 @@ BEGIN
     UPDATE crmsync.link_state s SET next_attempt = NULL
     FROM unnest(requests) r, crmsync.link l
     WHERE r.action IN ('resume', 'renew') AND l.target = r.target AND crmsync.is_import(l) AND s.link = l.id AND s.attempts > 0;
-    PERFORM crmsync.request_sync(r.link) FROM unnest(requests) r WHERE r.link IS NOT NULL;
+    PERFORM crmsync.request_sync(r.link) FROM unnest(requests) r WHERE r.link IS NOT NULL AND r.action <> 'readdress';
+    RETURN ARRAY(SELECT r.mailbox FROM unnest(requests) r WHERE r.action = 'readdress');
 END;
 $$;
-COMMENT ON FUNCTION crmsync.carry_out_requests() IS 'what operators have asked for is done; by the worker';
+COMMENT ON FUNCTION crmsync.carry_out_requests() IS 'what operators have asked for is done; by the worker, which gets the mailboxes that have other addresses';
 
 -- A link that brought in, and does so no more, deletes no records: what users have deleted is judged as where
 -- it was only written. One that does not even read does nothing about what has arrived.

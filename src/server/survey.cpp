@@ -168,12 +168,20 @@ std::int64_t last_run(int link) {
     return begun;
 }
 
-void carry_out_requests() {
+std::map<int, std::string> carry_out_requests() {
+    std::map<int, std::string> readdressed;
     pg::Transaction transaction("doing what was asked for", pg::Transaction::read_committed);
     if (!pg::query("SELECT FROM crmsync.request LIMIT 1").empty()) {
-        pg::query("SELECT crmsync.carry_out_requests()");
+        const pg::Rows mailboxes = pg::query(
+            "SELECT m.id, m.address FROM unnest(crmsync.carry_out_requests()) u "
+            "JOIN crmsync.mailbox m ON m.id = u");
+        for (std::uint64_t row = 0; row < mailboxes.size(); ++row) {
+            readdressed.emplace(static_cast<int>(mailboxes.integer(row, 0)),
+                                mailboxes.string(row, 1));
+        }
         transaction.commit();
     }
+    return readdressed;
 }
 
 bool note_link_error(int link, const pg::Error& error) {

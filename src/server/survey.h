@@ -33,8 +33,9 @@ struct Survey {
 // retries: also put records whose pause is over back into `pending`.
 Survey take_survey(bool retries);
 
-// Does what operators have asked for, if anything.
-void carry_out_requests();
+// Does what operators have asked for, if anything. Returns the addresses of mailboxes that have
+// others than before.
+std::map<int, std::string> carry_out_requests();
 
 // When the last run of an import began, as PostgreSQL counts time; 0: there was none yet.
 std::int64_t last_run(int link);

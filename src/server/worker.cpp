@@ -169,7 +169,7 @@ std::optional<std::int64_t> Worker::asked_for(int link) const {
 }
 
 void Worker::pass(bool everything) {
-    carry_out_requests();
+    readdress(carry_out_requests());
     take_requests();
     log_.consume(position_requested_);
     position_requested_ = false;

@@ -98,6 +98,7 @@ class Worker {
     bool may_look(int link, const Survey& survey);
     void start_runs(const Survey& survey);
     bool start_run(RunSchedule& schedule, int link, std::int64_t request = 0);
+    void readdress(const std::map<int, std::string>& addresses);
     void move_mailboxes(const Survey& survey);
     void move_mailboxes(const LinkConfiguration& link);
     std::set<int> mailboxes_in_use() const;

@@ -1,5 +1,6 @@
-// The part of Worker that lets mailboxes go to another target, once nothing of them is under way at
-// the one that they leave: what is queued is taken back, and what was sent ends, if by a time-out.
+// The part of Worker that lets mailboxes go to another address, or to another target. To the latter
+// once nothing of them is under way at the one that they leave: what is queued is taken back, and
+// what was sent ends, if by a time-out.
 #include <algorithm>
 
 #include "server/moves.h"
@@ -7,6 +8,18 @@
 #include "server/worker.h"
 
 namespace crmsync {
+
+// What waits goes to the new address. What was sent ends at the old one, and says nothing of the
+// mailbox any more.
+void Worker::readdress(const std::map<int, std::string>& addresses) {
+    bool any_sent = false;  // and perhaps still waits for the network
+    for (const auto& [mailbox, address] : addresses) {
+        any_sent |= engine_.set_address(mailbox, address);
+    }
+    if (any_sent) {
+        courier_.recall();
+    }
+}
 
 void Worker::move_mailboxes(const Survey& survey) {
     const std::set<int> moving(survey.moving_links.begin(), survey.moving_links.end());

@@ -11,9 +11,9 @@ using exchange::Failure;
 using exchange::Operation;
 
 void Conversation::redescribe(MailboxDescription description) {
-    const bool same_folder = description.target == mailbox_.target &&
-                             description.account.mailbox == mailbox_.account.mailbox &&
-                             description.object == mailbox_.object &&
+    const bool same_mailbox = description.target == mailbox_.target &&
+                              description.account.mailbox == mailbox_.account.mailbox;
+    const bool same_folder = same_mailbox && description.object == mailbox_.object &&
                              description.folder_name == mailbox_.folder_name;
     if (troubled_ && !description.troubled) {
         // Somebody said that it works again.
@@ -27,6 +27,7 @@ void Conversation::redescribe(MailboxDescription description) {
         description.deleted_folder = mailbox_.deleted_folder;
     }
     mailbox_ = std::move(description);
+    to_another_ |= !same_mailbox;
     if (!same_folder) {
         mailbox_.folder_id.clear();
         folder_missing_ = false;
@@ -190,6 +191,7 @@ Operation Conversation::next(std::size_t limit) {
     }
     limit = std::max<std::size_t>(limit, 1);
     elsewhere_ = false;
+    to_another_ = false;
     asked_inventory_ = false;
     if (!in_doubt_ && queued() - waiting() == put_off_.size()) {
         take_up_put_off();

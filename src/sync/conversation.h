@@ -139,6 +139,7 @@ class Conversation {
     exchange::Operation read_photos(std::size_t limit);
     exchange::Operation write_photo();
 
+    Trouble answer_of_another(const exchange::Answer& answer);
     Trouble folder_answer(const exchange::Answer& answer, Clock::time_point now);
     void location_answer(const exchange::Answer& answer);
     void changes_answer(exchange::Answer answer);
@@ -218,6 +219,7 @@ class Conversation {
     bool under_way_ = false;  // its answer has not come
 
     bool elsewhere_ = false;       // the request under way went to what is no longer our folder
+    bool to_another_ = false;      // nor our mailbox
     bool folder_missing_ = false;  // looked for and not there: create it
     std::optional<Clock::time_point> located_;  // when it was last looked where the folder is
     bool locate_ = false;

@@ -35,6 +35,9 @@ Failure useless_answer(const char* code, const char* words) {
 
 std::optional<Failure> Conversation::answer(Answer answer, Clock::time_point now) {
     under_way_ = false;
+    if (to_another_) {
+        return answer_of_another(answer);
+    }
     if (answer.failure) {
         return request_failed(*answer.failure, now);
     }
@@ -69,6 +72,17 @@ std::optional<Failure> Conversation::answer(Answer answer, Clock::time_point now
             useless_answer("ANSWER-COUNT", "the server did not answer for every item"), now);
     }
     return items_answer(answer, now);
+}
+
+// What was done there need not be done here: that is found out as where an answer was lost.
+std::optional<Failure> Conversation::answer_of_another(const Answer& answer) {
+    if (std::holds_alternative<exchange::CreateItems>(operation_)) {
+        doubt_creates();
+    }
+    requeue_sent();
+    const bool is_its_own = answer.failure && answer.failure->scope == Scope::mailbox &&
+                            !exchange::concerns_target(*answer.failure);
+    return is_its_own ? std::nullopt : answer.failure;
 }
 
 void Conversation::answered() {

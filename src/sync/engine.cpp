@@ -141,6 +141,18 @@ void Engine::set_mailbox(MailboxDescription description) {
     make_ready(conversation);
 }
 
+bool Engine::set_address(int mailbox, const std::string& address) {
+    const auto known = conversations_.find(mailbox);
+    if (known == conversations_.end()) {
+        return false;
+    }
+    MailboxDescription description = known->second.mailbox();
+    description.account.mailbox = address;
+    description.troubled = false;
+    set_mailbox(std::move(description));
+    return known->second.under_way();
+}
+
 // ---- tasks in, answers in -------------------------------------------------------------------
 
 void Engine::add(int mailbox, Task task, Clock::time_point) {

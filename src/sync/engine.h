@@ -61,6 +61,10 @@ class Engine {
     // Makes a mailbox known, or changes what is known of it. Its target must be known. When it
     // moves to another target, its queued tasks come back as released.
     void set_mailbox(MailboxDescription description);
+
+    // The mailbox, if it is known, has this address from now on, where nothing of it is known to
+    // fail. Returns whether a request to the old one is under way.
+    bool set_address(int mailbox, const std::string& address);
     bool knows_mailbox(int mailbox) const { return conversations_.contains(mailbox); }
 
     // It has tasks there that have no outcome yet.
