@@ -66,7 +66,8 @@ std::optional<Stamp> read_stamp(std::string_view text) {
     if (!instance || !link || !key) {
         return std::nullopt;
     }
-    return Stamp{std::move(*instance), std::move(*link), std::move(*key)};
+    Stamp stamp{std::move(*instance), std::move(*link), std::move(*key)};
+    return stamp_text(stamp) == text ? std::optional(std::move(stamp)) : std::nullopt;
 }
 
 }  // namespace crmsync::exchange

@@ -18,7 +18,7 @@ struct Stamp {
 // the others.
 std::string stamp_text(const Stamp& stamp);
 
-// nullopt: not a stamp of ours.
+// nullopt: not a stamp of ours, which are written in one way only.
 std::optional<Stamp> read_stamp(std::string_view text);
 
 }  // namespace crmsync::exchange

@@ -26,6 +26,10 @@ inline bool is_unknown(const Value& value) {
     return value == cannot_be_read;
 }
 
+// What our tables hold of a key: an index has no room for more than some 2700 bytes. The trigger
+// knows the same limit.
+constexpr std::size_t longest_kept_key = 1000;
+
 // Which properties a link maps, in the order of the mapped values of its records.
 using Layout = std::vector<const Property*>;
 

@@ -97,6 +97,17 @@ std::optional<std::string> text_problem(std::string_view text) {
     return words;
 }
 
+bool is_storable(std::string_view text) {
+    for (std::size_t at = 0; at < text.size();) {
+        const Decoded next = decode(text.substr(at));
+        if (next.character == no_character || next.character == 0) {
+            return false;
+        }
+        at += next.length;
+    }
+    return true;
+}
+
 std::string cleaned(std::string_view text, std::size_t limit) {
     if (text.size() <= limit && good_prefix(text) == text.size()) {
         return std::string(text);

@@ -44,6 +44,9 @@ struct Decoded {
 // past U+10FFFF are no UTF-8 (RFC 3629, section 3).
 Decoded decode(std::string_view rest);
 
+// Whether a database in UTF-8 can hold the text, be it that XML cannot carry it.
+bool is_storable(std::string_view text);
+
 // Appends the character as UTF-8.
 void append_utf8(std::string& text, char32_t c);
 

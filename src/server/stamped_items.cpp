@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "server/encoding.h"
 #include "server/item_writer.h"
 #include "server/late_creates.h"
 #include "server/query.h"
@@ -162,7 +163,7 @@ StampedItems take_stamped(const LinkConfiguration& link, const std::string& pref
             continue;
         }
         auto key = sync::key_of_stamp(outcome->held.stamp, prefix);
-        if (!key) {
+        if (!key || pg::encoding_problem(*key)) {
             result.settled.push_back(name_of(*outcome));  // of another link, or database
         } else if (!stamped.add(std::move(*key), *outcome)) {
             result.postponed.push_back(name_of(*outcome));

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "exchange/stamp.h"
+#include "record/record.h"
+#include "record/text.h"
 
 namespace crmsync::sync {
 
@@ -21,7 +23,8 @@ std::optional<std::string> key_of_stamp(std::string_view stamp, std::string_view
         return std::nullopt;
     }
     auto read = exchange::read_stamp(stamp);
-    if (!read || read->key.empty()) {
+    if (!read || read->key.empty() || read->key.size() > record::longest_kept_key ||
+        !record::is_storable(read->key)) {
         return std::nullopt;
     }
     return std::move(read->key);

@@ -15,7 +15,8 @@ std::string make_stamp(std::string_view instance, std::string_view link, std::st
 // With this key, and otherwise as the prefix says, which is that of a link.
 std::string stamp_of(std::string_view prefix, std::string_view key);
 
-// The key in a stamp that begins like this; nullopt for any other.
+// The key in a stamp that begins like this; nullopt for any other. A user can write what he likes
+// into the property: it is a key only if our tables can hold it.
 std::optional<std::string> key_of_stamp(std::string_view stamp, std::string_view prefix);
 
 }  // namespace crmsync::sync

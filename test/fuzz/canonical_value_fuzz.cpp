@@ -1,6 +1,6 @@
 // Any bytes as a CRM value of any property: either a value that stays what it is and that XML can
 // carry, or a problem in clean words; and what was written reads back the same. The first byte
-// chooses the property.
+// chooses the property. And any bytes as what stands in a stamp in the place of the key.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -11,6 +11,7 @@
 #include "exchange/stamp.h"
 #include "record/text.h"
 #include "record/value.h"
+#include "sync/stamp.h"
 
 namespace {
 
@@ -47,5 +48,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const exchange::Stamp stamp{"instance", "link", std::string(text)};
     const auto read = exchange::read_stamp(exchange::stamp_text(stamp));
     require(read && read->key == stamp.key);
+    const std::string prefix = exchange::stamp_text({stamp.instance, stamp.link, {}});
+    const auto key = sync::key_of_stamp(prefix + stamp.key, prefix);
+    require(!key || (record::is_storable(*key) && key->size() <= record::longest_kept_key &&
+                     sync::stamp_of(prefix, *key) == prefix + stamp.key));
     return 0;
 }

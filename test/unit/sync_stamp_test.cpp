@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "record/record.h"
 #include "sync/stamp_list.h"
 
 namespace crmsync::sync {
@@ -36,6 +37,24 @@ TEST(Stamp, ForeignOrBrokenOnesHaveNoKey) {
         EXPECT_FALSE(key_of_stamp(stamp, prefix)) << stamp;
     }
     EXPECT_FALSE(key_of_stamp("i/people/1", ""));
+}
+
+TEST(Stamp, WhatNoTableHoldsIsNoKey) {
+    const std::string prefix = make_stamp("i", "people", "");
+    const std::string longest(record::longest_kept_key, 'x');
+    EXPECT_EQ(key_of_stamp(prefix + longest, prefix), longest);
+    EXPECT_FALSE(key_of_stamp(prefix + longest + "x", prefix));
+    EXPECT_EQ(key_of_stamp(prefix + "\xEF\xBF\xBF%01", prefix), "\xEF\xBF\xBF\x01");
+    for (const std::string key : {"%FF", "17%00", "\xFF", "\xED\xA0\xBD", "\xC3"}) {
+        EXPECT_FALSE(key_of_stamp(prefix + key, prefix)) << key;
+    }
+}
+
+TEST(Stamp, IsWrittenInOneWayOnly) {
+    const std::string prefix = make_stamp("i", "people", "");
+    for (const std::string key : {"%31", "%2f", "a b", "tab\t", "1%7f"}) {
+        EXPECT_FALSE(key_of_stamp(prefix + key, prefix)) << key;
+    }
 }
 
 exchange::Answer page(std::initializer_list<const char*> ids, int next_offset, bool complete) {

@@ -125,11 +125,13 @@ sub items
 	  grep { ($_->{distinguished} // '') eq $folder || $_->{name} eq $folder } @{ $content->{folders} };
 }
 
+sub stamp_property { return "$stamp_set/crmsync" }
+
 # The key of the record that an item's stamp names; undef for a user's own item.
 sub key_of
 {
 	my ($item) = @_;
-	my $stamp = $item->{properties}{"$stamp_set/crmsync"} // return;
+	my $stamp = $item->{properties}{ stamp_property() } // return;
 	return (split m{/}, $stamp)[2];
 }
 
