@@ -72,6 +72,7 @@ class Incoming {
     const LinkConfiguration& link_;
     std::map<std::string, const Outcome*> by_record_;
     std::map<const Outcome*, std::string> adopted_;  // their records
+    std::set<const Outcome*> moved_;                 // known by nothing but their stamps
     std::map<std::string, std::chrono::sys_seconds> modified_;
     std::vector<MergedItem> merged_;
     pg::TextArray pending_;  // records that differ from what their items hold
@@ -187,6 +188,7 @@ void Incoming::find_moved(const std::vector<const Outcome*>& unknown) {
     for (const auto& [record, outcome] : items.moved) {
         if (link_.inbound) {
             by_record_.emplace(record, outcome);
+            moved_.insert(outcome);
         } else {
             settled_.push_back(name_of(*outcome));
         }
@@ -273,6 +275,11 @@ bool Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     }
     if (!record.exists || copy == record.copies.end()) {
         return false;
+    }
+    if (moved_.contains(&outcome) && !copy->second.in_audience && !link_.audience_query.empty()) {
+        // A user can write any stamp: it opens no record to him that is not in his mailbox.
+        settled_.push_back(name_of(outcome));
+        return true;
     }
     // What another item of it held, which is gone, is nothing to this one.
     merge(outcome, key, record,
