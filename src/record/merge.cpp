@@ -37,8 +37,9 @@ class Selection {
     void choose(std::size_t place) { chosen_[place] = true; }
 
     // Completes a selection that is not empty: fields written always, and those that depend on a
-    // chosen one. Dependents have no dependents, so one round is enough.
-    void complete() {
+    // chosen one and have a value; else the server's own is left. Dependents have no dependents, so
+    // one round is enough.
+    void complete(const Values& values) {
         if (!any()) {
             return;
         }
@@ -50,7 +51,7 @@ class Selection {
         const std::vector<bool> reasons = chosen_;
         for (std::size_t i = 0; i < layout_.size(); ++i) {
             for (std::size_t j = 0; j < layout_.size() && !chosen_[i]; ++j) {
-                if (reasons[j] && written_along_with(*layout_[i], *layout_[j]) &&
+                if (values[i] && reasons[j] && written_along_with(*layout_[i], *layout_[j]) &&
                     goes_out(*layout_[i], policies_[i])) {
                     chosen_[i] = true;
                 }
@@ -160,7 +161,7 @@ Fields fields_to_update(Object object, const Layout& layout, const Policies& pol
             selection.choose(i);
         }
     }
-    selection.complete();
+    selection.complete(crm);
     return selection.fields(object, crm, shadow);
 }
 
@@ -272,7 +273,7 @@ Merge merge(const MergeContext& context, const Layout& layout, const Policies& p
     if (written_by_both && users) {
         selection.choose(*users);
     }
-    selection.complete();
+    selection.complete(merged);
     result.to_target = selection.fields(context.object, merged, agreed);
     for (const Field& field : result.to_target) {  // what is written along is agreed on as well
         const auto place = std::find(layout.begin(), layout.end(), field.property);

@@ -4,8 +4,9 @@
 // Rules of the design that live here:
 //   - only fields whose CRM value differs from the shadow are written (write_fields changed), so an
 //     unchanged CRM field never overwrites what a user did (NexJ's Jack stays Jack)
-//   - properties with compared = false are written when their CRM value changes, or when a field
-//     they depend on is written in the same request; what the mailbox holds of them counts nothing
+//   - properties with compared = false are written when their CRM value changes, or, where there is
+//     one, when a field they depend on is written in the same request; what the mailbox holds of
+//     them counts nothing
 //   - a field that only comes in is as the target has it, whatever the CRM makes of it; where the
 //     target has nothing, or only what stands in for it, the CRM's value stays
 //   - what travels apart and is not there is sent again once the CRM has changed it, whoever wins:

@@ -131,6 +131,30 @@ TEST(Update, OfAnEmailTakesItsNameAlong) {
               (Written{{"email_1", "b@x"}, {"email_1_name", "Ann"}, {"file_as", "b@x"}}));
 }
 
+// The server makes them, and what it makes is not taken away.
+TEST(Update, TakesNothingAlongThatTheCrmDoesNotHave) {
+    const Link link{"surname",      "display_name", "email_1",
+                    "email_1_name", "home_city",    "home_address"};
+    EXPECT_EQ(
+        written(link.update({"Ray", {}, "b@x", {}, "Ulm", {}}, {"Lee", {}, "a@x", {}, "Bern", {}})),
+        (Written{
+            {"surname", "Ray"}, {"email_1", "b@x"}, {"home_city", "Ulm"}, {"file_as", "Ray"}}));
+    EXPECT_EQ(written(link.update({"Ray", {}, "a@x", {}, "Ulm", {}},
+                                  {"Lee", "Ann", "a@x", {}, "Ulm", "1 Ulm"})),
+              (Written{{"surname", "Ray"},
+                       {"display_name", "(none)"},
+                       {"home_address", "(none)"},
+                       {"file_as", "Ray"}}))
+        << "what the CRM has cleared";
+}
+
+TEST(Merge, TakesNothingAlongThatTheCrmDoesNotHave) {
+    const Link link{"surname", "display_name"};
+    const Merge merge = link.merge({"Lee", {}}, {"Ray", {}}, {"Lee", "Ann Lee"});
+    EXPECT_EQ(written(merge.to_target), (Written{{"surname", "Ray"}, {"file_as", "Ray"}}));
+    EXPECT_EQ(merge.shadow, (Values{"Ray", {}}));
+}
+
 TEST(Update, WritesAllWhereThePolicySaysSo) {
     Link link{"given_name", "home_phone", "job_title"};
     link.policies[1].write = Write::all;
