@@ -25,8 +25,8 @@ record::Layout every_contact_property() {
     return layout;
 }
 
-const std::array<Operation, 15>& operations() {
-    static const std::array<Operation, 15> all{
+const std::array<Operation, 16>& operations() {
+    static const std::array<Operation, 16> all{
         FindFolder{Object::contact, ""},
         FindFolder{Object::contact, "CRM"},
         CreateFolder{Object::contact, "CRM"},
@@ -41,7 +41,8 @@ const std::array<Operation, 15>& operations() {
         CreateAttachment{{"A", "C"}, "image/png", {}},
         DeleteAttachment{{"A", 1}},
         LocateFolder{Object::contact, "F"},
-        SearchDeleted{"F"}};
+        SearchDeleted{"F"},
+        ListChanges{Object::contact, "F", "s"}};
     return all;
 }
 
@@ -49,6 +50,11 @@ void require(bool condition) {
     if (!condition) {
         std::abort();
     }
+}
+
+bool is_clean(const ItemReference& item) {
+    return item.id.size() <= 512 && item.change_key.size() <= 512 &&
+           !record::text_problem(item.id) && !record::text_problem(item.change_key);
 }
 
 void check(const Failure& failure) {
@@ -74,18 +80,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         check(*answer.failure);
         require(answer.items.empty() && answer.folder_id.empty());
     } else if (chosen >= 6) {
-        require(answer.items.size() == (chosen > 10 ? 1 : 2));
+        require(answer.items.size() == (chosen > 12 ? 0 : chosen > 10 ? 1 : 2));
     }
     require(answer.folder_id.size() <= 512);
+    require(!record::text_problem(answer.state));
+    for (const FolderChange& change : answer.changes) {
+        require(!change.item.id.empty() && is_clean(change.item));
+    }
     for (const ItemAnswer& item : answer.items) {
         if (item.failure) {
             check(*item.failure);
             continue;
         }
-        const bool has_id = chosen != 10;  // a content has none
-        require(item.item.id.empty() != has_id && item.item.id.size() <= 512);
-        require((item.content != nullptr) != has_id);
-        require(item.item.change_key.size() <= 512 && !record::text_problem(item.stamp));
+        // A content has none, and of an item whose attachment is written it may be left out.
+        require(chosen > 10 || item.item.id.empty() == (chosen == 10));
+        require((item.content != nullptr) == (chosen == 10));
+        require(is_clean(item.item) && !record::text_problem(item.stamp));
         for (const record::Value& value : item.values) {
             require(!value || (!value->empty() && !record::text_problem(*value)));
         }

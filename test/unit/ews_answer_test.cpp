@@ -340,6 +340,11 @@ TEST(AttachmentAnswer, SaysHowTheItemIsCalledNow) {
         {success(attached("<t:FileAttachment><t:AttachmentId Id=\"F\"/></t:FileAttachment>"))});
     EXPECT_FALSE(nameless.items.at(0).failure);
     EXPECT_EQ(nameless.items.at(0).item.change_key, "");
+    const Answer odd =
+        answer(DeleteAttachment{{"F", 1}}, "DeleteAttachment",
+               {success("<m:RootItemId RootItemId=\"A\" RootItemChangeKey=\"C\xFF\"/>")});
+    EXPECT_FALSE(odd.items.at(0).failure);
+    EXPECT_EQ(odd.items.at(0).item.change_key, "");
 }
 
 TEST(GetAnswer, KnowsWhatItsUserShowsToNobodyAndWhatIsOfAnotherKind) {
@@ -528,6 +533,7 @@ TEST(ChangesAnswer, ThatMayLeaveSomethingOutIsNone) {
     };
     EXPECT_EQ(code_of(changes_page("", "perhaps")), "PAGE-INCOMPLETE");
     EXPECT_EQ(code_of(changes_page("", "true", " ")), "PAGE-INCOMPLETE");
+    EXPECT_EQ(code_of(changes_page("", "true", "s\xFF")), "PAGE-INCOMPLETE");
     EXPECT_EQ(code_of(success("<m:Changes/>")), "PAGE-INCOMPLETE");
     EXPECT_EQ(code_of(changes_page("", "false", "s1")), "PAGE-STUCK");
     EXPECT_EQ(code_of(changes_page(changed("Create", "A") + changed("Update", ""))), "NO-ITEM-ID");

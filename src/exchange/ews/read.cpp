@@ -194,8 +194,11 @@ ItemAnswer changed_root(pugi::xml_node message, pugi::xml_node root) {
     ItemAnswer answer;
     answer.failure = message_failure(message, true);
     if (!answer.failure) {
-        answer.item = {root.attribute("RootItemId").value(),
-                       root.attribute("RootItemChangeKey").value()};
+        const auto usable = [&](const char* name) {
+            std::string id = root.attribute(name).value();
+            return usable_id(id) ? id : std::string();
+        };
+        answer.item = {usable("RootItemId"), usable("RootItemChangeKey")};
     }
     return answer;
 }

@@ -131,7 +131,8 @@ Answer read_list(const ListChanges& list, pugi::xml_node message) {
     const auto complete =
         read_flag(record::trimmed(text_of(child(message, "IncludesLastItemInRange"))));
     answer.state = std::string(record::trimmed(text_of(child(message, "SyncState"))));
-    if (!complete || answer.state.empty() || answer.state.size() > longest_state) {
+    if (!complete || answer.state.empty() || answer.state.size() > longest_state ||
+        record::text_problem(answer.state)) {
         return broken("PAGE-INCOMPLETE", "the server does not say how the list goes on", false);
     }
     answer.complete = *complete;
