@@ -279,6 +279,21 @@ TEST(HttpFailure, TellsALockedAccount) {
               "the account is locked out");
 }
 
+// As the token server's do.
+TEST(TransportFailure, TakesThePauseThatComesWithIt) {
+    net::Response response;
+    response.error = net::TransportError{net::TransportErrorKind::broken, "no access token"};
+    EXPECT_EQ(failure(response).disposition, back_off);
+    response.retry_after = 120s;
+    EXPECT_EQ(failure(response).disposition, retry_later);
+    EXPECT_EQ(failure(response).retry_after, 120s);
+    EXPECT_EQ(failure(response).scope, Scope::target);
+    response.retry_after = 24h;
+    EXPECT_EQ(failure(response).retry_after, 1h);
+    response.error->kind = net::TransportErrorKind::credentials;
+    EXPECT_EQ(failure(response).disposition, credentials);
+}
+
 TEST(TransportFailure, LeadsToWhatItsKindSays) {
     using enum net::TransportErrorKind;
     const auto of = [](net::TransportErrorKind kind, bool sent) {

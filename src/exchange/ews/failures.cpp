@@ -42,6 +42,10 @@ std::string named_value(pugi::xml_node message_xml, std::string_view name) {
     return {};
 }
 
+milliseconds bounded(std::optional<milliseconds> pause) {
+    return std::clamp(pause.value_or(milliseconds{0}), milliseconds{0}, longest_pause);
+}
+
 milliseconds pause(std::string_view text) {
     const std::string_view digits = record::trimmed(text);
     long long number = 0;
@@ -52,7 +56,7 @@ milliseconds pause(std::string_view text) {
     if (error != std::errc{} || end == digits.data()) {
         return milliseconds{0};
     }
-    return std::clamp(milliseconds{number}, milliseconds{0}, longest_pause);
+    return bounded(milliseconds{number});
 }
 
 // The first word that looks like an address.
@@ -184,6 +188,7 @@ Failure transport_failure(const net::Response& response, bool write) {
         return Failure{.disposition = disposition,
                        .code = code,
                        .message = words(response.error->message),
+                       .retry_after = bounded(response.retry_after),
                        .may_have_happened = uncertain,
                        .scope = response.request_was_sent ? Scope::request : Scope::target};
     };
@@ -201,7 +206,8 @@ Failure transport_failure(const net::Response& response, bool write) {
         case too_large:
             return make(Disposition::shrink_batch, "ANSWER-TOO-LARGE");
         case broken:
-            return make(Disposition::back_off, "CONNECTION");
+            return make(response.retry_after ? Disposition::retry_later : Disposition::back_off,
+                        "CONNECTION");
         case credentials:
             return make(Disposition::credentials, "CREDENTIALS");
         case configuration:
@@ -228,8 +234,7 @@ Failure http_failure(const net::Response& response, bool write) {
     if (status == 429 || status == 503) {
         Failure failure = http(response, Disposition::retry_later, say("the server is busy"),
                                write && status == 503 && !response.retry_after);
-        failure.retry_after = std::clamp(response.retry_after.value_or(milliseconds{0}),
-                                         milliseconds{0}, longest_pause);
+        failure.retry_after = bounded(response.retry_after);
         return failure;
     }
     if (status >= 300 && status < 400) {
@@ -296,8 +301,8 @@ Failure fault_failure(pugi::xml_node fault, const net::Response& response, bool 
     if (about_one_item(failure.disposition)) {
         failure.disposition = Disposition::bisect;  // some item is the cause, and nobody says which
     }
-    if (failure.retry_after == milliseconds{0} && response.retry_after) {
-        failure.retry_after = std::clamp(*response.retry_after, milliseconds{0}, longest_pause);
+    if (failure.retry_after == milliseconds{0}) {
+        failure.retry_after = bounded(response.retry_after);
     }
     return failure;
 }
