@@ -3,6 +3,7 @@
 #include <ctime>
 #include <new>
 #include <string_view>
+#include <utility>
 
 #include "net/easy_options.h"
 #include "net/retry_after.h"
@@ -150,6 +151,16 @@ bool Transfer::was_reused() const noexcept {
     return starts_ > 0 && connections == 0;
 }
 
+// Many answers come within one second.
+std::optional<std::time_t> Transfer::date() {
+    std::string text = header(easy_.get(), "Date");
+    if (text != date_text_) {
+        date_ = curl_getdate(text.c_str(), nullptr);
+        date_text_ = std::move(text);
+    }
+    return date_ == -1 ? std::nullopt : std::optional(date_);
+}
+
 Response Transfer::answer() {
     CURL* easy = easy_.get();
     Response response;
@@ -158,15 +169,15 @@ Response Transfer::answer() {
     response.status = static_cast<int>(status);
     response.body = std::move(body_);
     response.content_type = text_information(easy, CURLINFO_CONTENT_TYPE);
-    if (status >= 300 && status < 400)
-        response.location =
-            header(easy, "Location");  // CURLINFO_REDIRECT_URL has the password in it
+    if (status >= 300 && status < 400)  // as it came: CURLINFO_REDIRECT_URL has the password in it
+        response.location = header(easy, "Location");
+    const std::optional<std::time_t> now = date();
     // Not CURLINFO_RETRY_AFTER: it cannot tell zero from absent, and cuts off fractions.
     if (status < 200 || status >= 300)
         if (std::string pause = header(easy, "Retry-After"); !pause.empty())
-            response.retry_after = parse_retry_after(pause, std::time(nullptr));
-    if (const std::time_t date = curl_getdate(header(easy, "Date").c_str(), nullptr); date != -1)
-        response.clock_ahead = std::chrono::seconds(date - answered_at_);
+            response.retry_after = parse_retry_after(pause, now.value_or(answered_at_));
+    if (now)
+        response.clock_ahead = std::chrono::seconds(*now - answered_at_);
     return response;
 }
 

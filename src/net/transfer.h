@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ctime>
+#include <optional>
 #include <string>
 
 #include "net/client.h"
@@ -49,6 +50,7 @@ class Transfer {
     static CURLcode on_tls(CURL*, void*, void* self) noexcept;
 
     bool was_reused() const noexcept;
+    std::optional<std::time_t> date();  // the server's, of its answer
     Response answer();
     Response failure(CURLcode code);
 
@@ -59,6 +61,8 @@ class Transfer {
     char error_text_[CURL_ERROR_SIZE] = "";
     std::size_t header_size_ = 0;
     std::time_t answered_at_ = 0;
+    std::string date_text_;  // of the answer before, and what it says
+    std::time_t date_ = -1;
     int starts_ = 0;              // attempts to send this request
     curl_off_t sent_before_ = 0;  // bytes of requests sent when the current attempt began
     bool securing_ = false;       // TLS has begun

@@ -162,6 +162,15 @@ TEST_F(ClientTest, ReadsRetryAfter) {
     EXPECT_EQ(send(to, request("soon")).retry_after, std::nullopt);
 }
 
+TEST_F(ClientTest, ReadsADateByTheClockOfWhoWroteIt) {
+    Server server(answering([](const ReceivedRequest& r) { return http_answer(503, "", r.body); }));
+    auto to = endpoint(server.url());
+    const std::string until = "Retry-After: Sun, 06 Nov 1994 08:50:37 GMT\r\n";
+    EXPECT_EQ(send(to, request("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" + until)).retry_after,
+              60s);
+    EXPECT_EQ(send(to, request("Date: yesterday\r\n" + until)).retry_after, 0s);
+}
+
 TEST_F(ClientTest, TellsHowFarTheServersClockIsAhead) {
     Server server(answering([](const ReceivedRequest& r) { return http_answer(200, "", r.body); }));
     auto to = endpoint(server.url());
