@@ -272,8 +272,27 @@ Operation Conversation::look_up() {
     return exchange::FindStamps{mailbox_.folder_id, {sent_.front().desired->stamp}};
 }
 
+namespace {
+
+// What the items of one request may hold together, unless a single one has more: servers refuse
+// what is much larger (IIS takes 64 MB), and several requests wait in memory.
+constexpr std::size_t most_written = 4U << 20U;
+
+auto fits_one_request() {
+    return [bytes = std::size_t{0}, alone = true](const Task& task) mutable {
+        const record::Fields& fields =
+            task.action == Action::create ? task.desired->all.get() : task.fields;
+        for (const record::Field& field : fields) {
+            bytes += field.value ? field.value->size() : 0;
+        }
+        return ::std::exchange(alone, false) || bytes <= most_written;
+    };
+}
+
+}  // namespace
+
 Operation Conversation::create_items(std::size_t limit) {
-    sent_ = creates_.take(limit);
+    sent_ = creates_.take(limit, fits_one_request());
     exchange::CreateItems create{mailbox_.object, mailbox_.folder_id, {}};
     create.items.reserve(sent_.size());
     for (const Task& task : sent_) {
@@ -283,7 +302,7 @@ Operation Conversation::create_items(std::size_t limit) {
 }
 
 Operation Conversation::update_items(std::size_t limit) {
-    sent_ = updates_.take(limit);
+    sent_ = updates_.take(limit, fits_one_request());
     exchange::UpdateItems update{mailbox_.object, {}};
     update.items.reserve(sent_.size());
     for (const Task& task : sent_) {

@@ -18,9 +18,18 @@ class TaskQueue {
 
     // Takes up to `limit` tasks.
     std::vector<Task> take(std::size_t limit) {
+        return take(limit, [](const Task&) { return true; });
+    }
+
+    // And none from the first one on that does not fit beside those before it.
+    template <typename Fits>
+    std::vector<Task> take(std::size_t limit, Fits fits) {
         std::vector<Task> tasks;
         for (std::deque<Task>* from : {&fresh_, &backlog_}) {
             while (!from->empty() && tasks.size() < limit) {
+                if (!fits(std::as_const(from->front()))) {
+                    return tasks;
+                }
                 tasks.push_back(std::move(from->front()));
                 from->pop_front();
             }

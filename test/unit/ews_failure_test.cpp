@@ -253,6 +253,17 @@ TEST(HttpFailure, HasItsCodeAndTheTitleOfThePage) {
     EXPECT_EQ(failed.message, "Sign in");
 }
 
+// IIS says so, too, of a request that is larger than it takes (404.13).
+TEST(HttpFailure, OfALargeRequestMayLookLikeAWrongAddress) {
+    const Failure several = failure(http(404, "", ""), create(2));
+    EXPECT_EQ(several.disposition, shrink_batch);
+    EXPECT_EQ(several.scope, Scope::request);
+    EXPECT_FALSE(several.may_have_happened);
+    EXPECT_EQ(failure(http(404, "", ""), create(1)).disposition, target_broken);
+    EXPECT_EQ(failure(http(404, "", ""), GetItems{Object::contact, {"A", "B"}, {}}).disposition,
+              target_broken);
+}
+
 TEST(HttpFailure, OfABusyServerTakesItsPause) {
     net::Response busy = http(503, "", "");
     busy.retry_after = 120s;

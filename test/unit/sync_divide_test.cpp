@@ -43,6 +43,24 @@ TEST_F(OneMailbox, AnItemFailureParksThatItemOnly) {
     EXPECT_LE(conversation.not_before(), now);
 }
 
+TEST_F(OneMailbox, ARequestHasABoundOnWhatItCarries) {
+    const std::string large((1U << 20U) + 1, 'x');
+    for (const char* key : {"a", "b", "c", "d", "e"}) {
+        conversation.add(create_task(prefix, key, large));
+    }
+    conversation.add(create_task(prefix, "f", std::string(5U << 20U, 'x')));
+    next<exchange::FindFolder>();
+    answer(execute());
+    next<exchange::ListStamps>();
+    answer(execute());
+    std::vector<std::size_t> sizes;
+    for (std::size_t written = 0; written < 6; written += outcomes().size()) {
+        sizes.push_back(next<exchange::CreateItems>().items.size());
+        answer(execute());
+    }
+    EXPECT_EQ(sizes, (std::vector<std::size_t>{3, 2, 1})) << "and one in any case";
+}
+
 // A server that refuses a whole batch because of what some items hold.
 class Refusing : public OneMailbox {
   protected:

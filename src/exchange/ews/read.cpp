@@ -365,6 +365,17 @@ bool looks_like_xml(const net::Response& response) {
     return head.starts_with("<") || response.content_type.find("xml") != std::string::npos;
 }
 
+// IIS answers as if there were nothing when a request is larger than it takes (404.13).
+Answer without_soap(const Operation& operation, const net::Response& response) {
+    const bool write = writes(operation);
+    Failure failure = http_failure(response, write);
+    if (response.status == 404 && write && std::visit(Expectation{}, operation).messages > 1) {
+        failure.disposition = Disposition::shrink_batch;
+        failure.scope = Scope::request;
+    }
+    return failed(std::move(failure));
+}
+
 // Who changed something last can only be told by one clock, and the two need not agree.
 void tell_by_our_clock(const net::Response& response, Answer& answer) {
     constexpr std::chrono::seconds rounding{1};
@@ -418,19 +429,19 @@ Answer read(const Operation& operation, const net::Response& response) {
         if (response.status == 200 && record::trimmed(response.body).empty()) {
             return broken("EMPTY-ANSWER", "the answer is empty", write);
         }
-        return failed(http_failure(response, write));
+        return without_soap(operation, response);
     }
     pugi::xml_document document;
     std::string problem;
     if (!parse(response.body, document, problem)) {
         return response.status == 200 ? broken("BROKEN-XML", problem, write)
-                                      : failed(http_failure(response, write));
+                                      : without_soap(operation, response);
     }
     const pugi::xml_node root = document.document_element();
     const pugi::xml_node soap_body =
         local_name(root) == "Envelope" ? child(root, "Body") : pugi::xml_node{};
     if (!soap_body) {
-        return failed(http_failure(response, write));
+        return without_soap(operation, response);
     }
     Answer answer = read_body(operation, response, soap_body);
     tell_by_our_clock(response, answer);
