@@ -43,7 +43,8 @@ LockedAttachment lock_attachment(const Context& context, pugi::xml_node id) {
     auto at = std::find_if(all.begin(), all.end(),
                            [&](const Attachment& one) { return one.number == key->number; });
     if (at == all.end())
-        throw ItemError{"ErrorItemNotFound", "The specified object was not found in the store."};
+        throw ItemError{"ErrorInvalidAttachmentId",
+                        "The attachment was not found within the attachments table on the item."};
     found.attachment = &*at;
     return found;
 }

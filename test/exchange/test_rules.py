@@ -310,8 +310,8 @@ class Rules(unittest.TestCase):
         pair = self.made(ADA)[0]
         made = self.ask(attach(pair, b"x")).attachments[0]
         self.ask(attachments("DeleteAttachment", made))
-        self.ask(attachments("GetAttachment", made, "AAAA"), "ErrorItemNotFound", "ErrorInvalidIdMalformed")
-        self.ask(attachments("DeleteAttachment", made), "ErrorItemNotFound")
+        self.ask(attachments("GetAttachment", made, "AAAA"), "ErrorInvalidAttachmentId", "ErrorInvalidIdMalformed")
+        self.ask(attachments("DeleteAttachment", made), "ErrorInvalidAttachmentId")
         self.ask(delete(pair))
         self.ask(attach(pair, b"x"), "ErrorItemNotFound")
 

@@ -51,7 +51,7 @@ TEST(Codes, LeadToWhatTheirClassSays) {
           "ErrorInvalidPropertyRequest", "ErrorItemCorrupt", "ErrorCorruptData",
           "ErrorCalendarInvalidRecurrence", "ErrorRecurrenceHasNoOccurrence",
           "ErrorInvalidIdMalformed", "ErrorInvalidExtendedPropertyValue"}},
-        {item_gone, {"ErrorItemNotFound"}},
+        {item_gone, {"ErrorInvalidAttachmentId", "ErrorItemNotFound"}},
         {reread,
          {"ErrorIrresolvableConflict", "ErrorStaleObject",
           "ErrorChangeKeyRequiredForWriteOperations", "ErrorInvalidChangeKey"}},

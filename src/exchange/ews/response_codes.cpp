@@ -138,7 +138,8 @@ constexpr auto table = sorted(std::array{
     damaged("ErrorVirusDetected"),
     certain("ErrorVirusMessageDeleted", item_failed),
 
-    // The item is no longer there.
+    // The item, or the file that was attached to it, is no longer there.
+    certain("ErrorInvalidAttachmentId", item_gone),
     certain("ErrorItemNotFound", item_gone),
 
     // Our copy of the change key is old.
