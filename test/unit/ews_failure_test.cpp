@@ -186,9 +186,11 @@ TEST(Fault, OffersTheRightAddress) {
         500));
     EXPECT_EQ(wrong.disposition, mailbox_disabled);
     EXPECT_EQ(wrong.correct_address, "ann.lee@example.org");
+    EXPECT_EQ(wrong.message, "not primary (ann.lee@example.org)");
     const Failure in_words =
         failure(soap(fault("ErrorNonPrimarySmtpAddress", "use 'ann.lee@example.org'."), 500));
     EXPECT_EQ(in_words.correct_address, "ann.lee@example.org");
+    EXPECT_EQ(in_words.message, "use 'ann.lee@example.org'.");
     EXPECT_EQ(failure(soap(fault("ErrorNonPrimarySmtpAddress", "use @ or a@ or @b"), 500))
                   .correct_address,
               "");

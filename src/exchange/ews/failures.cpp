@@ -22,6 +22,10 @@ std::string words(std::string_view text) {
     return record::cleaned(record::trimmed(text), longest_message);
 }
 
+bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != text.npos;
+}
+
 // A response code as a word, or empty when the server wrote something else there.
 std::string code_word(std::string_view text) {
     const std::string_view word = record::trimmed(text);
@@ -118,6 +122,9 @@ Failure failure_of(std::string code, std::string_view message, pugi::xml_node me
     failure.retry_after = pause(named_value(message_xml, "BackOffMilliseconds"));
     if (failure.code == "ErrorNonPrimarySmtpAddress") {
         failure.correct_address = correct_address(message_xml, message);
+        if (!contains(failure.message, failure.correct_address)) {
+            failure.message = words(failure.message + " (" + failure.correct_address + ")");
+        }
     }
     return failure;
 }
@@ -148,10 +155,6 @@ Failure http(const net::Response& response, Disposition disposition, std::string
             .message = words(message),
             .may_have_happened = uncertain,
             .scope = scope_of_status(response.status)};
-}
-
-bool contains(std::string_view text, std::string_view part) {
-    return text.find(part) != text.npos;
 }
 
 // What a person reads on the page instead of its markup: nothing of it is needed but its title.
