@@ -142,6 +142,14 @@ SELECT crmsync.unwatch('people', 'crm.company', 'name');
 SELECT crmsync.unwatch('people', 'crm.company');
 SELECT count(*) FROM crmsync.watches;
 SELECT count(*) FROM crm.person;  -- still there
+
+-- ---- a day that is another one in another time zone
+ALTER TABLE crm.person ADD married timestamptz;
+CREATE TABLE crm.day (id integer PRIMARY KEY, person integer, "When" timestamptz);
+SELECT crmsync.map('people', 'married', 'anniversary');
+SELECT crmsync.map_child('people', 'crm.day', 'person', '{"When": "anniversary"}');
+SELECT crmsync.map('people', '((r.married AT TIME ZONE ''Europe/Berlin'')::date)', 'anniversary');
+SELECT crmsync.map('people', 'married', 'x:Married');
 DROP EXTENSION crmsync;
 SET client_min_messages = warning;
 DROP SCHEMA crm CASCADE;

@@ -308,6 +308,23 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_binary(oid, text, text) IS 'refuses a column that has no bytes for a property that needs them';
 
+-- Midnight in Berlin is the day before in UTC.
+CREATE FUNCTION crmsync.check_day(this crmsync.link, relation oid, crm text, property text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF crmsync.base_type(crmsync.column_type(relation, crm)) = 'timestamptz'::regtype
+       AND EXISTS (SELECT FROM crmsync.property_list() p
+                   WHERE p.name = property AND this.object = ANY (p.objects) AND p.type = 'date') THEN
+        RAISE EXCEPTION 'property % is a day, and column "%" has type %', property, crm,
+                        format_type(crmsync.column_type(relation, crm), NULL)
+            USING ERRCODE = 'datatype_mismatch',
+                  HINT = format('Name a column of type date, or an expression that says in which time zone the day is: ((r.%I AT TIME ZONE ''Europe/Berlin'')::date).', crm);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_day(crmsync.link, oid, text, text) IS 'refuses a column that is another day in another time zone for a property that is a day';
+
 CREATE FUNCTION crmsync.check_unaltered(property text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -117,6 +117,7 @@ BEGIN
     END IF;
     PERFORM crmsync.check_exchange_property(this, property, 'outbound');
     PERFORM crmsync.check_binary(crmsync.child_relation(child), crm, property);
+    PERFORM crmsync.check_day(this, crmsync.child_relation(child), crm, property);
     PERFORM crmsync.check_unmapped(this, property, crm, child);
 END;
 $$;

@@ -124,8 +124,8 @@ $stage->until_true(sub { value($two, 4, address('Street')) eq 'Old Street' && va
 $stage->sql(<<'SQL');
 SET client_min_messages = error;
 SET ROLE crm_owner;
-CREATE TABLE crm.contact_day (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, contact_id integer REFERENCES crm.contact ON DELETE CASCADE, born date, wed timestamptz);
-INSERT INTO crm.contact_day (contact_id, born, wed) SELECT i, '1980-01-02', '2001-05-06 12:00+02' FROM generate_series(1, 6) i;
+CREATE TABLE crm.contact_day (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, contact_id integer REFERENCES crm.contact ON DELETE CASCADE, born date, wed timestamp);
+INSERT INTO crm.contact_day (contact_id, born, wed) SELECT i, '1980-01-02', '2001-05-06 12:00' FROM generate_series(1, 6) i;
 RESET ROLE;
 SELECT crmsync.map_child('contacts', 'crm.contact_day', 'contact_id', '{"born": "birthday", "wed": "anniversary"}');
 SELECT crmsync.enable_link('contacts');
@@ -133,7 +133,7 @@ SQL
 $stage->settles('days', 'contacts');
 user_changes($one, 2, Birthday => '1990-03-03T00:00:00Z');
 $stage->until_true(sub { $stage->sql('SELECT born FROM crm.contact_day WHERE contact_id = 2') eq '1990-03-03' }, 'a day comes in', 20) or diag($stage->sql('SELECT * FROM crmsync.arrival'));
-is($stage->sql('SELECT extract(epoch FROM wed) FROM crm.contact_day WHERE contact_id = 2') + 0, 989143200, 'and the other stays');
+is($stage->sql('SELECT wed FROM crm.contact_day WHERE contact_id = 2'), '2001-05-06 12:00:00', 'and the other stays');
 
 # ---- a column of the primary key
 $stage->sql(<<'SQL');
