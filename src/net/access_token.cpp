@@ -20,6 +20,8 @@ constexpr std::size_t longest_token = 32u << 10;
 constexpr seconds default_lifetime{3600};
 // A server that says less is not asked more often than this.
 constexpr seconds shortest_lifetime{30};
+// Between two requests for a new token while the old one serves.
+constexpr seconds renewal_pause{30};
 // A token this young that was refused at once is not at fault.
 constexpr seconds young{60};
 
@@ -125,9 +127,16 @@ void AccessToken::store(TokenGrant grant, Clock::time_point now) {
     token_ = std::move(grant.token);
     granted_ = now;
     // Early enough that a request which waits long at the server still carries a valid token.
-    renew_ = now + grant.lifetime - std::min<Clock::duration>(grant.lifetime / 5, seconds(300));
+    expires_ = now + grant.lifetime;
+    renew_ = expires_ - std::min<Clock::duration>(grant.lifetime / 5, seconds(300));
     ++generation_;
     confirmed_ = false;
+}
+
+void AccessToken::put_off(Clock::time_point now,
+                          std::optional<std::chrono::milliseconds> retry_after) noexcept {
+    renew_ = now + std::max<std::chrono::milliseconds>(renewal_pause,
+                                                       retry_after.value_or(renewal_pause));
 }
 
 void AccessToken::confirm(int generation) noexcept {

@@ -29,8 +29,12 @@ std::variant<TokenGrant, TransportError> read_token_answer(const Endpoint& endpo
 
 class AccessToken {
   public:
-    // Whether requests may start with it: a token is there and not about to expire.
-    bool is_usable(Clock::time_point now) const noexcept { return !token_.empty() && now < renew_; }
+    // Whether requests may start with it: a token is there and has not expired.
+    bool is_usable(Clock::time_point now) const noexcept {
+        return !token_.empty() && now < expires_;
+    }
+    // Whether a new one is to be asked for, be it that this one still serves.
+    bool is_due(Clock::time_point now) const noexcept { return !is_usable(now) || now >= renew_; }
     const std::string& text() const noexcept { return token_; }
 
     // Counts the tokens, so that a request can tell whether the one it used is still the current
@@ -38,6 +42,10 @@ class AccessToken {
     int generation() const noexcept { return generation_; }
 
     void store(TokenGrant grant, Clock::time_point now);
+
+    // There was no new one to be had: while this one serves it is asked for again after a pause.
+    void put_off(Clock::time_point now,
+                 std::optional<std::chrono::milliseconds> retry_after) noexcept;
 
     // Some answer other than 401 has come for a request with this token.
     void confirm(int generation) noexcept;
@@ -51,6 +59,7 @@ class AccessToken {
     std::string token_;
     Clock::time_point granted_{};
     Clock::time_point renew_{};
+    Clock::time_point expires_{};
     int generation_ = 0;
     bool confirmed_ = false;
 };

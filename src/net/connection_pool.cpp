@@ -85,7 +85,8 @@ bool ConnectionPool::is_idle() const noexcept {
 }
 
 std::optional<Clock::time_point> ConnectionPool::deadline() const {
-    const bool startable = !waiting_.empty() && !token_transfer_ &&
+    const bool startable = !waiting_.empty() &&
+                           (!token_transfer_ || token_.is_usable(Clock::now())) &&
                            active_.size() < static_cast<std::size_t>(endpoint_.max_connections);
     if (startable || !finished_.empty())
         return Clock::time_point::min();
@@ -166,11 +167,12 @@ void ConnectionPool::advance(std::vector<Completion>& finished) {
 bool ConnectionPool::may_start() {
     if (waiting_.empty() || active_.size() >= static_cast<std::size_t>(endpoint_.max_connections))
         return false;
-    if (endpoint_.auth != Auth::oauth2 || token_.is_usable(Clock::now()))
+    if (endpoint_.auth != Auth::oauth2)
         return true;
-    if (!token_transfer_)
+    const Clock::time_point now = Clock::now();
+    if (token_.is_due(now) && !token_transfer_)
         start_token_request();
-    return false;
+    return token_.is_usable(now) && !waiting_.empty();
 }
 
 bool ConnectionPool::start_waiting() {
@@ -229,7 +231,7 @@ void ConnectionPool::start_token_request() {
         add(*transfer);
         token_transfer_ = std::move(transfer);
     } catch (const std::exception& error) {
-        fail_waiting(*failed_start(error).error, std::nullopt);
+        token_failed(*failed_start(error).error, std::nullopt);
     }
 }
 
@@ -305,7 +307,17 @@ void ConnectionPool::on_token_answer(CURLcode code) {
     if (auto* grant = std::get_if<TokenGrant>(&answer))
         token_.store(std::move(*grant), Clock::now());
     else
-        fail_waiting(std::get<TransportError>(answer), response.retry_after);
+        token_failed(std::get<TransportError>(answer), response.retry_after);
+}
+
+// A token server that is away concerns nobody while the token serves that it gave before; what
+// waits hears of one that refuses the client.
+void ConnectionPool::token_failed(const TransportError& error,
+                                  std::optional<std::chrono::milliseconds> retry_after) {
+    const Clock::time_point now = Clock::now();
+    token_.put_off(now, retry_after);
+    if (error.kind == TransportErrorKind::credentials || !token_.is_usable(now))
+        fail_waiting(error, retry_after);
 }
 
 void ConnectionPool::finish(Ticket ticket, Response response) {

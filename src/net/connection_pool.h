@@ -76,6 +76,8 @@ class ConnectionPool {
     bool collect();
     void on_done(CURL* easy, CURLcode code);
     void on_token_answer(CURLcode code);
+    void token_failed(const TransportError& error,
+                      std::optional<std::chrono::milliseconds> retry_after);
     void on_answer(Active active, CURLcode code);
     bool repeat_with_new_token(Active& active, const Response& response);
     void remember_connection(const Transfer& transfer, Response& response);

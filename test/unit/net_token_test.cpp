@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <thread>
 
 #include "net/access_token.h"
 #include "net_client_fixture.h"
@@ -104,6 +105,26 @@ TEST_F(TokenTest, IsRenewedOnceUponA401) {
     EXPECT_EQ(tokens_given, 2);
 }
 
+// No lifetime is taken to be shorter than 30 seconds, and a new token is due after 24.
+TEST_F(TokenTest, AServerThatIsAwayStopsNobodyWhoseTokenServes) {
+    std::atomic<int> asked{0};
+    Server tokens(answering([&](const ReceivedRequest&) {
+        return ++asked == 1 ? grant("t1", "30") : http_answer(503, "");
+    }));
+    Server api(answering(
+        [](const ReceivedRequest& r) { return http_answer(200, r.header("authorization")); }));
+    auto to = using_token(api, tokens.url());
+    EXPECT_EQ(send(to).body, "Bearer t1");
+    std::this_thread::sleep_for(24'500ms);
+    EXPECT_EQ(send(to).body, "Bearer t1");
+    const auto end = std::chrono::steady_clock::now() + 3s;
+    while (asked < 2 && std::chrono::steady_clock::now() < end)
+        turn();
+    for (int i = 0; i < 5; ++i)
+        EXPECT_EQ(send(to).body, "Bearer t1");
+    EXPECT_EQ(asked, 2) << "and is not asked again at once";
+}
+
 TEST_F(TokenTest, ATokenThatIsNeverAcceptedEndsInThe401) {
     std::atomic<int> tokens_given{0};
     std::atomic<int> requests{0};
@@ -189,11 +210,25 @@ TEST(AccessToken, IsRenewedBeforeItExpires) {
     const net::Clock::time_point now{};
     EXPECT_FALSE(token.is_usable(now));
     token.store({"t", 3600s}, now);
-    EXPECT_TRUE(token.is_usable(now + 3299s));
-    EXPECT_FALSE(token.is_usable(now + 3300s));
+    EXPECT_FALSE(token.is_due(now + 3299s));
+    EXPECT_TRUE(token.is_due(now + 3300s));
     token.store({"t", 100s}, now);
-    EXPECT_TRUE(token.is_usable(now + 79s));
-    EXPECT_FALSE(token.is_usable(now + 80s));
+    EXPECT_FALSE(token.is_due(now + 79s));
+    EXPECT_TRUE(token.is_due(now + 80s));
+}
+
+TEST(AccessToken, ServesUntilItExpires) {
+    net::AccessToken token;
+    const net::Clock::time_point now{};
+    token.store({"t", 3600s}, now);
+    token.put_off(now + 3300s, std::nullopt);
+    EXPECT_FALSE(token.is_due(now + 3329s));
+    EXPECT_TRUE(token.is_due(now + 3330s));
+    token.put_off(now + 3330s, 24h);
+    EXPECT_TRUE(token.is_usable(now + 3599s));
+    EXPECT_FALSE(token.is_due(now + 3599s));
+    EXPECT_FALSE(token.is_usable(now + 3600s));
+    EXPECT_TRUE(token.is_due(now + 3600s)) << "whatever the server has asked for";
 }
 
 TEST(AccessToken, A401MeansARenewalOnlyWhenAnotherTokenMayHelp) {
