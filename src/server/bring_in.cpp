@@ -38,7 +38,10 @@ class Incoming {
     Incoming(const Configuration& configuration, const LinkConfiguration& link)
         : configuration_(configuration), link_(link) {}
 
-    void take(const std::vector<Outcome>& outcomes, const OvertakenRows& overtaken);
+    void take(const std::vector<Outcome>& outcomes);
+
+    // See bring_in.
+    std::set<ItemName> waiting() const;
 
     // Some are known from now on, and get our stamp.
     bool has_new() const { return has_new_; }
@@ -56,7 +59,6 @@ class Incoming {
     void write_rows();
     void write_items();
     void write_conflicts();
-    void settle_what_waits(const OvertakenRows& overtaken) const;
 
     // One that is to be a record's stays it: nothing else is made of that record there.
     void fail(const Outcome& outcome, std::string code, std::string message) {
@@ -86,7 +88,7 @@ class Incoming {
     bool has_new_ = false;
 };
 
-void Incoming::take(const std::vector<Outcome>& outcomes, const OvertakenRows& overtaken) {
+void Incoming::take(const std::vector<Outcome>& outcomes) {
     std::vector<const Outcome*> fetched;
     std::vector<const Outcome*> gone;
     for (const Outcome& outcome : outcomes) {
@@ -117,28 +119,15 @@ void Incoming::take(const std::vector<Outcome>& outcomes, const OvertakenRows& o
     write_waiting(waiting_);
     settle_arrivals(settled_);  // after what may have failed because of them
     make_pending(link_.id, pending_);
-    settle_what_waits(overtaken);
 }
 
-// What cannot be written before its item has come in would meet the item again at once. That it is
-// to be written is found out when it comes in.
-void Incoming::settle_what_waits(const OvertakenRows& overtaken) const {
-    std::vector<sync::PendingRow> rows;
-    const auto add = [&](const ItemName& item) {
-        if (const auto known = overtaken.find(item); known != overtaken.end()) {
-            rows.insert(rows.end(), known->second.begin(), known->second.end());
-        }
-    };
-    for (const ItemName& item : postponed_) {
-        add(item);
-    }
+std::set<ItemName> Incoming::waiting() const {
+    std::set<ItemName> items(postponed_.begin(), postponed_.end());
+    items.insert(unwanted_.begin(), unwanted_.end());
     for (const ArrivalFailure& failure : failures_) {
-        add(failure.item);
+        items.insert(failure.item);
     }
-    for (const ItemName& item : unwanted_) {
-        add(item);
-    }
-    settle_pending(rows);
+    return items;
 }
 
 // Which record an item is of: we know it by its id, or by the stamp that it bears.
@@ -169,9 +158,11 @@ void Incoming::find_records(std::vector<const Outcome*> fetched) {
             } else if (rows.text(row, 2) == "unlinked") {
                 pending_.push_back(rows.string(row, 1));  // the CRM may want it back
             }
-        } else {
-            // A second item of the same record is looked at when this one has come in.
-            by_record_.emplace(rows.string(row, 1), outcome);
+        } else if (!by_record_.emplace(rows.string(row, 1), outcome).second &&
+                   outcome->result == Result::overtaken) {
+            // A second item of the same record is looked at when the first one has come in. That
+            // this one has arrived may not have been noted.
+            postponed_.push_back(name_of(*outcome));
         }
     }
     std::erase_if(fetched, [&](const Outcome* outcome) { return known.contains(outcome); });
@@ -368,12 +359,12 @@ void Incoming::write_items() {
 
 }  // namespace
 
-void bring_in(const Configuration& configuration, const LinkConfiguration& link,
-              const std::vector<sync::Outcome>& outcomes, const OvertakenRows& overtaken) {
+std::set<ItemName> bring_in(const Configuration& configuration, const LinkConfiguration& link,
+                            const std::vector<sync::Outcome>& outcomes) {
     pg::Transaction transaction("bringing in for link " + link.name,
                                 pg::Transaction::read_committed);
     Incoming incoming(configuration, link);
-    incoming.take(outcomes, overtaken);
+    incoming.take(outcomes);
     if (incoming.has_new()) {
         // With a stamp, and nothing known of it, a user's item would be taken for one of ours.
         transaction.commit();
@@ -381,6 +372,7 @@ void bring_in(const Configuration& configuration, const LinkConfiguration& link,
         // What is lost in a crash has arrived still.
         transaction.commit_changes_lazily();
     }
+    return incoming.waiting();
 }
 
 }  // namespace crmsync

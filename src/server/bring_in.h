@@ -3,23 +3,20 @@
 // transaction.
 #pragma once
 
-#include <map>
+#include <set>
 #include <vector>
 
 #include "server/arrivals.h"
 #include "server/configuration.h"
 #include "sync/task.h"
-#include "sync/work_in_flight.h"
 
 namespace crmsync {
 
-// Of writes that were overtaken: by item, the rows of `pending` that they followed from.
-using OvertakenRows = std::map<ItemName, std::vector<sync::PendingRow>>;
-
 // Takes outcomes of fetches, and of writes that were overtaken. What cannot come in is noted beside
-// its arrival; what was released or postponed stays there. A transaction of its own; throws
-// pg::Error where the link as a whole cannot work.
-void bring_in(const Configuration& configuration, const LinkConfiguration& link,
-              const std::vector<sync::Outcome>& outcomes, const OvertakenRows& overtaken);
+// its arrival; what was released or postponed stays there. Returns what did not come in for now: to
+// write it would only meet it again, and that it is to be written is found out when it comes in. A
+// transaction of its own; throws pg::Error where the link as a whole cannot work.
+std::set<ItemName> bring_in(const Configuration& configuration, const LinkConfiguration& link,
+                            const std::vector<sync::Outcome>& outcomes);
 
 }  // namespace crmsync

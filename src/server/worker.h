@@ -125,6 +125,7 @@ class Worker {
     static void commit_for(const Work& work, pg::Transaction& transaction);
     void begin(const LinkConfiguration& link, Work work);
     void count(const sync::Outcome& outcome);
+    void end(int mailbox, const std::string& record, bool released);
     void report_progress(int link, LinkRuntime& runtime);
     bool wants_work(const LinkConfiguration& link) const;
     bool has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const;
@@ -169,12 +170,12 @@ class Worker {
     // whose answer was lost.
     Clock::time_point doubtful_until_;
     std::map<int, Clock::time_point> mailbox_doubtful_until_;
-    Outcomes outcomes_;                   // that are not counted yet
-    Results results_;                     // that are not recorded yet
-    Outcomes read_;                       // that has not come in yet
-    OvertakenRows overtaken_;             // that some of it came instead of
-    Outcomes repaired_;                   // the same, read for a repair
-    std::size_t content_in_results_ = 0;  // bytes
+    Outcomes outcomes_;                          // that are not counted yet
+    Results results_;                            // that are not recorded yet
+    Outcomes read_;                              // that has not come in yet
+    std::map<ItemName, std::string> overtaken_;  // of that: met by writes, of these records
+    Outcomes repaired_;                          // the same, read for a repair
+    std::size_t content_in_results_ = 0;         // bytes
     ContentSupply contents_;
     Clock::time_point results_since_{};
     Clock::time_point next_statistics_{};

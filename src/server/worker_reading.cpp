@@ -200,14 +200,18 @@ void Worker::begin_fetches(int link, std::vector<Fetch> fetches, std::set<ItemNa
 }
 
 // What was read comes into the CRM. Of a link that cannot work it is read again: what has arrived
-// is still known to have.
+// is still known to have. A write that met what cannot come in for now has ended with that; where
+// it came in, it is decided anew.
 void Worker::take_in() {
-    const OvertakenRows overtaken = std::exchange(overtaken_, {});
+    std::set<ItemName> waiting;
     each_link(std::exchange(read_, {}), [&](const LinkConfiguration& link, const Outcomes& read) {
         if (link.reads) {
-            bring_in(configuration_, link, read, overtaken);
+            waiting.merge(bring_in(configuration_, link, read));
         }
     });
+    for (const auto& [item, record] : std::exchange(overtaken_, {})) {
+        end(item.first, record, !waiting.contains(item));
+    }
 }
 
 }  // namespace crmsync

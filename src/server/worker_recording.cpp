@@ -21,9 +21,10 @@ constexpr std::size_t most_content_in_results = 8U << 20U;  // bytes
 // counted, and nothing may be decided before it is recorded, too.
 bool Worker::results_may_wait() const {
     return nothing_to_record() ||
-           (!others_depend_ && results_.outcomes.empty() && read_.empty() && repaired_.empty() &&
-            outcomes_.size() < results_at_once && content_in_results_ < most_content_in_results &&
-            courier_.under_way() > 0 && Clock::now() - results_since_ < longest_wait_for_results);
+           (!others_depend_ && results_.outcomes.empty() && results_.settled.empty() &&
+            read_.empty() && repaired_.empty() && outcomes_.size() < results_at_once &&
+            content_in_results_ < most_content_in_results && courier_.under_way() > 0 &&
+            Clock::now() - results_since_ < longest_wait_for_results);
 }
 
 bool Worker::nothing_to_record() const {
@@ -85,11 +86,20 @@ void Worker::record_results() {
     take_echoes(recorded.pages);
     take_repaired();
     take_in();
+    // With what did not come in something may have ended, too.
+    if (!results_.settled.empty()) {
+        write_results(results_);
+        results_ = {};
+    }
 }
 
 void Worker::count_outcomes() {
     for (sync::Outcome& outcome : std::exchange(outcomes_, {})) {
-        count(outcome);
+        if (outcome.result == sync::Result::overtaken) {
+            overtaken_.insert_or_assign(name_of(outcome), outcome.record);
+        } else {
+            count(outcome);
+        }
         if (outcome.action == sync::Action::fetch || outcome.result == sync::Result::overtaken) {
             fetching_.erase(name_of(outcome));
             const bool for_repair = repairing_.erase(name_of(outcome)) > 0;
@@ -104,20 +114,18 @@ void Worker::count_outcomes() {
 }
 
 void Worker::count(const sync::Outcome& outcome) {
-    if (sync::comes_unasked(outcome.result)) {
-        return;
+    if (!sync::comes_unasked(outcome.result)) {
+        end(outcome.mailbox, outcome.record, outcome.result == sync::Result::released);
     }
-    const auto link = link_of_mailbox_.find(outcome.mailbox);
+}
+
+void Worker::end(int mailbox, const std::string& record, bool released) {
+    const auto link = link_of_mailbox_.find(mailbox);
     if (link == link_of_mailbox_.end()) {
         return;
     }
-    const bool to_be_done =
-        outcome.result == sync::Result::released || outcome.result == sync::Result::overtaken;
-    auto ended = in_flight_.end_one(link->second, outcome.record, outcome.mailbox, to_be_done);
+    auto ended = in_flight_.end_one(link->second, record, mailbox, released);
     LinkRuntime& runtime = runtimes_[link->second];
-    if (outcome.result == sync::Result::overtaken && !ended.unsettled.empty()) {
-        overtaken_.insert_or_assign(name_of(outcome), std::move(ended.unsettled));
-    }
     if (ended.awaited) {
         again_ = true;
         runtime.position.took = true;  // its row may be behind where we are in this round

@@ -101,8 +101,6 @@ class WorkInFlight {
     struct Ended {
         std::vector<PendingRow> settled;
         bool awaited = false;  // there is something new to do for the record
-        // released: the rows that nothing else was to follow from, and which stay pending.
-        std::vector<PendingRow> unsettled;
     };
 
     // One outcome came. released: it was no real one, and the record stays pending.
@@ -112,8 +110,7 @@ class WorkInFlight {
         if (entry == nullptr || busy == entry->busy.end()) {
             return {};
         }
-        Ended ended{{}, busy->awaited || busy->undecided, {}};
-        const bool whole = !entry->incomplete && !busy->undecided && entry->busy.size() == 1;
+        Ended ended{{}, busy->awaited || busy->undecided};
         entry->incomplete |= busy->undecided || released;
         if (busy->decision == entry->decision && !released) {
             entry->ended.push_back(mailbox);
@@ -125,8 +122,6 @@ class WorkInFlight {
         if (entry->busy.empty()) {
             if (!entry->incomplete) {
                 ended.settled = std::move(entry->rows);
-            } else if (whole) {
-                ended.unsettled = std::move(entry->rows);
             }
             links_[link].erase(record);
         }

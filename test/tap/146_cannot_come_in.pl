@@ -10,10 +10,10 @@ use Test::More;
 
 my $stage = CrmSync::EndToEnd->new('cannot_come_in');
 my $exchange = $stage->exchange;
-my $one = 'user1@example.test';
+my ($one, $two) = map { "user$_\@example.test" } 1 .. 2;
 my $both = "direction => 'both', inbound_interval => '1 s', conflict => 'target_wins'";
 
-sub user_changes { my ($person, $surname) = @_; return $exchange->act($one, 'update', match => { 'contacts:EmailAddress/EmailAddress1' => "person$person\@example.com" }, folder => 'contacts', set => { 'contacts:Surname' => $surname }) }
+sub user_changes { my ($person, $surname, $mailbox) = @_; return $exchange->act($mailbox // $one, 'update', match => { 'contacts:EmailAddress/EmailAddress1' => "person$person\@example.com" }, folder => 'contacts', set => { 'contacts:Surname' => $surname }) }
 sub shown { my ($person) = @_; my $item = $exchange->records($one)->{$person}; return join ' ', @$item{qw(contacts:GivenName contacts:Surname)} }
 
 # It was asked for a few times, and then left alone.
@@ -73,6 +73,39 @@ is_left_alone('refused for no reason');
 $exchange->calm;
 $stage->sql("SELECT crmsync.retry('people')");
 goes_on(2, 'Unwritten Bad', 'refused for no reason, then taken');
+
+# ---- the CRM refuses what two users have made of it; or one, while the mailbox of the other takes its time
+$stage->add_people(4, 4, $one, $two);
+$stage->settles('in two mailboxes');
+$stage->until_true(sub { $stage->sql('SELECT count(*) FROM crmsync.mailbox WHERE sync_state IS NOT NULL AND listing IS NULL') eq '2' }, 'both mailboxes are read');
+$stage->sql("ALTER TABLE crm.person ADD CONSTRAINT no_awful CHECK (last_name <> 'Awful')");
+user_changes(4, 'Awful', $_) for $one, $two;
+$stage->until_true(sub { $stage->failures eq '4 23514, 4 23514' }, 'refused twice: it is two failures');
+sub is_decided_once
+{
+	my ($failed, $what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is(join(' ', $stage->sync), "0 $failed", "$what: nothing is waited for");
+	cmp_ok($exchange->requests('UpdateItem'), '<', 10, "$what: nor written again and again");
+	is_left_alone($what);
+	return;
+}
+$exchange->forget_journal;
+$stage->sql("UPDATE crm.person SET first_name = 'Both' WHERE id = 4");
+is_decided_once(2, 'refused twice');
+is_deeply([ map { $exchange->records($_)->{4}{'contacts:GivenName'} } $one, $two ], [ 'First4', 'First4' ], 'refused twice: and nothing is written over it');
+user_changes(4, 'Last4', $two);
+$stage->until_true(sub { $stage->failures eq '4 23514' && $exchange->records($two)->{4}{'contacts:GivenName'} eq 'Both' }, 'refused twice, then once: the other gets what the CRM has');
+$exchange->forget_journal;
+$exchange->inject('delay', operation => 'UpdateItem', mailbox => $two, seconds => 4, count => 1);
+$stage->sql("UPDATE crm.person SET first_name = 'Slow' WHERE id = 4");
+is_decided_once(1, 'refused beside a slow one');
+is($exchange->records($two)->{4}{'contacts:GivenName'}, 'Slow', 'refused beside a slow one: which is written');
+$stage->sql("ALTER TABLE crm.person DROP CONSTRAINT no_awful; SELECT crmsync.retry('people')");
+goes_on(4, 'Slow Awful', 'refused beside a slow one, then taken');
+$stage->until_true(sub { $exchange->records($two)->{4}{'contacts:Surname'} eq 'Awful' }, 'refused beside a slow one, then taken: and the other gets it');
+$stage->sql('DELETE FROM crm.person WHERE id = 4');
+$stage->settles('in one mailbox');
 
 # ---- of a link that is created anew nothing is known
 $stage->sql("SELECT crmsync.drop_link('people')");
