@@ -53,17 +53,23 @@ record::Values shadow_of_unknown(const Task& task, const exchange::ItemAnswer& a
     return shadow;
 }
 
-// Whether the item holds what was agreed on, but for what the task has written already: nothing has
-// to come in, whatever its change key is now, or the reason for which it could not be written.
-bool is_as_agreed(const Task& task, const exchange::ItemAnswer& answer) {
+// Whether the item holds what was agreed on, and of what the task writes the photo, or with `rest`
+// all else.
+bool is_as_agreed(const Task& task, const exchange::ItemAnswer& answer, bool rest) {
     const record::Layout& layout = task.desired->rules->layout;
     record::Values expected = shadow_of(task);
     for (const record::Field& field : task.fields) {
         const auto place = place_of(layout, field.property);
-        if (place && record::travels_apart(*field.property) && task.photo.looked) {
+        if (!place) {
+            continue;
+        }
+        if (!record::travels_apart(*field.property)) {
+            expected[*place] = rest ? field.value : expected[*place];
+        } else if (const record::Value& held = answer.values[*place];
+                   !held || record::same_value(*field.property, field.value, held)) {
+            expected[*place] = held;  // the old one goes before the new one is made
+        } else if (task.photo.looked) {
             expected[*place] = task.photo.held;
-        } else if (place && !record::travels_apart(*field.property) && task.photo.rest_written) {
-            expected[*place] = field.value;
         }
     }
     for (const std::size_t place : answer.unread) {
@@ -76,6 +82,13 @@ bool is_as_agreed(const Task& task, const exchange::ItemAnswer& answer) {
         }
     }
     return true;
+}
+
+// Whether nobody else has made anything of the item, whatever its change key is now, or the reason
+// for which it could not be written. What the task writes may be there although no answer said so.
+bool is_ours_alone(const Task& task, const exchange::ItemAnswer& answer) {
+    return is_as_agreed(task, answer, true) ||
+           (!task.photo.rest_written && is_as_agreed(task, answer, false));
 }
 
 // Decides the task anew by what the item holds now.
@@ -237,7 +250,7 @@ void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
     // Nothing has to come in that has not come in when this was decided, or that both have agreed
     // on.
     const bool is_nothing_new = task.action == Action::update && knows_before(task) &&
-                                (has_same_key || is_as_agreed(task, answer));
+                                (has_same_key || is_ours_alone(task, answer));
     task.item = answer.item;
     if (task.action == Action::fetch || (task.action == Action::update && mailbox_.inbound &&
                                          !is_nothing_new && task.undo != UndoStep::create)) {

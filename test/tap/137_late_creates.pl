@@ -226,4 +226,14 @@ for my $trouble ('lost answer', 'crashed server')
 	is($stage->status('conflicts', 'friends'), '0', "$trouble, then changed: nobody else has changed anything");
 }
 
+# ---- what the CRM changes before it is known that its last change is there
+$exchange->inject('lost', operation => 'UpdateItem', mailbox => $mailbox{friends}, count => 1);
+$stage->sql("UPDATE crm.friend SET first_name = 'Once' WHERE id = $person");
+$stage->until_true(sub { (items('friends', $person))[0]{properties}{'contacts:GivenName'} eq 'Once' }, 'update, then changed: it is there', 20);
+$stage->sql("UPDATE crm.friend SET first_name = 'Twice' WHERE id = $person");
+settle('update, then changed');
+is((items('friends', $person))[0]{properties}{'contacts:GivenName'}, 'Twice', 'update, then changed: the mailbox has it');
+is($stage->sql("SELECT first_name FROM crm.friend WHERE id = $person"), 'Twice', 'update, then changed: and the CRM keeps it');
+is($stage->status('conflicts', 'friends'), '0', 'update, then changed: nobody else has changed anything');
+
 $stage->done;

@@ -234,6 +234,23 @@ TEST_F(Reading, AnItemOfWhichOnlyTheChangeKeyIsAnotherIsWritten) {
     EXPECT_EQ(folder().items.at(0).values["company"], "Globex");
 }
 
+// Of our own update no answer came: what the CRM changes next is no conflict with it.
+TEST_F(Reading, AnItemThatHoldsWhatWasToBeWrittenIsWritten) {
+    Task task = update_task(prefix, "a", stored("a"), "Globex");
+    task.before = {"Acme"};
+    conversation.add(task);
+    next<exchange::UpdateItems>();
+    execute();
+    answer(failed(lost_answer()));
+    run();
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].result, Result::written);
+    EXPECT_EQ(all[0].item.change_key, folder().items.at(0).change_key());
+    EXPECT_EQ(all[0].agreed.value_or(all[0].desired->values)[0], "Globex");
+    EXPECT_TRUE(all[0].conflicts.empty());
+}
+
 // Also where it holds something else than the CRM, which stays in the mailbox and has been seen.
 TEST_F(Reading, AnItemThatIsRefusedAsIfItHadChangedIsGivenUp) {
     Task task = update_task(prefix, "a", stored("a", "Initech"), "Globex");
