@@ -235,10 +235,6 @@ class Comparison {
         // Without a row the database was restored: nothing is known for sure.
         std::string kind = due.empty() ? "everything" : due.string(0, 0);
         asked_ = due.empty() ? -1 : due.integer(0, 1);
-        began_ = pg::query(
-                     "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)"
-                     "::bigint")
-                     .integer(0, 0);
         if (!kind.empty()) {
             pg::query(
                 "UPDATE crmsync.mailbox SET took_part = nullif(took_part, false), "
@@ -311,14 +307,11 @@ class Comparison {
         }
         if (whole_audience_) {
             pg::query(
-                "INSERT INTO crmsync.link_state AS s "
-                "(link, compared, compared_as_of, without_mailbox, long_keys) "
-                "VALUES ($1, pg_catalog.now(), timestamptz 'epoch' + $4 * interval "
-                "'1 microsecond', $2, $3) "
+                "INSERT INTO crmsync.link_state AS s (link, compared, without_mailbox, long_keys) "
+                "VALUES ($1, pg_catalog.now(), $2, $3) "
                 "ON CONFLICT (link) DO UPDATE SET compared = excluded.compared, "
-                "compared_as_of = excluded.compared_as_of, "
                 "without_mailbox = excluded.without_mailbox, long_keys = excluded.long_keys",
-                id_, left_out_.without_mailbox, left_out_.long_keys, began_);
+                id_, left_out_.without_mailbox, left_out_.long_keys);
         }
         pg::query(
             "UPDATE crmsync.link_state SET comparison = NULL "
@@ -355,7 +348,6 @@ class Comparison {
     int id_;
     std::string name_;
     std::int64_t asked_ = -1;
-    std::int64_t began_ = 0;  // when, in microseconds since 1970
     std::int64_t blocks_ = 0;
     LeftOut left_out_;
     bool whole_audience_ = true;

@@ -19,28 +19,17 @@ pg::IntegerArray mailboxes_of(const DeleteCounts& counts) {
     return ids;
 }
 
-// While a comparison is due or under way the number of deletes that it finds is not known, nor
-// whether what was to be deleted before still is. What one that is done has met as such need not
-// wait for the next one, or deletes would never be done where one follows another.
-const std::string waits_for_no_comparison =
-    "(i.kind = 'record' OR i.since < coalesce((SELECT coalesce(s.compared_as_of, '-infinity') "
-    "FROM crmsync.link_state s JOIN crmsync.link l ON l.id = s.link "
-    "WHERE s.link = $1 AND s.comparison IS NOT NULL AND l.enabled), 'infinity')) ";
-
 DeleteCounts count_by_mailbox(int link) {
     DeleteCounts counts;
     const pg::Rows meant = pg::query(
-        "SELECT i.mailbox, pg_catalog.count(*) FILTER (WHERE NOT i.confirmed), "
-        "pg_catalog.count(*) FILTER (WHERE i.confirmed), "
-        "pg_catalog.count(*) FILTER (WHERE NOT i.confirmed AND " +
-            waits_for_no_comparison +
-            ") FROM crmsync.to_delete i WHERE i.link = $1 GROUP BY i.mailbox",
+        "SELECT mailbox, pg_catalog.count(*) FILTER (WHERE NOT confirmed), "
+        "pg_catalog.count(*) FILTER (WHERE confirmed) FROM crmsync.to_delete "
+        "WHERE link = $1 GROUP BY mailbox",
         link);
     for (std::uint64_t row = 0; row < meant.size(); ++row) {
         DeleteCount& count = counts[static_cast<int>(meant.integer(row, 0))];
         count.unconfirmed = meant.integer(row, 1);
         count.confirmed = meant.integer(row, 2);
-        count.known = meant.integer(row, 3);
     }
     if (!counts.empty()) {
         add_recent_deletes(link, counts);
@@ -110,7 +99,6 @@ pg::IntegerArray where_to_delete(const LinkConfiguration& link, DeleteCounts& co
             places.push_back(mailbox);
         } else if (known.boolean(row, 2)) {
             counts[mailbox].unconfirmed = 0;
-            counts[mailbox].known = 0;
         }
     }
     return places;
@@ -125,8 +113,8 @@ std::string held_text(const GuardVerdict& verdict, const DeleteCounts& counts) {
     std::int64_t held = 0;
     int mailboxes = 0;
     for (const auto& [mailbox, count] : counts) {
-        if (verdict.holds(mailbox, false) && count.known > 0) {
-            held += count.known;
+        if (verdict.holds(mailbox, false) && count.unconfirmed > 0) {
+            held += count.unconfirmed;
             ++mailboxes;
         }
     }
@@ -202,9 +190,7 @@ const std::string passing_deletes =
     "i.kind = 'copy' "
     "FROM crmsync.to_delete i JOIN crmsync.mailbox m ON m.id = i.mailbox "
     "WHERE i.link = $1 "
-    "AND i.mailbox = ANY ($2) AND " +
-    waits_for_no_comparison +
-    "AND (i.confirmed OR NOT ($3 OR i.mailbox = ANY ($4))) "
+    "AND i.mailbox = ANY ($2) AND (i.confirmed OR NOT ($3 OR i.mailbox = ANY ($4))) "
     // Tier by tier: with both at once an index may be read from end to end for each item.
     "AND NOT ($6 AND (EXISTS (SELECT FROM crmsync.pending p WHERE p.link = i.link "
     "AND p.tier = 0 AND p.record = i.record) OR EXISTS (SELECT FROM crmsync.pending p "
@@ -235,6 +221,13 @@ std::vector<LeavingItem> read_passing(const LinkConfiguration& link, const Passi
 }  // namespace
 
 DeletableItems deletable_items(const LinkConfiguration& link, sync::WorkInFlight& in_flight) {
+    // Only when a comparison is over is the number of deletes known.
+    if (link.enabled &&
+        !pg::query("SELECT FROM crmsync.link_state WHERE link = $1 AND comparison IS NOT NULL",
+                   link.id)
+             .empty()) {
+        return {};
+    }
     Passing passing = ask_guard(link);
     if (passing.none) {
         return {};

@@ -31,7 +31,6 @@ constexpr std::size_t most_deletes_at_once = 2000;
 struct DeleteCount {
     std::int64_t unconfirmed = 0;  // meant and not confirmed
     std::int64_t confirmed = 0;    // meant and confirmed
-    std::int64_t known = 0;        // of the unconfirmed, those that wait for no comparison
     std::int64_t recent = 0;       // done in the last hour
     std::int64_t deletes() const { return unconfirmed + recent; }
 };

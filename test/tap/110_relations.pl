@@ -155,31 +155,4 @@ is($stage->sql("SELECT confirmed FROM crmsync.item WHERE record = '165'"), 'f', 
 $exchange->calm;
 $stage->settles('all stay');
 
-# ---- deletes while something is compared, as if that took long
-my $comparing = $node->background_psql('postgres');
-# One that has met all this is done, and another is due.
-$comparing->query_safe("SELECT pg_advisory_lock(x'63726d63'::integer, id) FROM crmsync.link");
-sub one_is_done { $stage->sql("UPDATE crmsync.link_state SET comparison = 'audience', comparison_asked = comparison_asked + 1, compared_as_of = clock_timestamp(); UPDATE crm.person SET last_name = clock_timestamp()::text WHERE id = 160"); return }
-sub leaving { return $stage->sql("SELECT count(*) FROM crmsync.item WHERE state = 'leaving'") }
-one_is_done();
-$stage->sql('DELETE FROM crm.membership WHERE person = 166');
-$stage->until_true(sub { leaving() eq '1' }, 'one is to go');
-$stage->sync('people', '2 s');
-ok($exchange->records($one, 'CRM')->{166}, 'it waits, since there may be many others');
-one_is_done();
-$stage->until_true(sub { !$exchange->records($one, 'CRM')->{166} }, 'but not for what is compared next', 20);
-$stage->sql('DELETE FROM crm.membership WHERE person BETWEEN 170 AND 194');
-$stage->until_true(sub { leaving() eq '25' }, 'many are to go');
-is($stage->sql('SELECT count(held) FROM crmsync.link_state'), '0', 'nobody is asked before their number is known');
-$stage->sql('DELETE FROM crm.membership WHERE person = 167');
-one_is_done();
-$stage->until_true(sub { $stage->sql('SELECT held FROM crmsync.link_state') =~ /^2[56] deletes/ }, 'then they are held');
-is(scalar(grep { $exchange->records($one, 'CRM')->{$_} } 167, 170 .. 194), 26, 'all of them');
-$stage->sql('UPDATE crmsync.link_state SET compared_as_of = NULL');
-$comparing->quit;
-$stage->until_true(sub { $stage->status('state') eq 'held' }, 'also when it is over', 30);
-is($stage->sql("SELECT crmsync.confirm_deletes('people', expected => 26)"), '26', 'until they are confirmed');
-$stage->settles('they go');
-is($stage->sql('SELECT compared_as_of < compared FROM crmsync.link_state'), 't', 'a comparison says when it began');
-
 $stage->done;
