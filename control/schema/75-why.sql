@@ -123,8 +123,8 @@ BEGIN ATOMIC
                 THEN format('It is parked; change the record, or SELECT crmsync.retry(%L, %L, %L);', this.name, record, mailbox)
                 WHEN f.next_attempt IS NULL THEN 'It goes on with its mailbox.'
                 ELSE format('It is tried again at %s.', f.next_attempt::timestamptz(0)) END
-    FROM crmsync.failing f JOIN crmsync.mailbox m ON m.id = f.mailbox
-    WHERE f.link = this.id AND f.record = why_known.record AND m.address = why_known.mailbox
+    FROM crmsync.failing f LEFT JOIN crmsync.mailbox m ON m.id = f.mailbox
+    WHERE f.link = this.id AND f.record = why_known.record AND coalesce(m.address = why_known.mailbox, true)
     UNION ALL
     SELECT 'item', coalesce(i.state = 'linked', false),
            CASE i.state WHEN 'linked' THEN format('it is in the mailbox since %s', i.since::timestamptz(0))

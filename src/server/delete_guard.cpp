@@ -248,8 +248,12 @@ DeletableItems deletable_items(const LinkConfiguration& link, sync::WorkInFlight
     // Of an item and its copies one at a time, as of all that goes on for a record in a mailbox.
     std::set<std::pair<std::string, int>> taken;
     std::erase_if(result.items, [&](const LeavingItem& item) {
-        return in_flight.occupies(link.id, item.record, item.mailbox) ||
-               !taken.emplace(item.record, item.mailbox).second;
+        if (in_flight.occupies(link.id, item.record, item.mailbox)) {
+            return true;
+        }
+        const bool is_first = taken.emplace(item.record, item.mailbox).second;
+        result.more |= !is_first;
+        return !is_first;
     });
     result.more &= !result.items.empty();
     return result;

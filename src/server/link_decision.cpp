@@ -75,7 +75,7 @@ LinkDecision Decider::decide(const Facts& facts) {
                 failing.push_back(mailbox->id);
             }
         }
-        if (record.unreadable && failing.empty()) {
+        if (record.audience_unreadable && failing.empty()) {
             failing.push_back(ItemVerdicts::nowhere);
             const auto failure = record.failures.find(ItemVerdicts::nowhere);
             if (failure == record.failures.end() || !failure->second.holds_back) {

@@ -26,7 +26,7 @@ class FactReader {
     Facts read(PendingRecords&& records);
 
   private:
-    void divide(const std::function<void(const pg::TextArray&)>& read);
+    void divide(bool RecordFacts::*unknown, const std::function<void(const pg::TextArray&)>& read);
     void read_audience();
     void read_audience(const pg::TextArray& keys, pg::TextArray& addresses);
     MailboxFacts* mailbox_by_address(const std::string& address);
@@ -68,7 +68,7 @@ Facts FactReader::read(PendingRecords&& records) {
     read_items();
     read_participants();
     add_mailboxes();
-    divide([&](const pg::TextArray& keys) { read_source(keys); });
+    divide(&RecordFacts::unreadable, [&](const pg::TextArray& keys) { read_source(keys); });
     read_failures();
     if (!link_.match_on.empty()) {
         read_undecided();
@@ -82,9 +82,11 @@ MailboxFacts* FactReader::mailbox_by_address(const std::string& address) {
     return &mailbox;
 }
 
-void FactReader::divide(const std::function<void(const pg::TextArray&)>& read) {
+void FactReader::divide(bool RecordFacts::*unknown,
+                        const std::function<void(const pg::TextArray&)>& read) {
     read_divided(keys_, read, [&](const std::string& key, const pg::Error& error) {
         RecordFacts& record = facts_.records.at(key);
+        record.*unknown = true;
         record.unreadable = true;
         record.code = error.code();
         record.problem = error.message;
@@ -93,7 +95,8 @@ void FactReader::divide(const std::function<void(const pg::TextArray&)>& read) {
 
 void FactReader::read_audience() {
     pg::TextArray addresses;
-    divide([&](const pg::TextArray& keys) { read_audience(keys, addresses); });
+    divide(&RecordFacts::audience_unreadable,
+           [&](const pg::TextArray& keys) { read_audience(keys, addresses); });
     read_mailboxes(addresses, {});
 }
 

@@ -50,7 +50,8 @@ struct RecordFacts {
     bool fresh = false;     // the CRM has just changed it
     bool compared = false;  // named by a comparison, or by what it leads to
     bool exists = false;
-    bool unreadable = false;  // whether it exists is not known: its expressions fail
+    bool unreadable = false;           // whether it exists is not known: its expressions fail
+    bool audience_unreadable = false;  // or where it belongs is not
     std::string code = "value";
     std::string problem;  // why its values cannot be sent
     std::shared_ptr<sync::Desired> desired;

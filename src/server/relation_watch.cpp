@@ -1,6 +1,8 @@
 #include "server/relation_watch.h"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -16,12 +18,31 @@ namespace crmsync {
 namespace {
 
 std::vector<Oid> watched;
-bool any_counts = true;  // which they are is being read
 bool changed = true;
 
+// While it is read which relations count, what changes is kept until that is known. Fixed in size,
+// since nothing may fail here; beyond that, as many as that count as one of them.
+std::array<Oid, 512> met;
+std::size_t met_count = 0;
+bool reading = true;
+
+bool counts(Oid relation) {
+    return std::find(watched.begin(), watched.end(), relation) != watched.end();
+}
+
 void note_change(Datum, Oid relation) {
-    changed = changed || any_counts || !OidIsValid(relation) ||
-              std::find(watched.begin(), watched.end(), relation) != watched.end();
+    if (changed) {
+        return;
+    }
+    const auto end = met.begin() + static_cast<std::ptrdiff_t>(met_count);
+    if (!reading || !OidIsValid(relation)) {
+        changed = !OidIsValid(relation) || counts(relation);
+    } else if (std::find(met.begin(), end, relation) == end) {
+        changed = met_count == met.size();
+        if (!changed) {
+            met[met_count++] = relation;
+        }
+    }
 }
 
 }  // namespace
@@ -32,7 +53,8 @@ void begin_watching_relations() {
         pg::guard([] { CacheRegisterRelcacheCallback(note_change, Datum{0}); });
         registered = true;
     }
-    any_counts = true;
+    reading = true;
+    met_count = 0;
     changed = false;
 }
 
@@ -48,7 +70,9 @@ void watch_relations_served() {
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         watched.push_back(static_cast<Oid>(rows.integer(row, 0)));
     }
-    any_counts = false;
+    reading = false;
+    changed |=
+        std::any_of(met.begin(), met.begin() + static_cast<std::ptrdiff_t>(met_count), counts);
 }
 
 bool relations_changed() noexcept {
