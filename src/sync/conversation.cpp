@@ -63,8 +63,10 @@ TaskQueue& Conversation::queue_of(Action action) {
 }
 
 TaskQueue& Conversation::first_queue_of(const Task& task) {
-    const bool is_read_first = task.unknown || (task.action == Action::update &&
-                                                (photo_of(task) != nullptr || !knows_before(task)));
+    const bool is_read_first =
+        task.unknown ||
+        (task.action == Action::update &&
+         (photo_of(task) != nullptr || !knows_before(task) || task.item.change_key.empty()));
     return is_read_first ? rereads_ : queue_of(task.action);
 }
 
@@ -122,6 +124,9 @@ void Conversation::finish(Task&& task, Result result, exchange::ItemReference it
     }
     if (task.action == Action::fetch && item.id.empty()) {
         item.id = std::move(task.item.id);  // whoever asked knows it by this
+    }
+    if (task.differs) {
+        item.change_key.clear();
     }
     outcomes_.push_back({.mailbox = mailbox_.id,
                          .result = result,

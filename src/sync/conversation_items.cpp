@@ -91,6 +91,21 @@ bool is_ours_alone(const Task& task, const exchange::ItemAnswer& answer) {
            (!task.photo.rest_written && is_as_agreed(task, answer, false));
 }
 
+// Whether the item still holds something else than the shadow says when this is written.
+bool keeps_something_else(const record::Merge& merge, const record::Layout& layout,
+                          const record::Values& held) {
+    for (std::size_t place = 0; place < layout.size(); ++place) {
+        const bool is_written = std::any_of(
+            merge.to_target.begin(), merge.to_target.end(),
+            [&](const record::Field& field) { return field.property == layout[place]; });
+        if (layout[place]->compared && !is_written &&
+            !record::same_value(*layout[place], held[place], merge.shadow[place])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Decides the task anew by what the item holds now.
 void merge_with(Task& task, const exchange::ItemAnswer& answer) {
     const Rules& rules = *task.desired->rules;
@@ -102,6 +117,7 @@ void merge_with(Task& task, const exchange::ItemAnswer& answer) {
     record::take_as_agreed(answer.unread, rules.fields, shadow, held);
     record::Merge merge = record::merge({.object = rules.object, .first = first}, rules.layout,
                                         rules.fields, shadow, task.desired->values, held);
+    task.differs = keeps_something_else(merge, rules.layout, held);
     task.fields = std::move(merge.to_target);
     task.before.clear();
     for (const record::Field& field : task.fields) {
@@ -420,6 +436,7 @@ void Conversation::recreate(Task&& task) {
     task.action = Action::create;
     task.was_there = false;
     task.adopted = false;
+    task.differs = false;
     task.photo = {};
     task.item = {};
     task.fields = task.desired->all;

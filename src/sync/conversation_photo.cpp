@@ -122,6 +122,9 @@ void Conversation::finish_partly(Task& task) {
     }
     outcome.conflicts = ::std::exchange(task.conflicts, {});
     outcome.adopted = task.adopted;
+    if (task.differs) {
+        outcome.item.change_key.clear();
+    }
     outcomes_.push_back(std::move(outcome));
 }
 

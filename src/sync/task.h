@@ -66,6 +66,7 @@ struct Task {
     bool doubtful = false;   // if its item is gone it was us who deleted it
     bool unknown = false;    // remove: of what its item holds nothing is known, it is read first
     bool copy = false;       // unlink: so it turned out to be a user's copy
+    bool differs = false;    // update: its item holds, and keeps, something else than was agreed on
     bool surplus = false;    // remove, unlink: of a copy, which is not to be taken for its original
     int attempts = 0;        // that failed because of this item
     // Denied once, and nobody knew whether that meant its item or the mailbox: after how many
@@ -122,8 +123,8 @@ struct Outcome {
     Action action;
     std::string record;
     std::shared_ptr<const Desired> desired;
-    exchange::ItemReference item;
-    record::Fields fields{};  // what was written, and what was there before
+    exchange::ItemReference item;  // without a change key: it is read before it is written again
+    record::Fields fields{};       // what was written, and what was there before
     record::Values before{};
     exchange::Failure failure{};
     std::optional<record::Values> agreed{};

@@ -57,4 +57,12 @@ $stage->settles('out of the audience');
 $stage->sql("SELECT crmsync.forget('people', '2')");
 is(conflicts(), 'none', 'forget erases conflicts, too');
 
+# ---- what the user has changed stays while the CRM changes something else, and is known when it changes that
+user_changes(1, 'contacts:GivenName' => 'Theirs');
+$stage->change("UPDATE crm.person SET phone = '+49 30 99' WHERE id = 1");
+$stage->change("UPDATE crm.person SET first_name = 'Ours' WHERE id = 1");
+is($exchange->records($mailbox)->{1}{'contacts:GivenName'}, 'Ours', 'the CRM wins also later');
+is(conflicts(), '1 field given_name Ours Theirs crm', 'that is a conflict');
+is($stage->sql("SELECT old ->> 'given_name' FROM crmsync.history WHERE record = '1' AND action = 'update' ORDER BY at DESC LIMIT 1"), 'Theirs', 'and what undo would bring back');
+
 $stage->done;

@@ -117,16 +117,17 @@ resync();
 is_mended('never is over');
 is(count_of($one), 12, 'all are there again');
 
-# ---- the guard
-guard('{}');
-$stage->sql("INSERT INTO crm.audience VALUES (1, '$three')");
-$stage->settles('a third mailbox');
-
 # ---- who waits, waits until what was found is mended
 $exchange->post('server', request_ms => 40);
 resync("'$one', 'replace'");
 is($stage->sql("SELECT pending || ' ' || failed FROM crmsync.sync('people', wait => '60 s')"), '0 0', 'sync waits until all is made anew');
 $exchange->post('server', request_ms => 0);
+
+# ---- the guard
+guard('{}');
+$stage->sql("INSERT INTO crm.audience VALUES (1, '$three')");
+$stage->settles('a third mailbox');
+
 orphan($_, $three) for 1001 .. 1030;
 resync("'$three'");
 $stage->until_true(sub { $stage->status('state') eq 'held' }, 'so many deletes are held');

@@ -30,8 +30,11 @@ class Conflicts : public testing::Test {
                 item.values[std::string(rules.layout[i]->name)] = *held[i];
             }
         }
-        const KnownItem known{{item.id, item.change_key()}, shadow};
-        server.change(item);
+        const KnownItem known{
+            known_as.value_or(exchange::ItemReference{item.id, item.change_key()}), shadow};
+        if (!known_as) {
+            server.change(item);
+        }
         if (away_and_back) {
             item.id = server.new_id("item");
         }
@@ -94,7 +97,8 @@ class Conflicts : public testing::Test {
     int requests = 0;
     bool undo = false;
     bool away_and_back = false;
-    bool made_again = false;  // it is known to be away, and no more
+    bool made_again = false;                            // it is known to be away, and no more
+    std::optional<exchange::ItemReference> known_as{};  // and so nobody has changed it since
 };
 
 TEST_F(Conflicts, WhatTheUserChangedInAnotherFieldStays) {
@@ -103,6 +107,20 @@ TEST_F(Conflicts, WhatTheUserChangedInAnotherFieldStays) {
     EXPECT_EQ(now("job_title"), "Boss");
     EXPECT_TRUE(outcome.conflicts.empty());
     EXPECT_EQ(outcome.agreed, (record::Values{"Apex", "Clerk"})) << "the CRM has not seen Boss";
+}
+
+TEST_F(Conflicts, WhatTheUserChangedInAnotherFieldIsKnownWhenTheCrmChangesThat) {
+    const Outcome first = write({"Acme", "Clerk"}, {"Apex", "Clerk"}, {"Acme", "Boss"});
+    known_as = first.item;
+    const Outcome second = write(first.agreed.value(), {"Apex", "Chief"}, {});
+    EXPECT_EQ(now("job_title"), "Chief");
+    EXPECT_EQ(second.before.at(0), "Boss") << "so that it can be brought back";
+    ASSERT_EQ(second.conflicts.size(), 1u);
+    EXPECT_EQ(second.conflicts[0].target, "Boss");
+    EXPECT_EQ(requests, 2) << "it is read first";
+    known_as = second.item;
+    write(second.agreed.value(), {"Apex", "Head"}, {});
+    EXPECT_EQ(requests, 1) << "which is as was agreed on";
 }
 
 TEST_F(Conflicts, TheCrmWinsTheSameFieldAndBothValuesAreKept) {
