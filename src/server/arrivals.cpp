@@ -142,6 +142,25 @@ void postpone_arrivals(const std::vector<ItemName>& items) {
         &names.mailboxes, &names.ids);
 }
 
+void retry_written(const std::vector<const sync::Outcome*>& written) {
+    Names names;
+    for (const sync::Outcome* outcome : written) {
+        if (outcome->action == sync::Action::update) {
+            names.add(name_of(*outcome));
+        }
+    }
+    if (pg::query("SELECT FROM crmsync.arrival WHERE mailbox = ANY ($1) AND code IS NOT NULL "
+                  "LIMIT 1",
+                  &names.mailboxes)
+            .empty()) {
+        return;
+    }
+    pg::query("UPDATE crmsync.arrival a SET next_attempt = pg_catalog.now() FROM " +
+                  array_rows({{"mailbox", "integer"}, {"id", "text"}}) +
+                  "WHERE a.mailbox = u.mailbox AND a.remote_id = u.id AND a.code IS NOT NULL",
+              &names.mailboxes, &names.ids);
+}
+
 namespace {
 
 // Nothing follows of one that may be of the same records as before.

@@ -52,6 +52,10 @@ void settle_arrivals(const std::vector<ItemName>& items);
 // These have to wait for somebody: looked at again in a moment.
 void postpone_arrivals(const std::vector<ItemName>& items);
 
+// What could not come in of items that were written is looked at again, also what is parked: they
+// are written only while nothing has to come in.
+void retry_written(const std::vector<const sync::Outcome*>& written);
+
 inline constexpr const char* ambiguous_code = "AMBIGUOUS";
 
 // These could not come in: tried again with growing pauses, then parked. Records that one of them

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "server/arrivals.h"
 #include "server/conflicts.h"
 #include "server/echoes.h"
 #include "server/folder_pages.h"
@@ -202,6 +203,7 @@ void write_outcomes(const std::vector<Outcome>& outcomes) {
     clear_failures(outcomes);
     if (by_result.contains(Result::written)) {
         note_written(by_result.at(Result::written));
+        retry_written(by_result.at(Result::written));
     }
     write_conflicts(outcomes);
     const pg::IntegerArray links = [&] {

@@ -107,6 +107,21 @@ $stage->until_true(sub { $exchange->records($two)->{4}{'contacts:Surname'} eq 'A
 $stage->sql('DELETE FROM crm.person WHERE id = 4');
 $stage->settles('in one mailbox');
 
+# ---- its user has taken it back by the time that the CRM writes, and nobody has read that
+$stage->sql("ALTER TABLE crm.person ADD CONSTRAINT no_odd CHECK (last_name <> 'Odd')");
+user_changes(3, 'Odd');
+$stage->until_true(sub { $stage->failures eq '3 23514' }, 'taken back: first it is a failure');
+$stage->sql("SELECT crmsync.alter_link('people', inbound_interval => '1 h')");
+$stage->until_true(sub { my $read = $exchange->requests('SyncFolderItems'); sleep 2; return $exchange->requests('SyncFolderItems') == $read }, 'taken back: the mailbox is left alone');
+$exchange->forget_journal;
+user_changes(3, 'His');
+$stage->sql("UPDATE crm.person SET first_name = 'Third' WHERE id = 3");
+$stage->until_true(sub { shown(3) eq 'Third His' }, 'taken back: then it is written');
+$stage->until_true(sub { $stage->failures eq 'none' }, 'taken back: and the failure is over') or diag($stage->sql('SELECT * FROM crmsync.failures'));
+is($exchange->requests('SyncFolderItems'), 0, 'taken back: which was not read in the folder');
+$stage->sql("ALTER TABLE crm.person DROP CONSTRAINT no_odd; SELECT crmsync.alter_link('people', inbound_interval => '1 s')");
+goes_on(3, 'Third His', 'taken back, then read');
+
 # ---- of a link that is created anew nothing is known
 $stage->sql("SELECT crmsync.drop_link('people')");
 user_changes(1, 'Worse');
