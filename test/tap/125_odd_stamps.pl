@@ -30,7 +30,7 @@ my %made = map { $_ => $exchange->act($one, 'create', folder => 'contacts', set 
 $exchange->act($one, 'update', match => { 'contacts:EmailAddress/EmailAddress1' => 'person2@example.com' }, folder => 'contacts', set => { 'contacts:GivenName' => 'Second' });
 $stage->until_true(sub { people() =~ /2 Second/ }, 'odd stamps: what else its user does comes in') or diag($stage->sql('SELECT * FROM crmsync.alerts'));
 rests('odd stamps');
-is($stage->status('state'), 'idle', 'and the link is well');
+$stage->until_true(sub { $stage->status('state') eq 'idle' }, 'and the link is well', 20) or diag($stage->status('state'));
 is($stage->sql("SELECT count(*) FROM crmsync.items WHERE record !~ '^[1-6]\$'"), '0', 'they are of no record');
 is(scalar(grep { ($_->{properties}{'contacts:GivenName'} // '') eq 'Odd' } $exchange->items($one)), scalar(@odd), 'and stay where they are');
 
