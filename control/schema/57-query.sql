@@ -366,8 +366,10 @@ BEGIN
     WHERE m.link = know_mailboxes.link AND m.address = u.address AND m.user_id IS NULL AND u.id IS NOT NULL
       AND NOT EXISTS (SELECT FROM crmsync.mailbox o WHERE o.link = m.link AND o.user_id = u.id);
     -- What is queued for the old ones is not to go there: they may be other users' by now.
-    INSERT INTO crmsync.request (action, link, mailbox) SELECT DISTINCT 'readdress', know_mailboxes.link, c FROM unnest(changed) c;
-    PERFORM crmsync.wake();
+    IF changed IS NOT NULL THEN
+        INSERT INTO crmsync.request (action, link, mailbox) SELECT DISTINCT 'readdress', know_mailboxes.link, c FROM unnest(changed) c;
+        PERFORM crmsync.wake();
+    END IF;
 END;
 $$;
 COMMENT ON FUNCTION crmsync.know_mailboxes(integer, text[], text[]) IS 'mailboxes whose users have other addresses now get them; by the worker';

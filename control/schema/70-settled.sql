@@ -81,7 +81,7 @@ COMMENT ON COLUMN crmsync.open_conflict.mailbox IS 'the mailbox';
 -- What waits for its mailbox or its target goes on with them, and an import tries everything again.
 CREATE VIEW crmsync.failing AS
 SELECT f.link, f.mailbox, f.record, f.attempts, f.next_attempt, f.code, f.message, f.since,
-       f.next_attempt IS NULL AND f.code <> 'postponed'
+       f.next_attempt IS NULL AND f.code <> 'POSTPONED'
        AND NOT EXISTS (SELECT FROM crmsync.link l JOIN crmsync.target t ON t.name = l.target WHERE l.id = f.link AND t.kind = 'ldap') AS parked
 FROM crmsync.failure f
 UNION ALL

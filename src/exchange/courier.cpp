@@ -136,7 +136,7 @@ void Courier::submit(Parcel parcel) {
             ticket, Carried{parcel.id, std::move(parcel.endpoint), std::move(parcel.operation)});
     } catch (const std::exception& error) {
         Answer refused;
-        refused.failure = {Disposition::bisect, "request", error.what()};
+        refused.failure = {Disposition::bisect, "REQUEST", error.what()};
         done_.push_back({parcel.id, std::move(refused)});
     }
 }

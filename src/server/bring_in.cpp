@@ -283,7 +283,7 @@ void Incoming::merge(const Outcome& outcome, const std::string& key, const Recor
     MergedItem merged = merge_item(link_, outcome, key, record.desired->values, record.texts,
                                    item.shadow, crm_is_newer(outcome, key));
     if (!merged.problem.empty()) {
-        fail(outcome, "value", std::move(merged.problem));
+        fail(outcome, "VALUE", std::move(merged.problem));
         return;
     }
     merged.adopted = adopted_.contains(&outcome);

@@ -68,7 +68,7 @@ void store_position() {
 // What was given up of these records (link, value) is given up no more.
 std::string try_again(const std::string& records) {
     return "UPDATE crmsync.failure f SET next_attempt = pg_catalog.now() FROM " + records +
-           " n WHERE f.link = n.link AND f.record = n.value AND f.code <> 'postponed' "
+           " n WHERE f.link = n.link AND f.record = n.value AND f.code <> 'POSTPONED' "
            "AND f.code <> 'LOOP' "  // the change may be what goes round
            "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())";
 }

@@ -113,7 +113,9 @@ void read_queries(LinkConfiguration& link) {
     const pg::Rows rows = pg::query(
         "SELECT crmsync.source_query($1), crmsync.audience_query($1), "
         "crmsync.audience_all_query($1), coalesce(crmsync.mailboxes_query($1), ''), "
-        "l.mailboxes IS NOT NULL, l.audience IS NOT NULL, coalesce(crmsync.content_query($1), '') "
+        "l.mailboxes IS NOT NULL, l.audience IS NOT NULL, coalesce(crmsync.content_query($1), ''), "
+        "coalesce(crmsync.capture_problem($1), 'the source, its key, a child table or the "
+        "audience does not exist any more') "
         "FROM crmsync.link l WHERE l.id = $1",
         link.id);
     link.source_query = rows.string(0, 0);
@@ -123,8 +125,7 @@ void read_queries(LinkConfiguration& link) {
     link.content_query = rows.string(0, 6);
     for (int query = 0; query < 3; ++query) {
         if (rows.is_null(0, query) && (query == 0 || rows.boolean(0, 5))) {
-            link.problem =
-                "the source, its key, a child table or the audience does not exist any more";
+            link.problem = rows.string(0, 7);
         }
     }
     if (rows.boolean(0, 4) && link.mailboxes_query.empty()) {
@@ -256,12 +257,13 @@ void read_inbound(LinkConfiguration& link) {
     }
     const pg::Rows queries = pg::query(
         "SELECT coalesce(crmsync.modified_query($1), ''), "
-        "l.options ? 'modified_column' "
+        "l.options ->> 'modified_column' "
         "FROM crmsync.link l WHERE l.id = $1",
         link.id);
     link.modified_query = queries.string(0, 0);
-    if (queries.boolean(0, 1) && link.modified_query.empty()) {
-        link.problem = "the column that the option modified_column names does not exist any more";
+    if (!queries.is_null(0, 1) && link.modified_query.empty()) {
+        link.problem = "the column \"" + queries.string(0, 1) +
+                       "\", which the option modified_column names, does not exist any more";
         return;
     }
     const pg::Rows categories = pg::query(

@@ -46,7 +46,7 @@ DesiredRecord desired_record(const Configuration& configuration, const LinkConfi
     if (key.size() > longest_key) {
         return {std::move(desired),
                 {},
-                "key",
+                "KEY",
                 "the record's key has " + std::to_string(key.size()) +
                     " bytes, and a key may have " + std::to_string(longest_key)};
     }
@@ -63,7 +63,7 @@ DesiredRecord desired_record(const Configuration& configuration, const LinkConfi
             continue;  // whatever it is, it is not to go out
         }
         if (!canonical.ok()) {
-            return {std::move(desired), {}, "value", std::move(canonical.problem)};
+            return {std::move(desired), {}, "VALUE", std::move(canonical.problem)};
         }
         desired->values[i] = std::move(canonical.value);
     }

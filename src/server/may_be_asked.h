@@ -12,7 +12,7 @@ inline const std::string may_be_asked = "(m.code IS NULL OR m.next_attempt <= pg
 // not be reached waits for its mailbox only.
 inline const std::string has_no_pause =
     "NOT EXISTS (SELECT FROM crmsync.failure f WHERE f.link = i.link "
-    "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'postponed' "
+    "AND f.mailbox = i.mailbox AND f.record = i.record AND f.code <> 'POSTPONED' "
     "AND (f.next_attempt IS NULL OR f.next_attempt > pg_catalog.now())) ";
 
 }  // namespace crmsync

@@ -91,7 +91,7 @@ Candidates match(const LinkConfiguration& link, Candidates candidates, NewItems&
             items.waiting.push_back({name_of(*outcome), matches[i].records, made_at(*outcome)});
         } else if (!candidate.problem.empty()) {
             // Whose it is it holds the place of.
-            ArrivalFailure failure{name_of(*outcome), "value", std::move(candidate.problem)};
+            ArrivalFailure failure{name_of(*outcome), "VALUE", std::move(candidate.problem)};
             failure.records = matches[i].record.empty() ? std::move(matches[i].records)
                                                         : pg::TextArray{matches[i].record};
             failure.created = made_at(*outcome);

@@ -231,22 +231,22 @@ void write_failures(const std::vector<const Outcome*>& failed) {
     pg::TextArray codes;
     pg::TextArray messages;
     for (const Outcome* outcome : failed) {
-        codes.push_back(outcome->result == Result::postponed ? "postponed" : outcome->failure.code);
+        codes.push_back(outcome->result == Result::postponed ? "POSTPONED" : outcome->failure.code);
         messages.push_back(outcome->failure.message);
     }
     pg::query(
         "INSERT INTO crmsync.failure AS f "
         "(link, mailbox, record, attempts, code, message, next_attempt) "
         "SELECT DISTINCT ON (m.id, u.record) m.link, m.id, u.record, "
-        "(u.code <> 'postponed')::integer, u.code, u.message, "
-        "CASE WHEN u.code <> 'postponed' THEN pg_catalog.now() + " +
+        "(u.code <> 'POSTPONED')::integer, u.code, u.message, "
+        "CASE WHEN u.code <> 'POSTPONED' THEN pg_catalog.now() + " +
             retry_pauses("u.code") +
             "[1] END "
             "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) WITH ORDINALITY "
             "AS u(record, mailbox, code, message, place) "
             "JOIN crmsync.mailbox m ON m.id = u.mailbox "
             // Of several the last that says what is wrong with the record itself.
-            "ORDER BY m.id, u.record, u.code = 'postponed', u.place DESC" +
+            "ORDER BY m.id, u.record, u.code = 'POSTPONED', u.place DESC" +
             or_once_more(),
         &pairs.records, &pairs.mailboxes, &codes, &messages);
 }

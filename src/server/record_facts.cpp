@@ -265,7 +265,7 @@ void FactReader::read_failures() {
     const pg::Rows rows = pg::query(
         "SELECT i.record, i.mailbox, "
         "(i.next_attempt IS NULL OR i.next_attempt > pg_catalog.now()) "
-        "AND i.code <> 'postponed', i.code, i.message FROM " +
+        "AND i.code <> 'POSTPONED', i.code, i.message FROM " +
             for_each_record("crmsync.failure"),
         link_.id, &keys_);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
@@ -275,7 +275,7 @@ void FactReader::read_failures() {
             rows.boolean(row, 2) && (!record.fresh || rows.text(row, 3) == loop_code);
         const std::string code = rows.string(row, 3);
         record.failures[static_cast<int>(rows.integer(row, 1))] = {
-            holds_back, code == "value" || code == "key" || concerns_values(code), code,
+            holds_back, code == "VALUE" || code == "KEY" || concerns_values(code), code,
             rows.string(row, 4)};
     }
 }

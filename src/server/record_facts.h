@@ -52,7 +52,7 @@ struct RecordFacts {
     bool exists = false;
     bool unreadable = false;           // whether it exists is not known: its expressions fail
     bool audience_unreadable = false;  // or where it belongs is not
-    std::string code = "value";
+    std::string code = "VALUE";
     std::string problem;  // why its values cannot be sent
     std::shared_ptr<sync::Desired> desired;
     OwnTexts texts;

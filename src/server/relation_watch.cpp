@@ -76,7 +76,7 @@ void watch_relations_served() {
 }
 
 bool relations_changed() noexcept {
-    return changed;
+    return changed || reading;  // what has begun and not ended, ended in an error
 }
 
 }  // namespace crmsync

@@ -20,7 +20,7 @@ inline std::string or_once_more() {
     return " ON CONFLICT (link, mailbox, record) DO UPDATE "
            "SET attempts = f.attempts + excluded.attempts, code = excluded.code, "
            "message = excluded.message, "
-           "next_attempt = CASE WHEN excluded.code <> 'postponed' THEN pg_catalog.now() + " +
+           "next_attempt = CASE WHEN excluded.code <> 'POSTPONED' THEN pg_catalog.now() + " +
            retry_pauses("excluded.code") + "[f.attempts + 1] END";
 }
 

@@ -17,7 +17,7 @@ void put_back_due_failures() {
         "SELECT DISTINCT f.link, 1, f.record FROM crmsync.failure f "
         "LEFT JOIN crmsync.mailbox m ON m.id = f.mailbox "
         "JOIN crmsync.link l ON l.id = f.link AND l.enabled WHERE "
-        "CASE WHEN f.code = 'postponed' THEN " +
+        "CASE WHEN f.code = 'POSTPONED' THEN " +
         may_be_asked +
         "ELSE f.next_attempt <= pg_catalog.now() END "
         "ON CONFLICT (link, tier, record) DO NOTHING");
@@ -172,12 +172,19 @@ std::map<int, std::string> carry_out_requests() {
     std::map<int, std::string> readdressed;
     pg::Transaction transaction("doing what was asked for", pg::Transaction::read_committed);
     if (!pg::query("SELECT FROM crmsync.request LIMIT 1").empty()) {
-        const pg::Rows mailboxes = pg::query(
-            "SELECT m.id, m.address FROM unnest(crmsync.carry_out_requests()) u "
-            "JOIN crmsync.mailbox m ON m.id = u");
-        for (std::uint64_t row = 0; row < mailboxes.size(); ++row) {
-            readdressed.emplace(static_cast<int>(mailboxes.integer(row, 0)),
-                                mailboxes.string(row, 1));
+        pg::IntegerArray named;
+        const pg::Rows carried_out = pg::query("SELECT unnest(crmsync.carry_out_requests())");
+        for (std::uint64_t row = 0; row < carried_out.size(); ++row) {
+            named.push_back(static_cast<int>(carried_out.integer(row, 0)));
+        }
+        // Only now: what others have committed meanwhile is to be seen.
+        if (!named.empty()) {
+            const pg::Rows mailboxes = pg::query(
+                "SELECT m.id, m.address FROM crmsync.mailbox m WHERE m.id = ANY ($1)", &named);
+            for (std::uint64_t row = 0; row < mailboxes.size(); ++row) {
+                readdressed.emplace(static_cast<int>(mailboxes.integer(row, 0)),
+                                    mailboxes.string(row, 1));
+            }
         }
         transaction.commit();
     }

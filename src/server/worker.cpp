@@ -141,7 +141,7 @@ void Worker::send() {
         }
         exchange::Answer refused;
         refused.failure = {.disposition = exchange::Disposition::target_broken,
-                           .code = "configuration",
+                           .code = "CONFIGURATION",
                            .message = target == configuration_.targets.end()
                                           ? std::string("the target does not exist any more")
                                           : target->second.problem,
@@ -231,7 +231,7 @@ void Worker::reconfigure(const std::string& fingerprint) {
 void Worker::take_back() {
     courier_.recall();
     engine_.release(
-        {exchange::Disposition::back_off, "configuration", "the configuration changed"});
+        {exchange::Disposition::back_off, "CONFIGURATION", "the configuration changed"});
     for (auto& [id, runtime] : runtimes_) {
         runtime.position = PendingPosition{};
     }

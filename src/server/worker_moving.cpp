@@ -14,6 +14,11 @@ namespace crmsync {
 void Worker::readdress(const std::map<int, std::string>& addresses) {
     bool any_sent = false;  // and perhaps still waits for the network
     for (const auto& [mailbox, address] : addresses) {
+        if (address.find(' ') != address.npos) {
+            // Another user has its address, and know_mailboxes knows none for this one.
+            engine_.release(mailbox, {exchange::Disposition::back_off, "MOVED",
+                                      "the mailbox has no address any more"});
+        }
         any_sent |= engine_.set_address(mailbox, address);
     }
     if (any_sent) {

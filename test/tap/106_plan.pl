@@ -114,10 +114,12 @@ $stage->settles('tried again');
 is(actions(), 'nothing', 'they are gone');
 
 # ---- values are the worker's, whatever the caller's session makes of them
-$stage->sql("SET ROLE crm_owner; ALTER TABLE crm.person ADD at timestamptz DEFAULT '2026-01-02 03:04+00', ADD every interval DEFAULT '1 day 2 hours'; RESET ROLE; "
+$stage->sql("SET ROLE crm_owner; ALTER TABLE crm.person ADD at timestamptz, ADD every interval; UPDATE crm.person SET at = '2026-01-02 03:04+00', every = '1 day 2 hours'; RESET ROLE; "
 	  . "SET client_min_messages = error; SELECT crmsync.map('people', 'at', 'x:at'); SELECT crmsync.map('people', 'every', 'x:every'); SELECT crmsync.enable_link('people')");
 $stage->settles('more is mapped');
 is($stage->sql("BEGIN; SET LOCAL timezone = 'Asia/Tokyo'; SET LOCAL intervalstyle = 'iso_8601'; SELECT count(*) FROM crmsync.plan('people'); COMMIT"), '0', 'what a session of another time zone sees as well');
+$stage->sql("UPDATE crm.person SET at = NULL, every = NULL; SET client_min_messages = error; SELECT crmsync.unmap('people', 'x:at'); SELECT crmsync.unmap('people', 'x:every'); SELECT crmsync.enable_link('people')");
+$stage->settles('mapped no more');
 
 # ---- it only looks
 $stage->sql("SELECT crmsync.pause_target('exchange')");

@@ -79,7 +79,7 @@ $exchange->forget_journal;
 $stage->sync('people', '1 s');
 is(scalar($exchange->journal), 0, 'a wrong password is tried no more');
 is($stage->target('next_attempt IS NULL'), 't', 'the target is stopped: no account is locked by trying');
-is_wrong("secret => 'file:missing'", qr/^configuration:.*missing/, qr/^configuration/, 'a secret file that is not there');
+is_wrong("secret => 'file:missing'", qr/^configuration:.*missing/, qr/^CONFIGURATION/, 'a secret file that is not there');
 $stage->sql("SELECT crmsync.alter_target('exchange', secret => '$secret')");
 $stage->until_true(sub { ($stage->sync)[0] == 0 }, 'the right password is enough');
 is($exchange->show($one), '1:First1 2:First2 3:First3', 'and all that waited arrives');

@@ -43,7 +43,7 @@ is(left(), '0 0', 'ordinary keys');
 $stage->sql("INSERT INTO crm.part VALUES (4, repeat('a', 200), 'Longest', '$one'), (5, repeat('b', 201), 'Longer', '$one'), (6, repeat('c', 1000), 'Still', '$one'), (7, 'key7', 'Part7', '$one')");
 is(left(), '0 2', 'two keys of more than 200 bytes');
 is(names($one), 'Longest Part1 Part2 Part3 Part7', 'one of 200 arrives, and so does what came with them');
-is(failures(), "201 key: the record's key has 201 bytes, and a key may have 200, 1000 key: the record's key has 1000 bytes, and a key may have 200", 'the others say why');
+is(failures(), "201 KEY: the record's key has 201 bytes, and a key may have 200, 1000 KEY: the record's key has 1000 bytes, and a key may have 200", 'the others say why');
 like($stage->sql("SELECT string_agg(detail, ' ') FROM crmsync.why('things', repeat('b', 201), '$one')"), qr/201 bytes/, 'why(), too');
 
 # What no index holds. Another thing that changes with it is not held up.

@@ -20,7 +20,7 @@ use Time::HiRes qw(sleep time);
 
 my $seed = $ENV{CRMSYNC_SEED} // time % 1_000_000;
 my $rounds = $ENV{CRMSYNC_ROUNDS} // 10;
-my $until = time + ($ENV{CRMSYNC_ROUNDS} ? 1e9 : 65);
+my $until = time + ($ENV{CRMSYNC_ROUNDS} ? 1e9 : 50);
 my $worlds = $ENV{CRMSYNC_WORLDS} // 40;
 my $shrinking = $ENV{CRMSYNC_SHRINK} // 60;
 my $rounds_in_a_world = 10;

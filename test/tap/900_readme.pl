@@ -86,7 +86,7 @@ like($said, qr/\Q$_\E/, 'the refusal is the one shown') for split /\n/, $refusal
 # ---- the lists of docs/logging-on.md and codes.md are complete
 my ($ways, $codes) = (page('docs/logging-on.md'), page('docs/codes.md'));
 like($ways, qr/^\| `$_`/m, "how to log on: $_") for split /\n/, $test->sql("SELECT unnest(crmsync.auth_methods('ews') || crmsync.auth_methods('ldap'))");
-my %code = map { $_ => 1 } page('src/directory/error.cpp') =~ /return "([A-Z-]+)"/g, page('src/exchange/ews/failures.cpp') =~ /\bmake\([^"]*?"([A-Z-]+)"/g;
+my %code = map { $_ => 1 } qw(KEY POSTPONED VALUE), page('src/directory/error.cpp') =~ /return "([A-Z-]+)"/g, page('src/exchange/ews/failures.cpp') =~ /\bmake\([^"]*?"([A-Z-]+)"/g;
 delete $code{UNKNOWN};
 cmp_ok(scalar keys %code, '>', 12, 'there are codes');
 like($codes, qr/^\| [^|]*`$_`/m, "what to do about $_") for sort keys %code;
