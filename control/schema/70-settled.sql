@@ -270,6 +270,10 @@ DECLARE
     pause double precision := 0.005;
     done boolean;
     unread boolean;
+    -- What is deleted may be to be made anew, and is named for that only when it has gone.
+    deletes boolean := crmsync.is_under_repair(this.id, called, address)
+                       OR EXISTS (SELECT FROM crmsync.request r WHERE r.link = this.id AND r.action IN ('repair', 'replace'))
+                       OR EXISTS (SELECT FROM crmsync.being_deleted i WHERE i.link = this.id);
 BEGIN
     LOOP
         IF crmsync.is_import(this) THEN
@@ -296,6 +300,13 @@ BEGIN
             IF done AND decided_at IS NULL THEN
                 decided_at := clock_timestamp();
                 done := crmsync.is_settled(this.id, looked_at, decided_at, address, records);
+            END IF;
+            IF done AND deletes THEN
+                done := false;
+                deletes := false;
+                looked_at := NULL;
+                decided_at := NULL;
+                CONTINUE;
             END IF;
         END IF;
         EXIT WHEN done OR clock_timestamp() >= deadline;

@@ -64,7 +64,7 @@ is(shown(1), 'a1@x b1@x City France / a1@x b1@x City France', 'so does another')
 user_changes($one, 1, address('CountryOrRegion') => 'Deutschland');
 becomes(1, 'a1@x b1@x | billing City DE', 'each is read');
 user_changes($one, 2, address('CountryOrRegion') => 'Atlantis');
-$stage->until_true(sub { failing() eq '2 value the value of property "business_country" is not in its value_map' }, 'what is not listed parks the item', 20) or diag(failing());
+$stage->until_true(sub { failing() eq '2 VALUE the value of property "business_country" is not in its value_map' }, 'what is not listed parks the item', 20) or diag(failing());
 user_changes($one, 2, address('CountryOrRegion') => 'France');
 becomes(2, 'a2@x b2@x | billing City FR', 'until it is');
 user_changes($one, 6, address('CountryOrRegion') => 'France');
@@ -78,7 +78,7 @@ becomes(2, 'a2@x b2@x | billing City', 'what is empty is in no value_map');
 user_changes($one, 2, address('City') => undef);
 becomes(2, 'a2@x b2@x | none', 'and keeps no row');
 $stage->sql("UPDATE crm.contact_address SET country = 'XX' WHERE contact_id = 4");
-$stage->until_true(sub { failing() =~ /^4 value value "XX" for property "business_country" is not in its value_map/ }, 'what the CRM has must be listed, too', 20) or diag(failing());
+$stage->until_true(sub { failing() =~ /^4 VALUE value "XX" for property "business_country" is not in its value_map/ }, 'what the CRM has must be listed, too', 20) or diag(failing());
 user_changes($one, 4, address('City') => 'Elsewhere');
 $stage->change("UPDATE crm.contact_address SET country = 'DE' WHERE contact_id = 4", 'contacts');
 becomes(4, 'a4@x b4@x | billing Elsewhere DE', 'then all goes on');

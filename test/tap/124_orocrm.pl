@@ -110,7 +110,8 @@ for my $row (14, 16)
 	my %item = split /[|\n]/, $stage->sql("SELECT origin, min(remote_id) FROM crmsync.items WHERE link = 'contacts$row' AND origin IN ('crm', 'adopted') GROUP BY 1");
 	crm_does($row, "INSERT INTO crm.contact$row (id, first_name, last_name) VALUES (6, 'Made', 'Anew')");
 	comes($row, 'outlook', qr/6 Made Anew/, ': another one is made');
-	my $made = $stage->sql("SELECT remote_id FROM crmsync.items WHERE link = 'contacts$row' AND record = '6'");
+	my $made;
+	$stage->until_true(sub { ($made = $stage->sql("SELECT coalesce(max(remote_id), '') FROM crmsync.items WHERE link = 'contacts$row' AND record = '6'")) ne '' }, ': and known', 20);
 	$stage->sql("SELECT crmsync.resync('contacts$row', '$mailbox{$row}')");
 	if ($row == 16) { $stage->until_true(sub { $stage->nothing_to_repair && there($row, $nobodys) eq 'gone' }, 'O12, O13: an item with an id of ours that no record has is deleted', 25) }
 	else { $stage->until_true(sub { $stage->nothing_to_repair && shown($row) =~ /- Stamped Nobodys/ }, 'O12, O14h: an item with an id of ours that no record has stays, without it', 25) }

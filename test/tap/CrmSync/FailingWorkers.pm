@@ -99,7 +99,7 @@ sub _fails_at
 	for my $look (1 .. 12000)
 	{
 		return 1 if $calls->new_lines =~ /guarded call $n fails/;
-		return 0 if $look % 50 == 0 && $calls->ask($done) eq 't';
+		return 0 if $look % ($self->{both_ways} ? 10 : 50) == 0 && $calls->ask($done) eq 't';
 		sleep 0.01;
 	}
 	die "neither an error nor an end with call $n: " . $calls->ask('SELECT crmsync.worker_state()');
