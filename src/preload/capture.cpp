@@ -17,7 +17,8 @@ namespace crmsync {
 
 namespace {
 
-// Longer values are not worth their place in the log, and too long for keys (server/record_key.h).
+// Longer values are not worth their place in the log, and too long for keys
+// (server/configuration/record_key.h).
 constexpr int32 longest_value = 1000;
 
 enum class TextForm { as_is, cast, output };

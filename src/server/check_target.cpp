@@ -11,10 +11,10 @@
 #include "net/probe.h"
 #include "record/content.h"
 #include "record/value.h"
-#include "server/configuration.h"
-#include "server/directory_link.h"
-#include "server/query.h"
-#include "server/result_set.h"
+#include "server/configuration/configuration.h"
+#include "server/import/directory_link.h"
+#include "server/postgres/query.h"
+#include "server/postgres/result_set.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 // What the types of columns are, from the catalog's caches. The queries of a link are built from
 // many columns, and a function in SQL would be planned anew for each.
-#include "server/boundary.h"
+#include "server/postgres/boundary.h"
 
 extern "C" {
 #include "utils/builtins.h"

@@ -6,7 +6,7 @@
 // the view is made, no function that an expression names is let run at all. The view is made here
 // rather than by a statement, so that event triggers, which may call what they like, are not
 // concerned.
-#include "server/boundary.h"
+#include "server/postgres/boundary.h"
 
 extern "C" {
 #include "access/xact.h"

@@ -1,7 +1,7 @@
 // check_expression: whether a text is one SQL expression, and whether its sub-queries say of every
 // column which relation it belongs to; check_order_by: the same of what follows ORDER BY. An
 // unqualified name there would silently mean another column when a relation gets or loses one.
-#include "server/boundary.h"
+#include "server/postgres/boundary.h"
 
 extern "C" {
 #include "nodes/nodeFuncs.h"

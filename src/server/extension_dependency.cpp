@@ -2,7 +2,7 @@
 // without its exclusive lock on the extension. Every transaction of a worker holds a shared one: a
 // long transaction would keep whoever enables a link waiting, with the CRM's tables locked, and an
 // uncommitted enable_link would keep every worker waiting.
-#include "server/boundary.h"
+#include "server/postgres/boundary.h"
 
 extern "C" {
 #include "catalog/dependency.h"

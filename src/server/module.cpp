@@ -1,6 +1,6 @@
 // Loading of crmsync_engine.so: finds the preloaded library's interface or refuses.
-#include "server/boundary.h"
-#include "server/preload.h"
+#include "server/postgres/boundary.h"
+#include "server/postgres/preload.h"
 
 namespace {
 

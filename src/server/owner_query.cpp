@@ -1,7 +1,7 @@
 // The SQL function crmsync.query_as_owner: a link's generated query, run as the worker runs it, for
 // functions like why() that explain what the worker sees.
-#include "server/query.h"
-#include "server/result_set.h"
+#include "server/postgres/query.h"
+#include "server/postgres/result_set.h"
 
 extern "C" {
 #include "catalog/pg_type.h"

@@ -4,10 +4,10 @@
 #include <iterator>
 #include <map>
 
-#include "server/delete_guard.h"
-#include "server/link_work.h"
-#include "server/query.h"
-#include "server/result_set.h"
+#include "server/outbound/delete_guard.h"
+#include "server/outbound/link_work.h"
+#include "server/postgres/query.h"
+#include "server/postgres/result_set.h"
 
 namespace {
 

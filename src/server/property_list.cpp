@@ -1,6 +1,6 @@
 // The vocabulary, as the engine knows it: for the view crmsync.properties, and where SQL asks for a
 // part.
-#include "server/result_set.h"
+#include "server/postgres/result_set.h"
 
 #include <string_view>
 

@@ -90,7 +90,7 @@ my %code = map { $_ => 1 } qw(KEY POSTPONED VALUE), page('src/directory/error.cp
 delete $code{UNKNOWN};
 cmp_ok(scalar keys %code, '>', 12, 'there are codes');
 like($codes, qr/^\| [^|]*`$_`/m, "what to do about $_") for sort keys %code;
-like($codes, qr/^\| [^|]*`$_`/m, "the action $_") for page('src/server/history.cpp') =~ /return "([a-z ]+)"/g, page('src/server/plan.cpp') =~ /"(wait|none|unlink|bring in|delete record|delete|update|create)"/g;
+like($codes, qr/^\| [^|]*`$_`/m, "the action $_") for page('src/server/state/history.cpp') =~ /return "([a-z ]+)"/g, page('src/server/plan.cpp') =~ /"(wait|none|unlink|bring in|delete record|delete|update|create)"/g;
 
 # ---- what has become of it
 is(scalar keys %{ $test->exchange->records($one) }, $belong, 'the contacts are in the mailbox');

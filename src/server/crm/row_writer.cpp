@@ -1,0 +1,174 @@
+#include "server/crm/row_writer.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "server/crm/apply_function.h"
+#include "server/crm/child_writer.h"
+#include "server/postgres/divided_reading.h"
+#include "server/crm/held_values.h"
+#include "server/postgres/subtransaction.h"
+
+namespace crmsync {
+
+namespace {
+
+using Columns = std::vector<std::size_t>;  // places in the layout
+using RowChanges = std::vector<const RowChange*>;
+
+// Those of the row itself.
+Columns columns_of(const LinkConfiguration& link, const RowChange& change) {
+    Columns columns;
+    for (const record::Field& field : change.fields) {
+        const std::size_t place = record::place_of(link.rules.layout, field.property).value();
+        if (!link.fields_in[place].child) {
+            columns.push_back(place);
+        }
+    }
+    std::sort(columns.begin(), columns.end());
+    return columns;
+}
+
+std::string update_statement(const LinkConfiguration& link, const Columns& columns, bool restores) {
+    std::string assignments;
+    std::string arrays = "$1::text[]";
+    std::string names = "key";
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+        const InboundField& field = link.fields_in[columns[i]];
+        assignments += (i == 0 ? "" : ", ") + field.column + " = " +
+                       (restores ? field.restoring : field.expression);
+        arrays += ", $" + std::to_string(i + 2) + "::text[]";
+        names += ", v" + std::to_string(columns[i] + 1);
+    }
+    return "UPDATE " + link.source + " AS t SET " + assignments + " FROM unnest(" + arrays +
+           ") AS v(" + names + ") WHERE t." + link.key + " = v.key::" + link.key_type +
+           " RETURNING t." + link.key + "::text";
+}
+
+void update(const LinkConfiguration& link, const Columns& columns, bool restores,
+            const RowChanges& changes) {
+    pg::TextArray keys;
+    std::vector<pg::NullableTextArray> values(columns.size());
+    for (const RowChange* change : changes) {
+        keys.push_back(change->record);
+        for (std::size_t i = 0; i < columns.size(); ++i) {
+            const auto field = std::find_if(
+                change->fields.begin(), change->fields.end(),
+                [&](const auto& one) { return one.property == link.rules.layout[columns[i]]; });
+            values[i].push_back(crm_value(link, columns[i], field->value, change->content));
+        }
+    }
+    std::vector<pg::Parameter> parameters{&keys};
+    for (const pg::NullableTextArray& array : values) {
+        parameters.emplace_back(&array);
+    }
+    const pg::Rows rows =
+        pg::query(update_statement(link, columns, restores), parameters, {.owner = link.owner});
+    std::set<std::string> written;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        written.insert(rows.string(row, 0));
+    }
+    if (written.size() < changes.size()) {
+        throw pg::Error{.sqlstate = ERRCODE_TRIGGERED_ACTION_EXCEPTION,
+                        .message = "the row was not updated: a trigger or a rule of " +
+                                   link.source + " prevented it"};
+    }
+}
+
+void update(const LinkConfiguration& link, const RowChanges& changes) {
+    take_children(link, changes);
+    std::map<std::pair<Columns, bool>, RowChanges> groups;
+    for (const RowChange* change : changes) {
+        groups[{columns_of(link, *change), change->restores}].push_back(change);
+    }
+    for (const auto& [kind, alike] : groups) {
+        const auto& [columns, restores] = kind;
+        if (!columns.empty()) {
+            update(link, columns, restores, alike);
+        }
+    }
+    write_children(link, changes);
+}
+
+void write(const LinkConfiguration& link, const RowChanges& changes) {
+    if (link.apply.empty()) {
+        update(link, changes);
+    } else {
+        for (const RowChange* change : changes) {
+            apply_update(link, *change);
+        }
+    }
+    // Deferred constraints speak up now, while the rows that break them are known.
+    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
+}
+
+// Halves the changes until those stand alone that the CRM refuses.
+void write_divided(const LinkConfiguration& link, const RowChanges& changes,
+                   std::map<std::string, pg::Error>& errors) {
+    const auto error = pg::subtransaction([&] { write(link, changes); });
+    if (!error) {
+        return;
+    }
+    pg::check_interrupts();
+    if (changes.size() == 1) {
+        errors.emplace(changes.front()->record, *error);
+        return;
+    }
+    const auto middle = changes.begin() + static_cast<std::ptrdiff_t>(changes.size() / 2);
+    write_divided(link, {changes.begin(), middle}, errors);
+    write_divided(link, {middle, changes.end()}, errors);
+}
+
+}  // namespace
+
+std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::TextArray& records) {
+    if (!link.rows_can_be_locked) {
+        return records;
+    }
+    // Who adds a child row keeps the record's key from changing: he, too, is to be waited for.
+    const std::string query = "SELECT t." + link.key + "::text FROM " + link.source +
+                              " AS t WHERE t." + link.key + " = ANY ($1::text[]::" + link.key_type +
+                              "[]) FOR " + (link.children.empty() ? "NO KEY UPDATE" : "UPDATE") +
+                              " SKIP LOCKED";
+    std::vector<std::string> locked;
+    const auto lock = [&](const pg::TextArray& keys) {
+        const pg::Rows rows = pg::query_as(link.owner, query, &keys);
+        for (std::uint64_t row = 0; row < rows.size(); ++row) {
+            locked.push_back(rows.string(row, 0));
+        }
+    };
+    // What a stamp names need not be a key of the source as it is now: no row has it.
+    read_divided(records, lock, [](const std::string&, const pg::Error&) {});
+    return locked;
+}
+
+std::map<std::string, pg::Error> write_rows(const LinkConfiguration& link,
+                                            const std::vector<RowChange>& changes) {
+    std::map<std::string, pg::Error> errors;
+    RowChanges all;
+    for (const RowChange& change : changes) {
+        all.push_back(&change);
+    }
+    if (all.empty()) {
+        return errors;
+    }
+    if (link.apply.empty()) {
+        write_divided(link, all, errors);
+        return errors;
+    }
+    check_function(link);
+    bool too_long = false;
+    for (const RowChange* change : all) {
+        if (too_long) {
+            errors.emplace(change->record, not_called(link));
+            continue;
+        }
+        write_divided(link, {change}, errors);
+        const auto error = errors.find(change->record);
+        too_long = error != errors.end() && took_too_long(error->second);
+    }
+    return errors;
+}
+
+}  // namespace crmsync

@@ -1,0 +1,277 @@
+// What follows from absence: users who are no longer in the directory, or no longer enabled there.
+// Both pass the guard, since a wrong base or attribute makes everybody look that way.
+#include <algorithm>
+#include <set>
+
+#include "server/import/directory_merge.h"
+#include "server/import/directory_others.h"
+#include "server/import/directory_slices.h"
+#include "server/import/directory_staging.h"
+#include "server/import/planned_without.h"
+#include "server/postgres/query.h"
+#include "server/postgres/subtransaction.h"
+#include "server/postgres/transaction.h"
+
+namespace crmsync {
+
+namespace {
+
+// Bounds what a transaction locks.
+constexpr std::int64_t most_records = 10'000;
+
+constexpr const char* changed_entries =
+    "pg_temp.crmsync_change c JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry";
+
+// The row of item i was met under no other key.
+constexpr const char* is_not_met_again =
+    " AND NOT EXISTS (SELECT FROM pg_temp.crmsync_met n WHERE n.record = i.record)";
+
+}  // namespace
+
+std::string DirectoryMerge::of_enabled_columns(const std::string& separator,
+                                               const ColumnText& text) const {
+    std::string all;
+    for (const EnabledColumn& column : enabled_columns_) {
+        all += (all.empty() ? "" : separator) + text(column);
+    }
+    return all;
+}
+
+std::string DirectoryMerge::disabling_value(const EnabledColumn& column) const {
+    return value(column.position, literal(column.disabled));
+}
+
+// Whether the entry says in this column that he is disabled, and did not in the last run.
+std::string DirectoryMerge::has_been_disabled(const EnabledColumn& column) {
+    return "e.v" + std::to_string(column.position) + " = " + literal(column.disabled) + " AND " +
+           changed(column.position);
+}
+
+// Whether row t would be disabled in this column by its entry and is not yet. The value stands
+// there as a constant: what is wrong with another entry's cannot show.
+std::string DirectoryMerge::is_to_be_disabled(const EnabledColumn& column) const {
+    return has_been_disabled(column) + " AND " + differs(column.position, disabling_value(column));
+}
+
+std::string DirectoryMerge::is_to_be_disabled() const {
+    return "c.record IS NOT NULL AND t." + link_.key_column + " = c.record::" + link_.key_type +
+           " AND (" +
+           of_enabled_columns(
+               " OR ", [&](const EnabledColumn& column) { return is_to_be_disabled(column); }) +
+           ")";
+}
+
+// A wrong attribute, or a wrong mapping of it, can show everybody as disabled, just as a wrong base
+// shows everybody as gone. What counts is who would be disabled in the CRM and is not yet.
+void DirectoryMerge::hold_disabled() {
+    if (enabled_columns_.empty()) {
+        return;
+    }
+    std::int64_t count = 0;
+    const auto error = pg::subtransaction([&] {
+        const pg::Rows rows =
+            pg::query("INSERT INTO pg_temp.crmsync_match (entry) SELECT c.entry FROM " +
+                          std::string(changed_entries) + " JOIN " + link_.source +
+                          " t ON true WHERE " + is_to_be_disabled(),
+                      {}, {.owner = link_.owner, .once = true});
+        count = static_cast<std::int64_t>(rows.size());
+    });
+    if (error && !may_be_about_one_row(*error)) {
+        throw pg::Error(*error);
+    }
+    // A value that no column can hold disables nobody: the merge says of whom.
+    if (error || count == 0) {
+        return;
+    }
+    const std::int64_t of = pg::query(
+                                "SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1 "
+                                "AND state = 'linked'",
+                                link_.mailbox)
+                                .integer(0, 0);
+    disables_ = judge_deletes(link_, Absence::disabled, count, of, outcome_.held);
+    if (disables_ == Passage::held) {
+        pg::query(
+            "DELETE FROM pg_temp.crmsync_change c USING pg_temp.crmsync_match m "
+            "WHERE c.entry = m.entry",
+            {}, {.once = true});
+    }
+    pg::query("TRUNCATE pg_temp.crmsync_match", {}, {.once = true});
+}
+
+// How many users the merge of this slice is going to disable.
+std::int64_t DirectoryMerge::count_disabled(const std::string& within) const {
+    if (disables_ == Passage::held) {
+        return 0;
+    }
+    return pg::query("SELECT pg_catalog.count(*) FROM " + std::string(changed_entries) + " JOIN " +
+                         link_.source + " t ON true WHERE e.problem IS NULL AND " +
+                         is_to_be_disabled() + within,
+                     {}, {.owner = link_.owner, .once = true})
+        .integer(0, 0);
+}
+
+// Who may not log on any more must not stay active because something else of his entry is refused.
+void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
+    pg::Transaction transaction("disabling users of link " + link_.name,
+                                pg::Transaction::read_committed);
+    hold_mailbox();
+    check_still_runs(link_);
+    const std::string assignments = of_enabled_columns(", ", [&](const EnabledColumn& column) {
+        const std::string& name = link_.mappings[column.position].column;
+        return name + " = CASE WHEN " + is_to_be_disabled(column) + " THEN " +
+               disabling_value(column) + " ELSE t." + name + " END";
+    });
+    const auto count = static_cast<std::int64_t>(
+        pg::query("UPDATE " + link_.source + " t SET " + assignments + " FROM " + changed_entries +
+                      " WHERE " + is_to_be_disabled() + which + lies_within("c", slice),
+                  {}, {.owner = link_.owner, .once = true})
+            .size());
+    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
+    note_disabled_alone(which + lies_within("c", slice));
+    count_deletes(link_, disables_, count);
+    transaction.commit_lazily();
+    outcome_.disabled += count;
+}
+
+// That much of their entries has been brought in: the next run neither does it again nor, when they
+// may log on again, takes that for nothing new.
+void DirectoryMerge::note_disabled_alone(const std::string& which) const {
+    std::set<std::size_t> written;
+    for (const EnabledColumn& column : enabled_columns_) {
+        written.insert(column.position);
+    }
+    const std::string not_brought_in = literal(std::string(DirectoryRowReader::hash_length, '-'));
+    std::string key;
+    for (std::size_t i = 0; i < link_.mappings.size(); ++i) {
+        key += (i == 0 ? "" : " || ") +
+               (written.contains(i) ? value_hash(i)
+                                    : "CASE WHEN " + changed(i) + " THEN " + not_brought_in +
+                                          " ELSE " + value_hash(i) + " END");
+    }
+    const PlannedWithout planning(PlanStep::sequential_scan);
+    const pg::Parameter parameters[] = {link_.id, link_.mailbox};
+    pg::query("UPDATE crmsync.item i SET change_key = " + key + " FROM " + changed_entries +
+                  " WHERE i.link = $1 AND i.mailbox = $2 AND i.record = c.record "
+                  "AND i.remote_id = c.key AND i.state IN ('linked', 'leaving') "
+                  "AND i.change_key IS DISTINCT FROM e.change_key AND (" +
+                  of_enabled_columns(" OR ", has_been_disabled) + ")" + which,
+              parameters, {.once = true});
+    planning.end();
+}
+
+void DirectoryMerge::mark_vanished() {
+    Passage passage = Passage::held;
+    const pg::TextArray due = find_due(passage);
+    if (passage == Passage::held) {
+        return;
+    }
+    const auto records = [&](Slice slice) {
+        return pg::TextArray(due.begin() + slice.begin, due.begin() + slice.end);
+    };
+    const SlicedWork work{
+        [&](Slice slice) { let_go(records(slice), passage); },
+        [&](Slice slice, const pg::Error& error) { failures_.write(records(slice)[0], error); }};
+    const auto count = static_cast<std::int64_t>(due.size());
+    for (std::int64_t begin = 0; begin < count; begin += most_records) {
+        pg::check_interrupts();
+        run_halved({begin, std::min(begin + most_records, count)}, work);
+    }
+}
+
+// Marks who is not in the directory any more, and returns for whom the grace time is over. Whoever
+// has been read is there, whether or not his row could be merged. Who has only gone elsewhere is
+// no matter for the guard.
+pg::TextArray DirectoryMerge::find_due(Passage& passage) {
+    pg::Transaction transaction("marking vanished users of link " + link_.name,
+                                pg::Transaction::read_committed);
+    const OtherImports others = OtherImports::hold(link_);
+    check_still_runs(link_);
+    const PlannedWithout planning(PlanStep::nested_loop);
+    pg::query(
+        "UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "
+        "FROM pg_temp.crmsync_entry e WHERE i.link = $1 AND i.mailbox = $2 "
+        "AND i.state = 'leaving' AND e.key = i.remote_id",
+        link_.id, link_.mailbox);
+    if (vanished_ > 0) {
+        pg::query(
+            "UPDATE crmsync.item i SET state = 'leaving', since = pg_catalog.now() "
+            "FROM pg_temp.crmsync_change c WHERE c.entry IS NULL "
+            "AND i.link = $1 AND i.record = c.record AND i.mailbox = $2 AND i.state = 'linked' "
+            "AND i.remote_id = c.key" +
+                std::string(is_not_met_again),
+            link_.id, link_.mailbox);
+    }
+    const pg::Rows rows = pg::query(
+        "SELECT i.record FROM crmsync.item i WHERE i.link = $1 AND i.mailbox = $2 "
+        "AND i.state = 'leaving' "
+        "AND i.since <= pg_catalog.now() - pg_catalog.make_interval(secs => $3)" +
+            std::string(is_not_met_again),
+        link_.id, link_.mailbox, link_.grace_seconds);
+    planning.end();
+    pg::TextArray due;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        due.push_back(rows.string(row, 0));
+    }
+    if (!due.empty()) {
+        const std::int64_t known =
+            pg::query(
+                "SELECT pg_catalog.count(*) FROM crmsync.item WHERE mailbox = $1 "
+                "AND state IN ('linked', 'leaving')",
+                link_.mailbox)
+                .integer(0, 0);
+        const pg::TextArray leavers = others.without_known(due);
+        judged_.insert(leavers.begin(), leavers.end());
+        passage = judge_deletes(link_, Absence::vanished, static_cast<std::int64_t>(leavers.size()),
+                                known, outcome_.held);
+    }
+    transaction.commit();
+    return due;
+}
+
+// Who is gone for good is disabled in the same transaction, unless he has only gone elsewhere. His
+// memberships have yet to go. Who has left that as well since the guard was asked is the next
+// run's.
+void DirectoryMerge::let_go(pg::TextArray records, Passage passage) {
+    pg::Transaction transaction("disabling vanished users of link " + link_.name,
+                                pg::Transaction::read_committed);
+    const OtherImports others = OtherImports::hold(link_);
+    check_still_runs(link_);
+    pg::TextArray leavers = others.without_known(records);
+    const auto is_judged = [&](const std::string& record) { return judged_.contains(record); };
+    const auto unjudged = std::partition(leavers.begin(), leavers.end(), is_judged);
+    const std::set<std::string> waiting(unjudged, leavers.end());
+    leavers.erase(unjudged, leavers.end());
+    std::erase_if(records, [&](const std::string& record) { return waiting.contains(record); });
+    const auto gone = static_cast<std::int64_t>(
+        pg::query("UPDATE crmsync.item SET state = 'gone', confirmed = $4 AND record = ANY ($5), "
+                  "change_key = CASE WHEN record <> ALL ($5) THEN change_key END, "
+                  "since = pg_catalog.now() "
+                  "WHERE link = $1 AND mailbox = $2 AND record = ANY ($3) AND state = 'leaving'",
+                  link_.id, link_.mailbox, &records,
+                  link_.disables_vanished && link_.keeps_memberships(), &leavers)
+            .size());
+    others.reconsider(leavers);
+    std::int64_t disabled = 0;
+    if (link_.disables_vanished && !enabled_columns_.empty()) {
+        const std::string assignments = of_enabled_columns(", ", [&](const EnabledColumn& column) {
+            return link_.mappings[column.position].column + " = " + disabling_value(column);
+        });
+        const std::string difference = of_enabled_columns(" OR ", [&](const EnabledColumn& column) {
+            return differs(column.position, disabling_value(column));
+        });
+        const pg::Parameter parameters[] = {&leavers};
+        disabled = static_cast<std::int64_t>(
+            pg::query("UPDATE " + link_.source + " t SET " + assignments + " WHERE t." +
+                          link_.key_column + " = ANY ($1::" + link_.key_type + "[]) AND (" +
+                          difference + ")",
+                      parameters, {.owner = link_.owner, .once = true})
+                .size());
+        pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
+    }
+    count_deletes(link_, passage, static_cast<std::int64_t>(leavers.size()));
+    transaction.commit();
+    outcome_.vanished += gone;
+    outcome_.disabled += disabled;
+}
+
+}  // namespace crmsync

@@ -1,0 +1,49 @@
+// Starts short-lived workers: one for each run of a link that is due, one at a time per link. What
+// may take long (an import, a comparison) runs there, so that the resident worker waits for none.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+
+#include "server/postgres/boundary.h"
+
+extern "C" {
+#include "postmaster/bgworker.h"
+}
+
+namespace crmsync {
+
+class RunSchedule {
+  public:
+    // function: the entry point of such a worker, which finds its link by run_link(). kind: what
+    // pg_stat_activity calls it. Both are literals.
+    RunSchedule(const char* function, const char* kind) : function_(function), kind_(kind) {}
+
+    // Starts a run of this link, for what was asked for, unless one is under way. False when there
+    // is no free worker slot.
+    bool start(int link, std::int64_t request = 0);
+
+    bool running(int link);
+
+    // Whether the last run of this link was for another request, or began some time ago. What ends
+    // a run before it can say when it should be tried again ends the next one, too.
+    bool rested(int link, std::int64_t request = 0) const;
+
+  private:
+    using Clock = std::chrono::steady_clock;
+
+    const char* function_;
+    const char* kind_;
+    std::map<int, BackgroundWorkerHandle*> runs_;
+    struct Start {
+        Clock::time_point at;
+        std::int64_t request;
+    };
+    std::map<int, Start> started_;
+};
+
+// In such a worker: the link that it runs for.
+int run_link() noexcept;
+
+}  // namespace crmsync

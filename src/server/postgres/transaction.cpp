@@ -1,0 +1,168 @@
+#include "server/postgres/transaction.h"
+
+#include <cstdint>
+#include <string>
+
+#include "server/postgres/compatibility.h"
+#include "server/postgres/encoding.h"
+
+extern "C" {
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "replication/syncrep.h"
+#include "storage/lmgr.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+}
+
+namespace crmsync::pg {
+
+namespace {
+
+bool lock_extension() {
+    const Oid extension = get_extension_oid("crmsync", true);
+    return OidIsValid(extension) &&
+           ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock) &&
+           OidIsValid(get_extension_oid("crmsync", true));
+}
+
+// Of transactions that have written something: how many of this process have ended, and how many
+// of others there had been when all that those had written was last known to be durable. One of
+// this process that has changed the CRM and did not wait is as one of others.
+std::uint64_t own_ended = 0;
+std::uint64_t durable_of_others = 0;
+
+bool has_written() {
+    return TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
+}  // namespace
+
+void Transaction::start(std::string_view activity, Isolation isolation) {
+    const std::string text(activity);
+    const char* shown = text.c_str();
+    const int level = isolation == repeatable_read ? XACT_REPEATABLE_READ : XACT_READ_COMMITTED;
+    guard([&] {
+        SetCurrentStatementStartTimestamp();
+        StartTransactionCommand();
+        XactIsoLevel = level;
+        prepare_encoding();
+        pgstat_report_activity(STATE_RUNNING, from_utf8(shown));
+    });
+}
+
+Transaction::Transaction(std::string_view activity, Isolation isolation) {
+    // From here on an ERROR leaves a transaction behind that must be aborted.
+    open_ = true;
+    try {
+        start(activity, isolation);
+        if (!guard([] { return lock_extension(); })) {
+            throw ExtensionBusy{};
+        }
+    } catch (...) {
+        finish();
+        throw;
+    }
+}
+
+Transaction::Transaction(std::string_view activity, WithoutExtension) {
+    open_ = true;
+    try {
+        start(activity, read_committed);
+    } catch (...) {
+        finish();
+        throw;
+    }
+}
+
+bool extension_exists() {
+    Transaction transaction("looking for the extension", Transaction::WithoutExtension{});
+    return guard([] { return OidIsValid(get_extension_oid("crmsync", true)); });
+}
+
+Transaction::~Transaction() {
+    if (open_) {
+        finish();
+    }
+}
+
+void Transaction::finish() noexcept {
+    open_ = false;
+    guard_cleanup([] {
+        own_ended += has_written();
+        // Of a statement that the error has ended.
+        disable_timeout(STATEMENT_TIMEOUT, false);
+        AbortCurrentTransaction();
+        pgstat_report_activity(STATE_IDLE, nullptr);
+    });
+}
+
+void Transaction::end() {
+    guard([] {
+        const bool wrote = has_written();
+        CommitTransactionCommand();
+        own_ended += wrote;
+        pgstat_report_stat(true);
+    });
+    open_ = false;
+}
+
+void Transaction::commit() {
+    guard([] {
+        if (has_written()) {
+            ForceSyncCommit();
+        }
+    });
+    end();
+}
+
+// The record of its own commit follows those of all that it has seen. Where nobody else has
+// written anything since it was last done, nothing is left to do.
+void Transaction::commit_all_seen() {
+    const std::uint64_t others = ended_transactions() - own_ended;
+    if (others == durable_of_others) {
+        commit();
+    } else {
+        guard([] { (void)GetTopTransactionId(); });
+        commit();
+        guard([] {
+            // HOLD_INTERRUPTS and RESUME_INTERRUPTS, which are no C++20.
+            InterruptHoldoffCount = InterruptHoldoffCount + 1;
+            SyncRepWaitForLSN(XactLastCommitEnd, true);
+            InterruptHoldoffCount = InterruptHoldoffCount - 1;
+        });
+        durable_of_others = others;
+    }
+    // A process that is told to end waits for no standby any more, and gets no error: it ends here,
+    // before anything goes out. Whoever cancels the wait has decided that it is long enough.
+    if (ProcDiePending) {
+        check_interrupts();
+    }
+}
+
+void Transaction::commit_lazily() {
+    guard([] {
+        set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+                          true, 0, false);
+    });
+    end();
+}
+
+void Transaction::commit_changes_lazily() {
+    const bool wrote = guard([] { return has_written(); });
+    commit_lazily();
+    own_ended -= wrote;
+}
+
+void report_idle(std::string_view activity) {
+    const std::string text = in_database_encoding(activity);
+    const char* shown = text.c_str();
+    guard([&] { pgstat_report_activity(STATE_IDLE, shown); });
+}
+
+}  // namespace crmsync::pg
