@@ -48,7 +48,7 @@ COMMENT ON COLUMN crmsync.mailbox.opted_out IS 'it was not, or not enabled, in t
 COMMENT ON COLUMN crmsync.mailbox.user_id IS 'lasting id of its user, as the relation of mailboxes has it: under another address it is the same mailbox';
 COMMENT ON COLUMN crmsync.mailbox.started IS 'since when a mailbox that is not automatic is being synchronised, because somebody asked for it';
 COMMENT ON COLUMN crmsync.mailbox.started_read IS 'its folder has been read since then';
-COMMENT ON COLUMN crmsync.mailbox.look_again IS 'when its stamps are listed once more, since a create that nobody waits for any more may be carried out before';
+COMMENT ON COLUMN crmsync.mailbox.look_again IS 'when its stamps are listed once more, since a create or a delete that nobody waits for any more may be carried out before; infinity: something is being created, and the worker that follows this one is to look';
 COMMENT ON COLUMN crmsync.mailbox.unnamed_since IS 'since when items have been made there that no reading of the folder had to name yet; NULL: none';
 COMMENT ON COLUMN crmsync.mailbox.target IS 'where it is, as the relation of mailboxes says; NULL: at the link''s own target';
 COMMENT ON COLUMN crmsync.mailbox.moved IS 'since when its items are looked for at another target: until that is done nothing is written there';

@@ -45,7 +45,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.carry_out_repairs(crmsync.request[]) IS 'the mailboxes are noted with what is to be done in them, which begins anew where it was under way';
 
--- What a create that nobody waits for any more was to make is there by now.
+-- What a create that nobody waits for any more was to make is there by now, and what a delete was to remove is gone.
 CREATE FUNCTION crmsync.look_again() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -76,6 +76,26 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.find_late(integer, integer, bigint) IS 'which of the items that were listed were made by another request of ours than the item of their record, the one so few microseconds after the other; by the worker';
 
+-- See late_creates.h. Of what we asked the server to delete, and want again, what is not there was not deleted by its user.
+CREATE FUNCTION crmsync.find_deleted_late(mailbox integer, link integer, listed timestamptz) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH asked AS (
+        SELECT i.record, EXISTS (SELECT FROM crmsync.sighting s WHERE s.mailbox = i.mailbox AND s.record = i.record AND s.kind = 'listed') AS there
+        FROM crmsync.item i
+        WHERE i.mailbox = find_deleted_late.mailbox AND i.doubtful AND i.state = 'linked' AND i.stamped AND i.since < listed
+    ), known AS (
+        UPDATE crmsync.item i SET doubtful = false FROM asked a
+        WHERE i.link = find_deleted_late.link AND i.record = a.record AND i.mailbox = find_deleted_late.mailbox AND a.there
+    ), gone AS (
+        DELETE FROM crmsync.item i USING asked a
+        WHERE i.link = find_deleted_late.link AND i.record = a.record AND i.mailbox = find_deleted_late.mailbox AND NOT a.there
+        RETURNING i.record)
+    INSERT INTO crmsync.pending AS p (link, tier, record) SELECT find_deleted_late.link, 1, g.record FROM gone g ORDER BY g.record
+    ON CONFLICT ON CONSTRAINT pending_pkey DO UPDATE SET version = p.version + 1;
+END;
+COMMENT ON FUNCTION crmsync.find_deleted_late(integer, integer, timestamptz) IS 'which of the items that are wanted again were deleted because we had asked for it; by the worker';
+
 -- The listing is complete. It only says what to look at: nothing is believed to be gone, or to have
 -- been changed, that is not asked for by its id. The table has just been filled, and the planner, which
 -- does not know yet how full it is, must not go through it row by row.
@@ -97,6 +117,7 @@ BEGIN
         PERFORM crmsync.find_late(this.mailbox, of_link.id, max_delay);
     END IF;
     IF this.mode = 'late' THEN
+        PERFORM crmsync.find_deleted_late(this.mailbox, of_link.id, this.began);
         DELETE FROM crmsync.sighting s USING crmsync.item i
         WHERE s.mailbox = this.mailbox AND s.kind = 'listed' AND i.link = of_link.id AND i.record = s.record AND i.mailbox = s.mailbox
           AND i.state <> 'unlinked';

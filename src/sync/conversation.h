@@ -104,7 +104,7 @@ class Conversation {
     std::vector<MailboxChange>& changes() { return changes_; }
     std::vector<FolderPage>& pages() { return pages_; }
     std::vector<StampPage>& stamp_pages() { return stamp_pages_; }
-    std::vector<CreatesDue>& creates_due() { return creates_due_; }
+    std::vector<Doubt>& doubts() { return doubts_; }
 
   private:
     using Tasks = std::vector<Task>;
@@ -150,7 +150,7 @@ class Conversation {
     void look_up_answer(const exchange::Answer& answer);
     Trouble items_answer(const exchange::Answer& answer, Clock::time_point now);
 
-    void doubt_creates();
+    void doubt_sent();
     void use_list();
     void find_astray();
     void give_up_astray();
@@ -225,7 +225,7 @@ class Conversation {
     bool locate_ = false;
     bool moved_ = false;  // it is not in its place: perhaps deleted with the one that it is in
     StampList stamps_;
-    std::vector<CreatesDue> creates_due_;
+    std::vector<Doubt> doubts_;
 
     std::size_t own_limit_ = 0;  // of a division under way; 0: none
     bool cautious_ = false;      // the server was too slow: let the limit grow slowly

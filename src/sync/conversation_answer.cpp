@@ -76,9 +76,7 @@ std::optional<Failure> Conversation::answer(Answer answer, Clock::time_point now
 
 // What was done there need not be done here: that is found out as where an answer was lost.
 std::optional<Failure> Conversation::answer_of_another(const Answer& answer) {
-    if (std::holds_alternative<exchange::CreateItems>(operation_)) {
-        doubt_creates();
-    }
+    doubt_sent();
     requeue_sent();
     const bool is_its_own = answer.failure && answer.failure->scope == Scope::mailbox &&
                             !exchange::concerns_target(*answer.failure);
@@ -176,9 +174,15 @@ std::optional<Failure> Conversation::list_answer(const Answer& answer, Clock::ti
     return std::nullopt;
 }
 
-void Conversation::doubt_creates() {
-    stamps_.doubt();
-    creates_due_.push_back({mailbox_.id, true});
+// What was sent may be carried out yet.
+void Conversation::doubt_sent() {
+    const bool creating = std::holds_alternative<exchange::CreateItems>(operation_);
+    if (creating) {
+        stamps_.doubt();
+    }
+    if (creating || std::holds_alternative<exchange::DeleteItems>(operation_)) {
+        doubts_.push_back({mailbox_.id, true});
+    }
 }
 
 void Conversation::changes_answer(Answer answer) {
@@ -223,7 +227,7 @@ void Conversation::use_list() {
         stamps_.doubt();
         return;
     }
-    creates_due_.push_back({mailbox_.id, false});
+    doubts_.push_back({mailbox_.id, false});
     report_unclaimed();
 }
 

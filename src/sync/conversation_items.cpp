@@ -34,7 +34,6 @@ bool may_be_of_one_item(const Failure& failure) {
 }  // namespace
 
 std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::time_point now) {
-    const bool creating = std::holds_alternative<exchange::CreateItems>(operation_);
     // Where there is no room for a photo there may be some for the contacts.
     const bool attaching = std::holds_alternative<exchange::CreateAttachment>(operation_);
     Tasks sent = ::std::exchange(sent_, {});
@@ -43,8 +42,8 @@ std::optional<Failure> Conversation::items_answer(const Answer& answer, Clock::t
     std::vector<Failure> reasons;
     for (std::size_t i = 0; i < sent.size(); ++i) {
         const exchange::ItemAnswer& item = answer.items[i];
-        if (creating && item.failure && item.failure->may_have_happened) {
-            doubt_creates();
+        if (item.failure && item.failure->may_have_happened) {
+            doubt_sent();
         }
         if (!item.failure) {
             item_succeeded(std::move(sent[i]), item);

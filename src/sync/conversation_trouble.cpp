@@ -32,8 +32,8 @@ bool wants_a_pause(Disposition disposition) {
 }  // namespace
 
 std::optional<Failure> Conversation::request_failed(const Failure& failure, Clock::time_point now) {
-    if (std::holds_alternative<exchange::CreateItems>(operation_) && failure.may_have_happened) {
-        doubt_creates();
+    if (failure.may_have_happened) {
+        doubt_sent();
     }
     const bool searching = std::holds_alternative<exchange::SearchDeleted>(operation_);
     if (searching) {

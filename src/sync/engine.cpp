@@ -322,9 +322,9 @@ void Engine::collect(Conversation& conversation) {
     std::move(conversation.stamp_pages().begin(), conversation.stamp_pages().end(),
               std::back_inserter(stamp_pages_));
     conversation.stamp_pages().clear();
-    std::move(conversation.creates_due().begin(), conversation.creates_due().end(),
-              std::back_inserter(creates_due_));
-    conversation.creates_due().clear();
+    std::move(conversation.doubts().begin(), conversation.doubts().end(),
+              std::back_inserter(doubts_));
+    conversation.doubts().clear();
     std::move(conversation.wanted().begin(), conversation.wanted().end(),
               std::back_inserter(wanted_));
     conversation.wanted().clear();
@@ -364,8 +364,8 @@ std::vector<StampPage> Engine::take_stamp_pages() {
     return ::std::exchange(stamp_pages_, {});
 }
 
-std::vector<CreatesDue> Engine::take_creates_due() {
-    return ::std::exchange(creates_due_, {});
+std::vector<Doubt> Engine::take_doubts() {
+    return ::std::exchange(doubts_, {});
 }
 
 std::size_t Engine::queued() const {

@@ -122,7 +122,7 @@ class Engine {
     std::vector<TargetChange> take_target_changes();
     std::vector<FolderPage> take_pages();
     std::vector<StampPage> take_stamp_pages();
-    std::vector<CreatesDue> take_creates_due();
+    std::vector<Doubt> take_doubts();
 
     // What tasks wait for, and what came of it (see Conversation::supply). Whoever takes it
     // answers.
@@ -209,7 +209,7 @@ class Engine {
     std::vector<TargetChange> target_changes_;
     std::vector<FolderPage> pages_;
     std::vector<StampPage> stamp_pages_;
-    std::vector<CreatesDue> creates_due_;
+    std::vector<Doubt> doubts_;
     std::vector<WantedContent> wanted_;
 };
 

@@ -171,10 +171,10 @@ struct StampPage {
 };
 
 // Something is about to be created in a folder whose stamps were listed just now; or the answer to
-// a create is lost, which may be carried out yet.
-struct CreatesDue {
+// a create or a delete is lost, which may be carried out yet.
+struct Doubt {
     int mailbox;
-    bool doubtful;  // the latter
+    bool answer_lost;
 };
 
 // A mailbox of one link, as the engine has to know it.

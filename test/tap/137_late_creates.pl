@@ -28,7 +28,7 @@ sub looked_again
 	$stage->until_true(
 		sub {
 			$stage->sql("SELECT crmsync.sync('people')");    # so that the worker looks
-			$stage->sql('SELECT (SELECT count(*) FROM crmsync.mailbox WHERE look_again IS NOT NULL) + (SELECT count(*) FROM crmsync.repair) + (SELECT count(*) FROM crmsync.sighting) + (SELECT count(*) FROM crmsync.arrival)') eq '0';
+			$stage->sql('SELECT (SELECT count(*) FROM crmsync.mailbox WHERE isfinite(look_again)) + (SELECT count(*) FROM crmsync.repair) + (SELECT count(*) FROM crmsync.sighting) + (SELECT count(*) FROM crmsync.arrival)') eq '0';
 		}, "$name: looked at again", 40) or diag($stage->sql('SELECT * FROM crmsync.mailbox; SELECT * FROM crmsync.repair; SELECT * FROM crmsync.sighting; SELECT * FROM crmsync.arrival'));
 	return;
 }
@@ -100,6 +100,19 @@ for my $trouble (sort keys %trouble)
 	stays_one($trouble, $person);
 }
 
+# The server crashes, and this happens before its worker does anything.
+sub while_off
+{
+	my ($meanwhile) = @_;
+	$node->stop('immediate');
+	$node->append_conf('postgresql.conf', 'crmsync.enabled = off');
+	$node->start;
+	$stage->sql($meanwhile);
+	return;
+}
+
+sub on_again { $node->append_conf('postgresql.conf', 'crmsync.enabled = on'); $node->reload; return }
+
 # ---- a change, and a delete, of a worker that was killed, carried out when the next one has written something newer
 # Changes both, of which the requests come late, and the worker is killed; then changes them again. Returns when all is done.
 sub overtaken
@@ -109,8 +122,8 @@ sub overtaken
 	$exchange->inject('late', operation => $operation, mailbox => $_, seconds => 4, waits => \1) for values %mailbox;
 	$stage->sql($old);
 	$stage->until_true(sub { $exchange->hits == 2 }, "$name: two are under way", 20);
-	$trouble{'killed worker'}->();
-	$stage->sql($new);
+	while_off($new);
+	on_again();
 	settle("$name, overtaken");
 	$exchange->calm;
 	is(scalar(grep { $_->{fault} eq 'late' } $exchange->journal), 0, "$name: before the old ones are carried out");
@@ -132,7 +145,30 @@ is($stage->sql("SELECT first_name FROM crm.friend WHERE id = $last"), 'Newer', '
 overtaken('a delete', 'DeleteItem', "DELETE FROM crm.person WHERE id = $last; DELETE FROM crm.friend WHERE id = $last",
 	"INSERT INTO crm.person (id, first_name, last_name, email) VALUES ($last, 'Back', 'Last', 'person$last\@example.com'); $friend");
 looked_again('a delete');
-$stage->until_true(sub { have('people') eq 'Back' }, 'a delete: what is wanted again is there in the end', 20) or diag(have('people'));
+for my $link (sort keys %mailbox)
+{
+	$stage->until_true(sub { have($link) eq 'Back' }, "a delete: what is wanted again is there in the end, for $link", 20) or diag(have($link) . $stage->sql("SELECT record, state, doubtful FROM crmsync.item WHERE record = '$last'"));
+}
+is($stage->sql("SELECT count(*) FROM crm.friend WHERE id = $last"), 1, 'a delete: nobody takes it for one of its user');
+cmp_ok(scalar(grep { $_->{operation} eq 'UpdateItem' } $exchange->journal), '<', 10, 'a delete: it is not written again and again meanwhile');
+
+# ---- a create of a worker that was killed, of a record that is gone when it is carried out, and nothing else is created
+++$last;
+$exchange->forget_journal;
+$exchange->inject('late', operation => 'CreateItem', mailbox => $_, seconds => 2, waits => \1) for values %mailbox;
+$stage->add_people($last, $last, $mailbox{people});
+$stage->sql("INSERT INTO crm.friend SELECT id, first_name, last_name, email, '$mailbox{friends}' FROM crm.person WHERE id = $last");
+$stage->until_true(sub { $exchange->hits == 2 }, 'nobody heard of it: two creates are under way', 20);
+while_off("DELETE FROM crm.audience WHERE record = $last; DELETE FROM crm.person WHERE id = $last; DELETE FROM crm.friend WHERE id = $last");
+$exchange->calm;
+$stage->until_true(sub { items('people', $last) == 1 && items('friends', $last) == 1 }, 'nobody heard of it: carried out', 10);
+on_again();
+$stage->until_true(sub { items('people', $last) == 0 && items('friends', $last) == 0 }, 'nobody heard of it: it goes, since nobody wants it', 60)
+  or diag($stage->sql('SELECT * FROM crmsync.mailbox; SELECT * FROM crmsync.items; SELECT * FROM crmsync.status'));
+looked_again('nobody heard of it');
+is($stage->sql("SELECT count(*) FROM crm.friend WHERE id = $last"), 0, 'nobody heard of it: it is no record');
+--$last;
+
 
 # ---- what users make of them
 # All these look the same. A copy is its user's, whenever it is made; and what he has changed is his, too.

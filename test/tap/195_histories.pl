@@ -139,7 +139,7 @@ sub crm_steps
 
 sub is_quiet
 {
-	return 0 if $late && $stage->sql('SELECT EXISTS (SELECT FROM crmsync.mailbox WHERE look_again IS NOT NULL) OR EXISTS (SELECT FROM crmsync.repair)') eq 't';
+	return 0 if $late && $stage->sql('SELECT EXISTS (SELECT FROM crmsync.mailbox WHERE isfinite(look_again)) OR EXISTS (SELECT FROM crmsync.repair)') eq 't';
 	return $stage->sql(<<'SQL') eq 't';
 SELECT NOT EXISTS (SELECT FROM crmsync.status WHERE pending > 0 OR state <> 'idle')
    AND NOT EXISTS (SELECT FROM crmsync.arrival a WHERE (code IS NULL OR next_attempt IS NOT NULL AND code <> 'AMBIGUOUS') AND takes_part(a.mailbox))

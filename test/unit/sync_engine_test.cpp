@@ -231,7 +231,7 @@ TEST_F(Engines, OneRequestAtATimeInAMailboxThatGetsAnotherAddress) {
         EXPECT_FALSE(engine.next(now));
         EXPECT_FALSE(engine.next_time()) << "only the answer can help";
         answer_well(create);
-        EXPECT_TRUE(engine.take_creates_due().back().doubtful);
+        EXPECT_TRUE(engine.take_doubts().back().answer_lost);
         run();
         const auto outcomes = engine.take_outcomes();
         EXPECT_EQ(count(outcomes, Result::written), 2u);

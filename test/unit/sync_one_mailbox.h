@@ -82,8 +82,8 @@ class OneMailbox : public testing::Test {
     // Whether the creates that were due were in doubt.
     std::vector<bool> doubts() {
         std::vector<bool> all;
-        for (const sync::CreatesDue& due : std::exchange(conversation.creates_due(), {})) {
-            all.push_back(due.doubtful);
+        for (const sync::Doubt& due : std::exchange(conversation.doubts(), {})) {
+            all.push_back(due.answer_lost);
         }
         return all;
     }

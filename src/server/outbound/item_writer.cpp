@@ -78,11 +78,11 @@ class ItemRows {
     pg::IntegerArray adopted_;
 };
 
-std::string update_known(const char* shadow) {
+std::string update_known(const char* shadow, const char* doubtful) {
     return " ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
            "change_key = excluded.change_key, shadow = " +
-           std::string(shadow) +
-           ", stamped = true, doubtful = false, "
+           std::string(shadow) + ", stamped = true, doubtful = " + doubtful +
+           ", "
            "remade = i.remade OR coalesce(i.remote_id <> excluded.remote_id, false), "
            "state = CASE WHEN i.state = 'leaving' THEN i.state "
            "WHEN i.origin = 'crm' THEN excluded.state ELSE 'linked' END";
@@ -99,15 +99,17 @@ void write_new_items(const std::vector<const Outcome*>& created, const LinkOfMai
     if (error->sqlstate != ERRCODE_UNIQUE_VIOLATION) {
         throw pg::Error(*error);
     }
-    rows.insert(update_known("excluded.shadow"));
+    rows.insert(update_known("excluded.shadow", "false"));
 }
 
 // An item that was changed still has what was written while more was mapped: that stays in its
-// shadow, to be compared with when it is mapped again.
+// shadow, to be compared with when it is mapped again. A delete that may come late may yet meet it.
 void write_changed_items(const std::vector<const Outcome*>& changed, const LinkOfMailbox& link_of) {
     ItemRows(changed, link_of, Absent::as_null)
         .insert(update_known(
-            "pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || excluded.shadow)"));
+            "pg_catalog.jsonb_strip_nulls(coalesce(i.shadow, '{}') || excluded.shadow)",
+            "i.doubtful AND EXISTS (SELECT FROM crmsync.mailbox m WHERE m.id = i.mailbox "
+            "AND m.look_again < 'infinity')"));
 }
 
 // Where an item that a user made was to lose its stamp, and is away, he may bring it back: whose it

@@ -253,6 +253,7 @@ void write_failures(const std::vector<const Outcome*>& failed) {
 
 void write_results(const Results& results) {
     pg::Transaction transaction("recording results", pg::Transaction::read_committed);
+    look_again_later(results.look_again);     // before what may have to be looked at again
     write_stamp_pages(results.stamp_pages);   // before what has gone since it was listed
     note_deleted_folders(results.mailboxes);  // before what was made in the next one
     if (!results.outcomes.empty()) {
@@ -260,7 +261,6 @@ void write_results(const Results& results) {
     }
     write_mailboxes(results.mailboxes);
     write_pages(results.pages);
-    look_again_later(results.look_again);
     await_echoes(results.echoing);
     write_targets(results.targets);
     settle_pending(results.settled);

@@ -15,7 +15,7 @@ struct Results {
     std::vector<sync::TargetChange> targets;
     std::vector<sync::FolderPage> pages;
     std::vector<sync::StampPage> stamp_pages;
-    std::vector<int> look_again;  // mailboxes where something may be created twice
+    std::vector<int> look_again;  // mailboxes where something may yet be created, or deleted
     std::vector<int> echoing;     // mailboxes where items were made that a reading has to name
     std::vector<sync::PendingRow> settled;
 

@@ -4,8 +4,11 @@
 // whether another one was in doubt then. A copy that its user makes says the same as the original;
 // an item of another attempt is ours, and goes, unless its user has changed it meanwhile.
 //
-// Where an answer was lost, and where something is created soon after a worker has begun, the
-// stamps are listed once more when no such create can be under way any longer
+// A delete may come late, too: of an item that is wanted again by then. It is not its user who
+// deletes it, and it is made again.
+//
+// Where an answer was lost, and where something is created, or wanted again, soon after a worker
+// has begun, the stamps are listed once more when no such request can be under way any longer
 // (crmsync.max_create_delay).
 #pragma once
 

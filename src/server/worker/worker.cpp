@@ -75,6 +75,7 @@ void Worker::run() {
         if (now >= next_housekeeping) {
             next_housekeeping = now + 1min;
             forget_old();
+            forget_creates();
         }
     }
 }
@@ -116,7 +117,7 @@ void Worker::receive() {
         again_ |= moving_.contains(sent->second.mailbox);
         sent_.erase(sent);
     }
-    note_creates_due();
+    note_doubts();
 }
 
 bool Worker::may_send() const {
@@ -169,6 +170,7 @@ std::optional<std::int64_t> Worker::asked_for(int link) const {
 }
 
 void Worker::pass(bool everything) {
+    creates_.inherit();
     readdress(carry_out_requests());
     take_requests();
     log_.consume(position_requested_);
@@ -247,6 +249,7 @@ void Worker::start_afresh() {
     in_flight_ = sync::WorkInFlight();
     moving_.clear();
     awaited_.clear();
+    creates_ = CreatesUnderWay();
     echoes_ = Echoes();
     fetching_.clear();
     listing_.clear();

@@ -20,6 +20,7 @@
 #include "server/state/change_log.h"
 #include "server/configuration/configuration.h"
 #include "server/outbound/content_supply.h"
+#include "server/state/creates_under_way.h"
 #include "server/state/echoes.h"
 #include "server/worker/event_loop.h"
 #include "server/outbound/link_work.h"
@@ -77,7 +78,9 @@ class Worker {
     bool may_send() const;
     void send();
     void doubt_all_creates();
-    void note_creates_due();
+    void note_doubts();
+    void forget_creates();
+    void note_late_delete(int mailbox, const sync::Task& task);
     bool is_doubtful(int mailbox) const;
     std::int64_t next_attempt(int mailbox) const;
     void supply_contents();
@@ -122,7 +125,7 @@ class Worker {
     RepairWork repairs_of(const LinkConfiguration& link, const Work& work);
     void begin_repairs(const LinkConfiguration& link, RepairWork work);
     void take_repaired();
-    static void commit_for(const Work& work, pg::Transaction& transaction);
+    void commit_for(const Work& work, pg::Transaction& transaction);
     void begin(const LinkConfiguration& link, Work work);
     void count(const sync::Outcome& outcome);
     void end(int mailbox, const std::string& record, bool released);
@@ -166,8 +169,9 @@ class Worker {
     std::set<int> listing_;  // mailboxes under repair whose items are being listed
     std::set<ItemName> repairing_;
     bool repairs_go_on_ = false;
-    // Until then a create may be carried out that another process has sent, or, by mailbox, one
-    // whose answer was lost.
+    CreatesUnderWay creates_;
+    // Until then a create or a delete may be carried out that another process has sent, or, by
+    // mailbox, one whose answer was lost.
     Clock::time_point doubtful_until_;
     std::map<int, Clock::time_point> mailbox_doubtful_until_;
     Outcomes outcomes_;                          // that are not counted yet

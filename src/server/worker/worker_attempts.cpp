@@ -1,4 +1,4 @@
-// The part of Worker that knows which creates may be carried out twice: see late_creates.h.
+// The part of Worker that knows which requests may be carried out late: see late_creates.h.
 #include <chrono>
 
 #include "server/postgres/preload.h"
@@ -18,14 +18,29 @@ void Worker::doubt_all_creates() {
     doubtful_until_ = Clock::now() + create_delay();
 }
 
+// Nothing is forgotten of which the result is not recorded.
+void Worker::forget_creates() {
+    if (nothing_to_record()) {
+        creates_.end([&](int mailbox) { return engine_.busy(mailbox); });
+    }
+}
+
+// An item that is wanted again, and may yet be deleted because we asked for it: whether it is there
+// is known when that cannot happen any longer.
+void Worker::note_late_delete(int mailbox, const sync::Task& task) {
+    if (task.doubtful && is_doubtful(mailbox)) {
+        results_.look_again.push_back(mailbox);
+    }
+}
+
 // Before they are sent.
-void Worker::note_creates_due() {
-    for (const sync::CreatesDue& due : engine_.take_creates_due()) {
-        if (due.doubtful) {
-            mailbox_doubtful_until_[due.mailbox] = Clock::now() + create_delay();
+void Worker::note_doubts() {
+    for (const sync::Doubt& doubt : engine_.take_doubts()) {
+        if (doubt.answer_lost) {
+            mailbox_doubtful_until_[doubt.mailbox] = Clock::now() + create_delay();
         }
-        if (is_doubtful(due.mailbox)) {
-            results_.look_again.push_back(due.mailbox);
+        if (is_doubtful(doubt.mailbox)) {
+            results_.look_again.push_back(doubt.mailbox);
         }
     }
 }

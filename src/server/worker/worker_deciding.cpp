@@ -1,5 +1,6 @@
 // The part of Worker that decides: whose turn it is, and what is to be done for that link next.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "server/outbound/delete_guard.h"
@@ -227,9 +228,16 @@ void Worker::work_on(const LinkConfiguration& link) {
 void Worker::commit_for(const Work& work, pg::Transaction& transaction) {
     if (work.tasks.empty()) {
         transaction.commit();
-    } else {
-        transaction.commit_all_seen();
+        return;
     }
+    std::set<int> creating;
+    for (const auto& [mailbox, task] : work.tasks) {
+        if (task.action == sync::Action::create) {
+            creating.insert(mailbox);
+        }
+    }
+    creates_.begin(creating);
+    transaction.commit_all_seen();
 }
 
 void Worker::begin(const LinkConfiguration& link, Work work) {
@@ -252,6 +260,7 @@ void Worker::begin(const LinkConfiguration& link, Work work) {
     }
     const auto now = Clock::now();
     for (auto& [mailbox, task] : work.tasks) {
+        note_late_delete(mailbox, task);
         engine_.add(mailbox, std::move(task), now);
     }
 }
