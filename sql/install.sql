@@ -29,6 +29,25 @@ SELECT count(*) FROM pg_namespace WHERE nspname = 'crmsync';
 INSERT INTO crm.person VALUES (1, 'Ada');
 TRUNCATE crm.person;
 
+-- What everything that is made is given to some role, by default, is not given here.
+CREATE ROLE regress_crmsync_reporting;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO regress_crmsync_reporting;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO regress_crmsync_reporting;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO regress_crmsync_reporting;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO regress_crmsync_reporting;
+CREATE EXTENSION crmsync;
+SELECT a.grantee::regrole, count(*)
+FROM (SELECT nspacl FROM pg_namespace WHERE nspname = 'crmsync'
+      UNION ALL SELECT relacl FROM pg_class WHERE relnamespace = 'crmsync'::regnamespace
+      UNION ALL SELECT proacl FROM pg_proc WHERE pronamespace = 'crmsync'::regnamespace) AS o (acl)
+CROSS JOIN LATERAL aclexplode(o.acl) a WHERE a.grantee = 'regress_crmsync_reporting'::regrole GROUP BY 1;
+DROP EXTENSION crmsync;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM regress_crmsync_reporting;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM regress_crmsync_reporting;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM regress_crmsync_reporting;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM regress_crmsync_reporting;
+DROP ROLE regress_crmsync_reporting;
+
 CREATE EXTENSION crmsync;
 SELECT count(*) FROM crmsync.links;
 SELECT count(*) FROM crmsync.identity;  -- a restore must not confirm itself

@@ -1,6 +1,7 @@
 -- The triggers on the CRM's relations: which are needed, making and removing them, and whether they
 -- are still there. A capture is a pair of triggers, crmsync_ID for rows and crmsync_ID_truncate; the
--- server copies the first to partitions by itself, the second must be put on each.
+-- server copies the first to partitions by itself, the second must be put on each but foreign ones,
+-- which cannot be locked.
 
 -- Whoever waits behind us waits as long as we do, and for what we hold as long as we hold it: all the
 -- locks are taken together within a short time, or all are given back before the next try.
@@ -62,10 +63,10 @@ BEGIN ATOMIC
         SELECT i.inhrelid FROM family f
         JOIN pg_inherits i ON i.inhparent = f.relid
         JOIN pg_class c ON c.oid = f.relid AND c.relkind = 'r'
-        JOIN pg_class h ON h.oid = i.inhrelid AND h.relpersistence <> 't')
+        JOIN pg_class h ON h.oid = i.inhrelid AND h.relpersistence <> 't' AND h.relkind <> 'f')
     SELECT f.relid FROM family f;
 END;
-COMMENT ON FUNCTION crmsync.with_children(oid) IS 'a relation and the tables that inherit from it; not partitions';
+COMMENT ON FUNCTION crmsync.with_children(oid) IS 'a relation and the tables that inherit from it; not partitions, nor foreign tables';
 
 CREATE FUNCTION crmsync.part_names(relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -200,7 +201,8 @@ BEGIN ATOMIC
     UNION ALL
     SELECT p.relid, format('crmsync_%s_truncate', n.id), 'AFTER TRUNCATE ON %s FOR EACH STATEMENT', 'capture_all',
            ARRAY[n.id::text]
-    FROM needed n CROSS JOIN crmsync.partitions(n.place) p (relid);
+    FROM needed n CROSS JOIN crmsync.partitions(n.place) p (relid) JOIN pg_class c ON c.oid = p.relid
+    WHERE c.relkind <> 'f';
 END;
 COMMENT ON FUNCTION crmsync.wanted_triggers(integer[]) IS 'the triggers of captures, as the links need them';
 
@@ -340,7 +342,9 @@ BEGIN ATOMIC
         SELECT c.id, p.relid, format('crmsync_%s', c.id) || s.suffix AS name
         FROM captured c
         CROSS JOIN crmsync.partitions(c.relid) p (relid)
+        JOIN pg_class r ON r.oid = p.relid
         CROSS JOIN (VALUES (''), ('_truncate')) s (suffix)
+        WHERE s.suffix = '' OR r.relkind <> 'f'
     ), present AS (
         SELECT t.tgrelid AS relid, t.tgname::text AS name, t.tgenabled
         FROM pg_trigger t

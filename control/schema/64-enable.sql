@@ -321,6 +321,11 @@ BEGIN
         SELECT DISTINCT crmsync.relation_name(c.oid), 'its changes'
         FROM unnest(reads) r JOIN pg_class c ON c.oid = r.object
         WHERE r.class = 'relation' AND (c.relkind NOT IN ('r', 'p') OR c.relnamespace = 'pg_catalog'::regnamespace)
+        UNION ALL
+        SELECT DISTINCT crmsync.relation_name(c.oid), 'what is changed elsewhere'
+        FROM unnest(reads) r CROSS JOIN crmsync.partitions(r.object) p (part)
+        JOIN pg_inherits i ON i.inhparent = p.part JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE r.class = 'relation' AND c.relkind = 'f'
         ORDER BY 1
     LOOP
         RAISE WARNING 'link "%" uses %, and crmsync cannot see %', this.name, unseen.what, unseen.whose

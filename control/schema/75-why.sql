@@ -147,7 +147,7 @@ COMMENT ON FUNCTION crmsync.why_known(crmsync.link, text, text) IS 'steps of why
 
 CREATE FUNCTION crmsync.why(link text, record text, mailbox text)
 RETURNS TABLE (step text, ok boolean, detail text, hint text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'operator', retired => true);

@@ -4,6 +4,29 @@
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA crmsync FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA crmsync FROM PUBLIC;
 
+-- Nor what the default privileges of whoever installs it give to others.
+DO $$
+DECLARE
+    other text;
+BEGIN
+    FOR other IN
+        SELECT DISTINCT a.grantee::regrole::text
+        FROM (SELECT n.nspacl, n.nspowner FROM pg_namespace n WHERE n.nspname = 'crmsync'
+              UNION ALL
+              SELECT c.relacl, c.relowner FROM pg_class c WHERE c.relnamespace = 'crmsync'::regnamespace
+              UNION ALL
+              SELECT p.proacl, p.proowner FROM pg_proc p WHERE p.pronamespace = 'crmsync'::regnamespace) AS o (acl, owner)
+        CROSS JOIN LATERAL aclexplode(o.acl) a
+        WHERE a.grantee NOT IN (0, o.owner)
+    LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA crmsync FROM %s', other);
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA crmsync FROM %s', other);
+        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA crmsync FROM %s', other);
+        EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA crmsync FROM %s', other);
+    END LOOP;
+END;
+$$;
+
 DO $$
 DECLARE
     kept regclass;

@@ -76,6 +76,17 @@ $exchange->forget_journal;
 gives("UPDATE crm.company SET note = 'x'; UPDATE crm.team SET note = 'x'; ", '2:Apex / 1:Apex 3:Apex', 'a column that nobody reads', $company);
 is(scalar($exchange->journal), 0, 'causes no request');
 
+# ---- filled anew, below the view of the audience, while the worker waits to read it: a snapshot of before finds nothing there
+my $loader = $stage->node->background_psql('postgres');
+$loader->query_safe('BEGIN; CREATE TEMP TABLE kept AS TABLE crm.membership; TRUNCATE crm.membership; INSERT INTO crm.membership TABLE kept');
+$stage->sql("UPDATE crm.person SET first_name = 'First2 ' WHERE id = 2");
+$stage->until_true(sub { $stage->sql("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'crmsync worker' AND wait_event_type = 'Lock')") eq 't' }, 'a record changes while its audience is filled anew');
+$loader->query_safe('COMMIT');
+$loader->quit;
+$stage->settles('filled anew');
+is(scalar(grep { $_->{operation} eq 'DeleteItem' } $exchange->journal), 0, 'nothing is deleted');
+gives("UPDATE crm.person SET first_name = 'First2' WHERE id = 2", '2:First2 / 1:First1 3:First3', 'and all are where they were');
+
 # ---- mailboxes that take part
 gives("UPDATE crm.participant SET enabled = false WHERE mailbox = '$two'", '2:First2 / 1:First1 3:First3', 'a mailbox that does not take part any more keeps its items');
 gives("UPDATE crm.person SET first_name = 'New' || id; DELETE FROM crm.membership WHERE person = 3", '2:New2 / 1:First1 3:First3', 'untouched');

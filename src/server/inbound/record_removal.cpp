@@ -91,8 +91,11 @@ Outcome failure_of(const DeletedItem& item, std::string code, std::string messag
 
 void Removal::read_choices(const pg::TextArray& records) {
     const pg::Rows rows = pg::query(
-        "SELECT record FROM crmsync.conflict WHERE link = $1 AND record = ANY ($2) "
-        "AND kind = 'delete' AND choice = 'delete'",
+        "SELECT c.record FROM crmsync.conflict c JOIN crmsync.item i ON i.link = c.link "
+        "AND i.record = c.record AND i.mailbox = c.mailbox AND i.remote_id = c.item "
+        // Of an item that is there again it says nothing.
+        "AND i.state = 'removed' WHERE c.link = $1 AND c.record = ANY ($2) "
+        "AND c.kind = 'delete' AND c.choice = 'delete'",
         link_.id, &records);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         chosen_.insert(rows.string(row, 0));

@@ -72,6 +72,8 @@ void configure_session(const char* lock_timeout) {
         {"timezone", "UTC"},
         {"extra_float_digits", "1"},
         {"bytea_output", "hex"},
+        // As expressions are checked with (58-dependency.sql).
+        {"standard_conforming_strings", "on"},
         {"default_transaction_read_only", "off"},
         // Many small statements: compiling them, or starting processes for them, costs more.
         {"jit", "off"},

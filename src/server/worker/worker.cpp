@@ -195,9 +195,7 @@ void Worker::pass(bool everything) {
     start_runs(survey);
     move_mailboxes(survey);
     for (const auto& [id, link] : configuration_.links) {
-        if (link.reads && link.problem.empty()) {
-            read_inbound(link);
-        }
+        read_inbound(link);
     }
 }
 
@@ -221,6 +219,9 @@ void Worker::reconfigure(const std::string& fingerprint) {
         take_back();
     }
     configuration_ = std::move(configuration);
+    for (auto& [id, runtime] : runtimes_) {
+        runtime.triggers_checked = {};  // there may be other partitions
+    }
     for (const auto& [name, target] : configuration_.targets) {
         const int connections = target.endpoint ? target.endpoint->max_connections : 1;
         engine_.set_target(name, connections, requests_ahead * connections);

@@ -50,10 +50,15 @@ Worker::Clock::time_point Worker::next_reading() const {
     return earliest;
 }
 
-// Not while the target is not to be tried, nor right after the link met an error: what was fetched
-// would only come back at once.
+// Not where nothing is known of its rows, nor while the target is not to be tried, nor right after
+// the link met an error: what was fetched would only come back at once.
 void Worker::read_inbound(const LinkConfiguration& link) {
-    if (!wants_work(link) || Clock::now() < runtimes_[link.id].not_before) {
+    LinkRuntime& runtime = runtimes_[link.id];
+    if (!link.reads || !link.problem.empty()) {
+        runtime.more_arrivals = false;
+        return;
+    }
+    if (!wants_work(link) || Clock::now() < runtime.not_before) {
         return;
     }
     guard_link(link, [&] {
@@ -205,7 +210,7 @@ void Worker::begin_fetches(int link, std::vector<Fetch> fetches, std::set<ItemNa
 void Worker::take_in() {
     std::set<ItemName> waiting;
     each_link(std::exchange(read_, {}), [&](const LinkConfiguration& link, const Outcomes& read) {
-        if (link.reads) {
+        if (link.reads && link.problem.empty()) {
             waiting.merge(bring_in(configuration_, link, read));
         }
     });
