@@ -60,10 +60,7 @@ void Courier::send(Parcel parcel) {
 void Courier::recall() {
     {
         const std::lock_guard lock(shared_);
-        for (const Parcel& parcel : parcels_) {
-            deliveries_.push_back({parcel.id, std::nullopt});
-        }
-        parcels_.clear();
+        hand_back_if([](const Parcel&) { return true; });
         recalled_ = true;
     }
     net::signal(arrived_);
@@ -78,10 +75,28 @@ std::vector<Delivery> Courier::take() {
         if (failure_) {
             std::rethrow_exception(failure_);
         }
+        hand_back_unaware();
+        failed_.clear();
         deliveries.swap(deliveries_);
     }
     under_way_ -= deliveries.size();
     return deliveries;
+}
+
+template <typename Which>
+std::size_t Courier::hand_back_if(const Which& which) {
+    return std::erase_if(parcels_, [&](const Parcel& parcel) {
+        const bool back = which(parcel);
+        if (back) {
+            deliveries_.push_back({parcel.id, std::nullopt});
+        }
+        return back;
+    });
+}
+
+// Whoever has sent them did not know yet that another one failed.
+std::size_t Courier::hand_back_unaware() {
+    return hand_back_if([this](const Parcel& parcel) { return failed_.contains(parcel.endpoint); });
 }
 
 // ---- the thread -----------------------------------------------------------------------------
@@ -91,7 +106,7 @@ void Courier::carry() noexcept {
         while (accept()) {
             collect();
             if (!may_hold_back()) {
-                deliver(std::exchange(done_, {}));
+                deliver();
             }
             client_.wait(done_.empty() ? std::nullopt : std::optional(longest_held_back));
         }
@@ -113,6 +128,9 @@ bool Courier::accept() {
         const std::lock_guard lock(shared_);
         if (stopping_) {
             return false;
+        }
+        if (hand_back_unaware() > 0) {
+            net::signal(arrived_);
         }
         parcels.swap(parcels_);
         recalled = std::exchange(recalled_, false);
@@ -168,6 +186,7 @@ void Courier::collect() {
         if (answer.failure) {
             note_voucher(*carried.mapped().endpoint, *answer.failure);
             bring_back(carried.mapped().endpoint.get());
+            failed_since_.insert(std::move(carried.mapped().endpoint));
         }
         done_.push_back({carried.mapped().id, std::move(answer)});
     }
@@ -180,20 +199,24 @@ void Courier::bring_back(const net::Endpoint* endpoint) {
     }
 }
 
-// Not when the connections could run out of requests before the owner has sent more.
+// Not when the connections could run out of requests before the owner has sent more, and no
+// failure.
 bool Courier::may_hold_back() const {
-    return !done_.empty() && 2 * client_.waiting() > client_.in_flight() &&
+    return !done_.empty() && failed_since_.empty() && 2 * client_.waiting() > client_.in_flight() &&
            Clock::now() - done_since_ < longest_held_back;
 }
 
-void Courier::deliver(std::vector<Delivery>&& deliveries) {
-    if (deliveries.empty()) {
+void Courier::deliver() {
+    if (done_.empty()) {
         return;
     }
     {
         const std::lock_guard lock(shared_);
-        std::move(deliveries.begin(), deliveries.end(), std::back_inserter(deliveries_));
+        std::move(done_.begin(), done_.end(), std::back_inserter(deliveries_));
+        failed_.merge(failed_since_);
     }
+    done_.clear();
+    failed_since_.clear();
     net::signal(arrived_);
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -32,8 +33,8 @@ struct Parcel {
 
 struct Delivery {
     std::uint64_t id;
-    // nullopt: it has not been sent, since another request to the same endpoint failed meanwhile,
-    // or it was recalled.
+    // nullopt: it has not been sent, since another request to the same endpoint failed, which its
+    // sender did not know yet, or it was recalled.
     std::optional<Answer> answer;
 };
 
@@ -77,7 +78,14 @@ class Courier {
     void collect();
     void bring_back(const net::Endpoint* endpoint);
     bool may_hold_back() const;
-    void deliver(std::vector<Delivery>&& deliveries);
+    void deliver();
+
+    // Of those that have not been taken over yet, with the lock. Returns how many.
+    template <typename Which>
+    std::size_t hand_back_if(const Which& which);
+    std::size_t hand_back_unaware();
+
+    using Endpoints = std::set<std::shared_ptr<const net::Endpoint>>;
 
     net::Descriptor arrived_;
     std::size_t under_way_ = 0;
@@ -88,10 +96,12 @@ class Courier {
     std::unordered_map<net::Ticket, Carried> carried_;
     std::vector<Delivery> done_;
     std::chrono::steady_clock::time_point done_since_{};  // the first of them
+    Endpoints failed_since_;                              // of which one of them is a failure
 
     std::mutex shared_;  // guards what follows
     std::vector<Parcel> parcels_;
     std::vector<Delivery> deliveries_;
+    Endpoints failed_;  // of which one of them is a failure
     std::exception_ptr failure_;
     bool recalled_ = false;
     bool stopping_ = false;

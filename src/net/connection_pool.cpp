@@ -84,13 +84,18 @@ bool ConnectionPool::is_idle() const noexcept {
     return waiting_.empty() && active_.empty() && finished_.empty() && !token_transfer_;
 }
 
+bool ConnectionPool::has_room() const noexcept {
+    return active_.size() < static_cast<std::size_t>(endpoint_.max_connections);
+}
+
 std::optional<Clock::time_point> ConnectionPool::deadline() const {
-    const bool startable = !waiting_.empty() &&
-                           (!token_transfer_ || token_.is_usable(Clock::now())) &&
-                           active_.size() < static_cast<std::size_t>(endpoint_.max_connections);
-    if (startable || !finished_.empty())
+    if (!finished_.empty())
         return Clock::time_point::min();
-    return timer_;
+    const Clock::time_point now = Clock::now();
+    if (waiting_.empty() || !has_room() || (token_transfer_ && !token_.is_usable(now)))
+        return timer_;
+    const Clock::time_point start = probation_.next_start(now, active_.size());
+    return timer_ ? std::min(*timer_, start) : start;
 }
 
 // The events follow.
@@ -148,9 +153,13 @@ bool ConnectionPool::run_timer() {
 
 void ConnectionPool::advance(std::vector<Completion>& finished) {
     // Finished transfers make room for others, whose first steps are due at once. The bound keeps a
-    // server that answers at once from keeping the caller here.
+    // server that answers at once from keeping the caller here. Of a refusal he hears before
+    // anything else begins.
+    refused_ = false;
     for (int round = 0; round < 4; ++round) {
         bool busy = collect();
+        if (refused_)
+            break;
         busy |= start_waiting();
         busy |= run_timer();
         if (!busy)
@@ -165,11 +174,13 @@ void ConnectionPool::advance(std::vector<Completion>& finished) {
 // Starting requests.
 
 bool ConnectionPool::may_start() {
-    if (waiting_.empty() || active_.size() >= static_cast<std::size_t>(endpoint_.max_connections))
+    if (waiting_.empty() || !has_room())
+        return false;
+    const Clock::time_point now = Clock::now();
+    if (probation_.next_start(now, active_.size()) > now)
         return false;
     if (endpoint_.auth != Auth::oauth2)
         return true;
-    const Clock::time_point now = Clock::now();
     if (token_.is_due(now) && !token_transfer_)
         start_token_request();
     return token_.is_usable(now) && !waiting_.empty();
@@ -190,11 +201,12 @@ void ConnectionPool::start(Waiting waiting) {
     const Ticket ticket = waiting.ticket;
     try {
         Active active{idle_transfer(waiting.request.session), std::move(waiting),
-                      token_.generation()};
+                      token_.generation(), Clock::now()};
         active.transfer->prepare(std::move(active.request.request), active.request.headers);
         if (endpoint_.auth == Auth::oauth2)
             active.transfer->set_bearer(token_.text());
         add(*active.transfer);
+        probation_.begin(active.began, active_.size());
         active_.push_back(std::move(active));  // its capacity is reserved
     } catch (const std::exception& error) {
         finish(ticket, failed_start(error));
@@ -270,12 +282,23 @@ void ConnectionPool::on_done(CURL* easy, CURLcode code) {
 void ConnectionPool::on_answer(Active active, CURLcode code) {
     Response response = active.transfer->finish(code);
     remember_connection(*active.transfer, response);
+    note_credentials(active, response);
     if (endpoint_.auth == Auth::oauth2 && repeat_with_new_token(active, response)) {
         idle_.push_back(std::move(active.transfer));
         return;
     }
     finish(active.request.ticket, std::move(response));
     idle_.push_back(std::move(active.transfer));
+}
+
+void ConnectionPool::note_credentials(const Active& active, const Response& response) {
+    const Clock::time_point now = Clock::now();
+    if (response.status == 401) {
+        probation_.refused(now);
+        refused_ = true;
+    } else if (response.status != 0) {
+        probation_.accepted(active.began, now);
+    }
 }
 
 void ConnectionPool::remember_connection(const Transfer& transfer, Response& response) {

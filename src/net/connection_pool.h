@@ -14,6 +14,7 @@
 #include "net/access_token.h"
 #include "net/client.h"
 #include "net/curl.h"
+#include "net/probation.h"
 #include "net/transfer.h"
 
 namespace crmsync::net {
@@ -60,12 +61,14 @@ class ConnectionPool {
         std::unique_ptr<Transfer> transfer;
         Waiting request;  // its Request is in the transfer meanwhile
         int token_generation = 0;
+        Clock::time_point began{};
     };
 
     static int on_socket_change(CURL*, curl_socket_t socket, int what, void* self,
                                 void* known) noexcept;
     static int on_timer_change(CURLM*, long milliseconds, void* self) noexcept;
 
+    bool has_room() const noexcept;
     bool start_waiting();
     void start(Waiting waiting);
     bool may_start();
@@ -80,6 +83,7 @@ class ConnectionPool {
                       std::optional<std::chrono::milliseconds> retry_after);
     void on_answer(Active active, CURLcode code);
     bool repeat_with_new_token(Active& active, const Response& response);
+    void note_credentials(const Active& active, const Response& response);
     void remember_connection(const Transfer& transfer, Response& response);
     void finish(Ticket ticket, Response response);
     void fail_waiting(const TransportError& error,
@@ -95,6 +99,8 @@ class ConnectionPool {
     std::vector<Active> active_;
     std::vector<std::unique_ptr<Transfer>> idle_;
     std::set<long> working_connections_;  // by local port
+    Probation probation_;
+    bool refused_ = false;  // the credentials, since advance() began
     AccessToken token_;
     std::unique_ptr<Transfer> token_transfer_;  // while a token is asked for
     List token_headers_;

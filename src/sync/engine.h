@@ -3,8 +3,8 @@
 // The engine does no I/O and reads no clock. Its owner adds tasks, asks next() for requests to send
 // until there is none, hands answers in, and takes outcomes and changes of health out. One request
 // at a time goes to a mailbox (also when several links write to it), and at most `window` to a
-// target; the window grows from 1 with each success, so that a target that comes back is not met by
-// a stampede.
+// target; after a failure the window grows from 1 with each success, so that a target that comes
+// back is not met by a stampede.
 //
 // Each task added comes back as one outcome, except that `found` ones come unasked. What fails is
 // the item's, the mailbox's or the target's: see exchange::Scope; where several requests in a row
@@ -52,7 +52,8 @@ class Engine {
     void set_target_health(const std::string& name, const Health& health);
     bool knows_health(const std::string& name) const;
 
-    // It is asked with other credentials from now on: they have to prove themselves.
+    // It is asked with other credentials from now on: they have to prove themselves. How many
+    // requests may try them net::Probation says.
     void forget_acceptance(const std::string& name);
 
     // Its last request failed, or it is stopped.

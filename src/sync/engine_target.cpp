@@ -61,6 +61,7 @@ void Engine::set_target(const std::string& name, int max_connections, int ahead)
 void Engine::set_target_health(const std::string& name, const Health& health) {
     Target& target = targets_[name];
     target.attempts = health.attempts;
+    target.window = health.attempts > 0 ? 1 : target.max_connections;
     target.stopped = health.stopped;
     target.worked = health.accepted;
     target.refusals = health.refusals;
@@ -70,9 +71,8 @@ void Engine::set_target_health(const std::string& name, const Health& health) {
 
 void Engine::forget_acceptance(const std::string& name) {
     const auto target = targets_.find(name);
-    if (target != targets_.end() && target->second.worked) {
+    if (target != targets_.end()) {
         target->second.worked = false;
-        target->second.window = 1;  // a password that is wrong is tried once
     }
 }
 
@@ -120,7 +120,8 @@ void Engine::note_pace(Target& target, Clock::time_point now) {
 // answers while the owner of the engine is busy. More would only keep fresh changes waiting.
 int Engine::may_be_ahead(const Target& target) {
     const bool does_well = target.worked && target.attempts == 0 && target.troubles == 0 &&
-                           target.window == target.max_connections;
+                           target.window == target.max_connections &&
+                           target.last_answer != Clock::time_point{};
     if (!does_well) {
         return 0;
     }
@@ -155,9 +156,7 @@ void Engine::judge(const std::string& name, Target& target, const std::optional<
 }
 
 void Engine::target_succeeded(const std::string& name, Target& target, Clock::time_point now) {
-    if (target.worked) {
-        target.window = std::min(target.max_connections, target.window + 1);
-    }
+    target.window = std::min(target.max_connections, target.window + 1);
     if (target.batch < largest_batch && target.window == target.max_connections) {
         // Creep back up after the server was too slow for a batch.
         target.batch = std::min(largest_batch, target.batch + 1);

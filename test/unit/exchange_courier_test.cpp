@@ -101,6 +101,57 @@ TEST_F(Couriers, AfterAFailureNothingMoreGoesThere) {
     EXPECT_LE(requests, 4);  // the two under way, and what took their connections
 }
 
+// Its owner is at something else meanwhile.
+TEST_F(Couriers, NorWhatIsSentBeforeTheFailureIsKnown) {
+    std::atomic<int> requests = 0;
+    Server server(answering([&](const ReceivedRequest&) {
+        ++requests;
+        return http_answer(503, "");
+    }));
+    const auto to = endpoint(server, 2);
+    send(1, to);
+    pollfd descriptor{courier.descriptor(), POLLIN, 0};
+    poll(&descriptor, 1, 10'000);
+    send(2, to);
+    send(3, to);
+    wait_for(3);
+    EXPECT_EQ(requests, 1);
+    EXPECT_FALSE(done.at(2).answer);
+    send(4, to);
+    EXPECT_TRUE(wait_for(4).at(4).answer);
+}
+
+TEST_F(Couriers, APasswordThatIsWrongIsTriedOnce) {
+    std::atomic<int> requests = 0;
+    Server server(answering([&](const ReceivedRequest&) {
+        ++requests;
+        std::this_thread::sleep_for(100ms);  // until all have been sent
+        return http_answer(401, "");
+    }));
+    const auto to = endpoint(server, 4);
+    for (std::uint64_t id = 1; id <= 20; ++id) {
+        send(id, to);
+    }
+    wait_for(20);
+    EXPECT_EQ(requests, 1);
+}
+
+// Those that wait for a connection do not follow, although one becomes free.
+TEST_F(Couriers, APasswordThatIsChangedIsTriedByNoMoreThanWereUnderWay) {
+    std::atomic<int> requests = 0;
+    Server server(answering([&](const ReceivedRequest&) {
+        const bool first = ++requests == 1;
+        std::this_thread::sleep_for(100ms);  // until all have been sent
+        return first ? deleted() : http_answer(401, "");
+    }));
+    const auto to = endpoint(server, 4);
+    for (std::uint64_t id = 1; id <= 20; ++id) {
+        send(id, to);
+    }
+    wait_for(20);
+    EXPECT_EQ(requests, 1 + 4);
+}
+
 // The token server has just vouched for us: no account is locked by trying again.
 TEST_F(Couriers, ATokenThatIsRefusedIsNoWrongPassword) {
     Server server(answering([](const ReceivedRequest& request) {

@@ -111,6 +111,52 @@ TEST_F(ClientTest, HoldsToTheLimitOfConnectionsAndTheOrderOfRequests) {
     }
 }
 
+TEST_F(ClientTest, CredentialsThatAreRefusedAreTriedByOneRequestAtATime) {
+    constexpr int refused = 10;
+    std::atomic<int> count{0};
+    std::atomic<int> under_way{0};
+    std::atomic<int> most_refused{0};
+    std::atomic<int> most{0};
+    Server server(answering([&](const ReceivedRequest&) {
+        const bool refuses = ++count <= refused;
+        std::atomic<int>& at_once = refuses ? most_refused : most;
+        at_once = std::max(at_once.load(), ++under_way);
+        std::this_thread::sleep_for(20ms);
+        --under_way;
+        return http_answer(refuses ? 401 : 200, "");
+    }));
+    auto to = endpoint(server.url());
+    for (int i = 0; i < 40; ++i)
+        client.submit(to, request());
+    while (client.in_flight() > 0)
+        turn();
+    EXPECT_EQ(count, 40);
+    EXPECT_EQ(most_refused, 1);
+    EXPECT_EQ(most, to->max_connections) << "when one was accepted";
+}
+
+TEST_F(ClientTest, OneThatHangsKeepsTheOthersBrieflyFromTryingTheCredentials) {
+    Server server([](Connection& connection) {
+        while (auto received = connection.read()) {
+            if (received->body == "hang")
+                connection.wait_for_close();
+            connection.write(http_answer(200, ""));
+        }
+    });
+    auto to = endpoint(server.url());
+    const net::Ticket hangs = client.submit(to, request("hang"));
+    const auto started = std::chrono::steady_clock::now();
+    std::vector<net::Ticket> others;
+    for (int i = 0; i < 20; ++i)
+        others.push_back(client.submit(to, request()));
+    for (const net::Ticket other : others)
+        EXPECT_EQ(wait_for(other).status, 200);
+    const auto took = std::chrono::steady_clock::now() - started;
+    EXPECT_GE(took, 1'500ms);
+    EXPECT_LT(took, 4s);
+    expect_error(wait_for(hangs), TransportErrorKind::timeout);
+}
+
 TEST_F(ClientTest, A401IsAnAnswerAndSoIsWhatTheConnectionDidBefore) {
     std::atomic<int> count{0};
     Server server(answering([&](const ReceivedRequest& r) {

@@ -122,6 +122,16 @@ TEST_F(Engines, TheWindowGrowsFromOneToTheLimit) {
     EXPECT_EQ(sizes, (std::vector<std::size_t>{1, 2, 4, 4, 4}));
 }
 
+// How many may try its credentials, net::Probation says.
+TEST_F(Engines, OnlyATargetThatFailedBeforeBeginsWithOneRequest) {
+    mailboxes("one", 20);
+    engine.set_target_health("one", {.accepted = true});
+    EXPECT_EQ(take_all().size(), 4u);
+    mailboxes("two", 20);
+    engine.set_target_health("two", {.attempts = 1, .accepted = true});
+    EXPECT_EQ(take_all().size(), 1u);
+}
+
 TEST_F(Engines, ALowerLimitHoldsAtOnce) {
     mailboxes("one", 20, 5);
     for (int round = 0; round < 4; ++round) {
