@@ -307,6 +307,19 @@ COMMENT ON COLUMN crmsync.conflicts.choice IS 'what somebody has chosen; NULL wi
 COMMENT ON COLUMN crmsync.conflicts.choices IS 'what crmsync.resolve takes; empty: there is nothing to decide';
 COMMENT ON COLUMN crmsync.conflicts.problem IS 'why what was chosen could not be done; operators only';
 
+-- What is not asked any more never turns out to be well again, and concerns nobody.
+CREATE VIEW crmsync.needed_mailbox AS
+SELECT m.id AS mailbox
+FROM crmsync.mailbox m
+JOIN crmsync.link l ON l.id = m.link
+WHERE EXISTS (SELECT FROM crmsync.repair p WHERE p.mailbox = m.id)
+   OR m.took_part IS NOT FALSE
+      AND (crmsync.reads_mailboxes(l)
+           OR EXISTS (SELECT FROM crmsync.item i WHERE i.mailbox = m.id AND i.state IN ('linked', 'leaving', 'removed'))
+           OR EXISTS (SELECT FROM crmsync.failure f WHERE f.mailbox = m.id));
+COMMENT ON VIEW crmsync.needed_mailbox IS 'mailboxes that hold something, are to hold something or are read, and take part; and those under withdraw or resync';
+COMMENT ON COLUMN crmsync.needed_mailbox.mailbox IS 'the mailbox';
+
 CREATE VIEW crmsync.alerts WITH (security_barrier) AS
 SELECT a.kind, a.name, pg_catalog.concat_ws(': ', a.problem, CASE WHEN v.shows_values THEN a.message END) AS message,
        a.since, a.hint
@@ -371,11 +384,13 @@ FROM (
            || CASE WHEN l.retired THEN pg_catalog.format(' To let go of its items: SELECT crmsync.drop_link(%L);', l.name) ELSE '' END
     FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
     JOIN crmsync.served v ON v.link = l.id
+    JOIN crmsync.needed_mailbox n ON n.mailbox = m.id
     WHERE m.code IS NOT NULL AND (m.next_attempt IS NULL OR m.disabled AND m.next_attempt < 'infinity')
     UNION ALL
     SELECT l.id, 'mailbox', m.address, m.code, m.message, m.since, 'It is tried again by itself.'
     FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link
     JOIN crmsync.served v ON v.link = l.id
+    JOIN crmsync.needed_mailbox n ON n.mailbox = m.id
     WHERE m.code IS NOT NULL AND m.next_attempt IS NOT NULL AND NOT m.disabled AND m.since < pg_catalog.now() - interval '1 hour'
     UNION ALL
     SELECT l.id, 'link', l.name, pg_catalog.format('%s records are parked', pg_catalog.count(*)), NULL, pg_catalog.min(f.since),

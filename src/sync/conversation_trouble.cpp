@@ -193,7 +193,8 @@ void Conversation::suspend(const Failure& failure, std::chrono::milliseconds ret
     if (std::holds_alternative<exchange::ListStamps>(operation_) && !asked_inventory_) {
         give_up_astray();  // nothing else is to wait for a list that cannot be had
     }
-    const bool disabled = failure.disposition == Disposition::mailbox_disabled;
+    const bool disabled = failure.disposition == Disposition::mailbox_disabled ||
+                          failure.disposition == Disposition::mailbox_full;
     changes_.push_back(
         {mailbox_.id, mailbox_.folder_id, {}, failure, attempts(), retry_after, disabled});
     drop(Result::postponed, failure);

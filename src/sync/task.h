@@ -204,7 +204,7 @@ struct MailboxChange {
     std::optional<exchange::Failure> failure;
     int attempts = 0;                          // failures in a row
     std::chrono::milliseconds retry_after{0};  // with a failure
-    bool disabled = false;                     // and nothing works until somebody has looked
+    bool disabled = false;                     // and somebody may have to mend it
 };
 
 struct TargetChange {

@@ -148,5 +148,11 @@ is($stage->sql('SELECT pending FROM crmsync.status'), '0', 'and nothing is pendi
 $stage->sql("INSERT INTO crm.audience VALUES (1, 'nobody\@example.test'); INSERT INTO crm.mailboxes VALUES (10, 'nobody\@example.test', true, true)");
 $stage->until_true(sub { $stage->sql("SELECT code IS NOT NULL FROM crmsync.mailboxes WHERE mailbox = 'nobody\@example.test'") eq 't' }, 'a mailbox that does not exist', 10);
 $stage->until_true(sub { $stage->sql('SELECT state, pending FROM crmsync.status') eq 'idle|0' }, 'is nothing that is still to be done', 10) or diag($stage->sql('SELECT state, pending FROM crmsync.status'));
+my $alerts = "SELECT count(*) FROM crmsync.alerts WHERE name = 'nobody\@example.test'";
+is($stage->sql($alerts), '1', 'but somebody may have to mend it');
+$stage->sql('UPDATE crm.mailboxes SET enabled = false WHERE id = 10');
+$stage->until_true(sub { $stage->sql($alerts) eq '0' }, 'unless it takes part no more', 10);
+$stage->sql('UPDATE crm.mailboxes SET enabled = true WHERE id = 10');
+$stage->until_true(sub { $stage->sql($alerts) eq '1' }, '... for a while', 10);
 
 $stage->done;

@@ -157,7 +157,7 @@ TEST_F(OneMailbox, AFullMailboxIsTriedAgainWithGrowingPausesOfItsOwn) {
         EXPECT_EQ(outcomes().back().result, Result::postponed);
         const auto change = conversation.changes().back();
         ASSERT_TRUE(change.failure);
-        EXPECT_FALSE(change.disabled);
+        EXPECT_TRUE(change.disabled) << "its user has to make room";
         EXPECT_GE(change.retry_after, shortest);
         EXPECT_LE(change.retry_after, longest);
         shortest *= 2;
