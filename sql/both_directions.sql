@@ -73,6 +73,48 @@ SELECT crmsync.alter_link('view', direction => 'both');
 SELECT crmsync.map('view', 'id', 'custom_1');
 SELECT crmsync.alter_link('view', match_on => '{custom_1}');
 SELECT direction, match_on FROM crmsync.links WHERE name = 'view';
+
+-- What nothing can be written to is only sent: columns that make their values, and the key.
+SET ROLE regress_crmsync_owner;
+CREATE TABLE crm.member (id integer PRIMARY KEY, number integer GENERATED ALWAYS AS IDENTITY, given text, family text,
+                         name text GENERATED ALWAYS AS (given || ' ' || family) STORED, made_in text);
+CREATE TABLE crm.member_phone (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, member integer, phone text, digits text GENERATED ALWAYS AS (translate(phone, '- /', '')) STORED);
+CREATE INDEX ON crm.member_phone (member);
+RESET ROLE;
+SELECT crmsync.create_link('members', 'exchange', 'contact', 'crm.member', audience => 'crm.audience', direction => 'both');
+SELECT crmsync.map('members', 'given', 'given_name');
+SELECT crmsync.map('members', 'name', 'custom_1', direction => 'both');
+SELECT crmsync.map('members', 'name', 'custom_1', direction => 'inbound');
+SELECT crmsync.map('members', 'name', 'custom_1', fallback => 'surname');
+SELECT crmsync.map('members', 'name', 'custom_1', inbound => 'upper($1)');
+SELECT crmsync.map('members', 'name', 'custom_1', options => '{"conflict": "target_wins"}');
+SELECT crmsync.map('members', 'name', 'custom_1');
+SELECT crmsync.map('members', 'number', 'custom_2', direction => 'both');
+SELECT crmsync.map('members', 'number', 'custom_2');
+SELECT crmsync.map('members', 'number', '@none', inbound => '1');
+SELECT crmsync.map('members', 'id', 'custom_3', direction => 'both');
+SELECT crmsync.map('members', 'id', 'custom_3');
+SELECT crmsync.map('members', 'id', '@none', inbound => '17');
+SELECT crmsync.map_child('members', 'crm.member_phone', 'member', '{"phone": "home_phone", "digits": {"property": "custom_4", "inbound": "upper($1)"}}');
+SELECT crmsync.map_child('members', 'crm.member_phone', 'member', '{"phone": "home_phone", "digits": {"property": "custom_4", "options": {"conflict": "target_wins"}}}');
+SELECT crmsync.map_child('members', 'crm.member_phone', 'member', '{"phone": "home_phone", "digits": "custom_4", "id": "custom_5"}');
+SELECT property, crm, direction FROM crmsync.mappings WHERE link = 'members' ORDER BY property;
+SELECT count(*) FROM crmsync.enable_link('members');
+SELECT i.property, i.column_name FROM crmsync.links l, crmsync.inbound_columns(l.id) i WHERE l.name = 'members';
+-- One who may see the mappings need not know the CRM.
+REVOKE USAGE ON SCHEMA crm FROM regress_crmsync_reader;
+SELECT crmsync.grant_role('regress_crmsync_reader', 'reader');
+SET ROLE regress_crmsync_reader;
+SELECT property, direction FROM crmsync.mappings WHERE link = 'members' AND property LIKE 'custom%' ORDER BY property;
+RESET ROLE;
+-- A link that only reads has no use for them; what was mapped before its direction is met by enable_link.
+SELECT crmsync.disable_link('members');
+SELECT crmsync.alter_link('members', direction => 'outbound');
+SELECT crmsync.unmap('members', '@none');
+SELECT crmsync.alter_link('members', direction => 'inbound', mailboxes => 'crm.audience', reset => '{audience}');
+SELECT crmsync.map('members', 'name', 'custom_1');
+SELECT crmsync.map_child('members', 'crm.member_phone', 'member', '{"digits": "custom_6"}', "position" => 2);
+SELECT crmsync.enable_link('members');
 DROP EXTENSION crmsync;
 DROP SCHEMA crm CASCADE;
 DROP ROLE regress_crmsync_owner, regress_crmsync_reader;

@@ -71,6 +71,14 @@ SELECT crmsync.map('users', 'mail', 'otherMailbox');
 SELECT crmsync.map('users', 'last_name', 'sn;lang-en', fallback => 'cn');
 SELECT crmsync.map('users', 'company', '@none', inbound => '1');
 SELECT property, crm, direction, fallback, inbound FROM crmsync.mappings WHERE link = 'users' ORDER BY property;
+-- The key is what new rows get; other columns that make their values are never written.
+ALTER TABLE crm.person ADD number integer GENERATED ALWAYS AS IDENTITY, ADD label text GENERATED ALWAYS AS (first_name || last_name) STORED;
+SELECT crmsync.map('users', 'id', 'employeeNumber');
+SELECT crmsync.map('users', 'number', 'uidNumber');
+SELECT crmsync.map('users', 'label', 'cn');
+SELECT crmsync.map('users', 'label', '@none', inbound => '''new''');
+SELECT crmsync.unmap('users', 'employeeNumber');
+ALTER TABLE crm.person DROP number, DROP label;
 -- What makes a value of a property: an expression over $1 that fits the column.
 SELECT crmsync.map('users', 'first_name', 'givenName', inbound => 'nothing($1)');
 SELECT crmsync.map('users', 'first_name', 'givenName', inbound => 'upper($1');

@@ -131,7 +131,7 @@ COMMENT ON FUNCTION crmsync.not_supported(text, text) IS 'refuses what the inter
 CREATE VIEW crmsync.level_object AS
     SELECT v.level, 'FUNCTION' AS kind, p.oid::pg_catalog.regprocedure::text AS object
     FROM (VALUES
-            ('reader', '{allowed_links,caller,preloaded,worker_progress,worker_state,property_list,current_identity,not_supported,reads_mailboxes}'::text[]),
+            ('reader', '{allowed_links,caller,preloaded,worker_progress,worker_state,property_list,current_identity,mapping_direction,not_supported,reads_mailboxes}'::text[]),
             ('operator', '{sync,plan,why,resync,retry,confirm_deletes,resolve,undo,withdraw,forget,pause_target,resume_target,check_target}'),
             ('admin', '{create_target,alter_target,drop_target,create_link,alter_link,enable_link,disable_link,drop_link,map,unmap,map_child,unmap_child,map_group,unmap_group,map_preset,watch,unwatch,confirm_identity,grant_role,revoke_role}')
          ) AS v (level, names)

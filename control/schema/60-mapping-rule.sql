@@ -110,26 +110,27 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_choices(text, text, jsonb) IS 'refuses values that the property cannot have';
 
-CREATE FUNCTION crmsync.check_mapping_direction(this crmsync.link, crm text, direction text) RETURNS text
+CREATE FUNCTION crmsync.check_mapping_direction(this crmsync.link, mapped crmsync.mapping) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF direction NOT IN ('outbound', 'inbound', 'both') THEN
-        RAISE EXCEPTION 'invalid direction "%"', direction
+    IF mapped.direction NOT IN ('outbound', 'inbound', 'both') THEN
+        RAISE EXCEPTION 'invalid direction "%"', mapped.direction
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Allowed: outbound, inbound, both.';
-    ELSIF this.direction <> 'both' AND direction <> this.direction THEN
+    ELSIF this.direction <> 'both' AND mapped.direction <> this.direction THEN
         RAISE EXCEPTION 'link "%" is % only', this.name, this.direction
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'A mapping goes no further than its link; leave direction out.';
-    ELSIF (this.direction = 'inbound' OR direction IN ('inbound', 'both')) AND crm LIKE '(%' AND this.apply IS NULL THEN
-        RAISE EXCEPTION 'an expression cannot be written to'
+    ELSIF (this.direction = 'inbound' OR mapped.direction IN ('inbound', 'both')) AND crmsync.not_writable(this, mapped) IS NOT NULL THEN
+        RAISE EXCEPTION '% cannot be written to', crmsync.not_writable(this, mapped)
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Name a column of the source; the parameter inbound says how its value is made.';
+                  HINT = CASE WHEN mapped.crm LIKE '(%' THEN 'Name a column of the source; the parameter inbound says how its value is made.'
+                              WHEN this.direction = 'both' THEN 'Name another column, or leave direction out: then the property is only sent.'
+                              ELSE 'Name another column.' END;
     END IF;
-    RETURN coalesce(direction, this.direction);
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_mapping_direction(crmsync.link, text, text) IS 'the direction in which a mapping works; refuses one that link or crm cannot have';
+COMMENT ON FUNCTION crmsync.check_mapping_direction(crmsync.link, crmsync.mapping) IS 'refuses a direction that the link or the CRM side of a mapping cannot have';
 
 CREATE FUNCTION crmsync.notice_enabled(this crmsync.link) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -260,39 +261,41 @@ $$;
 COMMENT ON FUNCTION crmsync.check_directory_mapping(crmsync.link, text, text, jsonb, text, text) IS 'refuses a mapping that an import could not carry out';
 
 -- What comes in goes into a column of the row itself; '@mailbox' and '@none' into that of new rows only.
-CREATE FUNCTION crmsync.check_exchange_inbound(this crmsync.link, crm text, property text, direction text, fallback text, inbound text) RETURNS void
+CREATE FUNCTION crmsync.check_exchange_inbound(this crmsync.link, mapped crmsync.mapping) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    for_new_rows boolean := property IN ('@mailbox', '@none');
+    relation regclass := to_regclass(coalesce(mapped.child ->> 'relation', this.source));
+    for_new_rows boolean := mapped.property IN ('@mailbox', '@none');
 BEGIN
-    IF this.direction = 'outbound' OR direction = 'outbound' OR crm LIKE '(%' THEN
-        IF fallback IS NOT NULL OR inbound IS NOT NULL OR for_new_rows THEN
+    IF crmsync.mapping_direction(this, mapped) = 'outbound' OR mapped.crm LIKE '(%' THEN
+        IF mapped.fallback IS NOT NULL OR mapped.inbound IS NOT NULL OR for_new_rows THEN
             RAISE EXCEPTION '% is used inbound, and %',
-                            CASE WHEN for_new_rows THEN 'property ' || property WHEN inbound IS NULL THEN 'fallback' ELSE 'inbound' END,
+                            CASE WHEN for_new_rows THEN 'property ' || mapped.property WHEN mapped.inbound IS NULL THEN 'fallback' ELSE 'inbound' END,
                             CASE WHEN this.direction = 'outbound' THEN format('link "%s" is outbound only', this.name)
-                                 WHEN direction = 'outbound' THEN 'the mapping is outbound only' ELSE 'an expression cannot be written to' END
+                                 WHEN mapped.direction = 'outbound' THEN 'the mapping is outbound only'
+                                 ELSE coalesce(crmsync.not_writable(this, mapped), 'an expression') || ' cannot be written to' END
                 USING ERRCODE = 'invalid_parameter_value';
         END IF;
         RETURN;
-    ELSIF property = '@none' AND inbound IS NULL THEN
+    ELSIF mapped.property = '@none' AND mapped.inbound IS NULL THEN
         RAISE EXCEPTION 'property @none needs inbound, the expression that new rows get'
             USING ERRCODE = 'invalid_parameter_value';
-    ELSIF for_new_rows AND fallback IS NOT NULL THEN
-        RAISE EXCEPTION 'property % is never absent, and needs no fallback', property
+    ELSIF for_new_rows AND mapped.fallback IS NOT NULL THEN
+        RAISE EXCEPTION 'property % is never absent, and needs no fallback', mapped.property
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF inbound IS NOT NULL THEN
-        PERFORM crmsync.check_inbound(to_regclass(this.source), crm, property, inbound);
+    IF mapped.inbound IS NOT NULL THEN
+        PERFORM crmsync.check_inbound(relation, mapped.crm, mapped.property, mapped.inbound);
     END IF;
-    IF fallback LIKE '''%' THEN
-        PERFORM crmsync.check_fallback(to_regclass(this.source), crm, fallback, inbound);
-    ELSIF fallback IS NOT NULL THEN
-        PERFORM crmsync.check_exchange_property(this, fallback, 'inbound');
+    IF mapped.fallback LIKE '''%' THEN
+        PERFORM crmsync.check_fallback(relation, mapped.crm, mapped.fallback, mapped.inbound);
+    ELSIF mapped.fallback IS NOT NULL THEN
+        PERFORM crmsync.check_exchange_property(this, mapped.fallback, 'inbound');
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_exchange_inbound(crmsync.link, text, text, text, text, text) IS 'refuses what a mapping of an Exchange link cannot do inbound';
+COMMENT ON FUNCTION crmsync.check_exchange_inbound(crmsync.link, crmsync.mapping) IS 'refuses what a mapping of an Exchange link cannot do inbound';
 
 CREATE FUNCTION crmsync.check_binary(relation oid, crm text, property text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

@@ -58,15 +58,14 @@ $$;
 COMMENT ON FUNCTION crmsync.check_child(crmsync.link, jsonb, text[]) IS 'refuses child rows that cannot be found, and columns of them that cannot be mapped';
 
 -- A column is mapped to a property as it is, or with more of what map takes: {"property": name, ...}.
-CREATE FUNCTION crmsync.child_fields(columns jsonb)
-RETURNS TABLE (crm text, property text, value_map jsonb, inbound text, options jsonb)
+CREATE FUNCTION crmsync.child_fields(link integer, child jsonb, columns jsonb) RETURNS SETOF crmsync.mapping
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT c.key, coalesce(c.value ->> 'property', c.value #>> '{}'), nullif(c.value -> 'value_map', 'null'), c.value ->> 'inbound',
-           coalesce(nullif(c.value -> 'options', 'null'), '{}')
+    SELECT child_fields.link, coalesce(c.value ->> 'property', c.value #>> '{}'), c.key, NULL, nullif(c.value -> 'value_map', 'null'),
+           NULL, c.value ->> 'inbound', coalesce(nullif(c.value -> 'options', 'null'), '{}'), child_fields.child
     FROM jsonb_each(columns) c;
 END;
-COMMENT ON FUNCTION crmsync.child_fields(jsonb) IS 'the parameter columns of map_child, a row a column';
+COMMENT ON FUNCTION crmsync.child_fields(integer, jsonb, jsonb) IS 'the parameter columns of map_child, as what is mapped';
 
 CREATE FUNCTION crmsync.check_child_columns(columns jsonb) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -86,7 +85,7 @@ BEGIN
         RAISE EXCEPTION 'a column of child rows has no "%"', stray
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'It has a property, and optionally value_map, inbound and options: {"country": {"property": "business_country", "value_map": {"DE": "Germany"}}}.';
-    ELSIF (SELECT count(*) <> count(DISTINCT f.property) FROM crmsync.child_fields(columns) f) THEN
+    ELSIF (SELECT count(*) <> count(DISTINCT f.property) FROM crmsync.child_fields(NULL, NULL, columns) f) THEN
         RAISE EXCEPTION 'columns name a property twice' USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END;
@@ -127,15 +126,12 @@ CREATE FUNCTION crmsync.check_child_values(this crmsync.link, child jsonb, colum
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF this.direction = 'outbound' AND EXISTS (SELECT FROM crmsync.child_fields(columns) f WHERE f.inbound IS NOT NULL) THEN
-        RAISE EXCEPTION 'inbound is used inbound, and link "%" is outbound only', this.name USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    PERFORM crmsync.check_options('mapping', 'ews', f.options), crmsync.check_value_map(f.value_map),
-            crmsync.check_choices(this.object, f.property, f.value_map), crmsync.check_field_conflict(this, this.direction, f.options ->> 'conflict')
-    FROM crmsync.child_fields(columns) f;
-    PERFORM crmsync.check_unaltered(f.property) FROM crmsync.child_fields(columns) f WHERE f.value_map IS NOT NULL OR f.inbound IS NOT NULL;
-    PERFORM crmsync.check_inbound(crmsync.child_relation(child), f.crm, f.property, f.inbound)
-    FROM crmsync.child_fields(columns) f WHERE f.inbound IS NOT NULL;
+    PERFORM crmsync.check_mapping_direction(this, f), crmsync.check_options('mapping', 'ews', f.options), crmsync.check_value_map(f.value_map),
+            crmsync.check_choices(this.object, f.property, f.value_map),
+            crmsync.check_field_conflict(this, crmsync.mapping_direction(this, f), f.options ->> 'conflict')
+    FROM crmsync.child_fields(this.id, child, columns) f;
+    PERFORM crmsync.check_unaltered(f.property) FROM crmsync.child_fields(this.id, child, columns) f WHERE f.value_map IS NOT NULL OR f.inbound IS NOT NULL;
+    PERFORM crmsync.check_exchange_inbound(this, f) FROM crmsync.child_fields(this.id, child, columns) f;
 END;
 $$;
 COMMENT ON FUNCTION crmsync.check_child_values(crmsync.link, jsonb, jsonb) IS 'refuses what columns of child rows cannot make of their values';
@@ -194,7 +190,7 @@ BEGIN
     PERFORM crmsync.check_children_apart(this);
     SELECT m.child ->> 'relation' AS relation, m.crm AS column_name INTO missing FROM crmsync.mapping_in_force(this.id) m
     WHERE m.child ->> 'relation' IS NOT NULL AND m.child ->> 'order_by' IS NULL
-      AND coalesce(m.direction, 'both') <> 'outbound' AND m.crm = ANY (crmsync.primary_key(crmsync.child_relation(m.child)))
+      AND crmsync.mapping_direction(this, m) <> 'outbound' AND m.crm = ANY (crmsync.primary_key(crmsync.child_relation(m.child)))
     ORDER BY 1, 2 LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'column "%" of % belongs to the primary key, which says in which order the rows stand, and cannot come in',
@@ -204,11 +200,12 @@ BEGIN
     END IF;
     SELECT n.* INTO missing FROM (
         SELECT 'INSERT' AS privilege, c.child ->> 'relation' AS relation, u AS column_name
-        FROM crmsync.children(this.id) c, unnest(c.columns || (c.child ->> 'column') || ARRAY(SELECT jsonb_object_keys(c.child -> 'fixed'))) u
+        FROM crmsync.children(this.id) c, unnest((c.child ->> 'column') || ARRAY(SELECT jsonb_object_keys(c.child -> 'fixed'))) u
         WHERE NOT has_column_privilege(owner, crmsync.child_relation(c.child), u, 'INSERT')
         UNION ALL
-        SELECT 'UPDATE', c.child ->> 'relation', u FROM crmsync.children(this.id) c, unnest(c.columns) u
-        WHERE NOT has_column_privilege(owner, crmsync.child_relation(c.child), u, 'UPDATE')
+        SELECT p.privilege, m.child ->> 'relation', m.crm FROM crmsync.mapping_in_force(this.id) m, unnest('{INSERT,UPDATE}'::text[]) AS p (privilege)
+        WHERE m.child IS NOT NULL AND crmsync.mapping_direction(this, m) <> 'outbound'
+          AND NOT has_column_privilege(owner, crmsync.child_relation(m.child), m.crm, p.privilege)
         UNION ALL
         SELECT 'DELETE', c.child ->> 'relation', NULL FROM crmsync.children(this.id) c
         WHERE NOT has_table_privilege(owner, crmsync.child_relation(c.child), 'DELETE')
@@ -248,11 +245,10 @@ BEGIN
     which := jsonb_build_object('relation', crmsync.check_relation('child table', relation, '{r,p}'), 'column', column_name,
                                 'fixed', fixed, 'position', map_child."position", 'order_by', order_by);
     PERFORM crmsync.check_child(this, which, ARRAY(SELECT jsonb_object_keys(columns) ORDER BY 1));
-    PERFORM crmsync.check_child_property(this, f.property, f.crm, which) FROM crmsync.child_fields(columns) f;
+    PERFORM crmsync.check_child_property(this, f.property, f.crm, which) FROM crmsync.child_fields(this.id, which, columns) f;
     PERFORM crmsync.check_child_values(this, which, columns);
     DELETE FROM crmsync.mapping m WHERE m.link = this.id AND m.child - 'order_by' = which - 'order_by';
-    INSERT INTO crmsync.mapping (link, property, crm, value_map, inbound, options, child)
-    SELECT this.id, f.property, f.crm, f.value_map, f.inbound, f.options, which FROM crmsync.child_fields(columns) f;
+    INSERT INTO crmsync.mapping SELECT f.* FROM crmsync.child_fields(this.id, which, columns) f;
     PERFORM crmsync.notice_enabled(this);
 END;
 $$;

@@ -9,9 +9,10 @@ AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(link, 'admin');
     kind text := (SELECT t.kind FROM crmsync.target t WHERE t.name = this.target);
-    works text := crmsync.check_mapping_direction(this, crm, direction);
+    mapped crmsync.mapping := ROW (this.id, property, crm, direction, value_map, fallback, inbound, options, NULL);
     other text;
 BEGIN
+    PERFORM crmsync.check_mapping_direction(this, mapped);
     IF crm LIKE '(%' OR inbound IS NOT NULL THEN
         PERFORM crmsync.check_may_run_as_owner(this);
     END IF;
@@ -27,19 +28,17 @@ BEGIN
                 USING ERRCODE = 'duplicate_object', HINT = format('Call crmsync.unmap(%L, %L) first.', link, other);
         END IF;
     ELSE
-        direction := coalesce(direction, CASE WHEN property IN ('@mailbox', '@none') THEN 'inbound' END);
-        works := coalesce(direction, CASE WHEN crm LIKE '(%' AND this.apply IS NULL THEN 'outbound' ELSE works END);
-        PERFORM crmsync.check_exchange_property(this, property, coalesce(direction, nullif(this.direction, 'both'), 'outbound'));
+        mapped.direction := coalesce(direction, CASE WHEN property IN ('@mailbox', '@none') THEN 'inbound' END);
+        PERFORM crmsync.check_exchange_property(this, property, coalesce(mapped.direction, nullif(this.direction, 'both'), 'outbound'));
         PERFORM crmsync.check_choices(this.object, property, value_map);
-        PERFORM crmsync.check_exchange_inbound(this, crm, property, works, fallback, inbound);
+        PERFORM crmsync.check_exchange_inbound(this, mapped);
         PERFORM crmsync.check_binary(to_regclass(this.source), crm, property);
         PERFORM crmsync.check_day(this, to_regclass(this.source), crm, property);
         PERFORM crmsync.check_unaltered(property) WHERE value_map IS NOT NULL OR fallback IS NOT NULL OR inbound IS NOT NULL;
         PERFORM crmsync.check_unmapped(this, property, crm, NULL);
-        PERFORM crmsync.check_field_conflict(this, works, options ->> 'conflict');
+        PERFORM crmsync.check_field_conflict(this, crmsync.mapping_direction(this, mapped), options ->> 'conflict');
     END IF;
-    INSERT INTO crmsync.mapping AS m (link, property, crm, direction, value_map, fallback, inbound, options)
-    VALUES (this.id, map.property, map.crm, map.direction, map.value_map, map.fallback, map.inbound, map.options)
+    INSERT INTO crmsync.mapping AS m VALUES (mapped.*)
     ON CONFLICT ON CONSTRAINT mapping_pkey DO UPDATE
     SET direction = excluded.direction, value_map = excluded.value_map, fallback = excluded.fallback,
         inbound = excluded.inbound, options = excluded.options;

@@ -191,12 +191,13 @@ DECLARE
     wrong record;
 BEGIN
     -- The link may have had another direction, or apply, when it was mapped.
-    SELECT m.property, m.crm INTO wrong FROM crmsync.mapping_in_force(this.id) m
-    WHERE m.crm LIKE '(%' AND this.apply IS NULL
-      AND (this.direction = 'inbound' OR m.direction IN ('inbound', 'both')) ORDER BY 1, 2 LIMIT 1;
+    SELECT m.property, m.child ->> 'relation' AS child, crmsync.not_writable(this, m) AS what INTO wrong FROM crmsync.mapping_in_force(this.id) m
+    WHERE (this.direction = 'inbound' OR m.direction IN ('inbound', 'both')) AND crmsync.not_writable(this, m) IS NOT NULL ORDER BY 1, 2 LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'the mapping of % to % is an expression, which cannot be written to', wrong.crm, wrong.property
-            USING ERRCODE = 'invalid_parameter_value', HINT = format('Call crmsync.unmap(%L, %L), or let the link have apply.', this.name, wrong.property);
+        RAISE EXCEPTION 'property % cannot come in: % cannot be written to', wrong.property, wrong.what
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = CASE WHEN wrong.child IS NULL THEN format('Call crmsync.unmap(%L, %L), or let the link have apply.', this.name, wrong.property)
+                              ELSE format('Call crmsync.unmap_child(%L, %L), or let the link have apply.', this.name, wrong.child) END;
     END IF;
     SELECT m.property, m.crm INTO wrong FROM crmsync.mapping_in_force(this.id) m
     WHERE this.direction = 'inbound' AND m.direction <> 'inbound' ORDER BY 1, 2 LIMIT 1;
@@ -222,7 +223,7 @@ BEGIN
     END IF;
     PERFORM crmsync.check_children_inbound(this, owner);
     SELECT m.crm, string_agg(m.property, ', ' ORDER BY m.property) AS properties INTO wrong FROM crmsync.mapping_in_force(this.id) m
-    WHERE m.child IS NULL AND m.crm NOT LIKE '(%' AND coalesce(m.direction, 'both') <> 'outbound'
+    WHERE m.child IS NULL AND crmsync.mapping_direction(this, m) <> 'outbound'
       AND m.property NOT IN (SELECT p.name FROM crmsync.property_list() p WHERE this.object = ANY (p.objects) AND p.access = 'outbound')
     GROUP BY m.crm HAVING count(*) > 1 ORDER BY m.crm LIMIT 1;
     IF FOUND THEN
@@ -234,7 +235,7 @@ BEGIN
     SELECT p.privilege, m.crm INTO wrong
     FROM crmsync.mapping_in_force(this.id) m,
          LATERAL (SELECT 'INSERT' AS privilege UNION ALL SELECT 'UPDATE' WHERE m.property NOT IN ('@mailbox', '@none')) p
-    WHERE m.link = this.id AND m.child IS NULL AND m.crm NOT LIKE '(%' AND coalesce(m.direction, 'both') <> 'outbound'
+    WHERE m.link = this.id AND m.child IS NULL AND crmsync.mapping_direction(this, m) <> 'outbound'
       AND NOT has_column_privilege(owner, source, m.crm, p.privilege)
     ORDER BY p.privilege, m.crm LIMIT 1;
     IF FOUND THEN

@@ -68,7 +68,7 @@ COMMENT ON COLUMN crmsync.links.id IS 'number of the link, in names of triggers 
 
 CREATE VIEW crmsync.mappings WITH (security_barrier) AS
 SELECT l.name AS link, m.property, m.crm, m.child ->> 'relation' AS child_table,
-       CASE WHEN m.crm LIKE '(%' AND l.apply IS NULL THEN 'outbound' ELSE coalesce(m.direction, l.direction) END AS direction, m.value_map,
+       crmsync.mapping_direction(l, m) AS direction, m.value_map,
        m.fallback, m.inbound, m.options,
        l.enabled AND coalesce(l.armed_mapping @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(m)), true) AS in_force
 FROM crmsync.mapping m

@@ -124,16 +124,19 @@ $stage->until_true(sub { value($two, 4, address('Street')) eq 'Old Street' && va
 $stage->sql(<<'SQL');
 SET client_min_messages = error;
 SET ROLE crm_owner;
-CREATE TABLE crm.contact_day (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, contact_id integer REFERENCES crm.contact ON DELETE CASCADE, born date, wed timestamp);
+CREATE TABLE crm.contact_day (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, contact_id integer REFERENCES crm.contact ON DELETE CASCADE, born date, wed timestamp,
+                              a_year text GENERATED ALWAYS AS ((extract(year FROM born)::integer)::text) STORED);
 INSERT INTO crm.contact_day (contact_id, born, wed) SELECT i, '1980-01-02', '2001-05-06 12:00' FROM generate_series(1, 6) i;
 RESET ROLE;
-SELECT crmsync.map_child('contacts', 'crm.contact_day', 'contact_id', '{"born": "birthday", "wed": "anniversary"}');
+SELECT crmsync.map_child('contacts', 'crm.contact_day', 'contact_id', '{"born": "birthday", "wed": "anniversary", "a_year": "job_title"}');
 SELECT crmsync.enable_link('contacts');
 SQL
 $stage->settles('days', 'contacts');
-user_changes($one, 2, Birthday => '1990-03-03T00:00:00Z');
+user_changes($one, 2, Birthday => '1990-03-03T00:00:00Z', JobTitle => 'Painter');
 $stage->until_true(sub { $stage->sql('SELECT born FROM crm.contact_day WHERE contact_id = 2') eq '1990-03-03' }, 'a day comes in', 20) or diag($stage->sql('SELECT * FROM crmsync.arrival'));
 is($stage->sql('SELECT wed FROM crm.contact_day WHERE contact_id = 2'), '2001-05-06 12:00:00', 'and the other stays');
+$stage->until_true(sub { value($one, 2, 'JobTitle') eq '1990' && value($two, 2, 'JobTitle') eq '1990' }, 'a generated column goes out', 20) or diag(failing());
+is(failing(), 'nothing', 'and is not written by what a user has there');
 
 # ---- a column of the primary key
 $stage->sql(<<'SQL');

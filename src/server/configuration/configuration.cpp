@@ -50,8 +50,7 @@ void read_layout(LinkConfiguration& link) {
         "coalesce(m.options->>'write', CASE WHEN l.write_fields = 'all' "
         "AND m.fallback IS NOT NULL THEN 'changed' ELSE l.write_fields END), "
         "coalesce(m.options->>'conflict', l.conflict), "
-        "CASE WHEN m.crm LIKE '(%' AND l.apply IS NULL THEN 'outbound' "
-        "ELSE coalesce(m.direction, l.direction) END, m.inbound IS NULL AND l.apply IS NULL, "
+        "crmsync.mapping_direction(l, m), m.inbound IS NULL AND l.apply IS NULL, "
         "count(*) OVER (PARTITION BY p.property, v.crm_value) > 1 "
         "FROM crmsync.layout($1) WITH ORDINALITY AS p(property, position) "
         "JOIN crmsync.link l ON l.id = $1 "
@@ -157,6 +156,15 @@ void read_children(LinkConfiguration& link) {
     for (auto& [first, children] : alike) {
         link.alike.push_back(std::move(children));
     }
+    const pg::Rows mapped = pg::query(
+        "SELECT c.number, p.property FROM crmsync.child_rows($1) c, "
+        "pg_catalog.unnest(c.properties) WITH ORDINALITY AS p(property, place) "
+        "ORDER BY c.number, p.place",
+        link.id);
+    for (std::uint64_t row = 0; row < mapped.size(); ++row) {
+        link.children[static_cast<std::size_t>(mapped.integer(row, 0)) - 1].places.push_back(
+            place_of(link, mapped.text(row, 1)).value());
+    }
     const pg::Rows keys =
         pg::query("SELECT number, column_name, column_type FROM crmsync.child_keys($1)", link.id);
     for (std::uint64_t row = 0; row < keys.size(); ++row) {
@@ -242,7 +250,6 @@ void read_inbound(LinkConfiguration& link) {
         std::optional<std::size_t> child;
         if (!columns.is_null(row, 3)) {
             child = static_cast<std::size_t>(columns.integer(row, 3)) - 1;
-            link.children[*child].places.push_back(place);
         }
         if (property.access == record::Access::outbound) {
             continue;  // what the server makes of other properties says nothing about the CRM
