@@ -157,7 +157,28 @@ CREATE TABLE crm.day (id integer PRIMARY KEY, person integer, "When" timestamptz
 SELECT crmsync.map('people', 'married', 'anniversary');
 SELECT crmsync.map_child('people', 'crm.day', 'person', '{"When": "anniversary"}');
 SELECT crmsync.map('people', '((r.married AT TIME ZONE ''Europe/Berlin'')::date)', 'anniversary');
+SELECT crmsync.map('people', '(coalesce(r.married, now()))', 'anniversary');
 SELECT crmsync.map('people', 'married', 'x:Married');
+
+-- ---- a value_map whose CRM values there cannot be
+CREATE TYPE crm.mood AS ENUM ('good', 'bad');
+CREATE DOMAIN crm.known_mood AS crm.mood CHECK (VALUE IS NOT NULL);
+ALTER TABLE crm.person ADD active boolean, ADD mood crm.mood, ADD known crm.known_mood, ADD tags text[];
+ALTER TABLE crm.day ADD active boolean;
+SELECT crmsync.map('people', 'active', 'x:active', value_map => '{"x": "no"}');
+SELECT crmsync.map('people', 'active', 'x:active', value_map => '{"true": "yes", "f": "no"}');
+SELECT crmsync.map('people', 'active', 'x:active', value_map => '{"true": "yes", "false": "no"}');
+SELECT crmsync.map('people', 'mood', 'x:mood', value_map => '{"good": "+", "x": "-"}');
+SELECT crmsync.map('people', 'mood', 'x:mood', value_map => '{"good": "+", "bad": "-"}');
+SELECT crmsync.map('people', 'known', 'x:known', value_map => '{"good": "+", "worse": "-"}');
+SELECT crmsync.map('people', 'known', 'x:known', value_map => '{"good": "+"}');
+SELECT crmsync.map('people', 'company', 'x:company', value_map => '{"01": "one"}');
+SELECT crmsync.map('people', '(r.id > 3)', 'x:late', value_map => '{"late": "yes"}');
+SELECT crmsync.map('people', '(r.id > 3)', 'x:late', value_map => '{"true": "yes", "false": "no"}');
+SELECT crmsync.map('people', 'tags', 'x:tags', value_map => '{"[\"a\"]": "A"}');
+SELECT crmsync.map_child('people', 'crm.day', 'person', '{"active": {"property": "x:day", "value_map": {"on": "yes"}}}');
+SELECT crmsync.map('users', 'known', 'mood', value_map => '{"good": "+", "worse": "-"}');
+SELECT crmsync.map('users', 'known', 'mood', value_map => '{"good": "+"}');
 DROP EXTENSION crmsync;
 SET client_min_messages = warning;
 DROP SCHEMA crm CASCADE;

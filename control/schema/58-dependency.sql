@@ -58,6 +58,23 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.read_by_view(oid) IS 'relations with columns, and functions, that a view needs; direct: not only through another view; as_caller: with the rights of who reads the view, rather than of another view''s owner; times: how often the rule names the relation';
 
+CREATE FUNCTION crmsync.expression_type(source text, crm text) RETURNS oid
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+AS $$
+DECLARE
+    found oid;
+BEGIN
+    BEGIN
+        PERFORM crmsync.compile(format(E'SELECT %s\n AS value FROM %s r', crm, source));
+        found := crmsync.column_type('pg_temp.crmsync_compiled'::regclass, 'value');
+        RAISE EXCEPTION USING ERRCODE = 'CY000', MESSAGE = 'the view is not kept';
+    EXCEPTION WHEN SQLSTATE 'CY000' THEN
+        RETURN found;
+    END;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.expression_type(text, text) IS 'type of an expression over the row r of this source';
+
 CREATE FUNCTION crmsync.check_query(what text, query text)
 RETURNS TABLE (object oid, class text, column_name text, direct boolean, as_caller boolean, times integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

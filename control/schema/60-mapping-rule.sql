@@ -232,15 +232,51 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.check_fallback(oid, text, text, text) IS 'refuses what is neither a property nor a constant that the column can hold';
 
-CREATE FUNCTION crmsync.check_crm_values(relation oid, crm text, value_map jsonb) RETURNS void
+CREATE FUNCTION crmsync.mapped_type(this crmsync.link, mapped crmsync.mapping) RETURNS oid
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN mapped.crm LIKE '(%' THEN crmsync.expression_type(this.source, mapped.crm)
+            ELSE crmsync.column_type(to_regclass(coalesce(mapped.child ->> 'relation', this.source)), mapped.crm) END;
+COMMENT ON FUNCTION crmsync.mapped_type(crmsync.link, crmsync.mapping) IS 'type of the CRM side of a mapping';
+
+-- A constant of a domain would need the domain's check, which may call any function.
+CREATE FUNCTION crmsync.check_crm_values(type oid, crm text, value_map jsonb) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT crmsync.check_query(format('the value_map of %s', crm),
                                format('SELECT v.value FROM (VALUES %s) AS v (value)',
-                                      (SELECT string_agg(format('(%L::%s)', k, crmsync.target_type(relation, crm)), ', ') FROM jsonb_object_keys(value_map) k)))
+                                      (SELECT string_agg(format('(%L::%s)', k, crmsync.type_name(type)), ', ') FROM jsonb_object_keys(value_map) k)))
     WHERE value_map <> '{}';
 END;
-COMMENT ON FUNCTION crmsync.check_crm_values(oid, text, jsonb) IS 'refuses a value_map for what comes in, with values that the column cannot hold';
+COMMENT ON FUNCTION crmsync.check_crm_values(oid, text, jsonb) IS 'refuses a value_map with CRM values that are none of this type';
+
+-- What goes out is looked up by the text that the value has, so that "yes" would never be met. Values of other
+-- types than these have texts that are not what is cast to them.
+CREATE FUNCTION crmsync.check_exchange_values(this crmsync.link, mapped crmsync.mapping) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    works text := crmsync.mapping_direction(this, mapped);
+    type oid := crmsync.base_type(crmsync.mapped_type(this, mapped));
+    stray record;
+BEGIN
+    IF (works = 'inbound' AND (mapped.inbound IS NOT NULL OR this.apply IS NOT NULL))
+       OR NOT (type = ANY ('{boolean,int2,int4,int8,numeric,float4,float8,uuid,date,timestamp,timestamptz}'::regtype[])
+               OR EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = type)) THEN
+        RETURN;
+    END IF;
+    PERFORM crmsync.check_crm_values(type, mapped.crm, mapped.value_map);
+    SELECT k.value, t.text INTO stray
+    FROM jsonb_object_keys(mapped.value_map) AS k (value),
+         LATERAL (SELECT CASE WHEN type = 'boolean'::regtype THEN k.value::boolean::text WHEN type = 'uuid'::regtype THEN k.value::uuid::text
+                              WHEN crmsync.is_integer_type(type) THEN k.value::bigint::text END) AS t (text)
+    WHERE k.value <> t.text ORDER BY 1 LIMIT 1;
+    IF FOUND AND works <> 'inbound' THEN
+        RAISE EXCEPTION 'the value_map of % has "%", which never goes out', mapped.crm, stray.value
+            USING ERRCODE = 'invalid_parameter_value', HINT = format('It stands for "%s" as text.', stray.text);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.check_exchange_values(crmsync.link, crmsync.mapping) IS 'refuses a value_map of an Exchange link with CRM values that there cannot be';
 
 -- One mapping of an import; at enable_link again, since the column may be another one by then.
 CREATE FUNCTION crmsync.check_directory_mapping(this crmsync.link, crm text, property text, value_map jsonb, fallback text, inbound text) RETURNS void
@@ -251,7 +287,7 @@ BEGIN
     IF inbound IS NOT NULL THEN
         PERFORM crmsync.check_inbound(to_regclass(this.source), crm, property, inbound);
     ELSE
-        PERFORM crmsync.check_crm_values(to_regclass(this.source), crm, value_map);
+        PERFORM crmsync.check_crm_values(crmsync.column_type(to_regclass(this.source), crm), crm, value_map);
     END IF;
     IF fallback IS NOT NULL THEN
         PERFORM crmsync.check_fallback(to_regclass(this.source), crm, fallback, inbound);
@@ -312,21 +348,28 @@ $$;
 COMMENT ON FUNCTION crmsync.check_binary(oid, text, text) IS 'refuses a column that has no bytes for a property that needs them';
 
 -- Midnight in Berlin is the day before in UTC.
-CREATE FUNCTION crmsync.check_day(this crmsync.link, relation oid, crm text, property text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION crmsync.check_day(this crmsync.link, mapped crmsync.mapping) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    type oid;
+    said text := CASE WHEN mapped.crm LIKE '(%' THEN mapped.crm WHEN mapped.child IS NULL THEN format('r.%I', mapped.crm) ELSE quote_ident(mapped.crm) END;
 BEGIN
-    IF crmsync.base_type(crmsync.column_type(relation, crm)) = 'timestamptz'::regtype
-       AND EXISTS (SELECT FROM crmsync.property_list() p
-                   WHERE p.name = property AND this.object = ANY (p.objects) AND p.type = 'date') THEN
-        RAISE EXCEPTION 'property % is a day, and column "%" has type %', property, crm,
-                        format_type(crmsync.column_type(relation, crm), NULL)
+    IF NOT EXISTS (SELECT FROM crmsync.property_list() p
+                   WHERE p.name = mapped.property AND this.object = ANY (p.objects) AND p.type = 'date') THEN
+        RETURN;
+    END IF;
+    type := crmsync.mapped_type(this, mapped);
+    IF crmsync.base_type(type) = 'timestamptz'::regtype THEN
+        RAISE EXCEPTION 'property % is a day, and % has type %', mapped.property,
+                        CASE WHEN mapped.crm LIKE '(%' THEN 'the expression ' || mapped.crm ELSE format('column "%s"', mapped.crm) END, format_type(type, NULL)
             USING ERRCODE = 'datatype_mismatch',
-                  HINT = format('Name a column of type date, or an expression that says in which time zone the day is: ((r.%I AT TIME ZONE ''Europe/Berlin'')::date).', crm);
+                  HINT = format('Name a column of type date, or %s that says in which time zone the day is: ((%s AT TIME ZONE ''Europe/Berlin'')::date).',
+                                CASE WHEN mapped.child IS NULL THEN 'an expression' ELSE 'a generated one' END, said);
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.check_day(crmsync.link, oid, text, text) IS 'refuses a column that is another day in another time zone for a property that is a day';
+COMMENT ON FUNCTION crmsync.check_day(crmsync.link, crmsync.mapping) IS 'refuses what is another day in another time zone for a property that is a day';
 
 CREATE FUNCTION crmsync.check_unaltered(property text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

@@ -116,7 +116,6 @@ BEGIN
     END IF;
     PERFORM crmsync.check_exchange_property(this, property, 'outbound');
     PERFORM crmsync.check_binary(crmsync.child_relation(child), crm, property);
-    PERFORM crmsync.check_day(this, crmsync.child_relation(child), crm, property);
     PERFORM crmsync.check_unmapped(this, property, crm, child);
 END;
 $$;
@@ -131,7 +130,8 @@ BEGIN
             crmsync.check_field_conflict(this, crmsync.mapping_direction(this, f), f.options ->> 'conflict')
     FROM crmsync.child_fields(this.id, child, columns) f;
     PERFORM crmsync.check_unaltered(f.property) FROM crmsync.child_fields(this.id, child, columns) f WHERE f.value_map IS NOT NULL OR f.inbound IS NOT NULL;
-    PERFORM crmsync.check_exchange_inbound(this, f) FROM crmsync.child_fields(this.id, child, columns) f;
+    PERFORM crmsync.check_exchange_inbound(this, f), crmsync.check_day(this, f) FROM crmsync.child_fields(this.id, child, columns) f;
+    PERFORM crmsync.check_exchange_values(this, f) FROM crmsync.child_fields(this.id, child, columns) f WHERE f.value_map IS NOT NULL;
 END;
 $$;
 COMMENT ON FUNCTION crmsync.check_child_values(crmsync.link, jsonb, jsonb) IS 'refuses what columns of child rows cannot make of their values';

@@ -33,7 +33,8 @@ BEGIN
         PERFORM crmsync.check_choices(this.object, property, value_map);
         PERFORM crmsync.check_exchange_inbound(this, mapped);
         PERFORM crmsync.check_binary(to_regclass(this.source), crm, property);
-        PERFORM crmsync.check_day(this, to_regclass(this.source), crm, property);
+        PERFORM crmsync.check_day(this, mapped);
+        PERFORM crmsync.check_exchange_values(this, mapped) WHERE value_map IS NOT NULL;
         PERFORM crmsync.check_unaltered(property) WHERE value_map IS NOT NULL OR fallback IS NOT NULL OR inbound IS NOT NULL;
         PERFORM crmsync.check_unmapped(this, property, crm, NULL);
         PERFORM crmsync.check_field_conflict(this, crmsync.mapping_direction(this, mapped), options ->> 'conflict');
