@@ -109,7 +109,7 @@ SELECT address, user_id FROM crmsync.mailbox ORDER BY 1;
 BEGIN;
 SELECT crmsync.know_mailboxes(id, '{d,a}', '{1,4}') FROM crmsync.link;
 SELECT address, user_id FROM crmsync.mailbox ORDER BY 1;
-SELECT r.action, m.address FROM crmsync.request r JOIN crmsync.mailbox m ON m.id = r.mailbox ORDER BY 2;
+SELECT r.action, m.address FROM crmsync.request r JOIN crmsync.mailbox m ON m.id = r.mailbox WHERE r.xmin = pg_current_xact_id()::xid ORDER BY 2;
 COMMIT;
 SELECT crmsync.drop_link('people');
 
