@@ -58,4 +58,15 @@ is($test->sql("SELECT crmsync.confirm_deletes('users', expected => 16)"), '16', 
 $test->comes_to('SELECT count(*) FROM crmsync.request', '0', 'which the worker has noted');
 $test->import_users;
 is($test->sql("SELECT count(*) FROM person WHERE status = 'A'"), '11', 'then they are');
+
+# ---- one who is met in the CRM, disabled, and refused for something else
+sub known { return $test->sql("SELECT active || ' ' || status FROM person WHERE login = 'known'") }
+$test->sql(q{SELECT crmsync.alter_link('users', match_on => '{uid}', options => '{"min_deletes": 50}');
+	INSERT INTO person (login, status) VALUES ('known', 'A')});
+$test->add('known', l => 'Nowhere', pwdAccountLockedTime => '000001010000Z');
+is($test->import_users . ' ' . known(), '1 false L', 'one who was only matched is disabled, too');
+$test->sql("UPDATE person SET active = true WHERE login = 'known'");
+is($test->import_users . ' ' . known(), '1 true L', 'once');
+$test->modify("dn: uid=known,${\ $test->people}\nchangetype: modify\nreplace: l\nl: Wien\n");
+is($test->import_users . ' ' . $test->sql("SELECT city || ' ' || active FROM person WHERE login = 'known'"), '0 W true', 'mended, the rest is brought in');
 $test->done;

@@ -134,7 +134,8 @@ void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
 }
 
 // That much of their entries has been brought in: the next run neither does it again nor, when they
-// may log on again, takes that for nothing new.
+// may log on again, takes that for nothing new. Who was only matched until now is known from then
+// on. What has been merged before the merge was given up is whole.
 void DirectoryMerge::note_disabled_alone(const std::string& which) const {
     std::set<std::size_t> written;
     for (const EnabledColumn& column : enabled_columns_) {
@@ -149,13 +150,11 @@ void DirectoryMerge::note_disabled_alone(const std::string& which) const {
                                           " ELSE " + value_hash(i) + " END");
     }
     const PlannedWithout planning(PlanStep::sequential_scan);
-    const pg::Parameter parameters[] = {link_.id, link_.mailbox};
-    pg::query("UPDATE crmsync.item i SET change_key = " + key + " FROM " + changed_entries +
-                  " WHERE i.link = $1 AND i.mailbox = $2 AND i.record = c.record "
-                  "AND i.remote_id = c.key AND i.state IN ('linked', 'leaving') "
-                  "AND i.change_key IS DISTINCT FROM e.change_key AND (" +
-                  of_enabled_columns(" OR ", has_been_disabled) + ")" + which,
-              parameters, {.once = true});
+    note_items(key,
+               " AND NOT EXISTS (SELECT FROM crmsync.item m WHERE m.link = $1 "
+               "AND m.mailbox = $2 AND m.record = c.record AND m.remote_id = c.key "
+               "AND m.state = 'linked' AND m.change_key = e.change_key) AND (" +
+                   of_enabled_columns(" OR ", has_been_disabled) + ")" + which);
     planning.end();
 }
 

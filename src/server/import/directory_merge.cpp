@@ -279,18 +279,24 @@ std::int64_t DirectoryMerge::update_rows(const std::string& within) {
             pg::query(update_statement_ + within, {}, {.owner = link_.owner, .once = true});
         count = static_cast<std::int64_t>(updated.size());
     }
+    note_items("e.change_key", " AND e.problem IS NULL" + within);
+    return count;
+}
+
+// Rows that were there before belong to these entries, of which so much has been brought in.
+void DirectoryMerge::note_items(const std::string& change_key, const std::string& which) const {
     const pg::Parameter parameters[] = {link_.id, link_.mailbox};
     pg::query(
         "INSERT INTO crmsync.item AS i (link, record, mailbox, remote_id, change_key, origin) "
-        "SELECT $1, c.record, $2, c.key, e.change_key, 'adopted' FROM pg_temp.crmsync_change c "
-        "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry "
-        "WHERE c.record IS NOT NULL AND e.problem IS NULL" +
-            within +
+        "SELECT $1, c.record, $2, c.key, " +
+            change_key +
+            ", 'adopted' FROM pg_temp.crmsync_change c "
+            "JOIN pg_temp.crmsync_entry e ON e.ctid = c.entry WHERE c.record IS NOT NULL" +
+            which +
             " ON CONFLICT (link, record, mailbox) DO UPDATE SET remote_id = excluded.remote_id, "
             "change_key = excluded.change_key, state = 'linked', confirmed = false, "
             "since = CASE i.state WHEN 'linked' THEN i.since ELSE pg_catalog.now() END",
         parameters, {.once = true});
-    return count;
 }
 
 void DirectoryMerge::note_failure(Slice slice, const pg::Error& error) {

@@ -84,6 +84,7 @@ class DirectoryMerge {
     std::uint64_t refuse_long_keys(const std::string& table);
     void forget_rows_that_are_not_there();
     std::int64_t update_rows(const std::string& within);
+    void note_items(const std::string& change_key, const std::string& which) const;
     void note_failure(Slice slice, const pg::Error& error);
     void fail(Slice slice, const pg::Error& error);
     // SQL expressions: what a column gets, of an entry or of this text; and whether a row has
