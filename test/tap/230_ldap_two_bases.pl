@@ -123,6 +123,24 @@ $_->quit for $editing, $merging;
 imports('users');
 $test->sql("UPDATE person SET active = true WHERE login > '${\ login(20)}'");
 
+# ---- while somebody is about to drop the other, and has not committed
+my $dropping = $test->node->background_psql('postgres');
+$dropping->query_safe("BEGIN; SELECT crmsync.drop_link('others')");
+$test->replace(29, 'title', 'Meanwhile');
+my $began = time;
+is($test->import_users . ' ' . $test->sql("SELECT title FROM person WHERE login = '${\ login(29)}'"), '0 Meanwhile', 'where nobody has left, nobody waits for that');
+cmp_ok(time - $began, '<', 30, 'the import comes to its end');
+$test->remove($test->dn(29));
+$test->sql("SELECT crmsync.sync('users')");
+$test->comes_to("SELECT string_agg(code, ' ') FROM crmsync.failures WHERE link = 'users'", '55P03', 'who has left waits', 100);
+$test->comes_to("SELECT state FROM crmsync.status WHERE link = 'users'", 'idle', 'and the import does not fail');
+is($test->state('attempts'), '0', 'it does not');
+$dropping->query_safe('ROLLBACK');
+$dropping->quit;
+imports('users');
+is(inactive(), '3 5 20 29', 'he is disabled by the next import');
+$test->sql("UPDATE person SET active = true WHERE login = '${\ login(29)}'");
+
 # ---- links that do not vouch for him
 moves(4);
 imports('others');

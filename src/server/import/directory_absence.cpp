@@ -173,17 +173,25 @@ void DirectoryMerge::mark_vanished() {
     const auto count = static_cast<std::int64_t>(due.size());
     for (std::int64_t begin = 0; begin < count; begin += most_records) {
         pg::check_interrupts();
-        run_halved({begin, std::min(begin + most_records, count)}, work);
+        try {
+            run_halved({begin, std::min(begin + most_records, count)}, work);
+        } catch (const OtherImports::Busy& busy) {
+            // These are the next run's.
+            std::for_each(due.begin() + begin, due.end(),
+                          [&](const std::string& record) { failures_.write(record, busy.error); });
+            return;
+        }
     }
 }
 
 // Marks who is not in the directory any more, and returns for whom the grace time is over. Whoever
 // has been read is there, whether or not his row could be merged. Who has only gone elsewhere is
-// no matter for the guard.
+// no matter for the guard. Where the others stand is looked at again, and held, for each who is let
+// go.
 pg::TextArray DirectoryMerge::find_due(Passage& passage) {
     pg::Transaction transaction("marking vanished users of link " + link_.name,
                                 pg::Transaction::read_committed);
-    const OtherImports others = OtherImports::hold(link_);
+    const OtherImports others = OtherImports::read(link_);
     check_still_runs(link_);
     const PlannedWithout planning(PlanStep::nested_loop);
     pg::query(

@@ -5,7 +5,7 @@
 
 namespace crmsync {
 
-OtherImports OtherImports::hold(const DirectoryLink& link) {
+OtherImports OtherImports::read(const DirectoryLink& link) {
     const pg::Rows rows = pg::query(
         "SELECT m.id, o.enabled FROM crmsync.link l JOIN crmsync.link o ON o.source = l.source "
         "AND o.key = l.key AND o.id <> l.id AND crmsync.is_import(o) "
@@ -20,16 +20,29 @@ OtherImports OtherImports::hold(const DirectoryLink& link) {
             others.enabled_.push_back(rows.integer(row, 0));
         }
     }
-    if (!others.mailboxes_.empty()) {
-        // All in one order: two that let go of the same users must not meet in a deadlock. One that
-        // is merging lets go of its own after each slice.
-        const OrdinaryLockTimeout timeout;
+    return others;
+}
+
+// All in one order: two that let go of the same users must not meet in a deadlock. One that is
+// merging lets go of its own after each slice.
+OtherImports OtherImports::hold(const DirectoryLink& link) {
+    OtherImports others = read(link);
+    if (others.mailboxes_.empty()) {
+        return others;
+    }
+    const OrdinaryLockTimeout timeout;
+    try {
         pg::query(
             "SELECT FROM crmsync.mailbox WHERE id = ANY ($1::bigint[] || $2::bigint) "
             "ORDER BY id FOR UPDATE",
             &others.mailboxes_, static_cast<std::int64_t>(link.mailbox));
-        timeout.end();
+    } catch (const pg::Error& error) {
+        if (error.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
+            throw Busy{error};
+        }
+        throw;
     }
+    timeout.end();
     return others;
 }
 

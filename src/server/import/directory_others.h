@@ -3,15 +3,22 @@
 #pragma once
 
 #include "server/import/directory_link.h"
+#include "server/postgres/boundary.h"
 #include "server/postgres/parameters.h"
 
 namespace crmsync {
 
 class OtherImports {
   public:
-    // In the current transaction, to whose end none of them, nor one of these links itself, takes
-    // up or lets go anybody.
+    static OtherImports read(const DirectoryLink& link);
+
+    // The same; to the end of the current transaction none of them, nor this link itself, takes up
+    // or lets go anybody. Throws Busy when somebody keeps their mailboxes for long, who may be
+    // about to drop one of the links.
     static OtherImports hold(const DirectoryLink& link);
+    struct Busy {
+        pg::Error error;
+    };
 
     // Those of these records that none of them knows, as far as they are enabled.
     pg::TextArray without_known(const pg::TextArray& records) const;
