@@ -166,6 +166,7 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
        coalesce(greatest(pg_catalog.clock_timestamp() - b.oldest, '0'), '0'::interval) AS lag,
        s.last_success,
        coalesce(p.problem, CASE WHEN v.shows_values THEN coalesce(s.broken, s.last_error) END) AS last_error,
+       CASE WHEN p.problem IS NULL THEN s.last_error_at END AS last_error_at,
        CASE WHEN p.problem IS NULL THEN s.code ELSE coalesce(ts.code, o.code) END AS code,
        coalesce(s.without_mailbox, 0) AS without_mailbox
 FROM crmsync.link l
@@ -208,6 +209,7 @@ COMMENT ON COLUMN crmsync.status.conflicts IS 'rows in the view conflicts that s
 COMMENT ON COLUMN crmsync.status.lag IS 'age of the oldest pending record';
 COMMENT ON COLUMN crmsync.status.last_success IS 'when the last pass or import ended well';
 COMMENT ON COLUMN crmsync.status.last_error IS 'what is wrong, or went wrong last; in words that may quote values for operators only';
+COMMENT ON COLUMN crmsync.status.last_error_at IS 'when the link last met an error of its own; NULL: never, or last_error says what is wrong now';
 COMMENT ON COLUMN crmsync.status.code IS 'what kind of failure that is: an SQLSTATE, or a code of the target; NULL: none';
 COMMENT ON COLUMN crmsync.status.without_mailbox IS 'records that the audience names without a mailbox, or with what cannot be one, as the last comparison has counted them';
 

@@ -144,7 +144,7 @@ void compare_back(Steps& steps, const record::Fields& fields,
             !property.compared || record::same_value(property, fields[i].value, values[i]);
         steps.push_back({"write " + std::string(property.name),
                          same,
-                         same ? std::string("written and read back")
+                         same ? std::string(property.compared ? "written and read back" : "written")
                               : "wrote \"" + fields[i].value.value_or("") + "\", read \"" +
                                     values[i].value_or("") + "\"",
                          {}});
