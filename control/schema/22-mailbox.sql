@@ -162,6 +162,7 @@ COMMENT ON COLUMN crmsync.sighting.since IS 'when it was met';
 CREATE TABLE crmsync.arrival (
     mailbox         integer NOT NULL,
     remote_id       text NOT NULL COLLATE "C",
+    version         integer NOT NULL DEFAULT 1,
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt    timestamptz,
     code            text,
@@ -179,6 +180,7 @@ CREATE INDEX arrival_original ON crmsync.arrival (mailbox, original) WHERE origi
 COMMENT ON TABLE crmsync.arrival IS 'items that somebody else changed in the mailboxes of inbound links, and that have not come in yet';
 COMMENT ON COLUMN crmsync.arrival.mailbox IS 'the mailbox';
 COMMENT ON COLUMN crmsync.arrival.remote_id IS 'the item';
+COMMENT ON COLUMN crmsync.arrival.version IS 'raised whenever it is noticed again: what was read for an earlier version may be out of date';
 COMMENT ON COLUMN crmsync.arrival.attempts IS 'how often it could not come in';
 COMMENT ON COLUMN crmsync.arrival.next_attempt IS 'when it is tried again; NULL with a code: parked until it changes again or retry; infinity: it may be of a record, and waits until all items of the mailbox are known';
 COMMENT ON COLUMN crmsync.arrival.code IS 'why it could not come in: SQLSTATE, or the server''s code; NULL: it has not been tried';

@@ -211,7 +211,8 @@ BEGIN
             DELETE FROM crmsync.sighting s WHERE s.mailbox = this.mailbox AND s.kind IN ('changed', 'missing') RETURNING s.remote_id)
         INSERT INTO crmsync.arrival AS a (mailbox, remote_id) SELECT m.id, s.remote_id
         FROM seen s JOIN crmsync.mailbox m ON m.id = this.mailbox FOR KEY SHARE OF m
-        ON CONFLICT ON CONSTRAINT arrival_pkey DO UPDATE SET code = NULL, message = NULL, attempts = 0, next_attempt = NULL;
+        ON CONFLICT ON CONSTRAINT arrival_pkey
+        DO UPDATE SET version = a.version + 1, code = NULL, message = NULL, attempts = 0, next_attempt = NULL;
     END IF;
     UPDATE crmsync.repair p SET step = 'fetch' WHERE p.mailbox = this.mailbox;
 END;

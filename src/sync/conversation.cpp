@@ -140,6 +140,7 @@ void Conversation::finish(Task&& task, Result result, exchange::ItemReference it
                          .agreed = std::move(task.agreed),
                          .conflicts = std::move(task.conflicts),
                          .rules = std::move(task.rules),
+                         .notice = task.notice,
                          .undo = task.undo,
                          .adopted = task.adopted,
                          .copy = task.copy,

@@ -55,6 +55,7 @@ struct Task {
     std::optional<record::Values> shadow{};  // create: of an item that is away, and may come back
     std::vector<record::FieldConflict> conflicts{};
     std::shared_ptr<const Rules> rules{};  // what is read, if not by desired->rules
+    int notice = 0;                        // fetch: the version of what asked for it; 0: none did
     bool stamp = false;                    // update: write the stamp, too
     UndoStep undo = UndoStep::none;        // other than none: as its user would, the shadow stays
     bool fresh = false;                    // changed just now: before any backlog
@@ -130,6 +131,7 @@ struct Outcome {
     std::optional<record::Values> agreed{};
     std::vector<record::FieldConflict> conflicts{};
     std::shared_ptr<const Rules> rules{};  // fetched, overtaken: what `held` is parallel to
+    int notice = 0;                        // as in the task
     exchange::ItemAnswer held{};           // fetched, overtaken: what the item holds
     UndoStep undo = UndoStep::none;
     bool adopted = false;    // written, found: a user made it

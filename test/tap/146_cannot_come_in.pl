@@ -122,6 +122,21 @@ is($exchange->requests('SyncFolderItems'), 0, 'taken back: which was not read in
 $stage->sql("ALTER TABLE crm.person DROP CONSTRAINT no_odd; SELECT crmsync.alter_link('people', inbound_interval => '1 s')");
 goes_on(3, 'Third His', 'taken back, then read');
 
+# ---- its user changes it again, or deletes it, while it is being read; and the folder is read in the same moment
+sub changes_while_read
+{
+	my ($person, $surname, $again, $what) = @_;
+	$exchange->calm;
+	$exchange->inject('delay', operation => 'GetItem', mailbox => $one, seconds => 3, count => 1);
+	user_changes($person, $surname);
+	$stage->until_true(sub { $exchange->hits > 0 }, "$what: it is read");
+	$again->();
+	$exchange->calm;
+	return;
+}
+changes_while_read(3, 'Early', sub { user_changes(3, 'Later') }, 'changed again');
+$stage->until_true(sub { $stage->sql('SELECT last_name FROM crm.person WHERE id = 3') eq 'Later' }, 'changed again: the CRM gets what is there', 20) or diag($stage->sql('SELECT last_name FROM crm.person WHERE id = 3'));
+
 # ---- of a link that is created anew nothing is known
 $stage->sql("SELECT crmsync.drop_link('people')");
 user_changes(1, 'Worse');

@@ -80,6 +80,7 @@ class Incoming {
     pg::TextArray pending_;  // records that differ from what their items hold
     std::vector<ItemName> settled_;
     std::vector<ItemName> postponed_;
+    std::vector<ItemName> outdated_;  // are fetched again
     std::vector<ItemName> unwanted_;  // of items that are about to go
     std::vector<ArrivalFailure> failures_;
     std::vector<WaitingArrival> waiting_;
@@ -91,8 +92,11 @@ class Incoming {
 void Incoming::take(const std::vector<Outcome>& outcomes) {
     std::vector<const Outcome*> fetched;
     std::vector<const Outcome*> gone;
+    const std::set<const Outcome*> outdated = noticed_since(outcomes);
     for (const Outcome& outcome : outcomes) {
-        if (outcome.result == Result::removed) {
+        if (outdated.contains(&outcome)) {
+            outdated_.push_back(name_of(outcome));
+        } else if (outcome.result == Result::removed) {
             gone.push_back(&outcome);
         } else if (outcome.result == Result::failed) {
             fail(outcome, outcome.failure.code, outcome.failure.message);
@@ -123,6 +127,7 @@ void Incoming::take(const std::vector<Outcome>& outcomes) {
 
 std::set<ItemName> Incoming::waiting() const {
     std::set<ItemName> items(postponed_.begin(), postponed_.end());
+    items.insert(outdated_.begin(), outdated_.end());
     items.insert(unwanted_.begin(), unwanted_.end());
     for (const ArrivalFailure& failure : failures_) {
         items.insert(failure.item);

@@ -197,11 +197,12 @@ const char* name_of(UndoStep step) {
 // Where mailboxes are read the CRM takes the old value, as it takes what users write.
 void come_in(const Items& written) {
     pg::query(
-        "INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT m.id, u.id "
+        "INSERT INTO crmsync.arrival AS a (mailbox, remote_id) SELECT m.id, u.id "
         "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
         "JOIN crmsync.mailbox m ON m.id = u.mailbox "
         "JOIN crmsync.link l ON l.id = m.link AND l.direction <> 'outbound' "
-        "FOR KEY SHARE OF m ON CONFLICT (mailbox, remote_id) DO NOTHING",
+        "FOR KEY SHARE OF m "
+        "ON CONFLICT (mailbox, remote_id) DO UPDATE SET version = a.version + 1",
         &written.mailboxes, &written.ids);
 }
 

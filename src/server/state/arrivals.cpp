@@ -64,8 +64,8 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const pg::Integer
     // What is under way is read again: no more than that many are.
     const auto limit = static_cast<std::int32_t>(most_arrivals + under_way.size());
     const pg::Rows rows = pg::query(
-        "SELECT a.mailbox, a.remote_id, coalesce(i.record, '') FROM crmsync.mailbox m "
-        "CROSS JOIN LATERAL (SELECT b.mailbox, b.remote_id FROM crmsync.arrival b "
+        "SELECT a.mailbox, a.remote_id, coalesce(i.record, ''), a.version FROM crmsync.mailbox m "
+        "CROSS JOIN LATERAL (SELECT b.mailbox, b.remote_id, b.version FROM crmsync.arrival b "
         "WHERE b.mailbox = m.id AND (b.next_attempt <= pg_catalog.now() "
         "OR b.code IS NULL AND b.next_attempt IS NULL) LIMIT $3) AS a "
         "LEFT JOIN LATERAL (SELECT t.record FROM crmsync.item t "
@@ -87,6 +87,7 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const pg::Integer
         fetch.task.record = record;
         fetch.task.item.id = std::move(item.second);
         fetch.task.rules = link.kept_rules;
+        fetch.task.notice = static_cast<int>(rows.integer(row, 3));
         fetch.task.fresh = true;
         fetches.push_back(std::move(fetch));
     }
@@ -113,6 +114,26 @@ bool note_met_mailboxes(const LinkConfiguration& link) {
         pg::query("SELECT crmsync.request_comparison($1, 'audience')", link.id);
     }
     return !met.empty();
+}
+
+std::set<const sync::Outcome*> noticed_since(const std::vector<sync::Outcome>& outcomes) {
+    Names names;
+    pg::IntegerArray notices;
+    for (const sync::Outcome& outcome : outcomes) {
+        names.add(name_of(outcome));
+        notices.push_back(outcome.notice);
+    }
+    const pg::Rows rows = pg::query(
+        "SELECT u.place FROM unnest($1::integer[], $2::text[], $3::integer[]) "
+        "WITH ORDINALITY AS u(mailbox, id, notice, place) JOIN crmsync.arrival a "
+        "ON a.mailbox = u.mailbox AND a.remote_id = u.id WHERE CASE WHEN u.notice = 0 "
+        "THEN a.code IS NULL AND a.next_attempt IS NULL ELSE a.version > u.notice END",
+        &names.mailboxes, &names.ids, &notices);
+    std::set<const sync::Outcome*> since;
+    for (std::uint64_t row = 0; row < rows.size(); ++row) {
+        since.insert(&outcomes[static_cast<std::size_t>(rows.integer(row, 0)) - 1]);
+    }
+    return since;
 }
 
 void settle_arrivals(const std::vector<ItemName>& items) {

@@ -46,6 +46,10 @@ bool may_fetch(const std::set<ItemName>& under_way);
 // for a comparison. Returns whether there are any.
 bool note_met_mailboxes(const LinkConfiguration& link);
 
+// Those among what was read that somebody may have changed since, as a later reading of the folder
+// says: their arrivals stay, and they are fetched again.
+std::set<const sync::Outcome*> noticed_since(const std::vector<sync::Outcome>& outcomes);
+
 // These have been dealt with. Records that one of them may have been of are looked at again.
 void settle_arrivals(const std::vector<ItemName>& items);
 

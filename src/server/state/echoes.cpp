@@ -41,9 +41,10 @@ void look_at(int mailbox, const pg::TextArray& ids) {
         return;
     }
     pg::query(
-        "INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT m.id, u.id "
+        "INSERT INTO crmsync.arrival AS a (mailbox, remote_id) SELECT m.id, u.id "
         "FROM crmsync.mailbox m CROSS JOIN unnest($2::text[]) AS u(id) WHERE m.id = $1 "
-        "FOR KEY SHARE OF m ON CONFLICT DO NOTHING",
+        "FOR KEY SHARE OF m "
+        "ON CONFLICT (mailbox, remote_id) DO UPDATE SET version = a.version + 1",
         mailbox, &ids);
 }
 

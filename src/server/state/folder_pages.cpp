@@ -58,8 +58,9 @@ void note_arrivals(const Pages& pages) {
             "AND c.item = u.id AND c.kind = 'ambiguous') "
             "WHEN l.direction = 'outbound' THEN i.mailbox IS NULL AND l.match_on <> '{}' "
             "ELSE i.change_key IS DISTINCT FROM u.change_key END FOR KEY SHARE OF m "
-            "ON CONFLICT (mailbox, remote_id) DO UPDATE SET code = NULL, message = NULL, "
-            "attempts = 0, next_attempt = NULL, created = NULL, original = NULL, "
+            "ON CONFLICT (mailbox, remote_id) DO UPDATE SET version = a.version + 1, "
+            "code = NULL, message = NULL, attempts = 0, next_attempt = NULL, created = NULL, "
+            "original = NULL, "
             "original_attempt = NULL",
         &changes.mailboxes, &changes.ids, &changes.change_keys, &changes.gone);
 }
@@ -97,12 +98,12 @@ void note_listed(const sync::FolderPage& page) {
 // What the whole list did not name is looked at, not taken for deleted: the list may be wrong.
 void end_listing(int mailbox) {
     pg::query(
-        "INSERT INTO crmsync.arrival (mailbox, remote_id) SELECT i.mailbox, i.remote_id "
+        "INSERT INTO crmsync.arrival AS a (mailbox, remote_id) SELECT i.mailbox, i.remote_id "
         "FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox "
         "WHERE i.mailbox = $1 AND i.state IN ('linked', 'unlinked') AND i.remote_id IS NOT NULL "
         "AND i.since < m.listing AND NOT EXISTS (SELECT FROM crmsync.listed l "
         "WHERE l.mailbox = i.mailbox AND l.remote_id = i.remote_id) FOR KEY SHARE OF m "
-        "ON CONFLICT DO NOTHING",
+        "ON CONFLICT (mailbox, remote_id) DO UPDATE SET version = a.version + 1",
         mailbox);
     pg::query("DELETE FROM crmsync.listed WHERE mailbox = $1", mailbox);
     pg::query("UPDATE crmsync.mailbox SET listing = NULL WHERE id = $1", mailbox);
