@@ -174,6 +174,9 @@ CREATE TABLE crmsync.arrival (
     since           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (mailbox, remote_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
+-- What is to be fetched, by when: what is parked is not in it.
+CREATE INDEX arrival_due ON crmsync.arrival (mailbox, coalesce(next_attempt, '-infinity'))
+    WHERE code IS NULL OR next_attempt IS NOT NULL;
 CREATE INDEX arrival_failed ON crmsync.arrival (mailbox) WHERE code IS NOT NULL;
 CREATE INDEX arrival_records ON crmsync.arrival (mailbox) WHERE records IS NOT NULL;
 CREATE INDEX arrival_original ON crmsync.arrival (mailbox, original) WHERE original IS NOT NULL;

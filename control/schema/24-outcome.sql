@@ -41,6 +41,9 @@ CREATE TABLE crmsync.conflict (
     at              timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 CREATE INDEX conflict_record ON crmsync.conflict (link, record);
+-- What somebody has chosen, and is yet to be done.
+CREATE INDEX conflict_chosen ON crmsync.conflict (link)
+    WHERE kind = 'field' AND choice IS DISTINCT FROM winner AND choice IS NOT NULL;
 CREATE INDEX conflict_mailbox ON crmsync.conflict (mailbox);
 CREATE UNIQUE INDEX conflict_item ON crmsync.conflict (mailbox, item, kind) WHERE item IS NOT NULL;
 COMMENT ON TABLE crmsync.conflict IS 'where both sides changed the same, with both values, and what else somebody has to decide';

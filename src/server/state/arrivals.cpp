@@ -66,8 +66,9 @@ std::vector<Fetch> next_fetches(const LinkConfiguration& link, const pg::Integer
     const pg::Rows rows = pg::query(
         "SELECT a.mailbox, a.remote_id, coalesce(i.record, ''), a.version FROM crmsync.mailbox m "
         "CROSS JOIN LATERAL (SELECT b.mailbox, b.remote_id, b.version FROM crmsync.arrival b "
-        "WHERE b.mailbox = m.id AND (b.next_attempt <= pg_catalog.now() "
-        "OR b.code IS NULL AND b.next_attempt IS NULL) LIMIT $3) AS a "
+        // As the index arrival_due has it.
+        "WHERE b.mailbox = m.id AND (b.code IS NULL OR b.next_attempt IS NOT NULL) "
+        "AND coalesce(b.next_attempt, '-infinity') <= pg_catalog.now() LIMIT $3) AS a "
         "LEFT JOIN LATERAL (SELECT t.record FROM crmsync.item t "
         "WHERE t.mailbox = a.mailbox AND t.remote_id = a.remote_id AND pg_catalog.hashtext("
         "t.remote_id) = pg_catalog.hashtext(a.remote_id) OFFSET 0) AS i ON true "
