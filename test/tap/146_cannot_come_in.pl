@@ -137,6 +137,19 @@ sub changes_while_read
 changes_while_read(3, 'Early', sub { user_changes(3, 'Later') }, 'changed again');
 $stage->until_true(sub { $stage->sql('SELECT last_name FROM crm.person WHERE id = 3') eq 'Later' }, 'changed again: the CRM gets what is there', 20) or diag($stage->sql('SELECT last_name FROM crm.person WHERE id = 3'));
 
+# ---- only what comes in meets an error of the link's: everything is compared once for it, not every time
+my $asked = sub { return $stage->sql('SELECT comparison_asked FROM crmsync.link_state') };
+my $met = sub { return $stage->sql("SELECT coalesce(max(last_error_at)::text, '') FROM crmsync.link_state WHERE code = '42501'") };
+$stage->sql('REVOKE UPDATE ON crm.person FROM crm_owner');
+user_changes(3, 'Kept');
+$stage->until_true(sub { $met->() ne '' }, 'no right: the link says so', 20);
+my ($first, $compared) = ($met->(), $asked->());
+$stage->until_true(sub { $met->() ne $first }, 'no right: it is tried again', 60);
+is($asked->(), $compared, 'no right: and nothing is compared again for that');
+$stage->sql("GRANT UPDATE ON crm.person TO crm_owner; SELECT crmsync.retry('people')");
+$stage->until_true(sub { $stage->sql('SELECT last_name FROM crm.person WHERE id = 3') eq 'Kept' }, 'no right, then given back: it comes in', 60);
+$stage->settles('no right, then given back');
+
 # ---- of a link that is created anew nothing is known
 $stage->sql("SELECT crmsync.drop_link('people')");
 user_changes(1, 'Worse');

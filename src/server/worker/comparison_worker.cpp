@@ -340,7 +340,7 @@ class Comparison {
     }
 
     void fail(const pg::Error& error) {
-        if (note_link_error(id_, error)) {
+        if (note_link_error(id_, error, true)) {
             pg::log(LOG, "link \"" + name_ + "\" cannot be compared: " + error.message);
         }
     }

@@ -191,7 +191,7 @@ std::map<int, std::string> carry_out_requests() {
     return readdressed;
 }
 
-bool note_link_error(int link, const pg::Error& error) {
+bool note_link_error(int link, const pg::Error& error, bool compare) {
     pg::Transaction transaction("recording an error", pg::Transaction::read_committed);
     const bool is_known = pg::query(
                               "SELECT EXISTS (SELECT FROM crmsync.link_state "
@@ -202,7 +202,7 @@ bool note_link_error(int link, const pg::Error& error) {
     // what was missed until somebody acts must be found then.
     const std::string code = error.code();
     const bool broken = code.starts_with("42");
-    if (broken) {
+    if (broken && compare) {
         pg::query(
             "SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link WHERE id = $1",
             link);

@@ -40,9 +40,9 @@ std::map<int, std::string> carry_out_requests();
 // When the last run of an import began, as PostgreSQL counts time; 0: there was none yet.
 std::int64_t last_run(int link);
 
-// Notes that a link could not be worked on, and when it is tried again. Returns whether that is
-// news.
-bool note_link_error(int link, const pg::Error& error);
+// Notes that a link could not be worked on, and when it is tried again; `compare`: what was missed
+// until somebody acts is to be found then. Returns whether that is news.
+bool note_link_error(int link, const pg::Error& error, bool compare);
 
 // Notes, in the current transaction, that a link works again.
 void note_link_works(int link);

@@ -308,7 +308,10 @@ void Worker::note_links(const Survey& survey) {
         if (due != survey.due_comparisons.end() && comparisons_.rested(id, due->second)) {
             runtime.comparison_due = due->second;
         }
-        runtime.read_soon |= asked_for(id).has_value();
+        if (asked_for(id)) {
+            runtime.read_soon = true;
+            runtime.not_before = std::min(runtime.not_before, Clock::now() + pause_after_error);
+        }
     }
 }
 

@@ -51,6 +51,9 @@ class Worker {
     // Results that come within this time are recorded together.
     static constexpr std::chrono::milliseconds longest_wait_for_results{20};
 
+    // Before the mailboxes of an inbound link that met an error are read again.
+    static constexpr std::chrono::seconds pause_after_error{10};
+
     struct LinkRuntime {
         PendingPosition position;
         bool more = false;
@@ -67,6 +70,8 @@ class Worker {
         pg::IntegerArray absent;          // inbound: mailboxes that take no part
         Clock::time_point absent_read{};  // when it was asked which
         Clock::time_point not_before{};   // inbound: after an error
+        int reading_errors = 0;           // inbound: in a row
+        int incoming_errors = 0;          // inbound: of what was read, in a row
         Clock::time_point last_retry{};   // when it met another transaction
         int retries = 0;                  // without a second in between
         bool more_arrivals = false;       // inbound: there are more than were fetched
@@ -108,9 +113,11 @@ class Worker {
     void work();
     void work_on(const LinkConfiguration& link);
     static bool may_retry(LinkRuntime& runtime);
-    void guard_link(const LinkConfiguration& link, const std::function<void()>& something);
+    void guard_link(const LinkConfiguration& link, const std::function<void()>& something,
+                    int LinkRuntime::*errors = nullptr);
     void each_link(Outcomes outcomes,
-                   const std::function<void(const LinkConfiguration&, const Outcomes&)>& something);
+                   const std::function<void(const LinkConfiguration&, const Outcomes&)>& something,
+                   int LinkRuntime::*errors = nullptr);
     void read_inbound(const LinkConfiguration& link);
     void read_mailboxes(const LinkConfiguration& link);
     static Clock::time_point reading_due(const LinkConfiguration& link, const LinkRuntime& runtime);

@@ -27,8 +27,9 @@ constexpr auto statistics_interval = 500ms;
 constexpr int most_retries = 20;
 constexpr auto in_a_row = 1s;
 
-// Before the mailboxes of an inbound link that met an error are read again.
-constexpr auto pause_after_error = 10s;
+// Where an inbound link goes on meeting errors its mailboxes are read less and less often.
+constexpr std::chrono::seconds longest_pause = 5min;
+constexpr int most_doublings = 5;
 
 // New work is read when fewer tasks than this wait for a target.
 constexpr std::size_t low_water = 10000;
@@ -115,11 +116,17 @@ bool Worker::may_retry(LinkRuntime& runtime) {
     return runtime.retries <= most_retries;
 }
 
-// Does something for a link; an error of its own keeps it from working, and no other.
-void Worker::guard_link(const LinkConfiguration& link, const std::function<void()>& something) {
+// Does something for a link; an error of its own keeps it from working, and no other. What only
+// reading meets a comparison does not mend, nor is it over when one has met nothing: the errors of
+// a reading are counted apart.
+void Worker::guard_link(const LinkConfiguration& link, const std::function<void()>& something,
+                        int LinkRuntime::*errors) {
     LinkRuntime& runtime = runtimes_[link.id];
     try {
         something();
+        if (errors != nullptr) {
+            runtime.*errors = 0;
+        }
     } catch (const pg::Error& error) {
         pg::check_interrupts();
         // Two transactions met: simply again. Took too long: again, and less of it.
@@ -135,19 +142,25 @@ void Worker::guard_link(const LinkConfiguration& link, const std::function<void(
         runtime.more_deletes = false;
         runtime.crowded.clear();
         runtime.more_arrivals = false;
-        runtime.not_before = Clock::now() + pause_after_error;
+        const int before = errors == nullptr ? 0 : (runtime.*errors)++;
+        runtime.not_before = std::max(
+            runtime.not_before,
+            Clock::now() +
+                std::min<std::chrono::seconds>(
+                    longest_pause, pause_after_error * (1 << std::min(before, most_doublings))));
         if (!std::exchange(runtime.in_trouble, true)) {
             pg::log(LOG, "link \"" + link.name + "\" cannot work: " + error.message);
         }
         reread_ = true;  // its relations may be others than when its queries were made
-        note_link_error(link.id, error);
+        note_link_error(link.id, error, before == 0);
     }
 }
 
 // Does something with outcomes, a link at a time.
 void Worker::each_link(
     Outcomes outcomes,
-    const std::function<void(const LinkConfiguration&, const Outcomes&)>& something) {
+    const std::function<void(const LinkConfiguration&, const Outcomes&)>& something,
+    int LinkRuntime::*errors) {
     std::map<int, Outcomes> by_link;
     for (sync::Outcome& outcome : outcomes) {
         const auto link = link_of_mailbox_.find(outcome.mailbox);
@@ -158,7 +171,8 @@ void Worker::each_link(
     for (const auto& [id, of_link] : by_link) {
         const auto link = configuration_.links.find(id);
         if (link != configuration_.links.end()) {
-            guard_link(link->second, [&, &list = of_link] { something(link->second, list); });
+            guard_link(
+                link->second, [&, &list = of_link] { something(link->second, list); }, errors);
         }
     }
 }

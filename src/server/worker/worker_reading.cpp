@@ -61,16 +61,19 @@ void Worker::read_inbound(const LinkConfiguration& link) {
     if (!wants_work(link) || Clock::now() < runtime.not_before) {
         return;
     }
-    guard_link(link, [&] {
-        read_mailboxes(link);
-        if (may_fetch(fetching_)) {
-            fetch(link);
-        }
-        if (link.inbound) {
-            again_ |= resolve_fields(configuration_, link);
-            again_ |= remove_records(configuration_, link);
-        }
-    });
+    guard_link(
+        link,
+        [&] {
+            read_mailboxes(link);
+            if (may_fetch(fetching_)) {
+                fetch(link);
+            }
+            if (link.inbound) {
+                again_ |= resolve_fields(configuration_, link);
+                again_ |= remove_records(configuration_, link);
+            }
+        },
+        &LinkRuntime::reading_errors);
 }
 
 // Asks for what has changed in the mailboxes of an inbound link, when it is time.
@@ -209,11 +212,14 @@ void Worker::begin_fetches(int link, std::vector<Fetch> fetches, std::set<ItemNa
 // it came in, it is decided anew.
 void Worker::take_in() {
     std::set<ItemName> waiting;
-    each_link(std::exchange(read_, {}), [&](const LinkConfiguration& link, const Outcomes& read) {
-        if (link.reads && link.problem.empty()) {
-            waiting.merge(bring_in(configuration_, link, read));
-        }
-    });
+    each_link(
+        std::exchange(read_, {}),
+        [&](const LinkConfiguration& link, const Outcomes& read) {
+            if (link.reads && link.problem.empty()) {
+                waiting.merge(bring_in(configuration_, link, read));
+            }
+        },
+        &LinkRuntime::incoming_errors);
     for (const auto& [item, record] : std::exchange(overtaken_, {})) {
         end(item.first, record, !waiting.contains(item));
     }
