@@ -26,7 +26,7 @@ my @attempts = (
 	'SET ROLE postgres', 'RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION postgres', 'ALTER ROLE mallory SUPERUSER',
 	'INSERT INTO public.treasure VALUES (1)', 'SELECT secret FROM crmsync.target_secret', q{UPDATE crmsync.link SET owner = 'postgres'},
 	'DELETE FROM crmsync.item', 'INSERT INTO crmsync.change_log_0 SELECT 1::text::xid8, 1, NULL', 'CREATE TEMPORARY TABLE bait (id integer)',
-	q{SELECT pg_read_file('/etc/passwd')}, q{COPY (SELECT 1) TO PROGRAM 'true'}, 'INSERT INTO crm.deferred VALUES (1)', 'SET row_security = on', 'SET search_path = crm, pg_catalog');
+	q{SELECT pg_read_file('/etc/passwd')}, q{COPY (SELECT 1) TO PROGRAM 'true'}, 'INSERT INTO crm.deferred VALUES (1)', 'SET CONSTRAINTS ALL DEFERRED; INSERT INTO crm.deferred VALUES (2)', 'SET row_security = on', 'SET search_path = crm, pg_catalog');
 my $list = join ', ', map { "\$q\$$_\$q\$" } @attempts;
 $stage->sql(<<"SQL");
 SET ROLE mallory;
@@ -34,7 +34,7 @@ CREATE TABLE crm.person (id integer PRIMARY KEY, first_name text, last_name text
 CREATE TABLE crm.team (id integer PRIMARY KEY, note text);
 CREATE TABLE crm.deeds (place text, role text, attempt text);
 CREATE TABLE crm.deferred (id integer);
-CREATE FUNCTION crm.take() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN ALTER ROLE mallory SUPERUSER; RETURN NULL; END';
+CREATE FUNCTION crm.take() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.id = 1 THEN ALTER ROLE mallory SUPERUSER; END IF; RETURN NULL; END';
 CREATE CONSTRAINT TRIGGER take AFTER INSERT ON crm.deferred DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION crm.take();
 CREATE FUNCTION crm.attack(place text) RETURNS boolean LANGUAGE plpgsql AS \$\$
 DECLARE

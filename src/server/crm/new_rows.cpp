@@ -168,8 +168,6 @@ void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* ma
             keys.push_back(make_row(link, rows[i]));
         }
         make_children(link, rows, keys);
-        // Deferred constraints speak up now, while the rows that break them are known.
-        pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
         if (!link.audience_query.empty()) {
             check_audience(link, rows, keys);
         }

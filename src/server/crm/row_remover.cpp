@@ -37,8 +37,6 @@ void remove(const LinkConfiguration& link, const pg::TextArray& records) {
     pg::query("DELETE FROM " + link.source + " AS t WHERE t." + link.key +
                   " = ANY ($1::text[]::" + link.key_type + "[])",
               parameters, {.owner = link.owner});
-    // Deferred constraints speak up now, while the rows that break them are known.
-    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
 }
 
 // Halves them until those stand alone that the CRM refuses.
@@ -67,10 +65,7 @@ void remove_by_function(const LinkConfiguration& link, const std::vector<RowToDe
             errors.emplace(row.record, not_called(link));
             continue;
         }
-        const auto error = pg::subtransaction([&] {
-            apply_delete(link, row);
-            pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
-        });
+        const auto error = pg::subtransaction([&] { apply_delete(link, row); });
         if (error) {
             pg::check_interrupts();
             too_long = took_too_long(*error);

@@ -99,8 +99,6 @@ void write(const LinkConfiguration& link, const RowChanges& changes) {
             apply_update(link, *change);
         }
     }
-    // Deferred constraints speak up now, while the rows that break them are known.
-    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link.owner, .once = true});
 }
 
 // Halves the changes until those stand alone that the CRM refuses.

@@ -126,7 +126,6 @@ void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
                       " WHERE " + is_to_be_disabled() + which + lies_within("c", slice),
                   {}, {.owner = link_.owner, .once = true})
             .size());
-    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
     note_disabled_alone(which + lies_within("c", slice));
     count_deletes(link_, disables_, count);
     transaction.commit_lazily();
@@ -273,7 +272,6 @@ void DirectoryMerge::let_go(pg::TextArray records, Passage passage) {
                           difference + ")",
                       parameters, {.owner = link_.owner, .once = true})
                 .size());
-        pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
     }
     count_deletes(link_, passage, static_cast<std::int64_t>(leavers.size()));
     transaction.commit();

@@ -267,7 +267,6 @@ void DirectoryMembership::insert_missing(Slice slice) {
                       " FROM pg_temp.crmsync_missing m WHERE true" + lies_within("m", slice) +
                       (to.has_rules ? "" : " ON CONFLICT DO NOTHING"),
                   {}, {.owner = link_.owner, .once = true});
-    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
     transaction.commit();
     outcome_.members_added += static_cast<std::int64_t>(rows.size());
 }
@@ -328,7 +327,6 @@ void DirectoryMembership::delete_superfluous(Slice slice) {
             to.user_column + " = s.record::" + to.user_type + " AND t." + to.group_column +
             " = s.crm_group::" + to.group_type + fixed_condition() + within,
         {}, {.owner = link_.owner, .once = true});
-    pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
     count_deletes(
         link_, passage_,
         pg::query("SELECT pg_catalog.count(*)" + of_users() + within, link_.id, link_.mailbox)

@@ -187,10 +187,6 @@ void DirectoryMerge::merge_rows(Slice slice) {
         disabled = count_disabled(within + entries);
         updated = update_rows(within + entries);
     }
-    if (unknown + known > 0) {
-        // Deferred constraints speak up now, while the rows that break them are known.
-        pg::query("SET CONSTRAINTS ALL IMMEDIATE", {}, {.owner = link_.owner, .once = true});
-    }
     count_deletes(link_, disables_, disabled);
     transaction.commit_lazily();
     outcome_.disabled += disabled;

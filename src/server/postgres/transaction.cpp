@@ -11,6 +11,7 @@ extern "C" {
 #include "access/xlog.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "replication/syncrep.h"
@@ -37,6 +38,16 @@ bool lock_extension() {
 std::uint64_t own_ended = 0;
 std::uint64_t durable_of_others = 0;
 
+// Deferred constraints speak up with each statement, while the rows that break them are known, and
+// while it runs as the owner of a link. One that left them for later would be refused.
+void set_constraints_immediate() {
+    ConstraintsSetStmt* all = makeNode(ConstraintsSetStmt);
+    all->constraints = NIL;
+    all->deferred = false;
+    AfterTriggerSetState(all);
+    pfree(all);
+}
+
 bool has_written() {
     return TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
@@ -51,6 +62,7 @@ void Transaction::start(std::string_view activity, Isolation isolation) {
         SetCurrentStatementStartTimestamp();
         StartTransactionCommand();
         XactIsoLevel = level;
+        set_constraints_immediate();
         prepare_encoding();
         pgstat_report_activity(STATE_RUNNING, from_utf8(shown));
     });
