@@ -139,6 +139,10 @@ void ChildWriter::find(const ChildRow& child, const std::vector<RowToWrite*>& ro
     const pg::Rows found = pg::query_as(link_.owner, child.query + locking, &records);
     for (std::uint64_t at = 0; at < found.size(); ++at) {
         const auto row = missing.find(found.string(at, 0));
+        if (row == missing.end()) {
+            throw pg::Error{.sqlstate = ERRCODE_CARDINALITY_VIOLATION,
+                            .message = "record " + found.string(at, 0) + " is there twice"};
+        }
         use(*row->second, &found, at);
         missing.erase(row);
     }

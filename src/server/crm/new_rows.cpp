@@ -71,6 +71,17 @@ record::Fields children_of(const LinkConfiguration& link, const NewRow& row) {
     return fields;
 }
 
+// The same record twice: it has one row of each kind.
+void check_distinct(const pg::TextArray& keys) {
+    std::set<std::string> seen;
+    for (const std::string& key : keys) {
+        if (!seen.insert(key).second) {
+            throw pg::Error{.sqlstate = ERRCODE_UNIQUE_VIOLATION,
+                            .message = "two new rows would be record " + key};
+        }
+    }
+}
+
 void make_children(const LinkConfiguration& link, const NewRow* rows, const pg::TextArray& keys) {
     std::vector<RowChange> changes;
     std::vector<const RowChange*> all;
@@ -167,6 +178,7 @@ void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* ma
         for (std::size_t i = 0; i < count; ++i) {
             keys.push_back(make_row(link, rows[i]));
         }
+        check_distinct(keys);
         make_children(link, rows, keys);
         if (!link.audience_query.empty()) {
             check_audience(link, rows, keys);
