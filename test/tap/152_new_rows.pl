@@ -1,4 +1,5 @@
-# New items whose rows turn out to be others than they seem: two that are one record.
+# New items whose rows turn out to be others than they seem: two that are one record, and one that the source
+# does not show.
 use strict;
 use warnings;
 use FindBin;
@@ -14,6 +15,7 @@ my $one = 'user1@example.test';
 sub user_makes { my (%set) = @_; return $exchange->act($one, 'create', folder => 'contacts', set => \%set) }
 sub failing { return $stage->sql("SELECT coalesce(string_agg(concat_ws(' ', code, message), ', '), 'nothing') FROM crmsync.failures") }
 sub items { return join ' ', sort map { $_->{properties}{'contacts:GivenName'} // '' } $exchange->items($one) }
+sub is_stamped { my ($name, $what) = @_; $stage->until_true(sub { grep { $_->{'contacts:GivenName'} eq $name } values %{ $exchange->records($one) } }, $what, 20); return }
 
 $stage->make_tables;
 $stage->share_new_rows;
@@ -71,5 +73,19 @@ $exchange->post('server', paused => \0);
 $stage->until_true(sub { $stage->sql("SELECT string_agg(p.last_name, ' ' ORDER BY p.last_name) FROM crm.person p JOIN crm.email e ON e.person = p.id") eq 'Sister Twins' && $stage->sql("SELECT email FROM crm.email WHERE person = 2") ne 'old\@x' }, 'two new items of one record: one comes in, and what is beside them', 20);
 $stage->until_true(sub { failing() =~ /^23505 it would be record \d+, which has another item in mailbox \Q$one\E$/ }, 'the other is parked', 20) or diag(failing());
 is(items(), 'Castor First1 Helen Pollux', 'and stays');
+$stage->sql("SET client_min_messages = error; SELECT crmsync.drop_link('family')");
+
+# ---- a view that does not show the new row
+$exchange->act($one, 'delete', match => { 'contacts:GivenName' => $_ }, folder => 'contacts') for 'Castor', 'First1', 'Helen', 'Pollux';
+$stage->sql('SET ROLE crm_owner; TRUNCATE crm.audience, crm.email, crm.person; ALTER TABLE crm.person ALTER approved SET DEFAULT false');
+make_link('approved', 'crm.approved');
+user_makes('contacts:GivenName' => 'Ann', 'contacts:Surname' => 'New');
+$stage->until_true(sub { failing() ne 'nothing' || $stage->sql('SELECT count(*) FROM crm.person') ne '1' }, 'a new item', 20);
+is(failing(), '44000 the new row would not be in crm.approved', 'whose row the source would not show is parked');
+is($stage->sql('SELECT count(*) FROM crm.person'), '1', 'makes no row');
+is(items(), 'Ann First1', 'and stays');
+$stage->sql("SET ROLE crm_owner; ALTER TABLE crm.person ALTER approved SET DEFAULT true; RESET ROLE; SELECT crmsync.retry('approved')");
+is_stamped('Ann', 'once the source shows it, it comes in');
+is(failing(), 'nothing', 'and the failure is gone');
 
 $stage->done;

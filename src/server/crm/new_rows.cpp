@@ -6,6 +6,7 @@
 #include "server/crm/apply_function.h"
 #include "server/crm/child_writer.h"
 #include "server/crm/held_values.h"
+#include "server/crm/source_keys.h"
 #include "server/configuration/record_key.h"
 #include "server/postgres/subtransaction.h"
 
@@ -125,6 +126,17 @@ std::string make_row(const LinkConfiguration& link, const NewRow& row) {
     return key;
 }
 
+// What the source does not show would be taken for deleted, and the item with it.
+void check_source(const LinkConfiguration& link, const pg::TextArray& keys) {
+    const std::set<std::string> there = keys_in_source(link, keys);
+    for (const std::string& key : keys) {
+        if (!there.contains(key)) {
+            throw pg::Error{.sqlstate = ERRCODE_WITH_CHECK_OPTION_VIOLATION,
+                            .message = "the new row would not be in " + link.source};
+        }
+    }
+}
+
 void check_audience(const LinkConfiguration& link, const NewRow* rows, const pg::TextArray& keys) {
     const pg::Rows audience = pg::query_as(link.owner, link.audience_query, &keys);
     std::set<std::pair<std::string, std::string>> named;
@@ -180,6 +192,9 @@ void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* ma
         }
         check_distinct(keys);
         make_children(link, rows, keys);
+        if (link.apply.empty()) {
+            check_source(link, keys);
+        }
         if (!link.audience_query.empty()) {
             check_audience(link, rows, keys);
         }

@@ -1,6 +1,7 @@
 #include "server/crm/row_remover.h"
 
 #include "server/crm/apply_function.h"
+#include "server/crm/source_keys.h"
 #include "server/postgres/subtransaction.h"
 
 namespace crmsync {
@@ -16,20 +17,6 @@ const pg::Error& not_deleted(const LinkConfiguration& link, const std::string& r
                                    .message = "the row was not deleted: a trigger or a rule of " +
                                               link.source + " prevented it"})
         .first->second;
-}
-
-// What is still there although nothing failed.
-pg::TextArray left_over(const LinkConfiguration& link, const pg::TextArray& records) {
-    const pg::Rows rows =
-        pg::query_as(link.owner,
-                     "SELECT t." + link.key + "::text FROM " + link.source + " AS t WHERE t." +
-                         link.key + " = ANY ($1::text[]::" + link.key_type + "[])",
-                     &records);
-    pg::TextArray keys;
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        keys.push_back(rows.string(row, 0));
-    }
-    return keys;
 }
 
 void remove(const LinkConfiguration& link, const pg::TextArray& records) {
@@ -90,7 +77,8 @@ Errors delete_rows(const LinkConfiguration& link, const std::vector<RowToDelete>
         records.push_back(row.record);
     }
     remove_divided(link, records, errors);
-    for (const std::string& record : left_over(link, records)) {
+    // What is still there although nothing failed.
+    for (const std::string& record : keys_in_source(link, records)) {
         if (!errors.contains(record)) {
             not_deleted(link, record, errors);
         }
