@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "server/crm/held_values.h"
+#include "server/crm/source_keys.h"
 #include "server/postgres/jsonb_fields.h"
 
 namespace crmsync {
@@ -102,11 +103,7 @@ std::string apply_insert(const LinkConfiguration& link, const NewRow& row) {
         }
     }
     std::string key = call(link, insert);
-    const pg::Rows there = pg::query_as(link.owner,
-                                        "SELECT t." + link.key + "::text FROM " + link.source +
-                                            " AS t WHERE t." + link.key + "::text = $1 LIMIT 1",
-                                        std::string_view(key));
-    if (there.empty()) {
+    if (!keys_in_source(link, {key}).contains(key)) {
         throw wrong(link, ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION,
                     "\"" + key + "\", which is no record of " + link.source);
     }
@@ -121,11 +118,7 @@ void apply_delete(const LinkConfiguration& link, const RowToDelete& row) {
         }
     }
     call_for_record(link, remove);
-    const pg::Rows there = pg::query_as(link.owner,
-                                        "SELECT FROM " + link.source + " AS t WHERE t." + link.key +
-                                            " = $1::text::" + link.key_type,
-                                        std::string_view(row.record));
-    if (!there.empty()) {
+    if (!keys_in_source(link, {row.record}).empty()) {
         throw wrong(link, ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION,
                     "\"" + row.record + "\", and the record is still in " + link.source);
     }
