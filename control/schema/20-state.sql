@@ -69,6 +69,7 @@ CREATE TABLE crmsync.link_state (
     last_error_at   timestamptz,
     broken          text,
     held            text,
+    recount         timestamptz,
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt    timestamptz,
     without_mailbox bigint NOT NULL DEFAULT 0,
@@ -86,6 +87,7 @@ COMMENT ON COLUMN crmsync.link_state.last_error IS 'what went wrong last';
 COMMENT ON COLUMN crmsync.link_state.last_error_at IS 'when that was';
 COMMENT ON COLUMN crmsync.link_state.broken IS 'why the link cannot work until somebody acts';
 COMMENT ON COLUMN crmsync.link_state.held IS 'which deletes wait for confirm_deletes; NULL: none do';
+COMMENT ON COLUMN crmsync.link_state.recount IS 'where all deletes wait, and they are many: when they are counted again, unless somebody asks for something before';
 COMMENT ON COLUMN crmsync.link_state.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.link_state.next_attempt IS 'when it is tried again';
 COMMENT ON COLUMN crmsync.link_state.without_mailbox IS 'records that the audience named without a mailbox, or with what cannot be one, at the last comparison';

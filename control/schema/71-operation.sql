@@ -284,6 +284,7 @@ BEGIN
     UPDATE crmsync.link_state s SET next_attempt = NULL
     FROM unnest(requests) r, crmsync.link l
     WHERE r.action IN ('resume', 'renew') AND l.target = r.target AND crmsync.is_import(l) AND s.link = l.id AND s.attempts > 0;
+    UPDATE crmsync.link_state s SET recount = NULL FROM unnest(requests) r WHERE s.link = r.link AND s.recount IS NOT NULL;
     PERFORM crmsync.request_sync(r.link) FROM unnest(requests) r WHERE r.link IS NOT NULL AND r.action <> 'readdress';
     RETURN ARRAY(SELECT r.mailbox FROM unnest(requests) r WHERE r.action = 'readdress');
 END;

@@ -95,4 +95,9 @@ $stage->sql('TRUNCATE crm.high');
 is_held('60 deletes in 1 mailboxes', 'TRUNCATE');
 is(there($seven), '60', 'nothing goes');
 
+# ---- what waits as a whole, and is much, is not counted in every pass: a request ends that
+$stage->sql("UPDATE crmsync.link_state SET recount = 'infinity'; SELECT crmsync.confirm_deletes('people')");
+$stage->until_true(sub { there($seven) eq '0' }, 'confirmed, they go at once');
+is($stage->sql('SELECT recount IS NULL FROM crmsync.link_state'), 't', 'and are counted as ever');
+
 $stage->done;

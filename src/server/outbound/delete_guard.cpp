@@ -163,6 +163,32 @@ GuardVerdict judge(const LinkConfiguration& link, const DeleteCounts& counts) {
 
 namespace {
 
+// To count more than so many takes a while.
+constexpr std::int64_t many_deletes = 10000;
+
+// What waits as a whole goes on waiting for a moment: to think so too long lets nothing through.
+bool is_held_still(int link) {
+    return !pg::query(
+                "SELECT FROM crmsync.link_state WHERE link = $1 AND held IS NOT NULL "
+                "AND recount > pg_catalog.now()",
+                link)
+                .empty();
+}
+
+void hold_for_a_moment(int link, const DeleteCounts& counts) {
+    std::int64_t held = 0;
+    for (const auto& [mailbox, count] : counts) {
+        held += count.unconfirmed;
+    }
+    if (held > many_deletes) {
+        // Less than between two polls, each of which is to count.
+        pg::query(
+            "UPDATE crmsync.link_state SET recount = pg_catalog.now() + interval '4 seconds' "
+            "WHERE link = $1",
+            link);
+    }
+}
+
 // Whom the guard lets through now.
 struct Passing {
     pg::IntegerArray places;
@@ -172,6 +198,9 @@ struct Passing {
 };
 
 Passing ask_guard(const LinkConfiguration& link) {
+    if (is_held_still(link.id)) {
+        return {};
+    }
     DeleteCounts counts = count_by_mailbox(link.id);
     Passing passing{.places = where_to_delete(link, counts), .held = {}};
     const GuardVerdict verdict = judge(link, counts);
@@ -181,6 +210,9 @@ Passing ask_guard(const LinkConfiguration& link) {
     passing.held.assign(verdict.mailboxes.begin(), verdict.mailboxes.end());
     passing.whole_link = verdict.whole_link;
     passing.none = counts.empty() || (verdict.whole_link && !any_confirmed);
+    if (verdict.whole_link && passing.none) {
+        hold_for_a_moment(link.id, counts);
+    }
     return passing;
 }
 
