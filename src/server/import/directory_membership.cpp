@@ -339,7 +339,9 @@ void DirectoryMembership::delete_superfluous(Slice slice) {
 void DirectoryMembership::settle_gone() {
     pg::Transaction transaction(activity(), pg::Transaction::read_committed);
     check_still_runs(link_);
-    find_members_of_unknown();
+    if (!unread_groups_.empty()) {
+        find_members_of_unread();
+    }
     pg::query(
         "UPDATE crmsync.item i SET confirmed = false WHERE i.link = $1 AND i.mailbox = $2 "
         "AND i.record <> ALL ($3) AND " +
@@ -348,34 +350,23 @@ void DirectoryMembership::settle_gone() {
     transaction.commit_lazily();
 }
 
-// Users who are gone, and are members yet of groups that could not be read, or of others than those
-// that are found in the CRM while the expression of one finds nothing: that one may be it.
-void DirectoryMembership::find_members_of_unknown() {
+// Users who are gone, and are members yet of groups that could not be read.
+void DirectoryMembership::find_members_of_unread() {
     pg::TextArray going;
     const pg::Rows items =
         pg::query("SELECT i.record FROM crmsync.item i WHERE i.link = $1 AND i.mailbox = $2 AND " +
                       std::string(is_going),
                   link_.id, link_.mailbox);
-    if (items.empty()) {
-        return;
-    }
     for (std::uint64_t row = 0; row < items.size(); ++row) {
         going.push_back(items.string(row, 0));
     }
     const DirectoryMemberships& to = *link_.memberships;
-    std::map<std::string, std::string> all = read_groups_;
-    all.insert(unread_groups_.begin(), unread_groups_.end());
-    const std::string unread = unread_groups_.empty()
-                                   ? ""
-                                   : "t." + to.group_column + " IN (SELECT u.value FROM " +
-                                         rows_of(unread_groups_) + " AS u(name, value)) OR ";
-    const std::string mapped = rows_of(all) + " AS a(name, value) WHERE a.value IS ";
     const pg::Parameter parameters[] = {&going};
     const pg::Rows members =
         pg::query("SELECT DISTINCT t." + to.user_column + "::text FROM " + to.table +
-                      " t WHERE t." + to.user_column + " = ANY ($1::" + to.user_type + "[]) AND (" +
-                      unread + "EXISTS (SELECT FROM " + mapped + "NULL) AND t." + to.group_column +
-                      " NOT IN (SELECT a.value FROM " + mapped + "NOT NULL))" + fixed_condition(),
+                      " t WHERE t." + to.user_column + " = ANY ($1::" + to.user_type +
+                      "[]) AND t." + to.group_column + " IN (SELECT u.value FROM " +
+                      rows_of(unread_groups_) + " AS u(name, value))" + fixed_condition(),
                   parameters, {.owner = link_.owner, .once = true});
     for (std::uint64_t row = 0; row < members.size(); ++row) {
         unsettled_.push_back(members.string(row, 0));

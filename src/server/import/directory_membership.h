@@ -46,7 +46,7 @@ class DirectoryMembership {
     void insert_missing(Slice slice);
     void delete_superfluous(Slice slice);
     void settle_gone();
-    void find_members_of_unknown();
+    void find_members_of_unread();
     std::string activity() const;
     void run_over(const std::string& table, void (DirectoryMembership::*work)(Slice));
     void fail(const std::string& table, Slice slice, const pg::Error& error);
@@ -61,7 +61,7 @@ class DirectoryMembership {
     std::map<std::string, std::string> read_groups_;
     std::map<std::string, std::string> unread_groups_;
     pg::TextArray unsettled_;  // users whose memberships the CRM does not take or let go, or who
-                               // are in a group that was not read, or not found in the CRM
+                               // are in a group that was not read
     bool gave_up_ = false;
     std::string problem_;
 };
