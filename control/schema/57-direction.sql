@@ -8,15 +8,13 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.makes_its_values(oid, text) IS 'whether a column is GENERATED ALWAYS, by an expression or as an identity';
 
--- With apply, its function writes what it likes. A row keeps the key that it was made with, and
--- only imports make rows of a key that comes in.
+-- With apply, its function writes what it likes. A key that comes in is what new rows are made with.
 CREATE FUNCTION crmsync.not_writable(this crmsync.link, mapped crmsync.mapping) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE
     WHEN this.apply IS NOT NULL THEN NULL
     WHEN mapped.crm LIKE '(%' THEN 'an expression'
-    WHEN mapped.child IS NULL AND mapped.crm = this.key AND mapped.property NOT IN ('@mailbox', '@none')
-        THEN CASE WHEN NOT crmsync.is_import(this) THEN format('column %I, the key of the link,', mapped.crm) END
+    WHEN mapped.child IS NULL AND mapped.crm = this.key AND crmsync.is_import(this) THEN NULL
     WHEN crmsync.makes_its_values(to_regclass(coalesce(mapped.child ->> 'relation', this.source)), mapped.crm)
         THEN format('column %I, which is GENERATED ALWAYS,', mapped.crm) END;
 COMMENT ON FUNCTION crmsync.not_writable(crmsync.link, crmsync.mapping) IS 'what the CRM side of a mapping is that nothing can be written to; NULL: it can';

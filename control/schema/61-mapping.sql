@@ -111,7 +111,9 @@ BEGIN
             missing := missing || field.name;
         ELSE
             PERFORM crmsync.map(link, field.crm, field.property,
-                                fallback => CASE WHEN this.direction <> 'outbound' AND field.crm NOT LIKE '(%' THEN field.fallback END);
+                                fallback => CASE WHEN this.direction <> 'outbound' AND field.crm NOT LIKE '(%'
+                                                  AND (this.apply IS NOT NULL OR NOT crmsync.makes_its_values(to_regclass(this.source), field.crm))
+                                             THEN field.fallback END);
         END IF;
     END LOOP;
     IF missing <> '{}' THEN

@@ -115,9 +115,9 @@ BEGIN
     SELECT l.* INTO of_link FROM crmsync.link l JOIN crmsync.mailbox m ON m.link = l.id WHERE m.id = this.mailbox;
     IF this.mode <> 'withdraw' THEN
         PERFORM crmsync.find_late(this.mailbox, of_link.id, max_delay);
+        PERFORM crmsync.find_deleted_late(this.mailbox, of_link.id, this.began);
     END IF;
     IF this.mode = 'late' THEN
-        PERFORM crmsync.find_deleted_late(this.mailbox, of_link.id, this.began);
         DELETE FROM crmsync.sighting s USING crmsync.item i
         WHERE s.mailbox = this.mailbox AND s.kind = 'listed' AND i.link = of_link.id AND i.record = s.record AND i.mailbox = s.mailbox
           AND i.state <> 'unlinked';

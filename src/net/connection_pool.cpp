@@ -296,7 +296,8 @@ void ConnectionPool::note_credentials(const Active& active, const Response& resp
     if (response.status == 401) {
         probation_.refused(now);
         refused_ = true;
-    } else if (response.status != 0) {
+    } else if (response.status / 100 == 2 || response.status == 500) {
+        // Anything else may be said before anybody has looked who asks.
         probation_.accepted(active.began, now);
     }
 }

@@ -30,8 +30,9 @@ void Probation::begin(Time now, std::size_t under_way) noexcept {
 }
 
 void Probation::accepted(Time began, Time now) noexcept {
-    if (began >= refused_)
+    if (began >= refused_) {
         accepted_ = now;
+    }
 }
 
 void Probation::refused(Time now) noexcept {

@@ -33,7 +33,7 @@ sub fail_calls
 	my ($statements, @numbers) = @_;
 	my $script = "SET client_min_messages = error;\n";
 	$script .= "BEGIN; SET LOCAL crmsync.fail_guarded_call = $_; $statements; ROLLBACK;\n" for @numbers;
-	my ($status, $out, $error) = $calls->stage->node->psql('postgres', $script, on_error_stop => 0, timeout => 120);
+	my ($status, $out, $error) = $calls->stage->node->psql('postgres', $script, on_error_stop => 0, timeout => 300);
 	my %failed = map { $_ => 1 } "$out$error" =~ /guarded call (\d+) fails/g;
 	my @strange = grep { !/guarded call|transaction is aborted/ } $error =~ /^.*(?:ERROR|FATAL|server closed|connection).*$/mg;
 	return (\%failed, @strange);

@@ -119,7 +119,7 @@ sub overtaken
 {
 	my ($name, $operation, $old, $new) = @_;
 	$exchange->forget_journal;
-	$exchange->inject('late', operation => $operation, mailbox => $_, seconds => 4, waits => \1) for values %mailbox;
+	$exchange->inject('late', operation => $operation, mailbox => $_, seconds => 6, waits => \1) for values %mailbox;
 	$stage->sql($old);
 	$stage->until_true(sub { $exchange->hits == 2 }, "$name: two are under way", 20);
 	while_off($new);

@@ -50,7 +50,9 @@ void read_layout(LinkConfiguration& link) {
         "coalesce(m.options->>'write', CASE WHEN l.write_fields = 'all' "
         "AND m.fallback IS NOT NULL THEN 'changed' ELSE l.write_fields END), "
         "coalesce(m.options->>'conflict', l.conflict), "
-        "crmsync.mapping_direction(l, m), m.inbound IS NULL AND l.apply IS NULL, "
+        // Most links only write: these need not ask.
+        "CASE WHEN coalesce(m.direction, l.direction) = 'outbound' THEN 'outbound' "
+        "ELSE crmsync.mapping_direction(l, m) END, m.inbound IS NULL AND l.apply IS NULL, "
         "count(*) OVER (PARTITION BY p.property, v.crm_value) > 1 "
         "FROM crmsync.layout($1) WITH ORDINALITY AS p(property, position) "
         "JOIN crmsync.link l ON l.id = $1 "

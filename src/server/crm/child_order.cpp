@@ -12,12 +12,12 @@ namespace {
 
 using Alike = std::vector<std::size_t>;  // places in LinkConfiguration::children
 
-// What the link only writes says nothing about which row it is.
+// What the server makes of other properties says nothing about which row it is.
 bool come_in(const LinkConfiguration& link, const Alike& alike) {
     return alike.size() > 1 && std::all_of(alike.begin(), alike.end(), [&](std::size_t child) {
                const std::vector<std::size_t>& places = link.children[child].places;
                return std::none_of(places.begin(), places.end(), [&](std::size_t place) {
-                   return link.fields_in[place].column.empty();
+                   return link.rules.layout[place]->access == record::Access::outbound;
                });
            });
 }

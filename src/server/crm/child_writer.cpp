@@ -103,6 +103,7 @@ class ChildWriter {
               const Use& use);
     void check_unchanged(const RowToWrite& row, const pg::Rows* found, std::uint64_t at) const;
     void sort(RowToWrite& row, const pg::Rows* found, std::uint64_t at);
+    bool makes_its_values(std::size_t place) const;
     std::string delete_statement(const Kind& kind) const;
     std::string update_statement(const Kind& kind) const;
     std::string insert_statement(const Kind& kind) const;
@@ -174,6 +175,12 @@ void ChildWriter::check_unchanged(const RowToWrite& row, const pg::Rows* found,
     }
 }
 
+// Nothing comes into such a column, and no row is kept for what it has.
+bool ChildWriter::makes_its_values(std::size_t place) const {
+    return link_.fields_in[place].column.empty() &&
+           link_.rules.layout[place]->access != record::Access::outbound;
+}
+
 // What is to be done with it.
 void ChildWriter::sort(RowToWrite& row, const pg::Rows* found, std::uint64_t at) {
     bool anything_left = false;
@@ -193,7 +200,8 @@ void ChildWriter::sort(RowToWrite& row, const pg::Rows* found, std::uint64_t at)
                 changed.push_back(column);
             }
             row.values[column] = crm_value(link_, child.places[column], *row.values[column]);
-        } else if (found != nullptr && !found->is_null(at, static_cast<int>(1 + column))) {
+        } else if (found != nullptr && !makes_its_values(child.places[column]) &&
+                   !found->is_null(at, static_cast<int>(1 + column))) {
             const record::Canonical held = property_value(
                 link_, child.places[column], found->text(at, static_cast<int>(1 + column)));
             anything_left |= !held.ok() || !record::same_value(property, held.value, {});

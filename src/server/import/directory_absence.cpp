@@ -175,7 +175,11 @@ void DirectoryMerge::mark_vanished() {
         try {
             run_halved({begin, std::min(begin + most_records, count)}, work);
         } catch (const OtherImports::Busy& busy) {
-            // These are the next run's.
+            // These are the next run's, which is to find the confirmation.
+            if (passage == Passage::confirmed) {
+                outcome_.held.push_back(
+                    {Absence::vanished, static_cast<std::int64_t>(judged_.size())});
+            }
             std::for_each(due.begin() + begin, due.end(),
                           [&](const std::string& record) { failures_.write(record, busy.error); });
             return;

@@ -43,14 +43,18 @@ void CreatesUnderWay::end(const std::function<bool(int)>& busy) {
         ended.push_back(mailbox);
         return true;
     });
+    if (ended.empty() && noted_.empty()) {
+        return;
+    }
+    pg::Transaction transaction("looking for creates that have ended");
     if (!ended.empty()) {
-        pg::Transaction transaction("forgetting creates that have ended");
         pg::query(
             "UPDATE crmsync.mailbox SET look_again = NULL WHERE id = ANY ($1) "
             "AND look_again = 'infinity'",
             &ended);
-        transaction.commit_lazily();
     }
+    begin(std::set<int>(noted_));
+    transaction.commit_lazily();
 }
 
 }  // namespace crmsync

@@ -18,7 +18,8 @@ class CreatesUnderWay {
     // Notes, in the current transaction, that something is going to be created there.
     void begin(const std::set<int>& mailboxes);
 
-    // Forgets, in a transaction of its own, mailboxes where nothing goes on.
+    // Forgets, in a transaction of its own, mailboxes where nothing goes on. Those where something
+    // does are noted again, where they have been listed meanwhile.
     void end(const std::function<bool(int)>& busy);
 
   private:

@@ -13,7 +13,7 @@ use Time::HiRes qw(sleep time);
 my ($one, $two) = ('user1@example.test', 'user2@example.test');
 
 # One call in so many is tried with LeakSanitizer, the others without.
-our $leak_step = 14;
+our $leak_step = 20;
 
 # new($name, both_ways => true): see CrmSync::FailingCalls.
 sub new
