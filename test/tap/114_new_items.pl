@@ -135,6 +135,8 @@ sub is_killed
 	return $stage->until_true(sub { $stage->has_another_worker($killed) }, $name, 30);
 }
 $stage->until_true(sub { $exchange->hits == 1 && crowd() + $stage->sql('SELECT count(*) FROM crmsync.arrival') == 1024 }, 'two pages are known, and the last one is asked for');
+# What has been recorded lazily a crash may take back.
+$stage->until_true(sub { $stage->sql('SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()') eq 't' }, 'which is durable');
 is_killed('the worker is killed while it waits for that');
 $exchange->calm;
 $stage->until_true(sub { crowd() >= 600 }, 'they come in', 40);
