@@ -141,14 +141,13 @@ END;
 COMMENT ON FUNCTION crmsync.child_rows_query(jsonb, text[], text) IS 'query for the values of columns, as in source_query, and the primary key, of the child rows of the records $1 (text[]), whose keys are of this type';
 
 CREATE FUNCTION crmsync.child_rows(link integer)
-RETURNS TABLE (number integer, relation text, column_name text, column_type text, rows_query text, fixed_columns text, fixed_values text, properties text[], alike integer)
+RETURNS TABLE (number integer, relation text, column_name text, column_type text, rows_query text, fixed_columns text, fixed_values text, alike integer)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT c.number, c.child ->> 'relation', quote_ident(c.child ->> 'column'),
            format_type(crmsync.column_type(crmsync.child_relation(c.child), c.child ->> 'column'), -1),
            crmsync.child_rows_query(c.child, c.columns, crmsync.key_type(child_rows.link)),
-           f.columns, f.values,
-           ARRAY(SELECT m.property FROM crmsync.mapping_in_force(child_rows.link) m WHERE m.child = c.child ORDER BY m.crm), first_value(c.number) OVER (PARTITION BY c.child - 'position' ORDER BY c.number)
+           f.columns, f.values, first_value(c.number) OVER (PARTITION BY c.child - 'position' ORDER BY c.number)
     FROM crmsync.children(child_rows.link) c
     JOIN crmsync.link l ON l.id = child_rows.link AND l.apply IS NULL
     CROSS JOIN LATERAL (SELECT coalesce(string_agg(format(', %I', k), '' ORDER BY k), ''),
@@ -156,7 +155,7 @@ BEGIN ATOMIC
                         FROM jsonb_object_keys(c.child -> 'fixed') k) AS f (columns, values)
     ORDER BY c.number;
 END;
-COMMENT ON FUNCTION crmsync.child_rows(integer) IS 'how child rows are written where no apply function does it: rows_query gives record, values of the mapped columns, which have these properties, and primary key of those that there are; alike: the first of those that differ by position only';
+COMMENT ON FUNCTION crmsync.child_rows(integer) IS 'how child rows are written where no apply function does it: rows_query gives record, values of the mapped columns and primary key of those that there are; alike: the first of those that differ by position only';
 
 CREATE FUNCTION crmsync.child_keys(link integer) RETURNS TABLE (number integer, column_name text, column_type text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -111,8 +111,8 @@ BEGIN
             missing := missing || field.name;
         ELSE
             PERFORM crmsync.map(link, field.crm, field.property,
-                                fallback => CASE WHEN this.direction <> 'outbound' AND field.crm NOT LIKE '(%'
-                                                  AND (this.apply IS NOT NULL OR NOT crmsync.makes_its_values(to_regclass(this.source), field.crm))
+                                fallback => CASE WHEN field.crm NOT LIKE '(%'
+                                                  AND crmsync.mapping_direction(this, ROW (this.id, field.property, field.crm, NULL, NULL, NULL, NULL, '{}', NULL)) <> 'outbound'
                                              THEN field.fallback END);
         END IF;
     END LOOP;

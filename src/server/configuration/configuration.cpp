@@ -158,10 +158,13 @@ void read_children(LinkConfiguration& link) {
     for (auto& [first, children] : alike) {
         link.alike.push_back(std::move(children));
     }
+    if (link.children.empty()) {
+        return;
+    }
+    // In the order of rows_query.
     const pg::Rows mapped = pg::query(
-        "SELECT c.number, p.property FROM crmsync.child_rows($1) c, "
-        "pg_catalog.unnest(c.properties) WITH ORDINALITY AS p(property, place) "
-        "ORDER BY c.number, p.place",
+        "SELECT c.number, m.property FROM crmsync.children($1) c "
+        "JOIN crmsync.mapping_in_force($1) m ON m.child = c.child ORDER BY c.number, m.crm",
         link.id);
     for (std::uint64_t row = 0; row < mapped.size(); ++row) {
         link.children[static_cast<std::size_t>(mapped.integer(row, 0)) - 1].places.push_back(

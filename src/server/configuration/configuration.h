@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "record/record.h"
-#include "server/postgres/query.h"
 #include "server/configuration/target_configuration.h"
+#include "server/postgres/query.h"
 #include "sync/categories.h"
 #include "sync/decision.h"
 

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "record/value.h"
-#include "server/postgres/encoding.h"
 #include "server/configuration/record_key.h"
+#include "server/postgres/encoding.h"
 #include "sync/stamp.h"
 
 namespace crmsync {

@@ -1,8 +1,8 @@
 #include "server/configuration/target_configuration.h"
 
-#include "server/postgres/query.h"
 #include "server/configuration/secret.h"
 #include "server/configuration/url_rules.h"
+#include "server/postgres/query.h"
 
 namespace crmsync {
 

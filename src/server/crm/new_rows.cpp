@@ -3,11 +3,11 @@
 #include <set>
 #include <utility>
 
+#include "server/configuration/record_key.h"
 #include "server/crm/apply_function.h"
 #include "server/crm/child_writer.h"
 #include "server/crm/held_values.h"
 #include "server/crm/source_keys.h"
-#include "server/configuration/record_key.h"
 #include "server/postgres/subtransaction.h"
 
 namespace crmsync {

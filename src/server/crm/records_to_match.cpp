@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "server/configuration/desired_record.h"
-#include "server/postgres/divided_reading.h"
 #include "server/configuration/record_key.h"
+#include "server/postgres/divided_reading.h"
 
 namespace crmsync {
 

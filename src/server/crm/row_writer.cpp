@@ -6,8 +6,8 @@
 
 #include "server/crm/apply_function.h"
 #include "server/crm/child_writer.h"
-#include "server/postgres/divided_reading.h"
 #include "server/crm/held_values.h"
+#include "server/postgres/divided_reading.h"
 #include "server/postgres/subtransaction.h"
 
 namespace crmsync {

@@ -9,8 +9,8 @@
 #include "server/import/directory_link.h"
 #include "server/import/directory_row.h"
 #include "server/import/directory_staging.h"
-#include "server/postgres/query.h"
 #include "server/import/unchanged_items.h"
+#include "server/postgres/query.h"
 
 namespace crmsync {
 

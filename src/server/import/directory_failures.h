@@ -5,8 +5,8 @@
 #include <set>
 #include <string>
 
-#include "server/postgres/boundary.h"
 #include "server/import/directory_link.h"
+#include "server/postgres/boundary.h"
 
 namespace crmsync {
 

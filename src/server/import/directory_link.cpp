@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "directory/attribute.h"
-#include "server/postgres/query.h"
 #include "server/configuration/secret.h"
 #include "server/configuration/url_rules.h"
+#include "server/postgres/query.h"
 
 namespace crmsync {
 

@@ -5,11 +5,11 @@
 // is met in this way is in the directory, even if his entry is ambiguous, has a problem, or is
 // refused.
 #include "server/configuration/comparable_text.h"
+#include "server/configuration/record_key.h"
 #include "server/import/directory_merge.h"
 #include "server/import/directory_staging.h"
 #include "server/import/planned_without.h"
 #include "server/postgres/query.h"
-#include "server/configuration/record_key.h"
 
 namespace crmsync {
 

@@ -7,8 +7,8 @@
 #include "record/text.h"
 #include "server/import/directory_slices.h"
 #include "server/import/directory_staging.h"
-#include "server/postgres/error_text.h"
 #include "server/import/planned_without.h"
+#include "server/postgres/error_text.h"
 #include "server/postgres/query.h"
 #include "server/postgres/transaction.h"
 

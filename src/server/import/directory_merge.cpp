@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "server/postgres/error_text.h"
+#include "server/configuration/record_key.h"
 #include "server/import/planned_without.h"
+#include "server/postgres/error_text.h"
 #include "server/postgres/preload.h"
 #include "server/postgres/query.h"
-#include "server/configuration/record_key.h"
 #include "server/postgres/session.h"
 #include "server/postgres/transaction.h"
 

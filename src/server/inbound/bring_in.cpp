@@ -8,22 +8,22 @@
 #include <string>
 #include <utility>
 
+#include "server/crm/modified_rows.h"
+#include "server/crm/row_writer.h"
+#include "server/inbound/gone_items.h"
+#include "server/inbound/item_merge.h"
+#include "server/inbound/merged_item_writer.h"
+#include "server/inbound/new_items.h"
+#include "server/inbound/stamped_items.h"
+#include "server/outbound/record_facts.h"
+#include "server/postgres/error_text.h"
+#include "server/postgres/query.h"
+#include "server/postgres/transaction.h"
 #include "server/state/arrivals.h"
 #include "server/state/conflicts.h"
-#include "server/postgres/error_text.h"
-#include "server/inbound/gone_items.h"
 #include "server/state/history.h"
-#include "server/inbound/item_merge.h"
 #include "server/state/loops.h"
-#include "server/inbound/merged_item_writer.h"
-#include "server/crm/modified_rows.h"
-#include "server/inbound/new_items.h"
 #include "server/state/pending_records.h"
-#include "server/postgres/query.h"
-#include "server/outbound/record_facts.h"
-#include "server/crm/row_writer.h"
-#include "server/inbound/stamped_items.h"
-#include "server/postgres/transaction.h"
 #include "sync/stamp.h"
 
 namespace crmsync {

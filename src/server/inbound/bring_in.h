@@ -6,8 +6,8 @@
 #include <set>
 #include <vector>
 
-#include "server/state/arrivals.h"
 #include "server/configuration/configuration.h"
+#include "server/state/arrivals.h"
 #include "sync/task.h"
 
 namespace crmsync {

@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "server/crm/child_order.h"
-#include "server/postgres/error_text.h"
-#include "server/state/history.h"
-#include "server/outbound/record_facts.h"
 #include "server/crm/row_writer.h"
+#include "server/outbound/record_facts.h"
+#include "server/postgres/error_text.h"
 #include "server/postgres/transaction.h"
+#include "server/state/history.h"
 
 namespace crmsync {
 

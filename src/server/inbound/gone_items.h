@@ -3,9 +3,9 @@
 
 #include <vector>
 
-#include "server/state/arrivals.h"
 #include "server/configuration/configuration.h"
 #include "server/postgres/query.h"
+#include "server/state/arrivals.h"
 #include "sync/task.h"
 
 namespace crmsync {

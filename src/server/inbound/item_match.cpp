@@ -8,11 +8,11 @@
 #include <utility>
 
 #include "record/value.h"
-#include "server/state/arrivals.h"
 #include "server/configuration/comparable_text.h"
-#include "server/postgres/query.h"
-#include "server/outbound/record_facts.h"
 #include "server/crm/records_to_match.h"
+#include "server/outbound/record_facts.h"
+#include "server/postgres/query.h"
+#include "server/state/arrivals.h"
 
 namespace crmsync {
 

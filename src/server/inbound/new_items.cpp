@@ -7,11 +7,11 @@
 #include <utility>
 
 #include "server/crm/apply_function.h"
-#include "server/postgres/error_text.h"
 #include "server/crm/held_values.h"
-#include "server/inbound/item_match.h"
-#include "server/postgres/jsonb_fields.h"
 #include "server/crm/new_rows.h"
+#include "server/inbound/item_match.h"
+#include "server/postgres/error_text.h"
+#include "server/postgres/jsonb_fields.h"
 #include "server/postgres/query.h"
 
 namespace crmsync {

@@ -8,15 +8,15 @@
 #include <vector>
 
 #include "server/crm/child_writer.h"
-#include "server/outbound/delete_guard.h"
-#include "server/postgres/error_text.h"
-#include "server/state/history.h"
-#include "server/outbound/outcome_writer.h"
-#include "server/state/pending_records.h"
-#include "server/outbound/record_facts.h"
 #include "server/crm/row_remover.h"
 #include "server/crm/row_writer.h"
+#include "server/outbound/delete_guard.h"
+#include "server/outbound/outcome_writer.h"
+#include "server/outbound/record_facts.h"
+#include "server/postgres/error_text.h"
 #include "server/postgres/transaction.h"
+#include "server/state/history.h"
+#include "server/state/pending_records.h"
 
 namespace crmsync {
 

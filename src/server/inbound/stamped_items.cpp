@@ -3,10 +3,10 @@
 #include <map>
 #include <set>
 
-#include "server/postgres/encoding.h"
 #include "server/outbound/item_writer.h"
-#include "server/state/late_creates.h"
+#include "server/postgres/encoding.h"
 #include "server/postgres/query.h"
+#include "server/state/late_creates.h"
 #include "sync/stamp.h"
 
 namespace crmsync {

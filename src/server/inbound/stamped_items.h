@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "server/state/arrivals.h"
 #include "server/configuration/configuration.h"
+#include "server/state/arrivals.h"
 #include "sync/task.h"
 
 namespace crmsync {

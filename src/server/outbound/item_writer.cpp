@@ -1,13 +1,13 @@
 #include "server/outbound/item_writer.h"
 
-#include "server/postgres/array_rows.h"
-#include "server/state/arrivals.h"
 #include "server/outbound/delete_guard.h"
+#include "server/outbound/stamped_copies.h"
+#include "server/postgres/array_rows.h"
 #include "server/postgres/jsonb_fields.h"
+#include "server/postgres/subtransaction.h"
+#include "server/state/arrivals.h"
 #include "server/state/outcome_pairs.h"
 #include "server/state/pending_records.h"
-#include "server/outbound/stamped_copies.h"
-#include "server/postgres/subtransaction.h"
 
 namespace crmsync {
 

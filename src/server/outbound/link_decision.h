@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "server/configuration/configuration.h"
-#include "server/state/item_verdicts.h"
-#include "server/postgres/query.h"
 #include "server/outbound/record_facts.h"
+#include "server/postgres/query.h"
+#include "server/state/item_verdicts.h"
 #include "sync/task.h"
 #include "sync/work_in_flight.h"
 

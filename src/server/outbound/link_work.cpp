@@ -6,10 +6,10 @@
 
 #include "server/outbound/delete_guard.h"
 #include "server/outbound/mailbox_description.h"
-#include "server/postgres/query.h"
 #include "server/outbound/repair.h"
 #include "server/outbound/undo.h"
 #include "server/outbound/withdrawal.h"
+#include "server/postgres/query.h"
 
 namespace crmsync {
 

@@ -4,9 +4,9 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "server/configuration/participants.h"
 #include "server/state/late_creates.h"
 #include "server/state/may_be_asked.h"
-#include "server/configuration/participants.h"
 #include "sync/stamp.h"
 
 namespace crmsync {

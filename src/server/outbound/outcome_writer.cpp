@@ -3,22 +3,22 @@
 #include <algorithm>
 #include <map>
 
+#include "server/outbound/item_writer.h"
+#include "server/outbound/repair.h"
+#include "server/outbound/stamped_copies.h"
+#include "server/outbound/undo.h"
+#include "server/postgres/query.h"
+#include "server/postgres/transaction.h"
 #include "server/state/arrivals.h"
 #include "server/state/conflicts.h"
 #include "server/state/echoes.h"
 #include "server/state/folder_pages.h"
 #include "server/state/history.h"
-#include "server/outbound/item_writer.h"
 #include "server/state/late_creates.h"
 #include "server/state/loops.h"
 #include "server/state/outcome_pairs.h"
 #include "server/state/pending_records.h"
-#include "server/postgres/query.h"
-#include "server/outbound/repair.h"
 #include "server/state/retry_pauses.h"
-#include "server/outbound/stamped_copies.h"
-#include "server/postgres/transaction.h"
-#include "server/outbound/undo.h"
 
 namespace crmsync {
 

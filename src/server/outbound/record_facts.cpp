@@ -5,13 +5,13 @@
 #include <unordered_map>
 #include <utility>
 
+#include "server/configuration/participants.h"
+#include "server/configuration/record_key.h"
 #include "server/postgres/divided_reading.h"
 #include "server/postgres/jsonb_fields.h"
+#include "server/postgres/query.h"
 #include "server/state/loops.h"
 #include "server/state/may_be_asked.h"
-#include "server/configuration/participants.h"
-#include "server/postgres/query.h"
-#include "server/configuration/record_key.h"
 
 namespace crmsync {
 

@@ -4,14 +4,14 @@
 #include <string>
 #include <utility>
 
-#include "server/postgres/jsonb_fields.h"
-#include "server/state/late_creates.h"
 #include "server/outbound/mailbox_description.h"
+#include "server/outbound/stamped_copies.h"
+#include "server/postgres/jsonb_fields.h"
+#include "server/postgres/query.h"
+#include "server/postgres/transaction.h"
+#include "server/state/late_creates.h"
 #include "server/state/may_be_asked.h"
 #include "server/state/outcome_pairs.h"
-#include "server/postgres/query.h"
-#include "server/outbound/stamped_copies.h"
-#include "server/postgres/transaction.h"
 
 namespace crmsync {
 

@@ -7,9 +7,9 @@
 #include <set>
 #include <vector>
 
-#include "server/state/arrivals.h"
 #include "server/configuration/configuration.h"
 #include "server/outbound/link_decision.h"
+#include "server/state/arrivals.h"
 #include "sync/task.h"
 #include "sync/work_in_flight.h"
 

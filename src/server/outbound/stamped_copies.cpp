@@ -4,10 +4,10 @@
 #include <string>
 
 #include "server/outbound/delete_guard.h"
+#include "server/postgres/query.h"
 #include "server/state/late_creates.h"
 #include "server/state/outcome_pairs.h"
 #include "server/state/pending_records.h"
-#include "server/postgres/query.h"
 
 namespace crmsync {
 

@@ -7,8 +7,8 @@
 #include <set>
 #include <vector>
 
-#include "server/state/arrivals.h"
 #include "server/configuration/configuration.h"
+#include "server/state/arrivals.h"
 #include "server/state/outcome_pairs.h"
 #include "sync/task.h"
 

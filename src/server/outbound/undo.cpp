@@ -8,11 +8,11 @@
 #include <utility>
 
 #include "record/value.h"
-#include "server/state/history.h"
-#include "server/postgres/jsonb_fields.h"
-#include "server/state/may_be_asked.h"
-#include "server/postgres/query.h"
 #include "server/outbound/undo_step.h"
+#include "server/postgres/jsonb_fields.h"
+#include "server/postgres/query.h"
+#include "server/state/history.h"
+#include "server/state/may_be_asked.h"
 #include "sync/stamp.h"
 
 namespace crmsync {

@@ -5,15 +5,15 @@
 #include <utility>
 
 #include "record/value.h"
-#include "server/postgres/error_text.h"
-#include "server/state/history.h"
-#include "server/postgres/jsonb_fields.h"
-#include "server/postgres/query.h"
-#include "server/outbound/record_facts.h"
 #include "server/crm/row_writer.h"
-#include "server/postgres/transaction.h"
+#include "server/outbound/record_facts.h"
 #include "server/outbound/undo.h"
 #include "server/outbound/undo_step.h"
+#include "server/postgres/error_text.h"
+#include "server/postgres/jsonb_fields.h"
+#include "server/postgres/query.h"
+#include "server/postgres/transaction.h"
+#include "server/state/history.h"
 
 namespace crmsync {
 

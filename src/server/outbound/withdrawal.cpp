@@ -1,9 +1,9 @@
 #include "server/outbound/withdrawal.h"
 
-#include "server/state/item_verdicts.h"
 #include "server/outbound/mailbox_description.h"
-#include "server/state/may_be_asked.h"
 #include "server/postgres/query.h"
+#include "server/state/item_verdicts.h"
+#include "server/state/may_be_asked.h"
 
 namespace crmsync {
 

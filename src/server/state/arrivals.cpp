@@ -1,8 +1,8 @@
 #include "server/state/arrivals.h"
 
 #include "server/postgres/array_rows.h"
-#include "server/state/may_be_asked.h"
 #include "server/postgres/query.h"
+#include "server/state/may_be_asked.h"
 #include "server/state/retry_pauses.h"
 
 namespace crmsync {

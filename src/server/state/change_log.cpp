@@ -19,9 +19,9 @@ extern "C" {
 #include "utils/relcache.h"
 }
 
+#include "server/configuration/record_key.h"
 #include "server/postgres/preload.h"
 #include "server/postgres/query.h"
-#include "server/configuration/record_key.h"
 #include "server/postgres/subtransaction.h"
 #include "server/postgres/table.h"
 #include "server/postgres/transaction.h"

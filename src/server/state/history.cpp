@@ -4,11 +4,11 @@
 
 #include "server/postgres/array_rows.h"
 #include "server/postgres/jsonb_fields.h"
-#include "server/state/loops.h"
 #include "server/postgres/preload.h"
 #include "server/postgres/query.h"
 #include "server/postgres/table.h"
 #include "server/postgres/transaction.h"
+#include "server/state/loops.h"
 
 extern "C" {
 #include "storage/lmgr.h"

@@ -13,14 +13,14 @@
 #include <string>
 
 #include "server/configuration/configuration.h"
+#include "server/configuration/record_key.h"
 #include "server/postgres/log.h"
 #include "server/postgres/preload.h"
 #include "server/postgres/query.h"
-#include "server/configuration/record_key.h"
 #include "server/postgres/run_schedule.h"
 #include "server/postgres/session.h"
-#include "server/worker/survey.h"
 #include "server/postgres/transaction.h"
+#include "server/worker/survey.h"
 
 namespace crmsync {
 

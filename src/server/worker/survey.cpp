@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "server/import/directory_link.h"
-#include "server/state/may_be_asked.h"
 #include "server/postgres/transaction.h"
+#include "server/state/may_be_asked.h"
 
 namespace crmsync {
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/state/history.h"
+#include "server/configuration/relation_watch.h"
 #include "server/postgres/log.h"
 #include "server/postgres/preload.h"
-#include "server/configuration/relation_watch.h"
 #include "server/postgres/transaction.h"
+#include "server/state/history.h"
 
 namespace crmsync {
 

@@ -3,14 +3,14 @@
 #include <set>
 #include <utility>
 
-#include "server/outbound/delete_guard.h"
-#include "server/postgres/log.h"
-#include "server/postgres/preload.h"
 #include "server/configuration/relation_watch.h"
-#include "server/postgres/statistics.h"
-#include "server/postgres/transaction.h"
+#include "server/outbound/delete_guard.h"
 #include "server/outbound/undo.h"
 #include "server/outbound/withdrawal.h"
+#include "server/postgres/log.h"
+#include "server/postgres/preload.h"
+#include "server/postgres/statistics.h"
+#include "server/postgres/transaction.h"
 #include "server/worker/worker.h"
 
 namespace crmsync {

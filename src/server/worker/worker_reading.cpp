@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "server/inbound/bring_in.h"
-#include "server/outbound/mailbox_description.h"
 #include "server/inbound/field_resolution.h"
 #include "server/inbound/record_removal.h"
+#include "server/outbound/mailbox_description.h"
 #include "server/postgres/transaction.h"
 #include "server/worker/worker.h"
 

@@ -2,8 +2,8 @@
 #include <utility>
 
 #include "server/outbound/repair.h"
-#include "server/postgres/transaction.h"
 #include "server/outbound/withdrawal.h"
+#include "server/postgres/transaction.h"
 #include "server/worker/worker.h"
 
 namespace crmsync {
