@@ -82,7 +82,7 @@ endif
 
 BUILD := $(BUILDDIR)/$(PG_MAJOR)-$(if $(SANITIZE),sanitize,$(notdir $(CXX)))
 
-# The files of a folder are compiled many at a time, which takes much less time; with UNIFIED= each alone, which
+# The files of a layer are compiled many at a time, which takes much less time; with UNIFIED= each alone, which
 # is better while one works on a few.
 UNIFIED ?= yes
 
