@@ -10,6 +10,7 @@
 #include "exchange/ews/failures.h"
 #include "exchange/ews/item_reading.h"
 #include "exchange/ews/protocol.h"
+#include "exchange/ews/read_folder.h"
 #include "exchange/ews/read_list.h"
 #include "exchange/ews/request.h"
 #include "exchange/ews/xml.h"
@@ -216,93 +217,24 @@ Answer read_messages(const DeleteAttachment&, const Messages& messages) {
     answer.items.push_back(changed_root(messages.front(), child(messages.front(), "RootItemId")));
     return answer;
 }
-
-std::optional<std::string> read_folder_id(pugi::xml_node folder) {
-    const std::string id = child(folder, "FolderId").attribute("Id").value();
-    return usable_id(id) ? std::optional(id) : std::nullopt;
-}
-
-Answer folder_answer(pugi::xml_node folder, bool write) {
-    const auto id = read_folder_id(folder);
-    if (!id) {
-        return broken("NO-FOLDER-ID", "the server reports success without a usable folder id",
-                      write);
-    }
-    Answer answer;
-    answer.folder_id = *id;
-    return answer;
-}
-
 Answer read_messages(const FindFolder& find, const Messages& messages) {
-    const pugi::xml_node message = messages.front();
-    if (auto failure = request_failure(message, false)) {
-        if (failure->disposition == Disposition::folder_gone) {
-            // The mailbox lacks even the default folder: there is nothing to create it in.
-            failure->disposition = Disposition::mailbox_disabled;
-        }
-        return failed(std::move(*failure));
-    }
-    if (find.name.empty()) {
-        return folder_answer(first_element(child(message, "Folders")), false);
-    }
-    const std::string wanted = record::lower_ascii(find.name);
-    const pugi::xml_node folders = child(child(message, "RootFolder"), "Folders");
-    // It is Exchange that compares names, without regard to case, and it would refuse a second one.
-    // Of letters that only it can compare the one that it has found is taken.
-    const bool is_plain = std::all_of(wanted.begin(), wanted.end(),
-                                      [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-    if (const auto only = first_element(folders);
-        !is_plain && only && only == folders.last_child()) {
-        return folder_answer(only, false);
-    }
-    for (pugi::xml_node folder : children(folders)) {
-        if (record::lower_ascii(record::cleaned(text_of(child(folder, "DisplayName")))) == wanted) {
-            return folder_answer(folder, false);
-        }
-    }
-    return {};
+    return read_folder(find, messages);
 }
 
-// Of the other folders nothing need be known where we may not see them. In deleted items that we
-// may not see nothing is found either.
 Answer read_messages(const LocateFolder& locate, const Messages& messages) {
-    if (auto failure = request_failure(messages.front(), false)) {
-        return failed(std::move(*failure));
-    }
-    const auto folder = [&](std::size_t place) {
-        return first_element(child(messages[place], "Folders"));
-    };
-    const std::string_view parent = child(folder(0), "ParentFolderId").attribute("Id").value();
-    Answer answer;
-    const auto bin = read_folder_id(folder(1));
-    answer.deleted = !parent.empty() && bin == parent;
-    const auto above = read_folder_id(folder(2));
-    answer.moved =
-        bin && !parent.empty() && !answer.deleted && above != parent && above != locate.folder_id;
-    return answer;
+    return read_folder(locate, messages);
 }
 
 Answer read_messages(const SearchDeleted& search, const Messages& messages) {
-    Answer answer;
-    for (pugi::xml_node folder :
-         children(child(child(messages.front(), "RootFolder"), "Folders"))) {
-        answer.deleted |= read_folder_id(folder) == search.folder_id;
-    }
-    return answer;
+    return read_folder(search, messages);
 }
 
-Answer read_messages(const CreateFolder&, const Messages& messages) {
-    if (auto failure = request_failure(messages.front(), true)) {
-        return failed(std::move(*failure));
-    }
-    return folder_answer(first_element(child(messages.front(), "Folders")), true);
+Answer read_messages(const CreateFolder& create, const Messages& messages) {
+    return read_folder(create, messages);
 }
 
-Answer read_messages(const DeleteFolder&, const Messages& messages) {
-    if (auto failure = request_failure(messages.front(), true)) {
-        return failed(std::move(*failure));
-    }
-    return {};
+Answer read_messages(const DeleteFolder& remove, const Messages& messages) {
+    return read_folder(remove, messages);
 }
 
 Answer read_messages(const ListStamps& list, const Messages& messages) {
