@@ -63,10 +63,9 @@ TaskQueue& Conversation::queue_of(Action action) {
 }
 
 TaskQueue& Conversation::first_queue_of(const Task& task) {
-    const bool is_read_first =
-        task.unknown ||
-        (task.action == Action::update &&
-         (photo_of(task) != nullptr || !knows_before(task) || task.item.change_key.empty()));
+    const bool is_read_first = task.unknown || (task.action == Action::update &&
+                                                (photo_of(task) != nullptr || !knows_before(task) ||
+                                                 fills_gap(task) || task.item.change_key.empty()));
     return is_read_first ? rereads_ : queue_of(task.action);
 }
 

@@ -162,11 +162,13 @@ void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
     const bool has_same_key =
         !answer.item.change_key.empty() && answer.item.change_key == task.item.change_key;
     // What was read only for its photo, before it is written, is as it was agreed on.
-    const bool is_known = photo_of(task) != nullptr && knows_before(task) && has_same_key;
+    const bool is_as_known = has_same_key && knows_before(task) && !fills_gap(task);
+    const bool is_known = photo_of(task) != nullptr && is_as_known;
     // Nothing has to come in that has not come in when this was decided, or that both have agreed
     // on.
-    const bool is_nothing_new = task.action == Action::update && knows_before(task) &&
-                                (has_same_key || is_ours_alone(task, answer));
+    const bool is_nothing_new =
+        task.action == Action::update &&
+        (is_as_known || (knows_before(task) && is_ours_alone(task, answer)));
     task.item = answer.item;
     if (task.action == Action::fetch || (task.action == Action::update && mailbox_.inbound &&
                                          !is_nothing_new && task.undo != UndoStep::create)) {

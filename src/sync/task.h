@@ -90,6 +90,23 @@ inline bool knows_before(const Task& task) {
     return task.before.size() == task.fields.size();
 }
 
+// Whether it fills what was agreed to be empty. It may not be: what its user had there before the
+// property was mapped nobody has seen.
+inline bool fills_gap(const Task& task) {
+    if (task.undo != UndoStep::none || !knows_before(task)) {
+        return false;
+    }
+    const record::Layout& layout = layout_of(task);
+    for (std::size_t i = 0; i < task.fields.size(); ++i) {
+        const record::Property* property = task.fields[i].property;
+        if (task.fields[i].value && !task.before[i] && !record::travels_apart(*property) &&
+            record::place_of(layout, property)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum class Result {
     written,    // created or updated; the shadow is what was agreed, or else desired
     removed,    // no longer there

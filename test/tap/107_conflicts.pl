@@ -65,4 +65,14 @@ is($exchange->records($mailbox)->{1}{'contacts:GivenName'}, 'Ours', 'the CRM win
 is(conflicts(), '1 field given_name Ours Theirs crm', 'that is a conflict');
 is($stage->sql("SELECT old ->> 'given_name' FROM crmsync.history WHERE record = '1' AND action = 'update' ORDER BY at DESC LIMIT 1"), 'Theirs', 'and what undo would bring back');
 
+# ---- what the user had in a property before that was mapped
+$stage->change("UPDATE crm.person SET remark = 'Ours' WHERE id = 3");
+user_changes(3, 'contacts:AssistantName' => 'Theirs');
+$stage->change("UPDATE crm.person SET first_name = 'Known' WHERE id = 3");
+$stage->sql("SET client_min_messages = error; SELECT crmsync.map('people', 'remark', 'assistant'); SELECT crmsync.enable_link('people')");
+$stage->until_true(sub { ($exchange->records($mailbox)->{3}{'contacts:AssistantName'} // '') eq 'Ours' }, 'a property is mapped that the user has used already');
+$stage->settles('it is written');
+like(conflicts(), qr/3 field assistant Ours Theirs crm/, 'that is a conflict');
+is($stage->sql("SELECT old ->> 'assistant' FROM crmsync.history WHERE record = '3' AND action = 'update' ORDER BY at DESC LIMIT 1"), 'Theirs', 'and what the user had is what undo would bring back');
+
 $stage->done;

@@ -449,7 +449,7 @@ sync::Task update_task(const std::string& prefix, const std::string& key,
     sync::Task task = create_task(prefix, key, value);
     task.action = sync::Action::update;
     task.item = std::move(item);
-    task.before = {std::nullopt};
+    task.before = {"Before"};
     return task;
 }
 
