@@ -94,7 +94,7 @@ COMMENT ON COLUMN crmsync.item.link IS 'the link that wrote it';
 COMMENT ON COLUMN crmsync.item.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.item.mailbox IS 'the mailbox that it is in';
 COMMENT ON COLUMN crmsync.item.remote_id IS 'its id at the target; ldap: the entrys lasting id';
-COMMENT ON COLUMN crmsync.item.change_key IS 'its version at the target; ldap: hashes of the values last merged, empty when they are to be merged again, NULL once its user was let go for good';
+COMMENT ON COLUMN crmsync.item.change_key IS 'its version at the target; ldap: hashes of the values last merged, empty when they are to be merged again, and of the columns in which a user who has left was disabled, while others are refused; NULL once he was let go for good';
 COMMENT ON COLUMN crmsync.item.shadow IS 'the values as both sides last agreed on them, by property; for LDAP the values last merged';
 COMMENT ON COLUMN crmsync.item.origin IS 'crm: we created it; adopted: matched by key, or made again by undo; mailbox: made by the user';
 COMMENT ON COLUMN crmsync.item.state IS 'linked; leaving: to be deleted, counted by the guard; ldap: missing, within the grace time or held; gone: vanished on the other side, or disabled because it vanished there; absent: deleted there, and created again when the CRM changes, or soon (on_target_delete); removed: deleted there, and the record is to be deleted in the CRM, counted by the guard, too; unlinked: left to its user, and not to come in as a new one';

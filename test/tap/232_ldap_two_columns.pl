@@ -69,4 +69,37 @@ $test->sql("UPDATE person SET active = true WHERE login = 'known'");
 is($test->import_users . ' ' . known(), '1 true L', 'once');
 $test->modify("dn: uid=known,${\ $test->people}\nchangetype: modify\nreplace: l\nl: Wien\n");
 is($test->import_users . ' ' . $test->sql("SELECT city || ' ' || active FROM person WHERE login = 'known'"), '0 W true', 'mended, the rest is brought in');
+
+# ---- one of the columns is refused
+sub refuses { $test->sql('ALTER TABLE person DROP CONSTRAINT IF EXISTS staff, ADD CONSTRAINT staff CHECK (' . ($_[0] // 'true') . ') NOT VALID'); return }
+$test->sql('UPDATE person SET active = true');
+refuses(q{status <> 'L'});
+lock_out(5);
+is($test->import_users . ' ' . state_of(5), '1 false A', 'a column that the CRM refuses keeps no other from being set');
+$test->sql("UPDATE person SET active = true WHERE login = 'user0000005'");
+is($test->import_users . ' ' . state_of(5), '1 true A', 'once');
+refuses();
+is($test->import_users . ' ' . state_of(5), '0 true L', 'the refused one is set when it can be');
+refuses(q{status <> 'L'});
+$test->remove($test->dn(6), $test->dn(7));
+is($test->import_users . ' ' . state_of(6), '2 false A', 'so it is for those who are gone');
+$test->sql("UPDATE person SET active = true WHERE login = 'user0000006'");
+is($test->import_users . ' ' . state_of(6), '2 true A', 'once');
+$test->add('user0000007', l => 'Wien');
+is($test->import_users . ' ' . state_of(7), '1 true A', 'who comes back is active again');
+$test->remove($test->dn(7));
+is($test->import_users . ' ' . state_of(7), '2 false A', 'and when he leaves again he is not');
+refuses();
+is($test->import_users . ' ' . state_of(6) . ', ' . state_of(7), '0 true L, false L', 'the refused one is set when it can be');
+refuses(q{active = (status = 'A')});
+lock_out(8);
+is($test->import_users . ' ' . state_of(8), '0 false L', 'columns that go only together are set together');
+
+# ---- a value that one of them cannot hold
+$test->sql(q{ALTER TABLE person DROP CONSTRAINT staff; UPDATE person SET active = true, status = 'A'; CREATE DOMAIN standing AS text CHECK (VALUE <> 'L');
+	ALTER TABLE person ALTER status TYPE standing; SELECT crmsync.enable_link('users')});
+$test->import_users;
+lock_out(9);
+$test->import_users;
+is(state_of(9), 'false A', 'a value that one cannot hold keeps no other from being set');
 $test->done;

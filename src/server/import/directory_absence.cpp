@@ -28,11 +28,30 @@ constexpr const char* is_not_met_again =
 
 }  // namespace
 
-std::string DirectoryMerge::of_enabled_columns(const std::string& separator,
-                                               const ColumnText& text) const {
+std::string DirectoryMerge::of_columns(const EnabledColumns& columns, const std::string& separator,
+                                       const ColumnText& text) {
     std::string all;
-    for (const EnabledColumn& column : enabled_columns_) {
+    for (const EnabledColumn& column : columns) {
         all += (all.empty() ? "" : separator) + text(column);
+    }
+    return all;
+}
+
+// Returns those that could be set.
+DirectoryMerge::EnabledColumns DirectoryMerge::set_columns(Columns how,
+                                                           const SetColumns& set) const {
+    if (how == Columns::together) {
+        set(enabled_columns_);
+        return enabled_columns_;
+    }
+    EnabledColumns all;
+    for (const EnabledColumn& column : enabled_columns_) {
+        const auto error = pg::subtransaction([&] { set({column}); });
+        if (!error) {
+            all.push_back(column);
+        } else if (!may_be_about_one_row(*error)) {
+            throw pg::Error(*error);
+        }
     }
     return all;
 }
@@ -53,11 +72,11 @@ std::string DirectoryMerge::is_to_be_disabled(const EnabledColumn& column) const
     return has_been_disabled(column) + " AND " + differs(column.position, disabling_value(column));
 }
 
-std::string DirectoryMerge::is_to_be_disabled() const {
+std::string DirectoryMerge::is_to_be_disabled(const EnabledColumns& columns) const {
     return "c.record IS NOT NULL AND t." + link_.key_column + " = c.record::" + link_.key_type +
            " AND (" +
-           of_enabled_columns(
-               " OR ", [&](const EnabledColumn& column) { return is_to_be_disabled(column); }) +
+           of_columns(columns, " OR ",
+                      [&](const EnabledColumn& column) { return is_to_be_disabled(column); }) +
            ")";
 }
 
@@ -67,20 +86,21 @@ void DirectoryMerge::hold_disabled() {
     if (enabled_columns_.empty()) {
         return;
     }
-    std::int64_t count = 0;
-    const auto error = pg::subtransaction([&] {
-        const pg::Rows rows =
-            pg::query("INSERT INTO pg_temp.crmsync_match (entry) SELECT c.entry FROM " +
-                          std::string(changed_entries) + " JOIN " + link_.source +
-                          " t ON true WHERE " + is_to_be_disabled(),
-                      {}, {.owner = link_.owner, .once = true});
-        count = static_cast<std::int64_t>(rows.size());
-    });
-    if (error && !may_be_about_one_row(*error)) {
-        throw pg::Error(*error);
+    const auto find = [&](const EnabledColumns& columns) {
+        pg::query("INSERT INTO pg_temp.crmsync_match (entry) SELECT c.entry FROM " +
+                      std::string(changed_entries) + " JOIN " + link_.source + " t ON true WHERE " +
+                      is_to_be_disabled(columns),
+                  {}, {.owner = link_.owner, .once = true});
+    };
+    // A value that a column cannot hold disables nobody there: the merge says of whom.
+    const auto error = pg::subtransaction([&] { set_columns(Columns::together, find); });
+    if (error) {
+        set_columns(Columns::apart, find);
     }
-    // A value that no column can hold disables nobody: the merge says of whom.
-    if (error || count == 0) {
+    const std::int64_t count =
+        pg::query("SELECT pg_catalog.count(DISTINCT entry) FROM pg_temp.crmsync_match")
+            .integer(0, 0);
+    if (count == 0) {
         return;
     }
     const std::int64_t of = pg::query(
@@ -105,28 +125,45 @@ std::int64_t DirectoryMerge::count_disabled(const std::string& within) const {
     }
     return pg::query("SELECT pg_catalog.count(*) FROM " + std::string(changed_entries) + " JOIN " +
                          link_.source + " t ON true WHERE e.problem IS NULL AND " +
-                         is_to_be_disabled() + within,
+                         is_to_be_disabled(enabled_columns_) + within,
                      {}, {.owner = link_.owner, .once = true})
         .integer(0, 0);
 }
 
-// Who may not log on any more must not stay active because something else of his entry is refused.
-void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
+// Who may not log on any more must not stay active because something else of his entry is refused,
+// nor in one column because another one is.
+void DirectoryMerge::disable_alone(Slice slice, const std::string& which, const Tell& tell) {
+    const auto run = [&](Slice part, Columns how) {
+        disable_alone(which + lies_within("c", part), how);
+    };
+    const SlicedWork apart{[&](Slice row) { run(row, Columns::apart); },
+                           [](Slice, const pg::Error&) {}};
+    run_halved(slice, {[&](Slice part) { run(part, Columns::together); },
+                       [&](Slice row, const pg::Error& error) {
+                           tell(row, error);
+                           run_halved(row, apart);
+                       }});
+}
+
+void DirectoryMerge::disable_alone(const std::string& which, Columns how) {
     pg::Transaction transaction("disabling users of link " + link_.name,
                                 pg::Transaction::read_committed);
     hold_mailbox();
     check_still_runs(link_);
-    const std::string assignments = of_enabled_columns(", ", [&](const EnabledColumn& column) {
-        const std::string& name = link_.mappings[column.position].column;
-        return name + " = CASE WHEN " + is_to_be_disabled(column) + " THEN " +
-               disabling_value(column) + " ELSE t." + name + " END";
+    std::int64_t count = 0;
+    const EnabledColumns columns = set_columns(how, [&](const EnabledColumns& set) {
+        const std::string assignments = of_columns(set, ", ", [&](const EnabledColumn& column) {
+            const std::string& name = link_.mappings[column.position].column;
+            return name + " = CASE WHEN " + is_to_be_disabled(column) + " THEN " +
+                   disabling_value(column) + " ELSE t." + name + " END";
+        });
+        const pg::Rows rows =
+            pg::query("UPDATE " + link_.source + " t SET " + assignments + " FROM " +
+                          changed_entries + " WHERE " + is_to_be_disabled(set) + which,
+                      {}, {.owner = link_.owner, .once = true});
+        count = std::max(count, static_cast<std::int64_t>(rows.size()));
     });
-    const auto count = static_cast<std::int64_t>(
-        pg::query("UPDATE " + link_.source + " t SET " + assignments + " FROM " + changed_entries +
-                      " WHERE " + is_to_be_disabled() + which + lies_within("c", slice),
-                  {}, {.owner = link_.owner, .once = true})
-            .size());
-    note_disabled_alone(which + lies_within("c", slice));
+    note_disabled_alone(columns, which);
     count_deletes(link_, disables_, count);
     transaction.commit_lazily();
     outcome_.disabled += count;
@@ -135,9 +172,13 @@ void DirectoryMerge::disable_alone(Slice slice, const std::string& which) {
 // That much of their entries has been brought in: the next run neither does it again nor, when they
 // may log on again, takes that for nothing new. Who was only matched until now is known from then
 // on. What has been merged before the merge was given up is whole.
-void DirectoryMerge::note_disabled_alone(const std::string& which) const {
+void DirectoryMerge::note_disabled_alone(const EnabledColumns& columns,
+                                         const std::string& which) const {
+    if (columns.empty()) {
+        return;
+    }
     std::set<std::size_t> written;
-    for (const EnabledColumn& column : enabled_columns_) {
+    for (const EnabledColumn& column : columns) {
         written.insert(column.position);
     }
     const std::string not_brought_in = literal(std::string(DirectoryRowReader::hash_length, '-'));
@@ -153,7 +194,7 @@ void DirectoryMerge::note_disabled_alone(const std::string& which) const {
                " AND NOT EXISTS (SELECT FROM crmsync.item m WHERE m.link = $1 "
                "AND m.mailbox = $2 AND m.record = c.record AND m.remote_id = c.key "
                "AND m.state = 'linked' AND m.change_key = e.change_key) AND (" +
-                   of_enabled_columns(" OR ", has_been_disabled) + ")" + which);
+                   of_columns(columns, " OR ", has_been_disabled) + ")" + which);
     planning.end();
 }
 
@@ -166,9 +207,13 @@ void DirectoryMerge::mark_vanished() {
     const auto records = [&](Slice slice) {
         return pg::TextArray(due.begin() + slice.begin, due.begin() + slice.end);
     };
-    const SlicedWork work{
-        [&](Slice slice) { let_go(records(slice), passage); },
-        [&](Slice slice, const pg::Error& error) { failures_.write(records(slice)[0], error); }};
+    const SlicedWork in_part{[&](Slice slice) { disable_in_part(records(slice), passage); },
+                             [](Slice, const pg::Error&) {}};
+    const SlicedWork work{[&](Slice slice) { let_go(records(slice), passage); },
+                          [&](Slice slice, const pg::Error& error) {
+                              failures_.write(records(slice)[0], error);
+                              run_halved(slice, in_part);
+                          }};
     const auto count = static_cast<std::int64_t>(due.size());
     for (std::int64_t begin = 0; begin < count; begin += most_records) {
         pg::check_interrupts();
@@ -239,19 +284,14 @@ pg::TextArray DirectoryMerge::find_due(Passage& passage) {
 }
 
 // Who is gone for good is disabled in the same transaction, unless he has only gone elsewhere. His
-// memberships have yet to go. Who has left that as well since the guard was asked is the next
-// run's.
+// memberships have yet to go.
 void DirectoryMerge::let_go(pg::TextArray records, Passage passage) {
     pg::Transaction transaction("disabling vanished users of link " + link_.name,
                                 pg::Transaction::read_committed);
     const OtherImports others = OtherImports::hold(link_);
     check_still_runs(link_);
-    pg::TextArray leavers = others.without_known(records);
-    const auto is_judged = [&](const std::string& record) { return judged_.contains(record); };
-    const auto unjudged = std::partition(leavers.begin(), leavers.end(), is_judged);
-    const std::set<std::string> waiting(unjudged, leavers.end());
-    leavers.erase(unjudged, leavers.end());
-    std::erase_if(records, [&](const std::string& record) { return waiting.contains(record); });
+    const pg::TextArray leavers = judged_leavers(others, records);
+    const std::int64_t disabled = disable_leavers(enabled_columns_, leavers);
     const auto gone = static_cast<std::int64_t>(
         pg::query("UPDATE crmsync.item SET state = 'gone', confirmed = $4 AND record = ANY ($5), "
                   "change_key = CASE WHEN record <> ALL ($5) THEN change_key END, "
@@ -261,26 +301,84 @@ void DirectoryMerge::let_go(pg::TextArray records, Passage passage) {
                   link_.disables_vanished && link_.keeps_memberships(), &leavers)
             .size());
     others.reconsider(leavers);
-    std::int64_t disabled = 0;
-    if (link_.disables_vanished && !enabled_columns_.empty()) {
-        const std::string assignments = of_enabled_columns(", ", [&](const EnabledColumn& column) {
-            return link_.mappings[column.position].column + " = " + disabling_value(column);
-        });
-        const std::string difference = of_enabled_columns(" OR ", [&](const EnabledColumn& column) {
-            return differs(column.position, disabling_value(column));
-        });
-        const pg::Parameter parameters[] = {&leavers};
-        disabled = static_cast<std::int64_t>(
-            pg::query("UPDATE " + link_.source + " t SET " + assignments + " WHERE t." +
-                          link_.key_column + " = ANY ($1::" + link_.key_type + "[]) AND (" +
-                          difference + ")",
-                      parameters, {.owner = link_.owner, .once = true})
-                .size());
-    }
     count_deletes(link_, passage, static_cast<std::int64_t>(leavers.size()));
     transaction.commit();
     outcome_.vanished += gone;
     outcome_.disabled += disabled;
+}
+
+// Of whom the CRM does not let disable in all columns. When he comes back, all is new; until then
+// the next run tries the others.
+void DirectoryMerge::disable_in_part(pg::TextArray records, Passage passage) {
+    pg::Transaction transaction("disabling vanished users of link " + link_.name,
+                                pg::Transaction::read_committed);
+    const OtherImports others = OtherImports::hold(link_);
+    check_still_runs(link_);
+    const pg::TextArray leavers = judged_leavers(others, records);
+    std::int64_t disabled = 0;
+    const EnabledColumns columns = set_columns(Columns::apart, [&](const EnabledColumns& set) {
+        disabled = std::max(disabled, disable_leavers(set, leavers));
+    });
+    if (columns.empty()) {
+        return;
+    }
+    const std::string marks =
+        of_columns(columns, {}, [](const EnabledColumn& column) { return column.left; });
+    pg::query(
+        "UPDATE crmsync.item SET change_key = $4 WHERE link = $1 AND mailbox = $2 "
+        "AND record = ANY ($3) AND state = 'leaving'",
+        link_.id, link_.mailbox, &leavers, std::string_view(marks));
+    count_deletes(link_, passage, disabled);
+    transaction.commit();
+    outcome_.disabled += disabled;
+}
+
+// Who of these has not only gone elsewhere. Who has left that as well since the guard was asked is
+// the next run's, and none of the records any more.
+pg::TextArray DirectoryMerge::judged_leavers(const OtherImports& others,
+                                             pg::TextArray& records) const {
+    pg::TextArray leavers = others.without_known(records);
+    const auto is_judged = [&](const std::string& record) { return judged_.contains(record); };
+    const auto unjudged = std::partition(leavers.begin(), leavers.end(), is_judged);
+    const std::set<std::string> waiting(unjudged, leavers.end());
+    leavers.erase(unjudged, leavers.end());
+    std::erase_if(records, [&](const std::string& record) { return waiting.contains(record); });
+    return leavers;
+}
+
+// Once in each column. Returns how many were disabled.
+std::int64_t DirectoryMerge::disable_leavers(const EnabledColumns& columns,
+                                             const pg::TextArray& leavers) const {
+    if (!link_.disables_vanished || columns.empty()) {
+        return 0;
+    }
+    std::vector<pg::TextArray> disabled(columns.size());
+    std::vector<pg::Parameter> parameters = {&leavers};
+    std::string assignments;
+    std::string difference;
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+        const pg::Rows rows = pg::query(
+            "SELECT record FROM crmsync.item WHERE link = $1 AND mailbox = $2 "
+            "AND record = ANY ($3) AND pg_catalog.strpos(change_key, $4) > 0",
+            link_.id, link_.mailbox, &leavers, std::string_view(columns[i].left));
+        for (std::uint64_t row = 0; row < rows.size(); ++row) {
+            disabled[i].push_back(rows.string(row, 0));
+        }
+        parameters.emplace_back(&disabled[i]);
+        const std::string& name = link_.mappings[columns[i].position].column;
+        const std::string value = disabling_value(columns[i]);
+        const std::string is_due = "t." + link_.key_column + " <> ALL ($" +
+                                   std::to_string(parameters.size()) + "::" + link_.key_type +
+                                   "[]) AND " + differs(columns[i].position, value);
+        assignments += (i == 0 ? "" : ", ") + name + " = CASE WHEN " + is_due + " THEN " + value +
+                       " ELSE t." + name + " END";
+        difference += (i == 0 ? "" : " OR ") + is_due;
+    }
+    return static_cast<std::int64_t>(pg::query("UPDATE " + link_.source + " t SET " + assignments +
+                                                   " WHERE t." + link_.key_column + " = ANY ($1::" +
+                                                   link_.key_type + "[]) AND (" + difference + ")",
+                                               parameters, {.owner = link_.owner, .once = true})
+                                         .size());
 }
 
 }  // namespace crmsync

@@ -29,7 +29,7 @@ DirectoryMerge::DirectoryMerge(const DirectoryLink& link, const DirectoryRowRead
       update_statement_(update_statement()) {
     for (std::size_t position = 0; position < link.mappings.size(); ++position) {
         if (const auto text = reader.disabled_value(position)) {
-            enabled_columns_.push_back({position, *text});
+            enabled_columns_.push_back({position, *text, reader.left_mark(position)});
         }
     }
 }
@@ -137,10 +137,9 @@ void DirectoryMerge::merge() {
         transaction.commit_lazily();
     }
     if (disables_ != Passage::held && refused_ > 0) {
-        const SlicedWork work{
-            [&](Slice slice) { disable_alone(slice, " AND e.problem IS NOT NULL"); },
-            is_told_already};
-        for_each_slice(blocks, [&](Slice slice) { run_halved(slice, work); });
+        for_each_slice(blocks, [&](Slice slice) {
+            disable_alone(slice, " AND e.problem IS NOT NULL", is_told_already);
+        });
     }
     const SlicedWork work{[&](Slice slice) { merge_rows(slice); },
                           [&](Slice slice, const pg::Error& error) { fail(slice, error); }};
@@ -151,10 +150,10 @@ void DirectoryMerge::merge() {
         });
     } catch (const GivenUp&) {
         if (disables_ != Passage::held) {
-            const SlicedWork rest{
-                [&](Slice slice) { disable_alone(slice, {}); },
-                [&](Slice slice, const pg::Error& error) { note_failure(slice, error); }};
-            for_each_slice(blocks, [&](Slice slice) { run_halved(slice, rest); });
+            for_each_slice(blocks, [&](Slice slice) {
+                disable_alone(slice, {},
+                              [&](Slice row, const pg::Error& error) { note_failure(row, error); });
+            });
         }
     }
 }
@@ -316,7 +315,7 @@ void DirectoryMerge::fail(Slice slice, const pg::Error& error) {
     note_failure(slice, error);
     ++done_;
     if (disables_ != Passage::held) {
-        run_halved(slice, {[&](Slice row) { disable_alone(row, {}); }, is_told_already});
+        disable_alone(slice, {}, is_told_already);
     }
     if (failed_ > most_failures) {
         too_many_ = "more than " + std::to_string(most_failures) +

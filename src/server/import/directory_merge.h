@@ -13,6 +13,7 @@
 #include "server/import/directory_failures.h"
 #include "server/import/directory_guard.h"
 #include "server/import/directory_link.h"
+#include "server/import/directory_others.h"
 #include "server/import/directory_row.h"
 #include "server/import/directory_slices.h"
 
@@ -66,18 +67,30 @@ class DirectoryMerge {
     struct EnabledColumn {
         std::size_t position;
         std::string disabled;  // what it gets when he is not
+        std::string left;      // in the change key of who has left, and was disabled in it
     };
+    using EnabledColumns = std::vector<EnabledColumn>;
     using ColumnText = std::function<std::string(const EnabledColumn&)>;
-    std::string of_enabled_columns(const std::string& separator, const ColumnText& text) const;
+    static std::string of_columns(const EnabledColumns& columns, const std::string& separator,
+                                  const ColumnText& text);
+    // One that the CRM refuses keeps no other from being set, unless they go together only.
+    enum class Columns { together, apart };
+    using SetColumns = std::function<void(const EnabledColumns&)>;
+    EnabledColumns set_columns(Columns how, const SetColumns& set) const;
     std::string disabling_value(const EnabledColumn& column) const;
     static std::string has_been_disabled(const EnabledColumn& column);
     std::string is_to_be_disabled(const EnabledColumn& column) const;
-    std::string is_to_be_disabled() const;
+    std::string is_to_be_disabled(const EnabledColumns& columns) const;
     std::int64_t count_disabled(const std::string& within) const;
-    void disable_alone(Slice slice, const std::string& which);
-    void note_disabled_alone(const std::string& which) const;
+    using Tell = std::function<void(Slice, const pg::Error&)>;
+    void disable_alone(Slice slice, const std::string& which, const Tell& tell);
+    void disable_alone(const std::string& which, Columns how);
+    void note_disabled_alone(const EnabledColumns& columns, const std::string& which) const;
     pg::TextArray find_due(Passage& passage);
     void let_go(pg::TextArray records, Passage passage);
+    void disable_in_part(pg::TextArray records, Passage passage);
+    pg::TextArray judged_leavers(const OtherImports& others, pg::TextArray& records) const;
+    std::int64_t disable_leavers(const EnabledColumns& columns, const pg::TextArray& leavers) const;
     void merge_rows(Slice slice);
     void hold_mailbox() const;
     std::int64_t insert_rows(const std::string& within, const std::string& entries);
@@ -104,7 +117,7 @@ class DirectoryMerge {
     const DirectoryLink& link_;
     DirectoryOutcome& outcome_;
     DirectoryFailures& failures_;
-    std::vector<EnabledColumn> enabled_columns_;
+    EnabledColumns enabled_columns_;
     std::string key_statement_;
     std::string insert_statement_;
     std::string update_statement_;

@@ -236,4 +236,8 @@ std::optional<std::string> DirectoryRowReader::disabled_value(std::size_t positi
                                               : std::optional(mapped->second);
 }
 
+std::string DirectoryRowReader::left_mark(std::size_t position) const {
+    return hash_text(hash("left", ~seeds_[position]));
+}
+
 }  // namespace crmsync

@@ -46,6 +46,10 @@ class DirectoryRowReader {
     // value map has nothing for that, or it is mapped to something else.
     std::optional<std::string> disabled_value(std::size_t position) const;
 
+    // What stands in a change key for such a column, once its user was disabled there because he
+    // has left; no value's hash.
+    std::string left_mark(std::size_t position) const;
+
   private:
     bool read_property(const directory::Entry& entry, const std::string& property,
                        const DirectoryRow& row, std::string& value) const;
