@@ -124,6 +124,7 @@ class Pages {
             paging.reset(control);
             controls[0] = control;
         }
+        before_page_ = count_;
         int message_id = 0;
         const int code = ldap_search_ext(
             connection_.get(), query_.base.c_str(), to_ldap(query_.scope), query_.filter.c_str(),
@@ -207,8 +208,19 @@ class Pages {
     void take_cookie(LDAPControl** controls) {
         cookie_.clear();
         LDAPControl* control = ldap_control_find(LDAP_CONTROL_PAGEDRESULTS, controls, nullptr);
-        if (page_size_ == 0 || control == nullptr) {
-            return;  // a server that does not know pages sends everything at once
+        if (page_size_ == 0) {
+            return;
+        }
+        if (control == nullptr) {
+            // A server that does not know pages sends everything at once. What is just a page may
+            // be the first of more, of which something between us and the server has kept silent.
+            if (count_ - before_page_ == static_cast<std::uint64_t>(page_size_)) {
+                throw Error(ErrorKind::incomplete,
+                            "the server does not say whether there is more after " +
+                                std::to_string(count_) + " entries",
+                            "ask the server itself, not a proxy, or choose another page_size");
+            }
+            return;
         }
         ber_int_t estimate = 0;
         berval cookie{};
@@ -229,6 +241,7 @@ class Pages {
     std::string cookie_;
     Entry entry_;
     std::uint64_t count_ = 0;
+    std::uint64_t before_page_ = 0;
     std::string reference_;  // the first one to another server
     bool complete_ = false;
 };

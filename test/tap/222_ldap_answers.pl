@@ -102,4 +102,12 @@ is($test->import_users, '1', 'one entry has bytes that are no text');
 is($test->sql('SELECT f.code, f.message, p.login FROM crmsync.failures f JOIN person p ON p.id::text = f.record'), 'VALUE|the name of the entry is not valid UTF-8|user0000007', 'and is a failure');
 is($test->sql("SELECT title FROM person WHERE login = 'user0000008'"), 'Manager', 'others are imported');
 is($test->sql("SELECT count(*) FROM membership WHERE crm_group = 'one'"), '234', 'with their groups');
+
+# ---- something on the way that does not know pages, and takes away what the server says about them
+my $paged = '1.2.840.113556.1.4.319';
+$url = $test->altered("$paged\x04\x0f", "1.2.840.113556.1.4.999\x04\x0f");
+$test->sql("SELECT crmsync.alter_target('ldap', url => '$url', secret => 'secret')");
+$test->import_users;
+like($test->state("concat_ws(': ', code, last_error)"), qr/^INCOMPLETE: the server does not say whether there is more after 500 entries/, 'a page that may not be the last is not taken for everything');
+is($test->sql("SELECT count(*) FROM crmsync.item WHERE state = 'leaving'"), '0', 'and nobody for gone');
 $test->done;
