@@ -310,6 +310,9 @@ void DirectoryMerge::let_go(pg::TextArray records, Passage passage) {
 // Of whom the CRM does not let disable in all columns. When he comes back, all is new; until then
 // the next run tries the others.
 void DirectoryMerge::disable_in_part(pg::TextArray records, Passage passage) {
+    if (!link_.disables_vanished) {
+        return;
+    }
     pg::Transaction transaction("disabling vanished users of link " + link_.name,
                                 pg::Transaction::read_committed);
     const OtherImports others = OtherImports::hold(link_);
