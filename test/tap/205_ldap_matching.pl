@@ -11,12 +11,14 @@ use Encode qw(encode_utf8);
 use Test::More;
 
 my $test = CrmSync::Directory->new('matching');
-my $count = 60;
+my $count = 59;
+my $former = 'ou=former,dc=example,dc=com';
 
 sub row { my ($columns, $condition) = @_; return $test->sql(encode_utf8("SELECT $columns FROM person WHERE $condition")) }
 sub origin { my ($login) = @_; return $test->sql("SELECT i.origin FROM crmsync.items i JOIN person p ON p.id::text = i.record WHERE p.login = '$login'") }
 
 # ---- the README's case: a login that is there, with its unique index
+$test->modify("dn: ${\ $test->dn(60)}\nchangetype: modrdn\nnewrdn: uid=aside\ndeleteoldrdn: 1\nnewsuperior: $former\n");
 $test->make_crm;
 $test->sql(<<'SQL');
 INSERT INTO person (id, login, title) VALUES (1001, 'user0000001', 'Old'), (1002, 'USER0000002', NULL), (1003, 'somebody', 'Stays');
@@ -47,6 +49,14 @@ $test->replace(9, 'title', 'Back again');
 $test->sql('ALTER TABLE person DROP CONSTRAINT no_title');
 is($test->import_users, '0', 'until it is not');
 is($test->sql("SELECT count(*) FROM crmsync.items WHERE record = '$id' AND state = 'linked'"), '1', 'then the new entry is his');
+
+# ---- a login that somebody has given up, and somebody else has got, whose entry comes first
+$test->add('later', title => 'First');
+$test->import_users;
+$test->modify("dn: uid=later,${\ $test->people}\nchangetype: modrdn\nnewrdn: uid=married\ndeleteoldrdn: 1\n");
+$test->modify("dn: uid=aside,$former\nchangetype: modrdn\nnewrdn: uid=later\ndeleteoldrdn: 1\nnewsuperior: ${\ $test->people}\n");
+is($test->import_users, '0', 'a login that has passed to another entry is no conflict');
+is(row("string_agg(login || ' ' || title, ', ' ORDER BY login)", "login IN ('later', 'married')"), 'later Consultant, married First', 'each has a row');
 
 # ---- not clear who is who: parked, listed, and the others go on
 $test->sql('ALTER TABLE person DROP CONSTRAINT person_login_key');

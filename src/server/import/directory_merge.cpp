@@ -179,12 +179,13 @@ void DirectoryMerge::merge_rows(Slice slice) {
     std::int64_t created = 0;
     std::int64_t updated = 0;
     std::int64_t disabled = 0;
-    if (unknown > 0 || slice.empty()) {
-        created = insert_rows(within + entries, entries);
-    }
+    // First: a login that one of these gives up may be that of somebody new.
     if (known > 0 || slice.empty()) {
         disabled = count_disabled(within + entries);
         updated = update_rows(within + entries);
+    }
+    if (unknown > 0 || slice.empty()) {
+        created = insert_rows(within + entries, entries);
     }
     count_deletes(link_, disables_, disabled);
     transaction.commit_lazily();
