@@ -103,6 +103,16 @@ is($test->sql('SELECT f.code, f.message, p.login FROM crmsync.failures f JOIN pe
 is($test->sql("SELECT title FROM person WHERE login = 'user0000008'"), 'Manager', 'others are imported');
 is($test->sql("SELECT count(*) FROM membership WHERE crm_group = 'one'"), '234', 'with their groups');
 
+# ---- an entry that is shown twice: it was changed, and moved, while the directory was read
+$test->sql("ALTER TABLE person DROP CONSTRAINT person_login_key");
+my ($first, $second) = map { $test->sql("SELECT i.remote_id FROM crmsync.item i JOIN person p ON p.id::text = i.record WHERE p.login = 'user000001$_'") } 0, 1;
+$url = $test->altered("\x04\x24$second", "\x04\x24$first");
+$test->sql("SELECT crmsync.alter_target('ldap', url => '$url', secret => 'secret')");
+$test->replace(10, 'title', 'Earlier');
+$test->replace(11, 'title', 'Later');
+$test->import_users;
+is($test->sql("SELECT p.title FROM crmsync.item i JOIN person p ON p.id::text = i.record WHERE i.remote_id = '$first'"), 'Later', 'what was read last counts');
+
 # ---- something on the way that does not know pages, and takes away what the server says about them
 my $paged = '1.2.840.113556.1.4.319';
 $url = $test->altered("$paged\x04\x0f", "1.2.840.113556.1.4.999\x04\x0f");

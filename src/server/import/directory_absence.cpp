@@ -207,7 +207,7 @@ void DirectoryMerge::mark_vanished() {
     const auto records = [&](Slice slice) {
         return pg::TextArray(due.begin() + slice.begin, due.begin() + slice.end);
     };
-    const SlicedWork in_part{[&](Slice slice) { disable_in_part(records(slice), passage); },
+    const SlicedWork in_part{[&](Slice slice) { disable_in_part(records(slice)); },
                              [](Slice, const pg::Error&) {}};
     const SlicedWork work{[&](Slice slice) { let_go(records(slice), passage); },
                           [&](Slice slice, const pg::Error& error) {
@@ -307,9 +307,9 @@ void DirectoryMerge::let_go(pg::TextArray records, Passage passage) {
     outcome_.disabled += disabled;
 }
 
-// Of whom the CRM does not let disable in all columns. When he comes back, all is new; until then
-// the next run tries the others.
-void DirectoryMerge::disable_in_part(pg::TextArray records, Passage passage) {
+// Whom the CRM does not let disable in all columns. When he comes back, all is new; until then the
+// next run tries the others, and the guard counts him once they are done.
+void DirectoryMerge::disable_in_part(pg::TextArray records) {
     if (!link_.disables_vanished) {
         return;
     }
@@ -331,7 +331,6 @@ void DirectoryMerge::disable_in_part(pg::TextArray records, Passage passage) {
         "UPDATE crmsync.item SET change_key = $4 WHERE link = $1 AND mailbox = $2 "
         "AND record = ANY ($3) AND state = 'leaving'",
         link_.id, link_.mailbox, &leavers, std::string_view(marks));
-    count_deletes(link_, passage, disabled);
     transaction.commit();
     outcome_.disabled += disabled;
 }

@@ -57,10 +57,10 @@ void DirectoryMerge::find_vanished() {
             .size());
 }
 
-// Paging through a directory that changes may show an entry twice.
+// Paging through a directory that changes may show an entry twice: what was read last counts.
 void DirectoryMerge::find_duplicates() {
     pg::query(
-        "DELETE FROM pg_temp.crmsync_change c USING (SELECT key, pg_catalog.min(entry) AS entry "
+        "DELETE FROM pg_temp.crmsync_change c USING (SELECT key, pg_catalog.max(entry) AS entry "
         "FROM pg_temp.crmsync_change WHERE entry IS NOT NULL GROUP BY key "
         "HAVING pg_catalog.count(*) > 1) d WHERE c.key = d.key AND c.entry <> d.entry",
         {}, {.once = true});

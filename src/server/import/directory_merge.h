@@ -88,7 +88,7 @@ class DirectoryMerge {
     void note_disabled_alone(const EnabledColumns& columns, const std::string& which) const;
     pg::TextArray find_due(Passage& passage);
     void let_go(pg::TextArray records, Passage passage);
-    void disable_in_part(pg::TextArray records, Passage passage);
+    void disable_in_part(pg::TextArray records);
     pg::TextArray judged_leavers(const OtherImports& others, pg::TextArray& records) const;
     std::int64_t disable_leavers(const EnabledColumns& columns, const pg::TextArray& leavers) const;
     void merge_rows(Slice slice);
