@@ -58,6 +58,14 @@ $test->modify("dn: uid=aside,$former\nchangetype: modrdn\nnewrdn: uid=later\ndel
 is($test->import_users, '0', 'a login that has passed to another entry is no conflict');
 is(row("string_agg(login || ' ' || title, ', ' ORDER BY login)", "login IN ('later', 'married')"), 'later Consultant, married First', 'each has a row');
 
+sub takes { my ($from, $to) = @_; $test->modify("dn: uid=$from,${\ $test->people}\nchangetype: modrdn\nnewrdn: uid=$to\ndeleteoldrdn: 1\n"); return }
+for my $way ([ [ 'married', 'third' ], [ 'later', 'married' ] ], [ [ 'married', 'later' ], [ 'third', 'married' ] ])
+{
+	takes(@$_) for @$way;
+	is($test->import_users, '0', "$way->[1][0] becomes $way->[1][1] where $way->[0][0] has become $way->[0][1]");
+}
+is(row("string_agg(login || ' ' || title, ', ' ORDER BY login)", "login IN ('later', 'married', 'third')"), 'later Consultant, married First', 'each has his login');
+
 # ---- not clear who is who: parked, listed, and the others go on
 $test->sql('ALTER TABLE person DROP CONSTRAINT person_login_key');
 $test->sql("INSERT INTO person (id, login) VALUES (2001, 'twin'), (2002, 'TWIN'), (2003, 'single')");

@@ -1,6 +1,8 @@
 #include "server/import/directory_merge.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "server/configuration/record_key.h"
 #include "server/import/planned_without.h"
@@ -143,12 +145,31 @@ void DirectoryMerge::merge() {
     }
     const SlicedWork work{[&](Slice slice) { merge_rows(slice); },
                           [&](Slice slice, const pg::Error& error) { fail(slice, error); }};
+    // A login that is taken may be given up by another row later on: these are tried once more, the
+    // last of a chain first.
+    std::vector<std::pair<Slice, pg::Error>> taken;
+    const SlicedWork first{
+        work.run, [&](Slice slice, const pg::Error& error) {
+            if (error.sqlstate == ERRCODE_UNIQUE_VIOLATION && taken.size() < most_failures) {
+                taken.emplace_back(slice, error);
+            } else {
+                fail(slice, error);
+            }
+        }};
     try {
         for_each_slice(blocks, [&](Slice slice) {
-            run_halved(slice, work);
+            run_halved(slice, first);
             preload().set_progress(link_.id, "merging", done_, total_);
         });
+        while (!taken.empty()) {
+            const Slice slice = taken.back().first;
+            taken.pop_back();
+            run_halved(slice, work);
+        }
     } catch (const GivenUp&) {
+        for (const auto& [slice, error] : taken) {
+            note_failure(slice, error);
+        }
         if (disables_ != Passage::held) {
             for_each_slice(blocks, [&](Slice slice) {
                 disable_alone(slice, {},
