@@ -124,13 +124,4 @@ void apply_delete(const LinkConfiguration& link, const RowToDelete& row) {
     }
 }
 
-bool took_too_long(const pg::Error& error) {
-    return error.sqlstate == ERRCODE_QUERY_CANCELED;
-}
-
-pg::Error not_called(const LinkConfiguration& link) {
-    return {.sqlstate = ERRCODE_LOCK_NOT_AVAILABLE,
-            .message = "function " + link.apply + " takes too long for another record"};
-}
-
 }  // namespace crmsync

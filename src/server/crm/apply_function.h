@@ -19,9 +19,4 @@ void apply_update(const LinkConfiguration& link, const RowChange& change);
 std::string apply_insert(const LinkConfiguration& link, const NewRow& row);
 void apply_delete(const LinkConfiguration& link, const RowToDelete& row);
 
-// Whether it has taken too long: then it is not called again at once, and what it was not called
-// for, which has this error, is nobody's failure.
-bool took_too_long(const pg::Error& error);
-pg::Error not_called(const LinkConfiguration& link);
-
 }  // namespace crmsync

@@ -6,9 +6,9 @@
 #include "server/configuration/record_key.h"
 #include "server/crm/apply_function.h"
 #include "server/crm/child_writer.h"
+#include "server/crm/divided_writing.h"
 #include "server/crm/held_values.h"
 #include "server/crm/source_keys.h"
-#include "server/postgres/subtransaction.h"
 
 namespace crmsync {
 
@@ -182,62 +182,44 @@ void check_vacant(const LinkConfiguration& link, const NewRow* rows, const pg::T
     }
 }
 
-// Halves the rows until those stand alone that the CRM refuses.
-void make_divided(const LinkConfiguration& link, const NewRow* rows, MadeRow* made,
-                  std::size_t count, Taken& taken) {
+pg::TextArray make(const LinkConfiguration& link, const NewRow* rows, std::size_t count,
+                   const Taken& taken) {
     pg::TextArray keys;
-    const auto error = pg::subtransaction([&] {
-        for (std::size_t i = 0; i < count; ++i) {
-            keys.push_back(make_row(link, rows[i]));
-        }
-        check_distinct(keys);
-        make_children(link, rows, keys);
-        if (link.apply.empty()) {
-            check_source(link, keys);
-        }
-        if (!link.audience_query.empty()) {
-            check_audience(link, rows, keys);
-        }
-        check_vacant(link, rows, keys, taken);
-    });
-    if (!error) {
-        for (std::size_t i = 0; i < count; ++i) {
-            taken.emplace(keys[i], rows[i].mailbox);
-            made[i].record = std::move(keys[i]);
-        }
-        return;
+    for (std::size_t i = 0; i < count; ++i) {
+        keys.push_back(make_row(link, rows[i]));
     }
-    pg::check_interrupts();
-    if (count == 1) {
-        made->error = error;
-        return;
+    check_distinct(keys);
+    make_children(link, rows, keys);
+    if (link.apply.empty()) {
+        check_source(link, keys);
     }
-    make_divided(link, rows, made, count / 2, taken);
-    make_divided(link, rows + count / 2, made + count / 2, count - count / 2, taken);
+    if (!link.audience_query.empty()) {
+        check_audience(link, rows, keys);
+    }
+    check_vacant(link, rows, keys, taken);
+    return keys;
 }
 
 }  // namespace
 
 std::vector<MadeRow> make_rows(const LinkConfiguration& link, const std::vector<NewRow>& rows) {
     std::vector<MadeRow> made(rows.size());
-    if (rows.empty()) {
-        return made;
+    if (!rows.empty() && !link.apply.empty()) {
+        check_function(link);
     }
     Taken taken;
-    if (link.apply.empty()) {
-        make_divided(link, rows.data(), made.data(), rows.size(), taken);
-        return made;
-    }
-    check_function(link);
-    bool too_long = false;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        if (too_long) {
-            made[i].error = not_called(link);
-            continue;
+    pg::TextArray keys;  // of those made last
+    const auto write = [&](std::size_t first, std::size_t count) {
+        keys = make(link, &rows[first], count, taken);
+    };
+    const auto refuse = [&](std::size_t row, const pg::Error& error) { made[row].error = error; };
+    const auto note = [&](std::size_t first, std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) {
+            taken.emplace(keys[i], rows[first + i].mailbox);
+            made[first + i].record = std::move(keys[i]);
         }
-        make_divided(link, &rows[i], &made[i], 1, taken);
-        too_long = made[i].error && took_too_long(*made[i].error);
-    }
+    };
+    write_divided(link, {rows.size(), link.apply.empty(), write, refuse, note});
     return made;
 }
 

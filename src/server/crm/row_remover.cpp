@@ -1,8 +1,8 @@
 #include "server/crm/row_remover.h"
 
 #include "server/crm/apply_function.h"
+#include "server/crm/divided_writing.h"
 #include "server/crm/source_keys.h"
-#include "server/postgres/subtransaction.h"
 
 namespace crmsync {
 
@@ -26,41 +26,6 @@ void remove(const LinkConfiguration& link, const pg::TextArray& records) {
               parameters, {.owner = link.owner});
 }
 
-// Halves them until those stand alone that the CRM refuses.
-void remove_divided(const LinkConfiguration& link, const pg::TextArray& records, Errors& errors) {
-    const auto error = pg::subtransaction([&] { remove(link, records); });
-    if (!error) {
-        return;
-    }
-    pg::check_interrupts();
-    if (records.size() == 1) {
-        errors.emplace(records.front(), *error);
-        return;
-    }
-    const auto middle = records.begin() + static_cast<std::ptrdiff_t>(records.size() / 2);
-    remove_divided(link, {records.begin(), middle}, errors);
-    remove_divided(link, {middle, records.end()}, errors);
-}
-
-// One call each: what a function has done for one record stays when it fails for another.
-void remove_by_function(const LinkConfiguration& link, const std::vector<RowToDelete>& rows,
-                        Errors& errors) {
-    check_function(link);
-    bool too_long = false;
-    for (const RowToDelete& row : rows) {
-        if (too_long) {
-            errors.emplace(row.record, not_called(link));
-            continue;
-        }
-        const auto error = pg::subtransaction([&] { apply_delete(link, row); });
-        if (error) {
-            pg::check_interrupts();
-            too_long = took_too_long(*error);
-            errors.emplace(row.record, *error);
-        }
-    }
-}
-
 }  // namespace
 
 Errors delete_rows(const LinkConfiguration& link, const std::vector<RowToDelete>& rows) {
@@ -68,15 +33,29 @@ Errors delete_rows(const LinkConfiguration& link, const std::vector<RowToDelete>
     if (rows.empty()) {
         return errors;
     }
-    if (!link.apply.empty()) {
-        remove_by_function(link, rows, errors);
-        return errors;
+    const bool by_function = !link.apply.empty();
+    if (by_function) {
+        check_function(link);
     }
     pg::TextArray records;
     for (const RowToDelete& row : rows) {
         records.push_back(row.record);
     }
-    remove_divided(link, records, errors);
+    const auto write = [&](std::size_t first, std::size_t count) {
+        if (by_function) {
+            apply_delete(link, rows[first]);
+        } else {
+            const auto begin = records.begin() + static_cast<std::ptrdiff_t>(first);
+            remove(link, {begin, begin + static_cast<std::ptrdiff_t>(count)});
+        }
+    };
+    const auto refuse = [&](std::size_t row, const pg::Error& error) {
+        errors.emplace(records[row], error);
+    };
+    write_divided(link, {rows.size(), !by_function, write, refuse});
+    if (by_function) {
+        return errors;
+    }
     // What is still there although nothing failed.
     for (const std::string& record : keys_in_source(link, records)) {
         if (!errors.contains(record)) {

@@ -6,9 +6,9 @@
 
 #include "server/crm/apply_function.h"
 #include "server/crm/child_writer.h"
+#include "server/crm/divided_writing.h"
 #include "server/crm/held_values.h"
 #include "server/postgres/divided_reading.h"
-#include "server/postgres/subtransaction.h"
 
 namespace crmsync {
 
@@ -101,23 +101,6 @@ void write(const LinkConfiguration& link, const RowChanges& changes) {
     }
 }
 
-// Halves the changes until those stand alone that the CRM refuses.
-void write_divided(const LinkConfiguration& link, const RowChanges& changes,
-                   std::map<std::string, pg::Error>& errors) {
-    const auto error = pg::subtransaction([&] { write(link, changes); });
-    if (!error) {
-        return;
-    }
-    pg::check_interrupts();
-    if (changes.size() == 1) {
-        errors.emplace(changes.front()->record, *error);
-        return;
-    }
-    const auto middle = changes.begin() + static_cast<std::ptrdiff_t>(changes.size() / 2);
-    write_divided(link, {changes.begin(), middle}, errors);
-    write_divided(link, {middle, changes.end()}, errors);
-}
-
 }  // namespace
 
 std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::TextArray& records) {
@@ -144,28 +127,20 @@ std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::Text
 std::map<std::string, pg::Error> write_rows(const LinkConfiguration& link,
                                             const std::vector<RowChange>& changes) {
     std::map<std::string, pg::Error> errors;
-    RowChanges all;
-    for (const RowChange& change : changes) {
-        all.push_back(&change);
+    if (!changes.empty() && !link.apply.empty()) {
+        check_function(link);
     }
-    if (all.empty()) {
-        return errors;
-    }
-    if (link.apply.empty()) {
-        write_divided(link, all, errors);
-        return errors;
-    }
-    check_function(link);
-    bool too_long = false;
-    for (const RowChange* change : all) {
-        if (too_long) {
-            errors.emplace(change->record, not_called(link));
-            continue;
+    const auto write_part = [&](std::size_t first, std::size_t count) {
+        RowChanges part;
+        for (std::size_t i = first; i < first + count; ++i) {
+            part.push_back(&changes[i]);
         }
-        write_divided(link, {change}, errors);
-        const auto error = errors.find(change->record);
-        too_long = error != errors.end() && took_too_long(error->second);
-    }
+        write(link, part);
+    };
+    const auto refuse = [&](std::size_t row, const pg::Error& error) {
+        errors.emplace(changes[row].record, error);
+    };
+    write_divided(link, {changes.size(), link.apply.empty(), write_part, refuse});
     return errors;
 }
 

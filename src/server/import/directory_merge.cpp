@@ -219,7 +219,7 @@ void DirectoryMerge::merge_rows(Slice slice) {
 // To the end of the transaction: the mailbox must not go while it gets items. Before any row of the
 // CRM, so that nobody there waits as well.
 void DirectoryMerge::hold_mailbox() const {
-    const OrdinaryLockTimeout timeout;
+    const LocalLockTimeout timeout(std::nullopt);
     pg::query("SELECT FROM crmsync.mailbox WHERE id = $1 FOR KEY SHARE", link_.mailbox);
     timeout.end();
 }

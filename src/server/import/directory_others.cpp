@@ -30,7 +30,7 @@ OtherImports OtherImports::hold(const DirectoryLink& link) {
     if (others.mailboxes_.empty()) {
         return others;
     }
-    const OrdinaryLockTimeout timeout;
+    const LocalLockTimeout timeout(std::nullopt);
     try {
         pg::query(
             "SELECT FROM crmsync.mailbox WHERE id = ANY ($1::bigint[] || $2::bigint) "

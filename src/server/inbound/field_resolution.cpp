@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "server/crm/child_order.h"
+#include "server/crm/divided_writing.h"
 #include "server/crm/row_writer.h"
 #include "server/outbound/record_facts.h"
 #include "server/postgres/error_text.h"
@@ -148,6 +149,9 @@ bool write(const Configuration& configuration, const LinkConfiguration& link, co
 }  // namespace
 
 bool resolve_fields(const Configuration& configuration, const LinkConfiguration& link) {
+    if (writes_rest(link)) {
+        return false;
+    }
     pg::Transaction transaction("resolving conflicts of link " + link.name,
                                 pg::Transaction::read_committed);
     const std::vector<Choice> choices = read_choices(link);
@@ -158,6 +162,9 @@ bool resolve_fields(const Configuration& configuration, const LinkConfiguration&
     std::vector<sync::Outcome> history;
     for (const Choice& choice : choices) {
         pg::check_interrupts();
+        if (writes_rest(link)) {
+            break;
+        }
         const pg::TextArray record{choice.record};
         // Whose row somebody has at the moment is written when he is done.
         if (!lock_rows(link, record).empty()) {

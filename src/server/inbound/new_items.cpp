@@ -6,7 +6,6 @@
 #include <set>
 #include <utility>
 
-#include "server/crm/apply_function.h"
 #include "server/crm/held_values.h"
 #include "server/crm/new_rows.h"
 #include "server/inbound/item_match.h"
@@ -151,20 +150,17 @@ Outcome came_in(const LinkConfiguration& link, const Outcome& fetched, const std
     return done;
 }
 
-// What was made of candidates.
-struct MadeRecords {
-    std::map<std::string, std::string> by_key;  // by what these are known by
-    bool too_long = false;  // a function of the link's own took too long: it is not called again
-};
+using RecordsByKey = std::map<std::string, std::string>;  // by what their items are known by
 
-MadeRecords make(const LinkConfiguration& link, Candidates candidates, NewItems& items) {
+// Returns what was made.
+RecordsByKey make(const LinkConfiguration& link, Candidates candidates, NewItems& items) {
     std::vector<NewRow> rows;
     rows.reserve(candidates.size());
     for (Candidate& candidate : candidates) {
         rows.push_back(std::move(candidate.row));
     }
     const std::vector<MadeRow> made = make_rows(link, rows);
-    MadeRecords result;
+    RecordsByKey result;
     pg::TextArray records;
     pg::IntegerArray mailboxes;
     pg::TextArray ids;
@@ -179,13 +175,12 @@ MadeRecords make(const LinkConfiguration& link, Candidates candidates, NewItems&
             continue;
         }
         if (made[i].error) {
-            result.too_long |= took_too_long(*made[i].error);
             items.failures.push_back(
                 {name_of(outcome), made[i].error->code(), error_text(*made[i].error)});
             continue;
         }
         const record::Values& values = rows[i].values;
-        result.by_key.emplace(candidates[i].key, made[i].record);
+        result.emplace(candidates[i].key, made[i].record);
         records.push_back(made[i].record);
         mailboxes.push_back(outcome.mailbox);
         ids.push_back(outcome.item.id);
@@ -215,11 +210,11 @@ MadeRecords make(const LinkConfiguration& link, Candidates candidates, NewItems&
 
 // Leaves those that are new still. What a row has been made of meanwhile that belongs in their
 // mailbox is to be matched with it, and so looked at again.
-Candidates still_new(const LinkConfiguration& link, Candidates doubles, const MadeRecords& made,
+Candidates still_new(const LinkConfiguration& link, Candidates doubles, const RecordsByKey& made,
                      NewItems& items) {
     pg::TextArray records;
     for (const Candidate& candidate : doubles) {
-        if (const auto one = made.by_key.find(candidate.key); one != made.by_key.end()) {
+        if (const auto one = made.find(candidate.key); one != made.end()) {
             records.push_back(one->second);
         }
     }
@@ -231,15 +226,14 @@ Candidates still_new(const LinkConfiguration& link, Candidates doubles, const Ma
         }
     }
     std::erase_if(doubles, [&](const Candidate& candidate) {
-        const auto one = made.by_key.find(candidate.key);
+        const auto one = made.find(candidate.key);
         const bool matches =
-            one != made.by_key.end() && (link.audience_query.empty() ||
-                                         audience.contains({one->second, candidate.row.mailbox}));
-        const bool waits = matches || made.too_long;
-        if (waits) {
+            one != made.end() && (link.audience_query.empty() ||
+                                  audience.contains({one->second, candidate.row.mailbox}));
+        if (matches) {
             items.postponed.push_back(name_of(*candidate.outcome));
         }
-        return waits;
+        return matches;
     });
     return doubles;
 }
@@ -255,7 +249,7 @@ NewItems bring_in_new(const LinkConfiguration& link,
     Candidates candidates = match(link, choose(link, fetched, items), items);
     while (!candidates.empty()) {
         Candidates doubles = take_doubles(candidates);
-        const MadeRecords made = make(link, std::move(candidates), items);
+        const RecordsByKey made = make(link, std::move(candidates), items);
         candidates = still_new(link, std::move(doubles), made, items);
     }
     return items;

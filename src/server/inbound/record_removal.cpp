@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/crm/child_writer.h"
+#include "server/crm/divided_writing.h"
 #include "server/crm/row_remover.h"
 #include "server/crm/row_writer.h"
 #include "server/outbound/delete_guard.h"
@@ -266,6 +267,9 @@ bool keeps_records(const LinkConfiguration& link) {
 }  // namespace
 
 bool remove_records(const Configuration& configuration, const LinkConfiguration& link) {
+    if (writes_rest(link)) {
+        return false;
+    }
     pg::Transaction transaction("deleting records for link " + link.name,
                                 pg::Transaction::read_committed);
     if (pg::query("SELECT FROM crmsync.item WHERE link = $1 AND state = 'removed' LIMIT 1", link.id)

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "record/value.h"
+#include "server/crm/divided_writing.h"
 #include "server/crm/row_writer.h"
 #include "server/outbound/record_facts.h"
 #include "server/outbound/undo.h"
@@ -134,7 +135,7 @@ void RowUndoer::write() {
     for (Change& change : changes_) {
         const auto error = errors.find(change.row.record);
         if (error != errors.end() && error->second.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE) {
-            continue;  // somebody has a child row for the moment
+            continue;  // somebody has what it takes for the moment
         }
         done_.add("row", change.outcome.mailbox, change.row.record);
         if (error != errors.end()) {
@@ -151,7 +152,7 @@ void RowUndoer::write() {
 }  // namespace
 
 bool undo_rows(const Configuration& configuration, const LinkConfiguration& link) {
-    if (!link.inbound) {
+    if (!link.inbound || writes_rest(link)) {
         return false;
     }
     pg::Transaction transaction("undoing for link " + link.name, pg::Transaction::read_committed);

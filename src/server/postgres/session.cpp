@@ -99,14 +99,20 @@ LockTimeout::~LockTimeout() {
     pg::guard_cleanup([&] { set_lock_timeout(before_, GUC_ACTION_SET); });
 }
 
-OrdinaryLockTimeout::OrdinaryLockTimeout() : before_(::LockTimeout) {
-    pg::guard([] {
-        (void)set_config_option("lock_timeout", nullptr, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
-                                true, 0, false);
+LocalLockTimeout::LocalLockTimeout(std::optional<std::chrono::milliseconds> longest)
+    : before_(::LockTimeout) {
+    const int milliseconds = longest ? static_cast<int>(longest->count()) : -1;
+    pg::guard([&] {
+        if (milliseconds >= 0) {
+            set_lock_timeout(milliseconds, GUC_ACTION_LOCAL);
+        } else {
+            (void)set_config_option("lock_timeout", nullptr, PGC_SUSET, PGC_S_SESSION,
+                                    GUC_ACTION_LOCAL, true, 0, false);
+        }
     });
 }
 
-void OrdinaryLockTimeout::end() const {
+void LocalLockTimeout::end() const {
     pg::guard([&] { set_lock_timeout(before_, GUC_ACTION_LOCAL); });
 }
 

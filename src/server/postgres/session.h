@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 
 #include "server/postgres/boundary.h"
 
@@ -31,13 +32,13 @@ class LockTimeout {
     int before_;
 };
 
-// In a transaction, until its end or end(): they wait as long as configure_session() says, for a
-// lock whose holders are known to let it go soon.
-class OrdinaryLockTimeout {
+// In a transaction, until its end or end(): statements wait no longer than this for a lock, or,
+// where its holders are known to let it go soon (nullopt), as long as configure_session() says.
+class LocalLockTimeout {
   public:
-    OrdinaryLockTimeout();
-    OrdinaryLockTimeout(const OrdinaryLockTimeout&) = delete;
-    OrdinaryLockTimeout& operator=(const OrdinaryLockTimeout&) = delete;
+    explicit LocalLockTimeout(std::optional<std::chrono::milliseconds> longest);
+    LocalLockTimeout(const LocalLockTimeout&) = delete;
+    LocalLockTimeout& operator=(const LocalLockTimeout&) = delete;
 
     // Not in a destructor: after an error the end of the transaction does the same.
     void end() const;

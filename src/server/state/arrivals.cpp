@@ -155,9 +155,11 @@ void postpone_arrivals(const std::vector<ItemName>& items) {
         return;
     }
     const Names names(items);
+    // Not all at the same time: where there is time for a few only, it should be others.
     pg::query(
         "INSERT INTO crmsync.arrival AS a (mailbox, remote_id, next_attempt) "
-        "SELECT m.id, u.id, pg_catalog.now() + interval '2 seconds' "
+        "SELECT m.id, u.id, "
+        "pg_catalog.clock_timestamp() + interval '2 seconds' * (0.5 + pg_catalog.random()) "
         "FROM unnest($1::integer[], $2::text[]) AS u(mailbox, id) "
         "JOIN crmsync.mailbox m ON m.id = u.mailbox FOR KEY SHARE OF m "
         "ON CONFLICT (mailbox, remote_id) DO UPDATE SET next_attempt = excluded.next_attempt",
