@@ -182,9 +182,9 @@ void read_source(LinkConfiguration& link) {
     link.fields_in.resize(link.rules.layout.size());
     const pg::Rows names = pg::query(
         "SELECT l.source, pg_catalog.quote_ident(l.key), coalesce(crmsync.key_type(l.id), ''), "
-        "coalesce(c.relkind IN ('r', 'p') AND (l.apply IS NULL OR "
+        "coalesce(c.relkind IN ('r', 'p', 'v') AND (l.apply IS NULL OR "
         "pg_catalog.has_any_column_privilege(pg_catalog.to_regrole(l.owner), c.oid, 'UPDATE')), "
-        "false), coalesce(l.apply, '') FROM crmsync.link l "
+        "false), coalesce(l.apply, ''), coalesce(c.relkind = 'v', false) FROM crmsync.link l "
         "LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(l.source) "
         "WHERE l.id = $1",
         link.id);
@@ -193,6 +193,7 @@ void read_source(LinkConfiguration& link) {
     link.key_type = names.string(0, 2);
     link.rows_can_be_locked = names.boolean(0, 3);
     link.apply = names.string(0, 4);
+    link.is_view = names.boolean(0, 5);
 }
 
 // How a link that reads mailboxes recognises what their users have already.

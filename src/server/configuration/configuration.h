@@ -75,7 +75,8 @@ struct LinkConfiguration {
     bool inbound = false;  // and what is in them comes into the CRM
     std::string source;    // quoted, as are all names here
     bool rows_can_be_locked = true;
-    std::string apply;  // the function that writes what comes in; empty: we do
+    bool is_view = false;  // then only where its query lets them be
+    std::string apply;     // the function that writes what comes in; empty: we do
     std::string key;
     std::string key_type;
     std::vector<InboundField> fields_in;          // of an inbound link: parallel to rules.layout

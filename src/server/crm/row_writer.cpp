@@ -9,6 +9,7 @@
 #include "server/crm/divided_writing.h"
 #include "server/crm/held_values.h"
 #include "server/postgres/divided_reading.h"
+#include "server/postgres/subtransaction.h"
 
 namespace crmsync {
 
@@ -101,17 +102,25 @@ void write(const LinkConfiguration& link, const RowChanges& changes) {
     }
 }
 
+// By nobody, or not by the link's owner.
+bool cannot_be_locked(const pg::Error& error) {
+    return error.sqlstate == ERRCODE_FEATURE_NOT_SUPPORTED ||
+           error.sqlstate == ERRCODE_WRONG_OBJECT_TYPE ||
+           error.sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE;
+}
+
 }  // namespace
 
 std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::TextArray& records) {
     if (!link.rows_can_be_locked) {
         return records;
     }
-    // Who adds a child row keeps the record's key from changing: he, too, is to be waited for.
+    // Who adds a child row keeps the record's key from changing: he, too, is to be waited for. What
+    // a view joins others may refer to at any time.
+    const bool wholly = !link.children.empty() && !link.is_view;
     const std::string query = "SELECT t." + link.key + "::text FROM " + link.source +
                               " AS t WHERE t." + link.key + " = ANY ($1::text[]::" + link.key_type +
-                              "[]) FOR " + (link.children.empty() ? "NO KEY UPDATE" : "UPDATE") +
-                              " SKIP LOCKED";
+                              "[]) FOR " + (wholly ? "UPDATE" : "NO KEY UPDATE") + " SKIP LOCKED";
     std::vector<std::string> locked;
     const auto lock = [&](const pg::TextArray& keys) {
         const pg::Rows rows = pg::query_as(link.owner, query, &keys);
@@ -120,8 +129,19 @@ std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::Text
         }
     };
     // What a stamp names need not be a key of the source as it is now: no row has it.
-    read_divided(records, lock, [](const std::string&, const pg::Error&) {});
-    return locked;
+    const auto lock_all = [&] {
+        read_divided(records, lock, [](const std::string&, const pg::Error&) {});
+    };
+    if (!link.is_view) {
+        lock_all();
+        return locked;
+    }
+    // With those of a view go the rows that they are made of, unless it says that several are one.
+    const auto error = pg::subtransaction(lock_all);
+    if (error && !cannot_be_locked(*error)) {
+        throw pg::Error(*error);
+    }
+    return error ? records : locked;
 }
 
 std::map<std::string, pg::Error> write_rows(const LinkConfiguration& link,

@@ -28,8 +28,8 @@ struct RowChange {
 };
 
 // Takes the rows of these records for this transaction; those that somebody else has at the moment
-// are not among the keys returned, nor is what is not there. A view's rows cannot be taken: all are
-// returned.
+// are not among the keys returned, nor is what is not there. Those of a view that groups or unites
+// rows, or may lack one of those that it joins, cannot be taken: all are returned.
 std::vector<std::string> lock_rows(const LinkConfiguration& link, const pg::TextArray& records);
 
 // In the current transaction. Returns why records could not be written, by record;
