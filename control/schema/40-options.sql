@@ -109,7 +109,7 @@ COMMENT ON FUNCTION crmsync.is_option_value(text, text[], jsonb) IS 'whether a v
 
 CREATE FUNCTION crmsync.is_file_name(name text) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN regexp_replace(name, '^file:', '') ~ '^[^/\\]+$' AND position('..' in name) = 0;
+RETURN regexp_replace(name, '^file:', '') ~ E'^[^/\\\\]+$' AND position('..' in name) = 0;
 COMMENT ON FUNCTION crmsync.is_file_name(text) IS 'whether NAME or file:NAME stays within crmsync.secret_directory';
 
 CREATE FUNCTION crmsync.check_options(scope text, kind text, options jsonb) RETURNS void

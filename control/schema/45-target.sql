@@ -38,7 +38,7 @@ BEGIN
     IF target.auth IN ('basic', 'ntlm', 'simple') AND coalesce(target.username, '') = '' THEN
         RAISE EXCEPTION 'auth % needs a username', target.auth
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = CASE target.auth WHEN 'simple' THEN 'The DN to bind as.' ELSE 'The service account, as user@domain or DOMAIN\user.' END;
+                  HINT = CASE target.auth WHEN 'simple' THEN 'The DN to bind as.' ELSE E'The service account, as user@domain or DOMAIN\\user.' END;
     END IF;
     IF target.auth IN ('basic', 'ntlm', 'simple', 'oauth2') AND coalesce(secret, '') = '' THEN
         RAISE EXCEPTION 'auth % needs a secret', target.auth
@@ -93,7 +93,7 @@ DECLARE
 BEGIN
     IF files = '{}' OR (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = crmsync.caller()) THEN
         RETURN;
-    ELSIF coalesce(current_setting('crmsync.allowed_hosts', true), '') !~ '[^, \t\r\n]' THEN
+    ELSIF coalesce(current_setting('crmsync.allowed_hosts', true), '') !~ E'[^, \t\r\n]' THEN
         RAISE EXCEPTION 'permission denied to use the secret file "%"', files[1]
             USING ERRCODE = 'insufficient_privilege',
                   DETAIL = 'The setting crmsync.allowed_hosts is empty: the file could be sent to any server.',

@@ -246,10 +246,10 @@ BEGIN
             RAISE EXCEPTION 'a link to Exchange needs an audience'
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'Name a relation with the columns record (key of the source) and mailbox (SMTP address).';
-        ELSIF this.folder !~ '^[^/\\]{1,255}$' THEN
+        ELSIF this.folder !~ E'^[^/\\\\]{1,255}$' THEN
             RAISE EXCEPTION 'invalid folder name "%"', this.folder
                 USING ERRCODE = 'invalid_parameter_value',
-                      HINT = 'The name of one folder below the default folder, without "/" and "\".';
+                      HINT = E'The name of one folder below the default folder, without "/" and "\\".';
         END IF;
     END IF;
     IF stray IS NOT NULL THEN

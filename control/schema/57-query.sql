@@ -39,7 +39,7 @@ CREATE FUNCTION crmsync.column_expression(source oid, crm text, inbound text, pa
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE
     WHEN inbound IS NOT NULL
-        THEN format(E'(%s\n)', regexp_replace(inbound, '\$1(?![0-9])', parameter, 'g'))
+        THEN format(E'(%s\n)', regexp_replace(inbound, E'\\$1(?![0-9])', parameter, 'g'))
     WHEN crmsync.base_type(crmsync.column_type(source, crm)) = 'bytea'::regtype
         THEN format('decode(%s, ''base64'')', parameter)
     WHEN (SELECT t.typcategory FROM pg_type t WHERE t.oid = crmsync.base_type(crmsync.column_type(source, crm))) = 'A'
@@ -75,7 +75,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE
     WHEN crm LIKE '(%' THEN format(E'jsonb_build_array(%s\n) ->> 0', crm)
     WHEN crmsync.base_type(crmsync.column_type(relation, crm)) = 'bytea'::regtype
-        THEN format('translate(encode(%s.%I, ''base64''), E''\n'', '''')', row_name, crm)
+        THEN format(E'translate(encode(%s.%I, ''base64''), E''\\n'', '''')', row_name, crm)
     WHEN crmsync.base_type(crmsync.column_type(relation, crm)) = ANY ('{text,varchar,bpchar,name,int2,int4,int8,uuid,boolean}'::regtype[])
         THEN format('%s.%I::text', row_name, crm)
     ELSE format('jsonb_build_array(%s.%I) ->> 0', row_name, crm) END;
@@ -222,7 +222,7 @@ COMMENT ON FUNCTION crmsync.match_query(integer) IS 'query for key and values of
 CREATE FUNCTION crmsync.content_query(link integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT crmsync.build_row_query(content_query.link, format(', translate(encode(%s, ''base64''), E''\n'', '''') AS content',
+    SELECT crmsync.build_row_query(content_query.link, format(E', translate(encode(%s, ''base64''), E''\\n'', '''') AS content',
                                    crmsync.bytes_expression(m.crm, coalesce('c' || c.number, 'r'))), '$1::text[]')
     FROM crmsync.mapping_in_force(content_query.link) m
     LEFT JOIN crmsync.children(content_query.link) c ON c.child = m.child

@@ -59,7 +59,7 @@ BEGIN
         RAISE EXCEPTION 'property @none needs inbound, the expression that new rows get'
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF property IN ('@dn', '@key', '@enabled', '@none')
-          OR property ~ '^([a-zA-Z][a-zA-Z0-9-]*|[0-9]+(\.[0-9]+)+)(;[a-zA-Z0-9-]+)*$' THEN
+          OR property ~ E'^([a-zA-Z][a-zA-Z0-9-]*|[0-9]+(\\.[0-9]+)+)(;[a-zA-Z0-9-]+)*$' THEN
         RETURN;
     END IF;
     RAISE EXCEPTION 'invalid attribute %', coalesce(quote_ident(property), 'NULL')
@@ -164,7 +164,7 @@ COMMENT ON FUNCTION crmsync.check_crm_side(crmsync.link, text) IS 'refuses what 
 
 CREATE FUNCTION crmsync.without_parameter(query text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN regexp_replace(query, '\$1(?![0-9])', 'NULL::text', 'g');
+RETURN regexp_replace(query, E'\\$1(?![0-9])', 'NULL::text', 'g');
 COMMENT ON FUNCTION crmsync.without_parameter(text) IS 'an expression or query over $1 as one that can be compiled into a view';
 
 CREATE FUNCTION crmsync.target_type(relation oid, crm text) RETURNS text

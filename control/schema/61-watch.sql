@@ -9,7 +9,7 @@ CREATE FUNCTION crmsync.check_lookup(lookup text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF lookup !~ '\$1(?![0-9])' THEN
+    IF lookup !~ E'\\$1(?![0-9])' THEN
         RAISE EXCEPTION 'a lookup must use $1, the value of the watched column as text'
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'For example SELECT id FROM crm.person WHERE company = $1::integer.';

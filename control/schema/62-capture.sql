@@ -212,7 +212,7 @@ RETURNS TABLE (relation regclass, mode text, statements text[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH wanted AS MATERIALIZED (
-        SELECT w.*, (SELECT string_agg(convert_to(a, getdatabaseencoding()), '\x00' ORDER BY n) || '\x00'
+        SELECT w.*, (SELECT string_agg(convert_to(a, getdatabaseencoding()), E'\\x00' ORDER BY n) || E'\\x00'
                      FROM unnest(w.arguments) WITH ORDINALITY AS x (a, n)) AS stored
         FROM crmsync.wanted_triggers(captures) w
     ), present AS MATERIALIZED (
