@@ -62,6 +62,7 @@ CREATE TABLE crmsync.link_state (
     comparison      text,
     comparison_asked bigint NOT NULL DEFAULT 0,
     compared        timestamptz,
+    definition      text,
     last_started    timestamptz,
     last_success    timestamptz,
     code            text,
@@ -80,6 +81,7 @@ COMMENT ON COLUMN crmsync.link_state.link IS 'the link';
 COMMENT ON COLUMN crmsync.link_state.comparison IS 'NULL: none is due; mailboxes: what belongs into those that take part anew; audience: also who should have what; everything: also the values; of an import only everything: the next one overwrites what the CRM has changed';
 COMMENT ON COLUMN crmsync.link_state.comparison_asked IS 'how often one was asked for: what is asked for while one is under way begins after it';
 COMMENT ON COLUMN crmsync.link_state.compared IS 'when the last comparison was done; NULL: none was, or it is an import';
+COMMENT ON COLUMN crmsync.link_state.definition IS 'hash of how what it reads was defined when the worker last looked: another one asks for a comparison';
 COMMENT ON COLUMN crmsync.link_state.last_started IS 'when the last pass or import began';
 COMMENT ON COLUMN crmsync.link_state.last_success IS 'when the last pass or import ended well';
 COMMENT ON COLUMN crmsync.link_state.code IS 'what kind of failure the last one was: an SQLSTATE, or a code of the target';

@@ -60,19 +60,8 @@ void begin_watching_relations() {
 
 void watch_relations_served() {
     const pg::Rows rows = pg::query(
-        "SELECT DISTINCT r.relation::oid FROM crmsync.served s "
-        "JOIN crmsync.link l ON l.id = s.link CROSS JOIN LATERAL ("
-        "VALUES (pg_catalog.to_regclass(l.source)), (pg_catalog.to_regclass(l.audience)), "
-        "(pg_catalog.to_regclass(l.mailboxes)) UNION ALL "
-        "SELECT crmsync.child_relation(c.child)::pg_catalog.regclass "
-        "FROM crmsync.children(l.id) c UNION ALL "
-        // Also what views and expressions read, part by part: whatever is emptied, or written anew,
-        // looks empty to a snapshot of before.
-        "SELECT p.relation FROM crmsync.capture_link cl JOIN crmsync.capture c ON c.id = "
-        "cl.capture "
-        "CROSS JOIN LATERAL (SELECT crmsync.partitions(pg_catalog.to_regclass(c.relation)) UNION "
-        "SELECT crmsync.with_children(pg_catalog.to_regclass(c.relation))) AS p(relation) "
-        "WHERE cl.link = l.id) AS r(relation) WHERE r.relation IS NOT NULL ORDER BY 1");
+        "SELECT DISTINCT r FROM crmsync.served s CROSS JOIN crmsync.relations_read(s.link) r "
+        "ORDER BY 1");
     watched.clear();
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         watched.push_back(static_cast<Oid>(rows.integer(row, 0)));

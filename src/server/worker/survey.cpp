@@ -191,6 +191,13 @@ std::map<int, std::string> carry_out_requests() {
     return readdressed;
 }
 
+bool compare_redefined() {
+    pg::Transaction transaction("looking for other definitions", pg::Transaction::read_committed);
+    const bool is_due = pg::query("SELECT crmsync.compare_redefined()").boolean(0, 0);
+    transaction.commit();
+    return is_due;
+}
+
 bool note_link_error(int link, const pg::Error& error, bool compare) {
     pg::Transaction transaction("recording an error", pg::Transaction::read_committed);
     const bool is_known = pg::query(

@@ -40,6 +40,10 @@ std::map<int, std::string> carry_out_requests();
 // When the last run of an import began, as PostgreSQL counts time; 0: there was none yet.
 std::int64_t last_run(int link);
 
+// A comparison becomes due where what a link reads is defined in another way than before. Returns
+// whether there is such a link.
+bool compare_redefined();
+
 // Notes that a link could not be worked on, and when it is tried again; `compare`: what was missed
 // until somebody acts is to be found then. Returns whether that is news.
 bool note_link_error(int link, const pg::Error& error, bool compare);

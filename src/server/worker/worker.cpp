@@ -213,6 +213,7 @@ void Worker::reconfigure(const std::string& fingerprint) {
         }
     }
     transaction.commit();
+    again_ |= compare_redefined();
     if (configuration.identity_confirmed != configuration_.identity_confirmed) {
         start_afresh();
     } else if (fingerprint != fingerprint_) {
