@@ -59,9 +59,19 @@ class Session {
     exchange::Account account_;
 };
 
+// Of the server, or of an older one that has the mailbox.
+bool is_of_version(const std::string& code) {
+    return code == "ErrorInvalidServerVersion" || code == "ErrorIncorrectSchemaVersion" ||
+           code == "ErrorInvalidSchemaVersionForMailboxVersion";
+}
+
 std::string hint_for(const exchange::Failure& failure) {
     if (!failure.correct_address.empty()) {
         return "Use the primary address: " + failure.correct_address + ".";
+    }
+    if (is_of_version(failure.code)) {
+        return "Set the target's option server_version to one that the mailbox's server knows, "
+               "such as Exchange2010_SP2.";
     }
     switch (failure.disposition) {
         case exchange::Disposition::credentials:

@@ -98,6 +98,9 @@ $stage->settles('right again');
 is(failing_steps($one), '', 'and check_target has nothing to say');
 
 # ---- mailboxes
+$exchange->inject('response', code => 'ErrorInvalidServerVersion', message => 'The request version is invalid.', count => 0);
+like(failing_steps($one), qr/ErrorInvalidServerVersion: .*HINT: .*server_version/, 'a version of the protocol that its server does not know: check_target says what to do');
+$exchange->calm;
 like(failing_steps('nobody@example.test'), qr/ErrorNonExistentMailbox|mailbox/i, 'a mailbox that does not exist: check_target says so');
 $stage->change("INSERT INTO crm.audience VALUES (1, 'nobody\@example.test'), (1, '$two')");
 is($exchange->show($two), '1:First1', 'a mailbox that does not exist does not hold up the others');
