@@ -43,7 +43,7 @@ COMMENT ON FUNCTION crmsync.worker_passes() IS 'long passes of this database''s 
 CREATE FUNCTION crmsync.worker_state() RETURNS text
     AS '$libdir/crmsync', 'crmsync_worker_state' LANGUAGE c
     SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION crmsync.worker_state() IS 'this database''s worker: running, starting, waiting for a worker slot, waiting after a failure, disabled, stopped, not preloaded';
+COMMENT ON FUNCTION crmsync.worker_state() IS 'this database''s worker: running, starting, waiting for ALTER EXTENSION UPDATE, waiting for a worker slot, waiting after a failure, disabled, stopped, not preloaded';
 
 CREATE FUNCTION crmsync.property_list(
         OUT name text, OUT objects text[], OUT type text, OUT max_length integer, OUT access text,

@@ -329,6 +329,7 @@ FROM (
     SELECT 0 AS link, 'server' AS kind, NULL AS name, 'worker: ' || w.state AS problem, NULL AS message, NULL::timestamptz AS since,
            CASE w.state WHEN 'not preloaded' THEN 'Add crmsync to shared_preload_libraries and restart the server.'
                         WHEN 'waiting for a worker slot' THEN 'Raise max_worker_processes and restart the server.'
+                        WHEN 'waiting for ALTER EXTENSION UPDATE' THEN 'ALTER EXTENSION crmsync UPDATE;'
                         WHEN 'disabled' THEN 'Set crmsync.enabled and reload the configuration.'
                         ELSE 'See the server''s log.' END AS hint
     FROM (SELECT crmsync.worker_state() AS state) w

@@ -22,7 +22,7 @@ const char* describe_worker() {
         case WorkerState::starting:
             return "starting";
         case WorkerState::running:
-            return "running";
+            return slot->outdated ? "waiting for ALTER EXTENSION UPDATE" : "running";
         case WorkerState::waiting_after_failure:
             return "waiting after a failure";
         case WorkerState::waiting_for_slot:

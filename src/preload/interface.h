@@ -10,7 +10,7 @@
 #include "datatype/timestamp.h"
 
 #define CRMSYNC_RENDEZVOUS "crmsync"
-#define CRMSYNC_INTERFACE_VERSION 3
+#define CRMSYNC_INTERFACE_VERSION 4
 #define CRMSYNC_OLDEST_INTERFACE_VERSION 2  // that the engine can work with
 
 // One long pass of a worker, as the view `progress` shows it.
@@ -71,4 +71,8 @@ typedef struct CrmsyncPreload {
     // Since version 3. Whether somebody keeps workers out of a database now: one that has just been
     // started may not have been told to end.
     bool (*is_held)(Oid database);
+
+    // Since version 4. The resident worker of this database waits until the extension is updated:
+    // until attach_worker no commit wakes it.
+    void (*await_update)(void);
 } CrmsyncPreload;

@@ -37,6 +37,7 @@ const CrmsyncPreload interface = {
     .max_history_size = max_history_size,
     .max_create_delay = max_create_delay,
     .is_held = is_held,
+    .await_update = await_update,
 };
 
 }  // namespace

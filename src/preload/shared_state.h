@@ -42,6 +42,7 @@ struct DatabaseSlot {
 
     pid_t worker;         // the worker's process, 0: none
     bool attached;        // the worker found the extension
+    bool outdated;        // which is older than the worker, who waits
     bool stop_requested;  // somebody told the worker to end
     bool probe;           // the extension may have appeared: look at once
     int holds;            // statements under way that no worker may stand in the way of

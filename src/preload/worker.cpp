@@ -34,6 +34,7 @@ bool enter(Oid database) {
         return false;
     slot->worker = MyProcPid;
     slot->attached = false;
+    slot->outdated = false;
     slot->ending = Ending::none;
     return true;
 }
@@ -149,9 +150,22 @@ bool attach_worker() {
         before_shmem_exit(leave, ObjectIdGetDatum(MyDatabaseId));
     slot = find_slot(MyDatabaseId);
     slot->attached = true;
+    slot->outdated = false;
     slot->latch.store(MyLatch);
     wake_launcher();
     return true;
+}
+
+void await_update() {
+    {
+        SharedStateLock lock(LW_EXCLUSIVE);
+        DatabaseSlot* slot = find_slot(MyDatabaseId);
+        if (slot == nullptr || slot->worker != MyProcPid)
+            return;
+        slot->attached = true;
+        slot->outdated = true;
+    }
+    wake_launcher();
 }
 
 void hold_workers(Oid database) {

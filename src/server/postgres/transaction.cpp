@@ -7,6 +7,9 @@
 #include "server/postgres/encoding.h"
 
 extern "C" {
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_extension.h"
@@ -16,7 +19,10 @@ extern "C" {
 #include "pgstat.h"
 #include "replication/syncrep.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 }
@@ -25,11 +31,41 @@ namespace crmsync::pg {
 
 namespace {
 
+struct Version {
+    char text[64];  // empty: there is no extension
+};
+
+Version read_version() {
+    Version version = {};
+    ScanKeyData name;
+    ScanKeyInit(&name, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+                CStringGetDatum("crmsync"));
+    const Relation extensions = table_open(ExtensionRelationId, AccessShareLock);
+    const SysScanDesc scan =
+        systable_beginscan(extensions, ExtensionNameIndexId, true, nullptr, 1, &name);
+    if (const HeapTuple extension = systable_getnext(scan)) {
+        bool is_null;
+        const Datum value = heap_getattr(extension, Anum_pg_extension_extversion,
+                                         RelationGetDescr(extensions), &is_null);
+        strlcpy(version.text, TextDatumGetCString(value), sizeof(version.text));
+    }
+    systable_endscan(scan);
+    table_close(extensions, AccessShareLock);
+    return version;
+}
+
+// Who updates the extension ends this process before: what it has once served it does serve.
+bool version_fits() {
+    static bool fits = false;
+    fits = fits || serves(read_version().text);
+    return fits;
+}
+
 bool lock_extension() {
     const Oid extension = get_extension_oid("crmsync", true);
     return OidIsValid(extension) &&
            ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock) &&
-           OidIsValid(get_extension_oid("crmsync", true));
+           OidIsValid(get_extension_oid("crmsync", true)) && version_fits();
 }
 
 // Of transactions that have written something: how many of this process have ended, and how many
@@ -92,9 +128,14 @@ Transaction::Transaction(std::string_view activity, WithoutExtension) {
     }
 }
 
-bool extension_exists() {
+std::optional<std::string> extension_version() {
     Transaction transaction("looking for the extension", Transaction::WithoutExtension{});
-    return guard([] { return OidIsValid(get_extension_oid("crmsync", true)); });
+    const Version version = guard([] { return read_version(); });
+    return version.text[0] != '\0' ? std::optional<std::string>(version.text) : std::nullopt;
+}
+
+bool serves(std::string_view version) {
+    return version == CRMSYNC_VERSION;
 }
 
 Transaction::~Transaction() {

@@ -1,19 +1,23 @@
 // A transaction of a background worker.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "server/postgres/boundary.h"
 
 namespace crmsync::pg {
 
-// Somebody drops or alters the extension right now: the worker gives way.
+// Somebody drops or alters the extension right now, or it is of a version that this engine does not
+// serve: the worker gives way.
 struct ExtensionBusy {};
 
 // Opens a transaction, which is rolled back unless commit() was called. It holds a lock on the
 // extension, got without waiting and before any other, so that DROP EXTENSION waits for its end
 // before it locks anything itself: neither can meet the other in a deadlock. Throws Error, and
-// ExtensionBusy when the lock is not to be had or there is no extension any more.
+// ExtensionBusy when the lock is not to be had, there is no extension any more, or it is not the
+// engine's.
 class Transaction {
   public:
     enum class Isolation {
@@ -46,15 +50,19 @@ class Transaction {
   private:
     struct WithoutExtension {};
     Transaction(std::string_view activity, WithoutExtension);
-    friend bool extension_exists();
+    friend std::optional<std::string> extension_version();
     void start(std::string_view activity, Isolation isolation);
     void end();
     void finish() noexcept;
     bool open_ = false;
 };
 
-// Whether this database has the extension; in a transaction of its own.
-bool extension_exists();
+// The version of the SQL objects of this database, if it has the extension; in a transaction of its
+// own.
+std::optional<std::string> extension_version();
+
+// Whether this engine works with SQL objects of that version: with its own.
+bool serves(std::string_view version);
 
 // Shows in pg_stat_activity what the worker does outside transactions.
 void report_idle(std::string_view activity);

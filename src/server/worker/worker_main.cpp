@@ -58,12 +58,34 @@ bool passes_by_itself(const pg::Error& error) {
            error.sqlstate == ERRCODE_FOREIGN_KEY_VIOLATION;
 }
 
+// An update of the libraries needs no restart, and what they find in a database may be older: its
+// tables are not touched before.
+void wait_for_update() {
+    bool told = false;
+    for (;;) {
+        const auto version = pg::extension_version();
+        if (!version || pg::serves(*version)) {
+            return;
+        }
+        if (!std::exchange(told, true)) {
+            pg::log(LOG, "crmsync is of version " + *version +
+                             " in this database and its library of " CRMSYNC_VERSION
+                             ": the worker waits for ALTER EXTENSION crmsync UPDATE");
+            if (preload().version >= 4) {
+                preload().await_update();
+            }
+        }
+        rest(1s);
+    }
+}
+
 void work_until_gone() {
     // A lock on a CRM table that somebody holds for long must not stop every other link.
     configure_session("1s");
     prefer_indexes();
     keep_freed_memory();
-    if (!pg::extension_exists() || !preload().attach_worker()) {
+    wait_for_update();
+    if (!pg::extension_version() || !preload().attach_worker()) {
         return;
     }
     Worker worker;
@@ -74,7 +96,7 @@ void work_until_gone() {
             worker.run();
         } catch (const pg::ExtensionBusy&) {
             rest(100ms);
-            if (!pg::extension_exists()) {
+            if (!pg::extension_version()) {
                 return;
             }
         } catch (const pg::Error& error) {
