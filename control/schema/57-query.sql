@@ -110,6 +110,30 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN NOT EXISTS (SELECT FROM crmsync.children(link) c WHERE crmsync.child_relation(c.child) IS NULL);
 COMMENT ON FUNCTION crmsync.children_are_there(integer) IS 'whether the tables of all child rows exist';
 
+-- In the words of check_column: what the queries themselves say of a column names what they call its relation.
+CREATE FUNCTION crmsync.column_problem(link integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT string_agg(format('column "%s" of relation %s does not exist', n.column_name, crmsync.relation_name(n.relation)), '; '
+                      ORDER BY crmsync.relation_name(n.relation), n.column_name)
+    FROM (SELECT x.relation, x.column_name
+          FROM crmsync.link l
+          CROSS JOIN LATERAL (VALUES (to_regclass(l.source), l.key), (to_regclass(l.audience), 'record'),
+                                     (to_regclass(l.audience), 'mailbox'), (to_regclass(l.mailboxes), 'mailbox')) AS x (relation, column_name)
+          WHERE l.id = column_problem.link
+          UNION
+          SELECT to_regclass(l.source), m.crm
+          FROM crmsync.link l JOIN crmsync.mapping_in_force(l.id) m ON m.child IS NULL AND m.crm NOT LIKE '(%' AND m.property NOT IN ('@none', '@mailbox')
+          WHERE l.id = column_problem.link
+          UNION
+          SELECT crmsync.child_relation(c.child), x.column_name
+          FROM crmsync.children(column_problem.link) c
+          CROSS JOIN LATERAL (SELECT unnest(c.columns) UNION SELECT c.child ->> 'column'
+                              UNION SELECT jsonb_object_keys(c.child -> 'fixed')) AS x (column_name)) AS n
+    WHERE n.relation IS NOT NULL AND crmsync.column_type(n.relation, n.column_name) IS NULL;
+END;
+COMMENT ON FUNCTION crmsync.column_problem(integer) IS 'columns that the queries of a link name and that are gone; NULL: none';
+
 CREATE FUNCTION crmsync.inbound_columns(link integer)
 RETURNS TABLE (property text, child_number integer, column_name text, expression text, restoring text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

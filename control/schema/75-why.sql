@@ -5,13 +5,14 @@ RETURNS TABLE (step text, ok boolean, detail text, hint text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    found boolean := EXISTS (SELECT FROM crmsync.query_as_owner(this.id, crmsync.source_query(this.id), ARRAY[record]) q);
+    found boolean;
 BEGIN
+    found := EXISTS (SELECT FROM crmsync.query_as_owner(this.id, crmsync.source_query(this.id), ARRAY[record]) q);
     RETURN QUERY SELECT 'record', found,
         CASE WHEN found THEN format('it is in %s', this.source) ELSE format('it is not in %s', this.source) END,
         CASE WHEN NOT found THEN format('The key is column "%s"; a view may leave the row out.', this.key) END;
 EXCEPTION WHEN OTHERS THEN
-    RETURN QUERY SELECT 'record', false, sqlerrm, 'The source cannot be read; see crmsync.status.';
+    RETURN QUERY SELECT 'record', false, coalesce(crmsync.column_problem(this.id), sqlerrm), 'The source cannot be read; see crmsync.status.';
 END;
 $$;
 COMMENT ON FUNCTION crmsync.why_record(crmsync.link, text) IS 'a step of why: the source';
@@ -21,16 +22,18 @@ RETURNS TABLE (step text, ok boolean, detail text, hint text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    others text[] := ARRAY(SELECT q.q[2] FROM crmsync.query_as_owner(
-                               this.id, crmsync.audience_query(this.id), ARRAY[record]) AS q (q) ORDER BY 1);
-    found boolean := mailbox = ANY (others);
+    others text[];
+    found boolean;
 BEGIN
+    others := ARRAY(SELECT q.q[2] FROM crmsync.query_as_owner(
+                        this.id, crmsync.audience_query(this.id), ARRAY[record]) AS q (q) ORDER BY 1);
+    found := mailbox = ANY (others);
     RETURN QUERY SELECT 'audience', found,
         CASE WHEN found THEN format('%s gives it to this mailbox', this.audience)
              ELSE format('%s gives it to %s mailboxes, not to this one', this.audience, cardinality(others)) END,
         CASE WHEN NOT found THEN format('SELECT * FROM %s WHERE record::text = %L;', this.audience, record) END;
 EXCEPTION WHEN OTHERS THEN
-    RETURN QUERY SELECT 'audience', false, sqlerrm, 'The audience cannot be read; see crmsync.status.';
+    RETURN QUERY SELECT 'audience', false, coalesce(crmsync.column_problem(this.id), sqlerrm), 'The audience cannot be read; see crmsync.status.';
 END;
 $$;
 COMMENT ON FUNCTION crmsync.why_audience(crmsync.link, text, text) IS 'a step of why: the audience';
@@ -55,7 +58,7 @@ BEGIN
         CASE WHEN enabled IS NOT TRUE THEN 'Nothing is written there, nor deleted before crmsync.withdraw.'
              WHEN NOT automatic THEN format('SELECT * FROM crmsync.sync(%L, mailbox => %L); brings it up to date.', this.name, mailbox) END;
 EXCEPTION WHEN OTHERS THEN
-    RETURN QUERY SELECT 'mailbox takes part', false, sqlerrm, 'The relation of mailboxes cannot be read; see crmsync.status.';
+    RETURN QUERY SELECT 'mailbox takes part', false, coalesce(crmsync.column_problem(this.id), sqlerrm), 'The relation of mailboxes cannot be read; see crmsync.status.';
 END;
 $$;
 COMMENT ON FUNCTION crmsync.why_takes_part(crmsync.link, text) IS 'a step of why: the relation of mailboxes';
@@ -77,7 +80,7 @@ BEGIN
                NULL
         FROM crmsync.children(this.id) c;
 EXCEPTION WHEN OTHERS THEN
-    RETURN QUERY SELECT 'child rows', false, sqlerrm, 'Child rows cannot be read; see crmsync.status.';
+    RETURN QUERY SELECT 'child rows', false, coalesce(crmsync.column_problem(this.id), sqlerrm), 'Child rows cannot be read; see crmsync.status.';
 END;
 $$;
 COMMENT ON FUNCTION crmsync.why_children(crmsync.link, text) IS 'steps of why: the child rows';

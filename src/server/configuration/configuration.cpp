@@ -116,7 +116,7 @@ void read_queries(LinkConfiguration& link) {
         "crmsync.audience_all_query($1), coalesce(crmsync.mailboxes_query($1), ''), "
         "l.mailboxes IS NOT NULL, l.audience IS NOT NULL, coalesce(crmsync.content_query($1), ''), "
         "coalesce(crmsync.capture_problem($1), 'the source, its key, a child table or the "
-        "audience does not exist any more') "
+        "audience does not exist any more'), crmsync.column_problem($1) "
         "FROM crmsync.link l WHERE l.id = $1",
         link.id);
     link.source_query = rows.string(0, 0);
@@ -131,6 +131,10 @@ void read_queries(LinkConfiguration& link) {
     }
     if (rows.boolean(0, 4) && link.mailboxes_query.empty()) {
         link.problem = "the relation of mailboxes does not exist any more";
+    }
+    if (link.problem.empty() && !rows.is_null(0, 8)) {
+        link.problem = rows.string(0, 8);
+        link.problem_code = ERRCODE_UNDEFINED_COLUMN;
     }
 }
 

@@ -96,9 +96,10 @@ struct LinkConfiguration {
     std::string match_query;     // what match_on names of records
     std::string audience_query;  // empty: there is no audience, and nothing is created
     std::string audience_all_query;
-    std::string modified_query;   // when rows were changed last; empty: nobody asks
-    std::string mailboxes_query;  // empty: whom the audience names takes part
-    std::string problem;          // why the link cannot work
+    std::string modified_query;                   // when rows were changed last; empty: nobody asks
+    std::string mailboxes_query;                  // empty: whom the audience names takes part
+    std::string problem;                          // why the link cannot work
+    int problem_code = ERRCODE_UNDEFINED_OBJECT;  // the SQLSTATE of it
 };
 
 struct Configuration {

@@ -185,7 +185,7 @@ void Worker::work_on(const LinkConfiguration& link) {
             return;
         }
         if (!link.problem.empty()) {
-            throw pg::Error{.sqlstate = ERRCODE_UNDEFINED_OBJECT, .message = link.problem};
+            throw pg::Error{.sqlstate = link.problem_code, .message = link.problem};
         }
         again_ |= undo_rows(configuration_, link);
         pg::Transaction transaction("deciding for link " + link.name);
