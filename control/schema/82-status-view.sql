@@ -213,19 +213,20 @@ COMMENT ON COLUMN crmsync.status.last_error_at IS 'when the link last met an err
 COMMENT ON COLUMN crmsync.status.code IS 'what kind of failure that is: an SQLSTATE, or a code of the target; NULL: none';
 COMMENT ON COLUMN crmsync.status.without_mailbox IS 'records that the audience names without a mailbox, or with what cannot be one, as the last comparison has counted them';
 
+-- Grouped after the join, so that who asks for one mailbox reads its items only.
 CREATE VIEW crmsync.mailboxes WITH (security_barrier) AS
-SELECT l.name AS link, m.address AS mailbox,
+SELECT l.name AS link, i.address AS mailbox,
        CASE WHEN m.code IS NULL THEN 'working' WHEN m.next_attempt IS NULL THEN 'stopped' ELSE 'waiting' END AS state,
-       coalesce(i.items, 0) AS items, coalesce(i.leaving, 0) AS leaving, coalesce(f.failed, 0) AS failed,
+       i.items, i.leaving, coalesce(f.failed, 0) AS failed,
        m.code, CASE WHEN v.shows_values THEN m.message END AS message, m.since, m.next_attempt, coalesce(m.target, l.target) AS target
-FROM crmsync.mailbox m
+FROM (SELECT b.id, b.address, pg_catalog.count(*) FILTER (WHERE x.state = 'linked') AS items,
+             pg_catalog.count(*) FILTER (WHERE x.state = 'leaving') AS leaving
+      FROM crmsync.mailbox b LEFT JOIN crmsync.item x ON x.mailbox = b.id GROUP BY b.id) i
+JOIN crmsync.mailbox m ON m.id = i.id
 JOIN crmsync.link l ON l.id = m.link
 JOIN crmsync.visible_link v ON v.link = l.id
-LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) FILTER (WHERE x.state = 'linked') AS items,
-                  pg_catalog.count(*) FILTER (WHERE x.state = 'leaving') AS leaving
-           FROM crmsync.item x GROUP BY x.mailbox) i ON i.mailbox = m.id
 LEFT JOIN (SELECT x.mailbox, pg_catalog.count(*) AS failed FROM crmsync.failing x GROUP BY x.mailbox) f ON f.mailbox = m.id
-WHERE m.address <> '';
+WHERE i.address <> '';
 COMMENT ON VIEW crmsync.mailboxes IS 'mailboxes that links write to or read';
 COMMENT ON COLUMN crmsync.mailboxes.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.mailboxes.mailbox IS 'SMTP address';

@@ -26,4 +26,15 @@ cmp_ok(read_rows('pending'), '<', 20 * $people, 'each pending record, too');
 $stage->sql("UPDATE crm.person SET first_name = 'Changed'");
 $stage->settles('a change of all');
 cmp_ok(read_rows('item'), '<', 40 * $items, 'and a few times more for each change');
+
+# ---- who asks for one mailbox of many reads its items only
+$stage->sql(<<'SQL');
+INSERT INTO crmsync.mailbox (link, address) SELECT l.id, 'many' || i || '@example.test' FROM crmsync.link l, generate_series(1, 100) i;
+INSERT INTO crmsync.item (link, record, mailbox, remote_id) SELECT m.link, r::text, m.id, r || '-' || m.id
+FROM crmsync.mailbox m, generate_series(1, 50) r WHERE m.address LIKE 'many%';
+ANALYZE crmsync.mailbox, crmsync.item;
+SQL
+my $one_of_many = "SELECT items FROM crmsync.mailboxes WHERE mailbox = 'many7\@example.test'";
+is($stage->sql($one_of_many), '50', 'one mailbox of the view mailboxes');
+unlike($stage->sql("EXPLAIN $one_of_many"), qr/Seq Scan on item\b/, 'its items are found by the index');
 $stage->done;
