@@ -46,16 +46,21 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.definition(integer) IS 'hash of the definitions of the views that a link reads, and of its relevant columns: another one may mean other values';
 
+-- What is as it was is not touched: somebody may have locked it.
 CREATE FUNCTION crmsync.compare_redefined() RETURNS boolean
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH redefined AS (
+        SELECT l.id AS link, d.definition
+        FROM crmsync.link l CROSS JOIN LATERAL (SELECT crmsync.definition(l.id)) AS d (definition)
+        LEFT JOIN crmsync.link_state s ON s.link = l.id
+        WHERE l.enabled AND NOT crmsync.is_import(l) AND s.definition IS DISTINCT FROM d.definition
+    ), due AS (
         INSERT INTO crmsync.link_state AS s (link, comparison, definition)
-        SELECT l.id, 'everything', crmsync.definition(l.id) FROM crmsync.link l WHERE l.enabled AND NOT crmsync.is_import(l)
+        SELECT r.link, 'everything', r.definition FROM redefined r ORDER BY r.link
         ON CONFLICT ON CONSTRAINT link_state_pkey DO UPDATE
         SET comparison = excluded.comparison, comparison_asked = s.comparison_asked + 1, definition = excluded.definition
-        WHERE s.definition IS DISTINCT FROM excluded.definition
         RETURNING s.link)
-    SELECT count(*) > 0 FROM redefined;
+    SELECT count(*) > 0 FROM due;
 END;
 COMMENT ON FUNCTION crmsync.compare_redefined() IS 'a comparison becomes due of links that read something that is defined in another way than when this was last called, and whether there are any; by the worker';
