@@ -205,7 +205,9 @@ CREATE TABLE crmsync.undoing (
     since           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (link, step, mailbox, record)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
-CREATE INDEX undoing_mailbox ON crmsync.undoing (mailbox);
+-- What is next, in a mailbox and in the CRM, without sorting a million rows for a few hundred of them.
+CREATE INDEX undoing_in_mailbox ON crmsync.undoing (mailbox, record);
+CREATE INDEX undoing_in_crm ON crmsync.undoing (link, record, mailbox) WHERE step = 'row';
 ALTER TABLE crmsync.undoing ALTER old SET STATISTICS 0, ALTER new SET STATISTICS 0;
 COMMENT ON TABLE crmsync.undoing IS 'what undo, or resolve, has yet to bring back';
 COMMENT ON COLUMN crmsync.undoing.link IS 'the link';

@@ -25,6 +25,10 @@ using sync::UndoStep;
 
 constexpr int most_steps = 500;
 
+// What is under way is read again: no more than that many are, so that a slow mailbox leaves room
+// for others.
+constexpr int most_in_mailbox = 100;
+
 // The rules of a link, but that what somebody has changed in the mailbox stays.
 std::shared_ptr<const sync::Rules> careful(const sync::Rules& rules) {
     auto result = std::make_shared<sync::Rules>(rules);
@@ -67,9 +71,11 @@ class Undoer {
 
     // Columns: step, mailbox, record, old, new, id, change key, shadow, state.
     std::optional<sync::Task> task(const pg::Rows& rows, std::uint64_t row);
-    void finish() const {
+    // Returns true when there was something that needs no task.
+    bool finish() const {
         done_.remove();
         write_history(history_);
+        return !done_.empty();
     }
 
   private:
@@ -257,12 +263,15 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
                sync::WorkInFlight& in_flight, Work& work) {
     const pg::Rows rows = pg::query(
         "SELECT u.step, u.mailbox, u.record, u.old, u.new, coalesce(i.remote_id, ''), "
-        "coalesce(i.change_key, ''), i.shadow, coalesce(i.state, '') FROM crmsync.undoing u "
-        "JOIN crmsync.mailbox m ON m.id = u.mailbox LEFT JOIN crmsync.item i "
-        "ON i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox "
-        "WHERE u.link = $1 AND u.step <> 'row' AND m.moved IS NULL AND " +
-            may_be_asked + "ORDER BY u.record, u.mailbox LIMIT $2",
-        link.id, most_steps);
+        "coalesce(i.change_key, ''), i.shadow, coalesce(i.state, '') "
+        "FROM (SELECT u.* FROM crmsync.mailbox m CROSS JOIN LATERAL "
+        "(SELECT n.* FROM crmsync.undoing n WHERE n.link = $1 AND n.mailbox = m.id "
+        "AND n.step <> 'row' ORDER BY n.record LIMIT $3) AS u "
+        "WHERE m.link = $1 AND m.moved IS NULL AND " +
+            may_be_asked +
+            "LIMIT $2) AS u LEFT JOIN crmsync.item i "
+            "ON i.link = u.link AND i.record = u.record AND i.mailbox = u.mailbox",
+        link.id, most_steps, most_in_mailbox);
     if (rows.empty()) {
         return false;
     }
@@ -282,9 +291,9 @@ bool add_undos(const Configuration& configuration, const LinkConfiguration& link
             begun[record].push_back(mailbox);
         }
     }
-    undoer.finish();
+    const bool finished = undoer.finish();
     work.begin_also(begun);
-    return decided || (!begun.empty() && rows.size() == most_steps);
+    return decided || finished || !begun.empty();
 }
 
 void note_undone(const std::vector<const Outcome*>& outcomes) {
