@@ -53,7 +53,8 @@ $$;
 COMMENT ON FUNCTION crmsync.require(text, integer) IS 'refuses a caller who has not this level, for a link or (NULL) for all';
 
 -- Whoever changes the configuration has it to himself, and decides by what others have left. Targets are locked
--- before links, links before crmsync.capture and the CRM's relations; workers lock no row of theirs as strongly.
+-- before links, links before crmsync.role_grant, crmsync.capture and the CRM's relations, in this order; workers lock no
+-- row of theirs as strongly.
 CREATE FUNCTION crmsync.find_link(name text, level text, retired boolean DEFAULT false) RETURNS crmsync.link
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -149,6 +150,16 @@ COMMENT ON COLUMN crmsync.level_object.level IS 'the lowest level that may use t
 COMMENT ON COLUMN crmsync.level_object.kind IS 'FUNCTION, TABLE or SCHEMA';
 COMMENT ON COLUMN crmsync.level_object.object IS 'its name, with arguments';
 
+-- The privileges on one function are one row of the catalog, whomever they are given to.
+CREATE FUNCTION crmsync.lock_grants() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    LOCK TABLE crmsync.role_grant IN SHARE ROW EXCLUSIVE MODE;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.lock_grants() IS 'one after the other: to be called before role_grant is changed, and set_privileges follows';
+
 CREATE FUNCTION crmsync.set_privileges(role regrole) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -213,6 +224,7 @@ BEGIN
         RAISE EXCEPTION 'role % does not exist', coalesce(role::text, 'NULL')
             USING ERRCODE = 'undefined_object';
     END IF;
+    PERFORM crmsync.lock_grants();
     PERFORM crmsync.forget_earlier_role(role);
     INSERT INTO crmsync.role_grant AS g (role, level, link)
     VALUES (grant_role.role::text, grant_role.level, link_id)
@@ -236,6 +248,7 @@ BEGIN
     IF level IS NOT NULL THEN
         PERFORM crmsync.check_level(level);
     END IF;
+    PERFORM crmsync.lock_grants();
     DELETE FROM crmsync.role_grant g
     WHERE g.role = revoke_role.role::text AND g.link IS NOT DISTINCT FROM link_id
       AND g.level = coalesce(revoke_role.level, g.level);

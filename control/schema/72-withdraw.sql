@@ -52,8 +52,10 @@ CREATE FUNCTION crmsync.forget_link(link integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    roles text[] := ARRAY(SELECT g.role FROM crmsync.role_grant g WHERE g.link = forget_link.link);
+    roles text[];
 BEGIN
+    PERFORM crmsync.lock_grants();
+    roles := ARRAY(SELECT g.role FROM crmsync.role_grant g WHERE g.link = forget_link.link);
     DELETE FROM crmsync.link l WHERE l.id = forget_link.link;
     PERFORM crmsync.forget_earlier_role(r::regrole), crmsync.set_privileges(r::regrole) FROM unnest(roles) r WHERE to_regrole(r) IS NOT NULL;
 END;
@@ -78,6 +80,11 @@ BEGIN
     IF EXISTS (SELECT FROM crmsync.repair p JOIN crmsync.mailbox m ON m.id = p.mailbox WHERE m.link = finish_drop.link) THEN
         RETURN false;
     END IF;
+    BEGIN
+        LOCK TABLE crmsync.role_grant IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN false;
+    END;
     PERFORM crmsync.forget_link(finish_drop.link);
     RETURN true;
 END;
