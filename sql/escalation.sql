@@ -42,6 +42,26 @@ CREATE MATERIALIZED VIEW mallory.later AS SELECT mallory.escalate() WITH NO DATA
 RESET ROLE;
 REFRESH MATERIALIZED VIEW mallory.later;
 SELECT * FROM crmsync.query_as_owner((SELECT id FROM crmsync.links), 'SELECT mallory.escalate()::text', NULL);
+-- Nor for triggers: cascades run them as the owner of the table that they are on.
+CREATE TABLE public.customer (id integer PRIMARY KEY);
+GRANT REFERENCES ON public.customer TO regress_crmsync_mallory;
+CREATE ROLE regress_crmsync_accomplice;
+SET ROLE regress_crmsync_mallory;
+CREATE TABLE mallory.note (customer integer REFERENCES public.customer ON DELETE CASCADE);
+CREATE FUNCTION mallory.promote() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE WARNING 'runs as %', current_user;
+    PERFORM crmsync.grant_role('regress_crmsync_accomplice', 'admin');
+    RETURN OLD;
+END;
+$$;
+CREATE TRIGGER promote BEFORE DELETE ON mallory.note FOR EACH ROW EXECUTE FUNCTION mallory.promote();
+RESET ROLE;
+INSERT INTO public.customer VALUES (1);
+INSERT INTO mallory.note VALUES (1);
+DELETE FROM public.customer;
+SELECT count(*) FROM crmsync.role_grant g WHERE g.role = 'regress_crmsync_accomplice';
+DROP TABLE mallory.note, public.customer;
 
 -- Nor does an administrator become the owner of a link by giving it something to run.
 CREATE SCHEMA crm AUTHORIZATION regress_crmsync_owner;
@@ -126,4 +146,4 @@ SELECT name, url, auth, options FROM crmsync.targets ORDER BY name;
 DROP EXTENSION crmsync;
 DROP SCHEMA mallory CASCADE;
 DROP SCHEMA crm CASCADE;
-DROP ROLE regress_crmsync_mallory, regress_crmsync_owner;
+DROP ROLE regress_crmsync_mallory, regress_crmsync_owner, regress_crmsync_accomplice;
