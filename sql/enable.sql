@@ -46,6 +46,18 @@ SELECT crmsync.layout(1);
 SELECT relation, columns FROM crmsync.enable_link('people') WHERE relation = 'crm.person';
 SELECT crmsync.layout(1);
 SELECT crmsync.alter_link('people', audience => 'crm.audience_table');
+-- What is in force no longer has what is mapped now, and the view shows both.
+SELECT crmsync.map('people', 'born', 'birthday', options => '{"write": "all"}');
+SELECT count(*) FROM crmsync.enable_link('people');
+SELECT crmsync.map('people', 'born', 'birthday');
+SELECT crmsync.unmap('people', 'mobile_phone');
+SELECT property, options, in_force, mapped FROM crmsync.mappings ORDER BY property COLLATE "C", mapped;
+SELECT crmsync.map('people', 'born', 'birthday', options => '{"write": "all"}');
+SELECT property, options, in_force, mapped FROM crmsync.mappings WHERE property = 'birthday';
+SELECT crmsync.map('people', 'born', 'birthday');
+SELECT crmsync.map('people', '(SELECT min(p.number) FROM crm.phone p WHERE p.person = r.id)', 'mobile_phone');
+SELECT count(*) FROM crmsync.enable_link('people');
+SELECT bool_and(in_force AND mapped) FROM crmsync.mappings;
 
 -- A second link shares triggers; columns are those of both, until one is gone.
 SELECT crmsync.create_link('notes', 'exchange', 'contact', 'crm.person', audience => 'crm.audience_table', folder => 'Notes');

@@ -66,13 +66,29 @@ COMMENT ON COLUMN crmsync.links.enabled IS 'whether the link is served';
 COMMENT ON COLUMN crmsync.links.retired IS 'whether it is being dropped with its items';
 COMMENT ON COLUMN crmsync.links.id IS 'number of the link, in names of triggers and in log messages';
 
+-- An enabled link works with the mapping that it was enabled with. What was unmapped, or mapped otherwise, since then
+-- stays in sight.
+CREATE VIEW crmsync.mapping_state AS
+SELECT l.id AS link, m.mapping, pg_catalog.bool_or(m.mapped) AS mapped,
+       l.enabled AND (l.armed_mapping IS NULL OR NOT pg_catalog.bool_and(m.mapped)) AS in_force
+FROM crmsync.link l
+CROSS JOIN LATERAL (
+    SELECT m AS mapping, true AS mapped FROM crmsync.mapping m WHERE m.link = l.id
+    UNION ALL
+    SELECT a, false FROM pg_catalog.jsonb_populate_recordset(NULL::crmsync.mapping, l.armed_mapping) a) m
+GROUP BY l.id, m.mapping;
+COMMENT ON VIEW crmsync.mapping_state IS 'what is mapped, and what is in force';
+COMMENT ON COLUMN crmsync.mapping_state.link IS 'the link';
+COMMENT ON COLUMN crmsync.mapping_state.mapping IS 'a row of crmsync.mapping, or one that was there when the link was enabled';
+COMMENT ON COLUMN crmsync.mapping_state.mapped IS 'whether it is there still';
+COMMENT ON COLUMN crmsync.mapping_state.in_force IS 'whether the link works with it';
+
 CREATE VIEW crmsync.mappings WITH (security_barrier) AS
-SELECT l.name AS link, m.property, m.crm, m.child ->> 'relation' AS child_table,
-       crmsync.mapping_direction(l, m) AS direction, m.value_map,
-       m.fallback, m.inbound, m.options,
-       l.enabled AND coalesce(l.armed_mapping @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(m)), true) AS in_force
-FROM crmsync.mapping m
-JOIN crmsync.link l ON l.id = m.link
+SELECT l.name AS link, (s.mapping).property, (s.mapping).crm, (s.mapping).child ->> 'relation' AS child_table,
+       crmsync.mapping_direction(l, s.mapping) AS direction, (s.mapping).value_map,
+       (s.mapping).fallback, (s.mapping).inbound, (s.mapping).options, s.in_force, s.mapped
+FROM crmsync.mapping_state s
+JOIN crmsync.link l ON l.id = s.link
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.mappings IS 'what map and map_child have mapped';
 COMMENT ON COLUMN crmsync.mappings.link IS 'name of the link';
@@ -85,17 +101,19 @@ COMMENT ON COLUMN crmsync.mappings.fallback IS 'used inbound when the property i
 COMMENT ON COLUMN crmsync.mappings.inbound IS 'expression over $1 whose value the CRM gets';
 COMMENT ON COLUMN crmsync.mappings.options IS 'options of this field';
 COMMENT ON COLUMN crmsync.mappings.in_force IS 'false: the link is disabled, or has not been enabled since the change';
+COMMENT ON COLUMN crmsync.mappings.mapped IS 'false: unmapped or changed since the link was enabled, and in force until it is enabled again';
 
 CREATE VIEW crmsync.child_mappings WITH (security_barrier) AS
-SELECT l.name AS link, m.child ->> 'relation' AS relation, m.child ->> 'column' AS column_name,
-       pg_catalog.jsonb_object_agg(m.crm, m.property) AS columns, m.child -> 'fixed' AS fixed,
-       (m.child ->> 'position')::integer AS "position", m.child ->> 'order_by' AS order_by, l.direction,
-       pg_catalog.bool_and(l.enabled AND coalesce(l.armed_mapping @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(m)), true)) AS in_force
-FROM crmsync.mapping m
-JOIN crmsync.link l ON l.id = m.link
+SELECT l.name AS link, c.child ->> 'relation' AS relation, c.child ->> 'column' AS column_name,
+       pg_catalog.jsonb_object_agg((s.mapping).crm, (s.mapping).property) AS columns, c.child -> 'fixed' AS fixed,
+       (c.child ->> 'position')::integer AS "position", c.child ->> 'order_by' AS order_by, l.direction,
+       pg_catalog.bool_and(s.in_force) AS in_force, s.mapped
+FROM crmsync.mapping_state s
+CROSS JOIN LATERAL (SELECT (s.mapping).child) c
+JOIN crmsync.link l ON l.id = s.link
 JOIN crmsync.visible_link v ON v.link = l.id
-WHERE m.child IS NOT NULL
-GROUP BY l.name, l.direction, m.child;
+WHERE c.child IS NOT NULL
+GROUP BY l.name, l.direction, c.child, s.mapped;
 COMMENT ON VIEW crmsync.child_mappings IS 'what map_child has mapped';
 COMMENT ON COLUMN crmsync.child_mappings.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.child_mappings.relation IS 'table of the child rows';
@@ -106,18 +124,24 @@ COMMENT ON COLUMN crmsync.child_mappings."position" IS 'which of the rows, from 
 COMMENT ON COLUMN crmsync.child_mappings.order_by IS 'in which order the positions count; what it leaves open, and NULL: by primary key';
 COMMENT ON COLUMN crmsync.child_mappings.direction IS 'direction of the link';
 COMMENT ON COLUMN crmsync.child_mappings.in_force IS 'false: the link is disabled, or has not been enabled since the change';
+COMMENT ON COLUMN crmsync.child_mappings.mapped IS 'false: unmapped or changed since the link was enabled, and in force until it is enabled again';
 
 CREATE VIEW crmsync.group_mappings WITH (security_barrier) AS
 SELECT l.name AS link, g.ldap_group, g.crm_group,
-       l.enabled AND coalesce(l.armed_groups @> pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(g)), true) AS in_force
-FROM crmsync.group_mapping g
-JOIN crmsync.link l ON l.id = g.link
-JOIN crmsync.visible_link v ON v.link = l.id;
+       l.enabled AND (l.armed_groups IS NULL OR NOT pg_catalog.bool_and(g.mapped)) AS in_force, pg_catalog.bool_or(g.mapped) AS mapped
+FROM crmsync.link l
+JOIN crmsync.visible_link v ON v.link = l.id
+CROSS JOIN LATERAL (
+    SELECT g.ldap_group, g.crm_group, true AS mapped FROM crmsync.group_mapping g WHERE g.link = l.id
+    UNION ALL
+    SELECT a.ldap_group, a.crm_group, false FROM pg_catalog.jsonb_populate_recordset(NULL::crmsync.group_mapping, l.armed_groups) a) g
+GROUP BY l.id, g.ldap_group, g.crm_group;
 COMMENT ON VIEW crmsync.group_mappings IS 'what map_group has mapped';
 COMMENT ON COLUMN crmsync.group_mappings.link IS 'name of the link';
 COMMENT ON COLUMN crmsync.group_mappings.ldap_group IS 'group of the directory';
 COMMENT ON COLUMN crmsync.group_mappings.crm_group IS 'group of the CRM that its members belong to';
 COMMENT ON COLUMN crmsync.group_mappings.in_force IS 'false: the link is disabled, or has not been enabled since the change';
+COMMENT ON COLUMN crmsync.group_mappings.mapped IS 'false: unmapped since the link was enabled, and in force until it is enabled again';
 
 CREATE VIEW crmsync.watches WITH (security_barrier) AS
 SELECT l.name AS link, w.relation, w.column_name, w.lookup, w.columns

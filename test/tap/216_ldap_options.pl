@@ -93,6 +93,7 @@ $test->sql("SELECT crmsync.enable_link('users')");
 $test->comes_to("SELECT count(*) FROM membership WHERE crm_group = 'one'", '15', 'but then');
 is($test->sql("SELECT bool_and(in_force) FROM crmsync.group_mappings"), 't', 'as the view shows');
 like($test->said("SELECT crmsync.unmap_group('users', 'group1')"), qr/NOTICE: .*takes effect at the next crmsync.enable_link/, 'so does unmap_group');
+is($test->sql("SELECT ldap_group, in_force, mapped FROM crmsync.group_mappings ORDER BY 1"), "group1|t|f\nouter|t|t", 'and the view shows what is followed still');
 $test->modify("dn: cn=group1,ou=groups,dc=example,dc=com\nchangetype: modify\nreplace: member\nmember: ${\ $test->dn(1)}\nmember: ${\ $test->dn(2)}\n");
 $test->import_users;
 is(members('one'), '01 02', 'until then the group is followed');
