@@ -147,6 +147,18 @@ UPDATE crmsync.item SET state = 'unlinked', stamped = false;
 UPDATE crmsync.link SET direction = 'both', preset = NULL WHERE name = 'view';
 SELECT crmsync.alter_link('view', folder => 'Other');
 ROLLBACK;
+-- What only bears another name now keeps them. Whether it is the same is seen by its records.
+ALTER VIEW crm.person_view RENAME TO people_view;
+SELECT crmsync.alter_link('view', source => 'crm.people_view');
+INSERT INTO crm.person (id) VALUES (1);
+SELECT crmsync.alter_link('view', source => 'crm.people_view');
+SELECT source, key, (SELECT count(*) FROM crmsync.item i WHERE i.link = l.id) AS items FROM crmsync.links l WHERE name = 'view';
+SELECT crmsync.alter_link('view', source => 'crm.person');
+ALTER VIEW crm.people_view RENAME id TO number;
+SELECT crmsync.alter_link('view', key => 'guid', audience => 'crm.guid_audience');
+SELECT crmsync.alter_link('view', folder => 'Other', key => 'number');
+SELECT crmsync.alter_link('view', key => 'number');
+SELECT source, key, (SELECT count(*) FROM crmsync.item i WHERE i.link = l.id) AS items FROM crmsync.links l WHERE name = 'view';
 
 SELECT crmsync.drop_target('directory');
 SELECT crmsync.drop_link('view', 'burn');

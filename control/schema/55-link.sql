@@ -59,6 +59,23 @@ $$;
 COMMENT ON FUNCTION crmsync.create_link(text, text, text, regclass, text, regclass, regclass, text, text, text, text, text, text, text, text, text[], text, interval, interval, timetz, regproc, regrole, jsonb)
     IS 'describes a link, which does nothing until map and enable_link; NULL: the default for this kind of target and object';
 
+-- The configuration has names, not OIDs: whether it is the same relation is seen by what is in it.
+CREATE FUNCTION crmsync.is_renamed(old crmsync.link, new crmsync.link) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    records text[] := ARRAY(SELECT i.record FROM crmsync.item i WHERE i.link = old.id AND i.record IS NOT NULL LIMIT 1000);
+BEGIN
+    IF records = '{}' OR new.source <> old.source AND to_regclass(old.source) IS NOT NULL
+       OR new.key <> old.key AND crmsync.column_type(to_regclass(new.source), old.key) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (SELECT FROM crmsync.query_as_owner(
+                       old.id, format('SELECT 1 FROM %s AS r WHERE r.%I::text = ANY (%L) LIMIT 1', new.source, new.key, records), NULL));
+END;
+$$;
+COMMENT ON FUNCTION crmsync.is_renamed(crmsync.link, crmsync.link) IS 'whether the source of a link, or its key, only bears another name now: the old one is gone, and records that it has items of are there';
+
 CREATE FUNCTION crmsync.alter_link(
     name text, target text DEFAULT NULL, object text DEFAULT NULL, source regclass DEFAULT NULL,
     key text DEFAULT NULL, audience regclass DEFAULT NULL, mailboxes regclass DEFAULT NULL,
@@ -79,6 +96,7 @@ DECLARE
     settings text[] := '{key,audience,mailboxes,preset,direction,conflict,write_fields,on_crm_delete,on_target_delete,on_audience_loss,on_ambiguous,match_on,folder,outbound_interval,inbound_interval,daily_at,apply}';
     old_kind text := (SELECT t.kind FROM crmsync.target t WHERE t.name = old.target);
     changed text[];
+    others boolean;
 BEGIN
     IF new_kind <> old_kind THEN
         PERFORM crmsync.not_supported('moving a link to a target of another kind');
@@ -133,14 +151,15 @@ BEGIN
         RAISE EXCEPTION 'the % of an enabled link cannot be changed', array_to_string(changed, ', ')
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = format('Call crmsync.disable_link(%L) before and crmsync.enable_link(%1$L) after.', name);
-    ELSIF new.target <> old.target AND EXISTS (SELECT FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox
+    END IF;
+    others := 'folder' = ANY (changed) OR changed && '{source,key}' AND NOT crmsync.is_renamed(old, new);
+    IF new.target <> old.target AND EXISTS (SELECT FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox
                                                WHERE i.link = old.id AND coalesce(m.target, old.target) <> new.target
                                                  AND NOT crmsync.may_be_forgotten(i, new)) THEN
         RAISE EXCEPTION 'link "%" has items at other targets than "%"', name, new.target
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Its mailboxes can move one by one: the column target of the relation of mailboxes says where each is.';
-    ELSIF changed && '{source,key,folder}' AND EXISTS (SELECT FROM crmsync.item i
-                                                           WHERE i.link = old.id AND NOT crmsync.may_be_forgotten(i, new)) THEN
+    ELSIF others AND EXISTS (SELECT FROM crmsync.item i WHERE i.link = old.id AND NOT crmsync.may_be_forgotten(i, new)) THEN
         RAISE EXCEPTION 'the % of a link that has items cannot be changed', array_to_string(changed, ', ')
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Create another link, or drop this one; its items stay where they are.';
@@ -159,7 +178,7 @@ BEGIN
         PERFORM crmsync.check_incoming(new);
         PERFORM crmsync.notice_incoming(new) WHERE new.direction <> old.direction;
     END IF;
-    IF changed && '{source,key,folder}' THEN
+    IF others THEN
         PERFORM crmsync.forget_contents(old.id);
     END IF;
     IF new.target <> old.target THEN

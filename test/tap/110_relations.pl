@@ -166,4 +166,14 @@ is($stage->sql("SELECT confirmed FROM crmsync.item WHERE record = '165'"), 'f', 
 $exchange->calm;
 $stage->settles('all stay');
 
+# ---- another name for the source: the items stay what they are
+my $records = sub { return join(' ', sort keys %{ $exchange->records($one, 'CRM') }) };
+my $there = $records->();
+$stage->sql('ALTER TABLE crm.person RENAME TO human');
+like($stage->error("SELECT crmsync.enable_link('people')"), qr/the source crm.person does not exist/, 'the source is renamed');
+$stage->sql("SET client_min_messages = error; SELECT crmsync.disable_link('people'), crmsync.alter_link('people', source => 'crm.human'); SELECT crmsync.enable_link('people')");
+$stage->change("UPDATE crm.human SET first_name = 'Renamed' WHERE id = 170");
+is($exchange->records($one, 'CRM')->{170}{'contacts:GivenName'}, 'Renamed', 'and the link goes on with its new name');
+is($records->(), $there, 'with the items that it had');
+
 $stage->done;
