@@ -143,7 +143,28 @@ SELECT crmsync.capture_problem(1);
 -- A crash would empty it.
 ALTER TABLE crm.team SET UNLOGGED;
 SELECT count(*) FROM crmsync.enable_link('people');
+
+-- The CRM's tables are locked last, when all is forgotten.
+SELECT crmsync.create_link('before', 'exchange', 'contact', 'crm.company', audience => 'crm.audience_table', folder => 'Companies');
+SELECT crmsync.map('before', 'name', 'company');
+SELECT relation FROM crmsync.enable_link('before');
+CREATE FUNCTION public.locked_relations() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE NOTICE '% relations of the CRM are locked while % items go', (
+        SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+        WHERE l.pid = pg_backend_pid() AND l.mode = 'AccessExclusiveLock' AND c.relnamespace = 'crm'::regnamespace), (SELECT count(*) FROM gone);
+    RETURN NULL;
+END;
+$$;
+CREATE TRIGGER watcher AFTER DELETE ON crmsync.item REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION public.locked_relations();
+BEGIN;
+INSERT INTO crmsync.mailbox (id, link, address) SELECT 1000, id, 'a@example.com' FROM crmsync.link WHERE name = 'people';
+INSERT INTO crmsync.item (link, record, mailbox) SELECT id, '1', 1000 FROM crmsync.link WHERE name = 'people';
+SELECT crmsync.drop_target('exchange', cascade => true);
+COMMIT;
+SELECT count(*) FROM trigger_state;
 DROP EXTENSION crmsync;
+DROP FUNCTION public.locked_relations;
 SET client_min_messages = warning;
 DROP SCHEMA crm CASCADE;
 DROP VIEW trigger_state;

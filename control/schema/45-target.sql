@@ -294,7 +294,7 @@ BEGIN
                   DETAIL = format('Links: %s.', array_to_string(links, ', ')),
                   HINT = 'Drop them first, or use cascade => true.';
     END IF;
-    PERFORM crmsync.drop_link(l) FROM unnest(links) l;
+    PERFORM crmsync.forget_links(ARRAY(SELECT l.id FROM crmsync.link l WHERE l.target = target.name ORDER BY l.id));
     DELETE FROM crmsync.target t WHERE t.name = target.name;
 END;
 $$;

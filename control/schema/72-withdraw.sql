@@ -111,28 +111,40 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.retire_link(crmsync.link) IS 'a link stops, and only takes its items back from now on';
 
+CREATE FUNCTION crmsync.forget_links(links integer[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    captures integer[];
+BEGIN
+    -- What the worker has decided, and is about to write there, is committed before.
+    PERFORM FROM crmsync.link l WHERE l.id = ANY (links) ORDER BY l.id FOR UPDATE;
+    captures := ARRAY(SELECT DISTINCT cl.capture FROM crmsync.capture_link cl WHERE cl.link = ANY (links));
+    PERFORM crmsync.forget_link(l) FROM unnest(links) l;
+    -- Last: who writes the CRM's tables waits from then on, and there may be a million items to forget.
+    PERFORM crmsync.disarm_captures(captures);
+    PERFORM crmsync.wake();
+END;
+$$;
+COMMENT ON FUNCTION crmsync.forget_links(integer[]) IS 'removes links at once, with the triggers that only they needed';
+
 CREATE FUNCTION crmsync.drop_link(name text, items text DEFAULT 'keep') RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     this crmsync.link := crmsync.find_link(name, 'admin', retired => true);
-    captures integer[];
 BEGIN
     IF items IS NULL OR items NOT IN ('keep', 'delete') THEN
         RAISE EXCEPTION 'invalid value % for items', coalesce(quote_literal(items), 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Allowed: keep, delete.';
     END IF;
-    -- What the worker has decided, and is about to write there, is committed before.
+    -- A worker that makes a mailbox known has committed it before.
     PERFORM FROM crmsync.link l WHERE l.id = this.id FOR UPDATE;
     IF items = 'delete' AND (this.enabled OR crmsync.is_import(this) OR EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = this.id)) THEN
         PERFORM crmsync.retire_link(this);
         RETURN;
     END IF;
-    captures := ARRAY(SELECT cl.capture FROM crmsync.capture_link cl WHERE cl.link = this.id);
-    PERFORM crmsync.forget_link(this.id);
-    -- Last: who writes the CRM's tables waits from then on, and there may be a million items to forget.
-    PERFORM crmsync.disarm_captures(captures);
-    PERFORM crmsync.wake();
+    PERFORM crmsync.forget_links(ARRAY[this.id]);
 END;
 $$;
 COMMENT ON FUNCTION crmsync.drop_link(text, text) IS 'forgets a link and all that is known about its items. keep: at once, and they stay where they are; delete: they are withdrawn, and the link goes with the last of them';
