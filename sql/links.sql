@@ -147,6 +147,14 @@ UPDATE crmsync.item SET state = 'unlinked', stamped = false;
 UPDATE crmsync.link SET direction = 'both', preset = NULL WHERE name = 'view';
 SELECT crmsync.alter_link('view', folder => 'Other');
 ROLLBACK;
+-- A directory has no mailboxes that could move.
+SELECT crmsync.create_target('elsewhere', 'ldap', 'ldaps://elsewhere.invalid', 'simple', 'cn=reader', 'file:ldap');
+INSERT INTO crmsync.mailbox (id, link, address) SELECT 1001, id, '' FROM crmsync.link WHERE name = 'users';
+INSERT INTO crmsync.item (link, record, mailbox) SELECT id, '1', 1001 FROM crmsync.link WHERE name = 'users';
+SELECT crmsync.alter_link('users', target => 'elsewhere');
+SELECT crmsync.alter_target('directory', url => 'ldaps://elsewhere.invalid', secret => 'file:ldap');
+SELECT crmsync.drop_target('elsewhere');
+DELETE FROM crmsync.mailbox WHERE id = 1001;
 -- What only bears another name now keeps them. Whether it is the same is seen by its records.
 ALTER VIEW crm.person_view RENAME TO people_view;
 SELECT crmsync.alter_link('view', source => 'crm.people_view');

@@ -156,6 +156,12 @@ BEGIN
     IF new.target <> old.target AND EXISTS (SELECT FROM crmsync.item i JOIN crmsync.mailbox m ON m.id = i.mailbox
                                                WHERE i.link = old.id AND coalesce(m.target, old.target) <> new.target
                                                  AND NOT crmsync.may_be_forgotten(i, new)) THEN
+        IF crmsync.is_import(old) THEN
+            RAISE EXCEPTION 'link "%" has imported from target "%", and stays there', name, old.target
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = format('Where the same directory is at another place now: SELECT crmsync.alter_target(%L, url => ...). '
+                                    'For another directory create another link.', old.target);
+        END IF;
         RAISE EXCEPTION 'link "%" has items at other targets than "%"', name, new.target
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Its mailboxes can move one by one: the column target of the relation of mailboxes says where each is.';
