@@ -75,6 +75,22 @@ FROM crmsync.links WHERE name = 'later';
 SELECT crmsync.alter_link('later', options => '{"key_property": null}', match_on => '{surname}');
 SELECT crmsync.alter_link('later', preset => 'orocrm');  -- it has it already
 SELECT match_on, options FROM crmsync.links WHERE name = 'later';
+SELECT crmsync.alter_link('later', reset => '{key_property}');
+SELECT options FROM crmsync.links WHERE name = 'later';
+SELECT crmsync.alter_link('later', options => '{"key_property": null}');
+SELECT crmsync.alter_link('later', reset => '{options}');
+SELECT options FROM crmsync.links WHERE name = 'later';
+SELECT crmsync.alter_link('later', reset => '{key_property}', options => '{"key_property": "ours"}');
+SELECT options FROM crmsync.links WHERE name = 'later';
+-- Where no mailbox is read, its interval has no meaning.
+SELECT crmsync.alter_link('later', direction => 'outbound', on_target_delete => 'ignore', match_on => '{}', options => '{"key_property": null}', reset => '{inbound_interval}');
+SELECT direction, inbound_interval, outbound_interval FROM crmsync.links WHERE name = 'later';
+SELECT crmsync.create_link('only out', 'exchange', 'contact', 'crm.person', audience => 'crm.audience', preset => 'orocrm', direction => 'outbound',
+    on_target_delete => 'ignore', match_on => '{}', options => '{"key_property": null}');
+SELECT inbound_interval, outbound_interval FROM crmsync.links WHERE name = 'only out';
+SELECT crmsync.alter_link('only out', on_target_delete => 'recreate');
+SELECT inbound_interval FROM crmsync.links WHERE name = 'only out';
+SELECT crmsync.drop_link('only out');
 SELECT crmsync.alter_link('later', reset => '{preset,options,match_on,inbound_interval,outbound_interval}');
 SELECT crmsync.alter_link('later', preset => 'orocrm', match_on => '{email_1}', options => '{"key_property": null, "max_deletes": 5}', inbound_interval => '7 s');
 SELECT match_on, options, outbound_interval, inbound_interval FROM crmsync.links WHERE name = 'later';

@@ -324,7 +324,9 @@ BEGIN
     this := jsonb_populate_record(this, policies);
     this.match_on := coalesce(this.match_on, crmsync.preset_value(this.preset, this.object, 'match_on', this.direction)::text[], '{}');
     this.outbound_interval := coalesce(this.outbound_interval, crmsync.preset_value(this.preset, this.object, 'outbound_interval', this.direction)::interval);
-    this.inbound_interval := coalesce(this.inbound_interval, crmsync.preset_value(this.preset, this.object, 'inbound_interval', this.direction)::interval);
+    IF crmsync.reads_mailboxes(this) THEN
+        this.inbound_interval := coalesce(this.inbound_interval, crmsync.preset_value(this.preset, this.object, 'inbound_interval', this.direction)::interval);
+    END IF;
     PERFORM crmsync.check_options('link', target_kind, this.options);
     PERFORM crmsync.check_parameters(target_kind, this);
     PERFORM crmsync.check_interval('inbound_interval', this.inbound_interval, this.preset);

@@ -127,6 +127,8 @@ BEGIN
         new.daily_at := NULL;
     END IF;
     new.options := CASE WHEN 'options' = ANY (reset) THEN '{}' ELSE old.options - coalesce(reset, '{}') END
+                   || (SELECT coalesce(jsonb_object_agg(o.key, o.value), '{}') FROM jsonb_each(crmsync.preset_options(new.preset, old.object)) o
+                       WHERE reset && ARRAY['options', o.key])
                    || coalesce(options, '{}');
     -- A preset that the link had not before fills what is not set.
     IF preset IS DISTINCT FROM old.preset AND preset IS NOT NULL THEN
