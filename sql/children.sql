@@ -80,6 +80,13 @@ SELECT property, crm, child_table FROM crmsync.mappings ORDER BY 1;
 -- It is watched by itself, with what mapping, fixed and order read.
 SELECT relation, column_name, columns, how FROM crmsync.enable_link('contacts');
 SELECT bool_and(in_force AND mapped) FROM crmsync.child_mappings;
+-- But not by what else reads it.
+SELECT crmsync.map('contacts', '(SELECT min(e.email) FROM crm.contact_email e WHERE e.contact_id = r.id + 1)', 'notes');
+SELECT relation, column_name, how FROM crmsync.enable_link('contacts') WHERE relation = 'crm.contact_email';
+SELECT crmsync.watch('contacts', 'crm.contact_email', 'contact_id', 'SELECT $1::bigint - 1');
+SELECT relation, column_name, how FROM crmsync.enable_link('contacts') WHERE relation = 'crm.contact_email';
+SELECT crmsync.unwatch('contacts', 'crm.contact_email'), crmsync.unmap('contacts', 'notes');
+SELECT count(*) FROM crmsync.enable_link('contacts');
 CREATE INDEX ON crm.contact_address (contact_id);
 SELECT count(*) FROM crmsync.enable_link('contacts');
 

@@ -80,6 +80,24 @@ SELECT crmsync.watch('people', 'crm.person', 'id', 'SELECT p.id FROM crm.person 
 SELECT relation, column_name, columns, how FROM crmsync.enable_link('people');
 SELECT lookup FROM crmsync.capture_link l JOIN crmsync.capture c ON c.id = l.capture WHERE c.relation = 'crm.person';
 
+-- Nor does an audience that goes by other records than its own, whether it says so itself or through a view.
+SET ROLE regress_crmsync_owner;
+CREATE VIEW crm.boss AS SELECT b.id, b.company FROM crm.person b;
+CREATE VIEW crm.own_audience AS SELECT p.id AS record, u.mail AS mailbox FROM crm.person p JOIN crm.usr u ON u.id = p.company;
+CREATE VIEW crm.boss_audience AS SELECT p.id AS record, u.mail AS mailbox FROM crm.person p JOIN crm.person b ON b.id = p.boss JOIN crm.usr u ON u.id = b.company;
+CREATE VIEW crm.boss_audience_2 AS SELECT p.id AS record, u.mail AS mailbox FROM crm.person p JOIN crm.boss b ON b.id = p.boss JOIN crm.usr u ON u.id = b.company;
+RESET ROLE;
+SELECT crmsync.create_link('bosses', 'exchange', 'contact', 'crm.person', audience => 'crm.own_audience', folder => 'Bosses');
+SELECT crmsync.map('bosses', 'name', 'display_name');
+SELECT relation, column_name, how FROM crmsync.enable_link('bosses');
+SELECT crmsync.disable_link('bosses'), crmsync.alter_link('bosses', audience => 'crm.boss_audience');
+SELECT relation, column_name, how FROM crmsync.enable_link('bosses');
+SELECT crmsync.disable_link('bosses'), crmsync.alter_link('bosses', audience => 'crm.boss_audience_2');
+SELECT count(*) FROM crmsync.enable_link('bosses');
+SELECT crmsync.watch('bosses', 'crm.person', 'id', 'SELECT p.id FROM crm.person p WHERE p.boss = $1::integer');
+SELECT count(*) FROM crmsync.enable_link('bosses');
+SELECT crmsync.drop_link('bosses');
+
 -- What is missing is named.
 ALTER TABLE crm.phone DROP COLUMN number;
 SELECT crmsync.enable_link('people');

@@ -42,12 +42,18 @@ BEGIN ATOMIC
         JOIN pg_rewrite w ON w.oid = v.rule
         JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = v.rule AND d.deptype = 'n'
         WHERE d.refobjid <> v.relation
+    ), named AS (
+        SELECT o.object, sum(o.times)::integer AS times
+        FROM (SELECT DISTINCT n.object, n.relation,
+                     (SELECT count(*) FROM regexp_matches(n.tree, format(':rtekind 0 :relid %s ', n.object), 'g')) AS times
+              FROM needed n WHERE n.class = 'pg_class'::regclass) o
+        GROUP BY o.object
     )
     SELECT n.object, CASE c.relkind WHEN 'v' THEN 'view' ELSE 'relation' END,
            CASE WHEN n.tree ~ ':varattno 0 ' THEN '*' ELSE a.attname::text END,
-           n.relation = read_by_view.view, n.as_caller,
-           (SELECT count(*)::integer FROM regexp_matches(n.tree, format(':rtekind 0 :relid %s ', n.object), 'g'))
+           n.relation = read_by_view.view, n.as_caller, o.times
     FROM needed n
+    JOIN named o ON o.object = n.object
     JOIN pg_class c ON c.oid = n.object AND n.class = 'pg_class'::regclass
     LEFT JOIN pg_attribute a ON a.attrelid = n.object AND a.attnum = n.attribute AND n.attribute > 0
     UNION
@@ -56,7 +62,7 @@ BEGIN ATOMIC
     FROM needed n
     WHERE n.class = 'pg_proc'::regclass;
 END;
-COMMENT ON FUNCTION crmsync.read_by_view(oid) IS 'relations with columns, and functions, that a view needs; direct: not only through another view; as_caller: with the rights of who reads the view, rather than of another view''s owner; times: how often the rule names the relation';
+COMMENT ON FUNCTION crmsync.read_by_view(oid) IS 'relations with columns, and functions, that a view needs; direct: not only through another view; as_caller: with the rights of who reads the view, rather than of another view''s owner; times: how often it, and the views that it reads, name the relation';
 
 CREATE FUNCTION crmsync.expression_type(source text, crm text) RETURNS oid
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on

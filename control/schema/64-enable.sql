@@ -110,14 +110,21 @@ BEGIN
         RAISE WARNING 'link "%" uses %, and crmsync cannot see %', this.name, unseen.what, unseen.whose
             USING HINT = 'Use crmsync.watch on tables that it depends on; everything is compared from time to time (option compare_interval).';
     END LOOP;
+    -- A row of the source, or of a child table, leads to its own record: the queries of the link name it so often.
     FOR unseen IN
-        SELECT DISTINCT crmsync.relation_name(r.object) AS what
-        FROM unnest(reads) r
-        WHERE r.purpose = 'values' AND r.object = to_regclass(this.source) AND r.direct AND r.times > 1
-          AND NOT EXISTS (SELECT FROM crmsync.watched w WHERE w.link = this.id AND w.relation = this.source)
+        SELECT DISTINCT crmsync.relation_name(k.relation) AS what, CASE r.purpose WHEN 'values' THEN 'an expression' ELSE 'the audience' END AS whose,
+               k.what AS which
+        FROM (SELECT to_regclass(this.source) AS relation, 'other rows of its source' AS what, 1 AS by_values, 1 AS by_audience
+              UNION ALL
+              SELECT crmsync.child_relation(c.child), 'rows of other records in its child table', count(*), 0 FROM crmsync.children(this.id) c GROUP BY 1) k
+        JOIN unnest(reads) r ON r.object = k.relation
+         AND (r.purpose = 'values' AND r.times > k.by_values OR r.purpose = 'audience' AND r.times > k.by_audience)
+        WHERE NOT EXISTS (SELECT FROM crmsync.watched w WHERE w.link = this.id AND to_regclass(w.relation) = k.relation)
+        ORDER BY 1, 2
     LOOP
-        RAISE WARNING 'an expression of link "%" also reads other rows of its source %', this.name, unseen.what
-            USING HINT = 'Use crmsync.watch on the source with a lookup that finds the records that show such a row.';
+        RAISE WARNING '% of link "%" may also read % %', unseen.whose, this.name, unseen.which, unseen.what
+            USING DETAIL = 'A change of a row is only seen as one of its own record.',
+                  HINT = format('Use crmsync.watch on %s: with a lookup that finds the records that a row concerns, or without one, where there is no other.', unseen.what);
     END LOOP;
 END;
 $$;
