@@ -26,7 +26,7 @@ CREATE TABLE crmsync.target_secret (
 );
 -- Without a policy: not even pg_read_all_data finds anything in it.
 ALTER TABLE crmsync.target_secret ENABLE ROW LEVEL SECURITY;
-COMMENT ON TABLE crmsync.target_secret IS 'what targets log on with; never dumped, readable by superusers only';
+COMMENT ON TABLE crmsync.target_secret IS 'what targets log on with; never dumped; read by superusers, and by who has BYPASSRLS and the right to read it';
 COMMENT ON COLUMN crmsync.target_secret.target IS 'the target that asks for the secret';
 COMMENT ON COLUMN crmsync.target_secret.secret IS 'the secret itself, or file:NAME below crmsync.secret_directory';
 
