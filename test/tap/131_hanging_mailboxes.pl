@@ -29,7 +29,7 @@ sub cpu_seconds
 $stage->make_crm(options => '{"timeout": 120}');
 $stage->add_people(1, 1, $hanging, $other);
 $stage->settles('both work');
-$exchange->inject('delay', operation => 'CreateItem', mailbox => $hanging, seconds => 40);
+$exchange->inject('delay', operation => 'CreateItem', mailbox => $hanging, seconds => 20);
 $stage->add_people(2, $last, $hanging);
 $stage->until_true(sub { $exchange->hits == 1 }, 'one hangs');
 $stage->until_true(\&rests_for_a_while, 'nobody is at what waits for it', 60);
