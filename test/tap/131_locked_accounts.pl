@@ -89,7 +89,7 @@ $stage->node->stop;
 $exchange->inject('silence', seconds => 100);
 $stage->node->start;
 change_all();
-$stage->until_true(sub { changed() >= $#mailboxes }, 'a mailbox that hangs when a worker begins does not hold up the others');
+$stage->until_true(sub { changed() >= $#mailboxes }, 'a mailbox that hangs when a worker begins does not hold up the others', 60);
 is($exchange->hits, 1, '... although it was the first');
 $exchange->calm;
 $stage->done;
