@@ -75,6 +75,11 @@ gives("UPDATE crm.company SET name = 'Apex'", '2:Apex / 1:Apex 3:Apex', 'a relat
 $exchange->forget_journal;
 gives("UPDATE crm.company SET note = 'x'; UPDATE crm.team SET note = 'x'; ", '2:Apex / 1:Apex 3:Apex', 'a column that nobody reads', $company);
 is(scalar($exchange->journal), 0, 'causes no request');
+my $bystander = $stage->node->background_psql('postgres');
+$bystander->query_safe('SELECT pg_advisory_lock(1668443491, id) FROM crmsync.link');    # ASCII crmc
+gives("UPDATE crm.company SET name = 'Peak'", '2:Peak / 1:Peak 3:Peak', 'a comparison, whoever holds advisory locks', $company);
+$bystander->quit;
+gives("UPDATE crm.company SET name = 'Apex'", '2:Apex / 1:Apex 3:Apex', 'back again', $company);
 
 # ---- filled anew, below the view of the audience, while the worker waits to read it: a snapshot of before finds nothing there
 my $loader = $stage->node->background_psql('postgres');

@@ -83,7 +83,7 @@ SELECT concat_ws(' ', CASE WHEN a.xact_start IS NOT NULL THEN 'transaction' END,
                   WHERE l.pid = a.pid AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = l.relation AND c.relpersistence = 't')))
 FROM pg_stat_activity a WHERE a.backend_type = 'crmsync directory'
 SQL
-meanwhile('reload', sub { $test->comes_to($held, 'advisory', 'while the search stands still it holds nothing but the right to import for this link', 5); $node->reload; sleep 0.1; $test->sql("SELECT pg_reload_conf()") }, 1);
+meanwhile('reload', sub { $test->comes_to($held, 'userlock', 'while the search stands still it holds nothing but the right to import for this link', 5); $node->reload; sleep 0.1; $test->sql("SELECT pg_reload_conf()") }, 1);
 is($test->sql("SELECT title FROM person WHERE login = 'user0000001'"), 'Change 1', 'reload: the import goes on');
 is($test->state('attempts'), '0', 'reload: undisturbed');
 

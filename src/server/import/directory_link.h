@@ -13,8 +13,8 @@
 
 namespace crmsync {
 
-// Of the advisory locks that runs hold, one for each link.
-constexpr std::int32_t import_lock_space = 0x63726d73;
+// Of take_run_lock().
+constexpr std::int32_t import_lock = 0x63726d73;
 
 // One column of the CRM and the property it comes from.
 struct DirectoryMapping {

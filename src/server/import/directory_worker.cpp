@@ -127,10 +127,7 @@ class DirectoryRun {
     bool begin() {
         pg::Transaction transaction("reading link " + std::to_string(id_),
                                     pg::Transaction::read_committed);
-        const bool is_mine = pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)",
-                                       import_lock_space, static_cast<std::int32_t>(id_))
-                                 .boolean(0, 0);
-        if (!is_mine) {
+        if (!take_run_lock(import_lock)) {
             return false;
         }
         link_ = read_directory_link(id_);

@@ -5,6 +5,7 @@
 
 extern "C" {
 #include "miscadmin.h"
+#include "storage/lock.h"
 }
 
 namespace crmsync {
@@ -77,6 +78,17 @@ int run_link() noexcept {
     int32 link = 0;
     std::memcpy(&link, MyBgworkerEntry->bgw_extra, sizeof link);
     return link;
+}
+
+bool take_run_lock(std::int32_t kind) {
+    return pg::guard([&] {
+        // What is none of the user's ends with the transaction that fails.
+        LOCKTAG tag;
+        SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, static_cast<uint32>(kind),
+                             static_cast<uint32>(run_link()), 2);
+        tag.locktag_type = LOCKTAG_USERLOCK;
+        return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+    });
 }
 
 }  // namespace crmsync

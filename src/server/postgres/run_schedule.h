@@ -46,4 +46,9 @@ class RunSchedule {
 // In such a worker: the link that it runs for.
 int run_link() noexcept;
 
+// In such a worker: whether no other of this kind is at work for its link, and none will be until
+// this one ends. Who has started the others may be gone. It is a lock that SQL cannot take, as it
+// could an advisory one: who may connect cannot keep runs away.
+bool take_run_lock(std::int32_t kind);
+
 }  // namespace crmsync

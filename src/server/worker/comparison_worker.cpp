@@ -26,7 +26,7 @@ namespace crmsync {
 
 namespace {
 
-constexpr std::int32_t lock_space = 0x63726d63;  // of the advisory locks, one for each link
+constexpr std::int32_t comparison_lock = 0x63726d63;
 
 // Of records that become pending together: some 200 a block. A small first slice lets the resident
 // worker begin.
@@ -223,9 +223,7 @@ class Comparison {
     std::string take_turn() {
         preload().set_progress(id_, "comparing", 0, 0);
         pg::Transaction transaction("comparing link " + name_, pg::Transaction::read_committed);
-        if (!pg::query("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", lock_space,
-                       static_cast<std::int32_t>(id_))
-                 .boolean(0, 0)) {
+        if (!take_run_lock(comparison_lock)) {
             return {};
         }
         const pg::Rows due = pg::query(

@@ -47,9 +47,9 @@ const std::string repairing_links =
 // way.
 std::string unfinished_run() {
     return "(s.last_started > greatest(s.last_success, s.last_error_at, '-infinity') "
-           "AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks k WHERE k.locktype = 'advisory' "
+           "AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks k WHERE k.locktype = 'userlock' "
            "AND k.classid::bigint = " +
-           std::to_string(import_lock_space) +
+           std::to_string(import_lock) +
            " AND k.objid::bigint = l.id AND k.objsubid = 2 AND k.database = (SELECT oid FROM "
            "pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))) ";
 }
