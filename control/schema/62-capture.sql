@@ -307,15 +307,53 @@ END;
 $$;
 COMMENT ON FUNCTION crmsync.arm_link(crmsync.link, crmsync.reading[]) IS 'puts up the triggers that a link needs and says which';
 
+-- What a trigger that serves no link records is not used: a link that is to stop does not wait for who has a table open.
 CREATE FUNCTION crmsync.disarm_captures(captures integer[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     LOCK TABLE crmsync.capture IN SHARE ROW EXCLUSIVE MODE;
-    PERFORM crmsync.arm_captures(captures);
+    BEGIN
+        PERFORM crmsync.arm_captures(captures);
+    EXCEPTION WHEN lock_not_available THEN
+        RAISE NOTICE 'triggers stay until nobody has their tables open' USING DETAIL = sqlerrm || '.', HINT = 'The worker removes them.';
+    END;
 END;
 $$;
 COMMENT ON FUNCTION crmsync.disarm_captures(integer[]) IS 'removes those of these triggers that no link needs any more, since one has gone';
+
+CREATE FUNCTION crmsync.left_captures() RETURNS SETOF integer
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.id FROM crmsync.capture c WHERE NOT EXISTS (SELECT FROM crmsync.capture_link cl WHERE cl.capture = c.id);
+END;
+COMMENT ON FUNCTION crmsync.left_captures() IS 'captures that serve no link any more, whose triggers could not be removed';
+
+-- Nobody waits for this: neither the worker, nor who would stand behind it in a queue. Nor does it fail: an event
+-- trigger may forbid it, and the worker has other things to do.
+CREATE FUNCTION crmsync.remove_left_triggers() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    capture integer;
+    place regclass;
+BEGIN
+    LOCK TABLE crmsync.capture IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+    FOR capture IN SELECT crmsync.left_captures() LOOP
+        BEGIN
+            FOR place IN SELECT t.relation FROM crmsync.trigger_changes(ARRAY[capture]) t LOOP
+                EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', place);
+            END LOOP;
+            PERFORM crmsync.arm_captures(ARRAY[capture]);
+        EXCEPTION WHEN OTHERS THEN
+            CONTINUE;
+        END;
+    END LOOP;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN;
+END;
+$$;
+COMMENT ON FUNCTION crmsync.remove_left_triggers() IS 'removes triggers that serve no link any more where their tables are free; by the worker';
 
 CREATE FUNCTION crmsync.disarm_link(link integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -326,7 +364,7 @@ BEGIN
     LOCK TABLE crmsync.capture IN SHARE ROW EXCLUSIVE MODE;
     WITH removed AS (DELETE FROM crmsync.capture_link cl WHERE cl.link = disarm_link.link RETURNING cl.capture)
     SELECT array_agg(r.capture) INTO affected FROM removed r;
-    PERFORM crmsync.arm_captures(affected);
+    PERFORM crmsync.disarm_captures(affected);
 END;
 $$;
 COMMENT ON FUNCTION crmsync.disarm_link(integer) IS 'removes the triggers that only this link needed';

@@ -93,13 +93,19 @@ for my $open ([ 'crm.audience', 'crm.person' ], [ 'crm.person', 'crm.audience' ]
 	my $disabling = begin_with("SELECT crmsync.disable_link('people');");
 	my $longest = longest_write($free, 4);
 	cmp_ok($longest, '<', 1.5, sprintf('disable_link while %s is read: a writer of %s waits %.3f s at most', $held, $free, $longest));
-	like(ends($disabling), qr/could not lock \Q$held\E in a quiet moment/, 'it gives up');
-	is($stage->status('enabled'), 't', 'and the link works on');
+	like(ends($disabling), qr/triggers stay until .*could not lock \Q$held\E in a quiet moment/s, 'it says that triggers stay');
+	is($stage->status('enabled'), 'f', 'and the link has stopped');
+	cmp_ok($stage->sql($triggers), '>', 0, 'they do');
+	$longest = longest_write($held, 7);
+	cmp_ok($longest, '<', 1.5, sprintf('while the worker looks whether they can go, a writer of %s waits %.3f s at most', $held, $longest));
 	$reader->query_safe('COMMIT');
+	$stage->until_true(sub { $stage->sql($triggers) == 0 }, 'until nobody is in the way');
+	is($stage->sql('SELECT count(*) FROM crmsync.capture'), '0', 'and nothing is left');
+	$stage->sql($enable);
 }
 $_->quit for $reader, $writer;
 $stage->sql("SELECT crmsync.disable_link('people')");
-is($stage->sql($triggers), '0', 'until nobody is in the way');
+is($stage->sql($triggers), '0', 'otherwise they go at once');
 
 # ---- an autovacuum gives way
 $stage->sql(<<'SQL');

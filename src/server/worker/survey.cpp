@@ -54,6 +54,15 @@ std::string unfinished_run() {
            "pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))) ";
 }
 
+// Of links that were disabled or dropped while somebody had a table open.
+void remove_left_triggers() {
+    pg::Transaction transaction("removing triggers", pg::Transaction::read_committed);
+    if (!pg::query("SELECT FROM crmsync.left_captures() LIMIT 1").empty()) {
+        pg::query("SELECT crmsync.remove_left_triggers()");
+    }
+    transaction.commit_lazily();
+}
+
 std::vector<int> link_ids(const std::string& sql) {
     const pg::Rows rows = pg::query(sql);
     std::vector<int> ids;
@@ -74,6 +83,9 @@ const std::string enabled_links_of = "SELECT l.id " + of_enabled_links;
 }  // namespace
 
 Survey take_survey(bool retries) {
+    if (retries) {
+        remove_left_triggers();
+    }
     pg::Transaction transaction("looking for work", pg::Transaction::read_committed);
     Survey survey;
     if (!pg::query("SELECT FROM crmsync.mailbox WHERE started IS NOT NULL LIMIT 1").empty()) {
