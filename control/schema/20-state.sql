@@ -87,6 +87,8 @@ CREATE TABLE crmsync.link_state (
     recount         timestamptz,
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt    timestamptz,
+    comparison_attempts integer NOT NULL DEFAULT 0,
+    comparison_next_attempt timestamptz,
     without_mailbox bigint NOT NULL DEFAULT 0,
     long_keys       bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
@@ -106,6 +108,8 @@ COMMENT ON COLUMN crmsync.link_state.held IS 'which deletes wait for confirm_del
 COMMENT ON COLUMN crmsync.link_state.recount IS 'where all deletes wait, and they are many: when they are counted again, unless somebody asks for something before';
 COMMENT ON COLUMN crmsync.link_state.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.link_state.next_attempt IS 'when it is tried again';
+COMMENT ON COLUMN crmsync.link_state.comparison_attempts IS 'failures of comparisons in a row; the link does what else there is meanwhile';
+COMMENT ON COLUMN crmsync.link_state.comparison_next_attempt IS 'when the comparison is tried again';
 COMMENT ON COLUMN crmsync.link_state.without_mailbox IS 'records that the audience named without a mailbox, or with what cannot be one, at the last comparison';
 COMMENT ON COLUMN crmsync.link_state.long_keys IS 'records left out because their keys are too long to be kept, at the last comparison or met since';
 

@@ -176,7 +176,8 @@ CREATE FUNCTION crmsync.compare_everything(link integer) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT crmsync.request_comparison(compare_everything.link, 'everything');
-    UPDATE crmsync.link_state s SET broken = NULL, attempts = 0, next_attempt = NULL WHERE s.link = compare_everything.link;
+    UPDATE crmsync.link_state s SET broken = NULL, attempts = 0, next_attempt = NULL, comparison_attempts = 0, comparison_next_attempt = NULL
+    WHERE s.link = compare_everything.link;
 END;
 COMMENT ON FUNCTION crmsync.compare_everything(integer) IS 'the worker compares all records of the link with the shadows, as soon as it can';
 

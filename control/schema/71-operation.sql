@@ -192,7 +192,7 @@ COMMENT ON FUNCTION crmsync.confirm_deletes(text, text, integer) IS 'lets the de
 CREATE FUNCTION crmsync.carry_out_retries(requests crmsync.request[]) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    UPDATE crmsync.link_state s SET attempts = 0, next_attempt = NULL
+    UPDATE crmsync.link_state s SET attempts = 0, next_attempt = NULL, comparison_attempts = 0, comparison_next_attempt = NULL
     FROM unnest(requests) r WHERE s.link = r.link;
 
     UPDATE crmsync.mailbox m SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL, disabled = false

@@ -158,7 +158,7 @@ SELECT l.name AS link, l.target, l.object, l.direction, l.enabled,
             WHEN l.enabled AND s.broken IS NOT NULL AND c.link IS NULL THEN 'broken'
             WHEN t.paused OR o.paused OR NOT coalesce(nullif(pg_catalog.current_setting('crmsync.enabled', true), '')::boolean, true) THEN 'paused'
             WHEN s.held IS NOT NULL OR NOT (SELECT i.confirmed FROM crmsync.is_confirmed i) THEN 'held'
-            WHEN coalesce(ts.code, o.code) IS NOT NULL OR s.next_attempt > pg_catalog.now()
+            WHEN coalesce(ts.code, o.code) IS NOT NULL OR greatest(s.next_attempt, s.comparison_next_attempt) > pg_catalog.now()
                  OR (SELECT crmsync.worker_state()) <> 'running' THEN 'waiting'
             WHEN NOT l.enabled OR b.records > 0 OR s.link IS NULL OR s.comparison IS NOT NULL OR c.link IS NOT NULL
                  OR EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = l.id AND (m.code = 'MOVING' OR m.moved IS NOT NULL))

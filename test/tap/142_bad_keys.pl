@@ -113,4 +113,21 @@ $stage->sql("UPDATE crm.part SET name = 'Known' WHERE id = 50");
 is(left(), '0 0', 'mended, it is none');
 is(names($two), 'Clear Known Nobody Somebody', 'and arrives, too');
 
+# A comparison meets it, too: what else there is goes on, deletes among it, and ends.
+$stage->sql("UPDATE crm.part SET name = 'Unclear' WHERE id = 50");
+is(left(), '0 1', 'it fails again');
+for my $comparison ('everything', 'audience')
+{
+	$stage->sql("DELETE FROM crm.part WHERE id IN (51, 52); SELECT crmsync.request_comparison(id, '$comparison'), crmsync.wake() FROM crmsync.link");
+	is(left(), '0 1', "when $comparison is compared it fails for this record alone");
+	is(names($two), 'Known Nobody Somebody', 'and what is to go goes');
+	is($stage->sql("SELECT without_mailbox FROM crmsync.status"), '3', 'rows without a mailbox are counted as ever');
+	is($stage->status('state', 'things'), 'idle', 'the link has nothing to do with it');
+	$stage->sql("INSERT INTO crm.part VALUES (52, 'key52', 'Clear', '$two')");
+	is(left() . names($two), '0 1Clear Known Nobody Somebody', 'nor has another new record');
+}
+$stage->sql("DELETE FROM crmsync.failure; SELECT crmsync.request_comparison(id, 'audience'), crmsync.wake() FROM crmsync.link");
+is(left(), '0 1', 'a comparison that is the first to meet it');
+is($stage->sql("SELECT coalesce(mailbox, 'nowhere') || ' ' || record FROM crmsync.failures"), "$two key50", 'names it');
+
 $stage->done;

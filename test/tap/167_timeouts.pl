@@ -42,6 +42,9 @@ $stage->make_another('slow', 100, $four, audience => "SELECT id AS record, '$fou
 $stage->until_true(sub { $stage->status('state', 'slow') eq 'waiting' }, 'an audience that takes too long', 30);
 like($stage->status('last_error', 'slow'), qr/statement timeout/, 'is a failure of its link');
 $stage->goes_on($one, 'it is tried again');
+$stage->until_true(sub { $stage->sql("SELECT greatest(s.attempts, s.comparison_attempts) > 3 FROM crmsync.link_state s JOIN crmsync.link l ON l.id = s.link WHERE l.name = 'slow'") eq 't' }, 'after longer and longer pauses', 40);
+$stage->sql("UPDATE crm.slow SET first_name = 'Fresh' WHERE id = 7");
+$stage->until_true(sub { $exchange->show($four) eq '7:Fresh' }, 'what is changed meanwhile does not wait for that', 4);
 $timeout->('1h');
 $stage->settles('with more time', 'slow', '60 s');
 is(scalar(keys %{ $exchange->records($four) }), 100, 'the audience is read');

@@ -20,6 +20,7 @@
 #include "server/postgres/run_schedule.h"
 #include "server/postgres/session.h"
 #include "server/postgres/transaction.h"
+#include "server/worker/comparison_tables.h"
 #include "server/worker/survey.h"
 
 namespace crmsync {
@@ -32,105 +33,6 @@ constexpr std::int32_t comparison_lock = 0x63726d63;
 // worker begin.
 constexpr std::int64_t first_blocks = 2;
 constexpr std::int64_t most_blocks = 100;
-
-void once(const std::string& sql, int link) {
-    const pg::Parameter parameters[] = {link};
-    pg::query(
-        sql,
-        std::span<const pg::Parameter>(parameters, sql.find("$1") != std::string::npos ? 1 : 0),
-        {.once = true});
-}
-
-// The owner's queries must not see our tables, nor ours run as the owner: temporary tables stand
-// between them.
-void materialise(const LinkConfiguration& link, const std::string& table, const char* columns,
-                 const std::string& query, std::span<const pg::Parameter> parameters = {}) {
-    once("CREATE TEMPORARY TABLE " + table + " (" + columns + ")", link.id);
-    once("GRANT INSERT ON " + table + " TO " + role_name(link.owner), link.id);
-    pg::query("INSERT INTO pg_temp." + table + " " + query, parameters,
-              {.owner = link.owner, .once = true});
-}
-
-// Rows of the audience that nothing can be done for.
-struct LeftOut {
-    std::int64_t without_mailbox = 0;
-    std::int64_t long_keys = 0;
-};
-
-LeftOut read_counts(const pg::Rows& rows) {
-    return {rows.integer(0, 0), rows.integer(0, 1)};
-}
-
-LeftOut leave_out() {
-    return read_counts(pg::query(
-        "WITH gone AS (DELETE FROM pg_temp.crmsync_audience WHERE mailbox IS NULL "
-        "OR pg_catalog.octet_length(mailbox) > $2 OR pg_catalog.octet_length(record) > $1 "
-        "RETURNING record, pg_catalog.octet_length(record) > $1 AS is_long) "
-        "SELECT pg_catalog.count(DISTINCT record) FILTER (WHERE NOT is_long), "
-        "pg_catalog.count(DISTINCT record) FILTER (WHERE is_long) FROM gone",
-        static_cast<std::int32_t>(longest_kept_key), static_cast<std::int32_t>(longest_address)));
-}
-
-LeftOut read_audience(const LinkConfiguration& link, const std::string& query,
-                      std::span<const pg::Parameter> parameters) {
-    materialise(link, "crmsync_audience", "record text COLLATE \"C\", mailbox text COLLATE \"C\"",
-                "SELECT DISTINCT a.record, a.mailbox FROM (" + query + ") AS a", parameters);
-    const LeftOut left_out = leave_out();
-    once("ANALYZE pg_temp.crmsync_audience", link.id);
-    return left_out;
-}
-
-// Where every record is looked at, it does not matter which mailboxes it should be in: an initial
-// load begins in two thirds of the time.
-LeftOut read_records(const LinkConfiguration& link) {
-    materialise(link, "crmsync_records",
-                "record text COLLATE \"C\", rows bigint, rows_with_mailbox bigint",
-                link.audience_all_query.empty()
-                    ? "SELECT WHERE false"
-                    : "SELECT a.record, pg_catalog.count(*), "
-                      "pg_catalog.count(nullif(pg_catalog.octet_length(a.mailbox) <= " +
-                          std::to_string(longest_address) + ", false)) FROM (" +
-                          link.audience_all_query + ") AS a GROUP BY a.record");
-    return read_counts(pg::query(
-        "SELECT pg_catalog.count(*) FILTER (WHERE r.rows_with_mailbox < r.rows AND NOT k.is_long), "
-        "pg_catalog.count(*) FILTER (WHERE k.is_long) FROM pg_temp.crmsync_records r "
-        "CROSS JOIN LATERAL (SELECT pg_catalog.octet_length(r.record) > $1) AS k(is_long)",
-        static_cast<std::int32_t>(longest_kept_key)));
-}
-
-// Who takes part. In mailboxes that did not when it was last looked at anything may have been
-// missed, and at another target everything is to be looked for.
-void read_mailboxes(const LinkConfiguration& link) {
-    if (!link.mailboxes_query.empty()) {
-        materialise(
-            link, "crmsync_mailboxes",
-            "mailbox text COLLATE \"C\", takes_part boolean, automatic boolean, target text",
-            "SELECT p.mailbox, p.enabled, p.automatic, p.target FROM (" + link.mailboxes_query +
-                ") AS p");
-        once(
-            "UPDATE pg_temp.crmsync_mailboxes p SET takes_part = false WHERE NOT p.automatic "
-            "AND NOT EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = $1 "
-            "AND m.address = p.mailbox AND m.started IS NOT NULL)",
-            link.id);
-        once("ANALYZE pg_temp.crmsync_mailboxes", link.id);
-        once(
-            "CREATE TEMPORARY TABLE crmsync_returned AS SELECT p.mailbox, m.id "
-            "FROM pg_temp.crmsync_mailboxes p "
-            "LEFT JOIN crmsync.mailbox m ON m.link = $1 AND m.address = p.mailbox "
-            "WHERE p.takes_part AND (m.took_part IS NOT TRUE OR p.target <> "
-            "coalesce(m.target, (SELECT l.target FROM crmsync.link l WHERE l.id = $1)))",
-            link.id);
-    }
-}
-
-pg::TextArray returned_mailboxes() {
-    const pg::Rows rows = pg::query("SELECT mailbox FROM pg_temp.crmsync_returned");
-    pg::TextArray addresses;
-    for (std::uint64_t row = 0; row < rows.size(); ++row) {
-        addresses.push_back(rows.string(row, 0));
-    }
-    return addresses;
-}
 
 // Items that nobody should have; those in a mailbox that does not take part stay untouched.
 std::string unwanted(const LinkConfiguration& link) {
@@ -189,15 +91,9 @@ std::string to_look_at(const LinkConfiguration& link, const std::string& kind) {
 void name_records(const LinkConfiguration& link, const std::string& kind) {
     once("CREATE TEMPORARY TABLE crmsync_named (record text COLLATE \"C\")", link.id);
     once("INSERT INTO pg_temp.crmsync_named SELECT DISTINCT record FROM (" +
-             to_look_at(link, kind) + ") AS named ORDER BY record",
+             to_look_at(link, kind) +
+             " UNION ALL SELECT record FROM pg_temp.crmsync_unreadable) AS named ORDER BY record",
          link.id);
-}
-
-std::int64_t blocks_of_named() {
-    return pg::query(
-               "SELECT pg_catalog.pg_relation_size('pg_temp.crmsync_named') "
-               "/ pg_catalog.current_setting('block_size')::bigint")
-        .integer(0, 0);
 }
 
 class Comparison {
@@ -264,18 +160,14 @@ class Comparison {
         if (looks_at_every_record(link->second, kind)) {
             left_out_ = read_records(link->second);
         } else if (kind == "mailboxes") {
-            const pg::TextArray addresses = returned_mailboxes();
-            const pg::Parameter parameters[] = {&addresses};
-            read_audience(link->second,
-                          pg::query("SELECT crmsync.audience_in_query($1)", id_).string(0, 0),
-                          parameters);
+            read_returned_audience(link->second);
         } else {
-            left_out_ = read_audience(link->second, link->second.audience_all_query, {});
+            left_out_ = read_audience(link->second);
         }
         whole_audience_ = kind != "mailboxes";
         reads_mailboxes_ = !link->second.mailboxes_query.empty();
         name_records(link->second, kind);
-        blocks_ = blocks_of_named();
+        blocks_ = blocks_in("pg_temp.crmsync_named");
         transaction.commit();
         return true;
     }
@@ -315,7 +207,7 @@ class Comparison {
             "UPDATE crmsync.link_state SET comparison = NULL "
             "WHERE link = $1 AND comparison_asked = $2",
             id_, asked_);
-        note_link_works(id_);
+        note_comparison_works(id_);
         transaction.commit();
         preload().wake_worker();
     }
@@ -338,7 +230,7 @@ class Comparison {
     }
 
     void fail(const pg::Error& error) {
-        if (note_link_error(id_, error, true)) {
+        if (note_comparison_error(id_, error)) {
             pg::log(LOG, "link \"" + name_ + "\" cannot be compared: " + error.message);
         }
     }

@@ -80,6 +80,52 @@ const std::string of_enabled_links =
 
 const std::string enabled_links_of = "SELECT l.id " + of_enabled_links;
 
+// What fails has its own columns of link_state, which begin so.
+constexpr const char* of_link = "";
+constexpr const char* of_comparison = "comparison_";
+
+bool note_error(int link, const pg::Error& error, bool compare, const std::string& of) {
+    pg::Transaction transaction("recording an error", pg::Transaction::read_committed);
+    const bool is_known = pg::query(
+                              "SELECT EXISTS (SELECT FROM crmsync.link_state WHERE link = $1 "
+                              "AND " +
+                                  of + "attempts > 0 AND last_error = $2)",
+                              link, std::string_view(error.message))
+                              .boolean(0, 0);
+    // A name that no longer resolves, a right that is missing: nothing will change by itself, and
+    // what was missed until somebody acts must be found then.
+    const std::string code = error.code();
+    const bool broken = code.starts_with("42");
+    if (broken && compare) {
+        pg::query(
+            "SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link WHERE id = $1",
+            link);
+    }
+    pg::query(
+        "INSERT INTO crmsync.link_state AS s "
+        "(link, comparison, broken, code, last_error, last_error_at, " +
+            of + "attempts, " + of +
+            "next_attempt) "
+            "SELECT id, 'everything', nullif($2, ''), $3, $4, pg_catalog.now(), 1, "
+            "pg_catalog.now() + interval '1 second' FROM crmsync.link WHERE id = $1 "
+            "ON CONFLICT (link) DO UPDATE SET broken = excluded.broken, code = excluded.code, "
+            "last_error = excluded.last_error, last_error_at = pg_catalog.now(), " +
+            of + "attempts = s." + of + "attempts + 1, " + of +
+            "next_attempt = pg_catalog.now() + LEAST(300, 2 ^ LEAST(s." + of +
+            "attempts, 9)) * interval '1 second'",
+        link, std::string_view(broken ? error.message : std::string()), std::string_view(code),
+        std::string_view(error.message));
+    transaction.commit();
+    return !is_known;
+}
+
+void note_works(int link, const std::string& of) {
+    pg::query("UPDATE crmsync.link_state SET broken = NULL, " + of + "attempts = 0, " + of +
+                  "next_attempt = NULL WHERE link = $1 AND (broken IS NOT NULL OR " + of +
+                  "attempts > 0)",
+              link);
+}
+
 }  // namespace
 
 Survey take_survey(bool retries) {
@@ -127,7 +173,9 @@ Survey take_survey(bool retries) {
     }
     const pg::Rows comparisons =
         pg::query("SELECT l.id, coalesce(s.comparison_asked, -1) " + of_enabled_links +
-                  "AND t.kind <> 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL)");
+                  "AND t.kind <> 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL) "
+                  "AND (s.comparison_next_attempt IS NULL "
+                  "OR s.comparison_next_attempt <= pg_catalog.now())");
     for (std::uint64_t row = 0; row < comparisons.size(); ++row) {
         survey.due_comparisons.emplace(static_cast<int>(comparisons.integer(row, 0)),
                                        comparisons.integer(row, 1));
@@ -214,34 +262,11 @@ bool compare_redefined() {
 }
 
 bool note_link_error(int link, const pg::Error& error, bool compare) {
-    pg::Transaction transaction("recording an error", pg::Transaction::read_committed);
-    const bool is_known = pg::query(
-                              "SELECT EXISTS (SELECT FROM crmsync.link_state "
-                              "WHERE link = $1 AND attempts > 0 AND last_error = $2)",
-                              link, std::string_view(error.message))
-                              .boolean(0, 0);
-    // A name that no longer resolves, a right that is missing: nothing will change by itself, and
-    // what was missed until somebody acts must be found then.
-    const std::string code = error.code();
-    const bool broken = code.starts_with("42");
-    if (broken && compare) {
-        pg::query(
-            "SELECT crmsync.request_comparison(id, 'everything') FROM crmsync.link WHERE id = $1",
-            link);
-    }
-    pg::query(
-        "INSERT INTO crmsync.link_state AS s "
-        "(link, comparison, broken, code, last_error, last_error_at, attempts, next_attempt) "
-        "SELECT id, 'everything', nullif($2, ''), $3, $4, pg_catalog.now(), 1, "
-        "pg_catalog.now() + interval '1 second' FROM crmsync.link WHERE id = $1 "
-        "ON CONFLICT (link) DO UPDATE SET broken = excluded.broken, code = excluded.code, "
-        "last_error = excluded.last_error, last_error_at = pg_catalog.now(), "
-        "attempts = s.attempts + 1, next_attempt = pg_catalog.now() "
-        "+ LEAST(300, 2 ^ LEAST(s.attempts, 9)) * interval '1 second'",
-        link, std::string_view(broken ? error.message : std::string()), std::string_view(code),
-        std::string_view(error.message));
-    transaction.commit();
-    return !is_known;
+    return note_error(link, error, compare, of_link);
+}
+
+bool note_comparison_error(int link, const pg::Error& error) {
+    return note_error(link, error, true, of_comparison);
 }
 
 bool note_link_waits(int link, const std::string& code, const std::string& reason) {
@@ -257,10 +282,11 @@ bool note_link_waits(int link, const std::string& code, const std::string& reaso
 }
 
 void note_link_works(int link) {
-    pg::query(
-        "UPDATE crmsync.link_state SET broken = NULL, attempts = 0, next_attempt = NULL "
-        "WHERE link = $1 AND (broken IS NOT NULL OR attempts > 0)",
-        link);
+    note_works(link, of_link);
+}
+
+void note_comparison_works(int link) {
+    note_works(link, of_comparison);
 }
 
 }  // namespace crmsync

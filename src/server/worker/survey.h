@@ -51,6 +51,10 @@ bool note_link_error(int link, const pg::Error& error, bool compare);
 // Notes, in the current transaction, that a link works again.
 void note_link_works(int link);
 
+// The same of its comparisons, which keep it from nothing else when they fail.
+bool note_comparison_error(int link, const pg::Error& error);
+void note_comparison_works(int link);
+
 // Notes what a link waits for, without keeping it from what else it can do. Returns whether that is
 // news.
 bool note_link_waits(int link, const std::string& code, const std::string& reason);

@@ -30,7 +30,7 @@ sub _fails_at
 	(my $done = $self->{done}) =~ s/\$since\$/'$since'/;
 	$calls->new_lines;
 	$calls->fail_at($n, 'SET client_min_messages = error; ');
-	$calls->ask("$self->{work}\nUPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL;\n$self->{ask}");
+	$calls->ask("$self->{work}\nUPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL, comparison_attempts = 0, comparison_next_attempt = NULL;\n$self->{ask}");
 	for my $look (1 .. 12000)
 	{
 		if ($calls->new_lines =~ /guarded call $n fails/)
@@ -56,7 +56,7 @@ sub fail_each
 		fails_at => sub { return $self->_fails_at($_[0]) },
 		right => sub {
 			$calls->calm;
-			$calls->ask('UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL');
+			$calls->ask('UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL, comparison_attempts = 0, comparison_next_attempt = NULL');
 			$self->{right}->("$name, up to call $_[0]");
 		});
 }

@@ -59,7 +59,7 @@ sub _new_worker_fails_at
 	}
 	$calls->new_lines;
 	# What the last error was about must not wait, either.
-	$calls->ask('UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL; SELECT pg_reload_conf()');
+	$calls->ask('UPDATE crmsync.link_state SET attempts = 0, next_attempt = NULL, comparison_attempts = 0, comparison_next_attempt = NULL; SELECT pg_reload_conf()');
 	return;
 }
 
