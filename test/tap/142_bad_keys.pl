@@ -130,4 +130,13 @@ $stage->sql("DELETE FROM crmsync.failure; SELECT crmsync.request_comparison(id, 
 is(left(), '0 1', 'a comparison that is the first to meet it');
 is($stage->sql("SELECT coalesce(mailbox, 'nowhere') || ' ' || record FROM crmsync.failures"), "$two key50", 'names it');
 
+# ---- a key that is the empty text: before it there is nothing
+$stage->sql("UPDATE crm.part SET name = 'Known' WHERE id = 50; INSERT INTO crm.part VALUES (60, '', 'Keyless', '$two'), (61, 'key61', 'Keyed', '$two')");
+is(left(), '0 1', 'an empty key');
+is(failures(), "0 KEY: the record's key is empty", 'is refused with the reason');
+is(compare(), '0 1', 'by a comparison, too');
+is(names($two), 'Clear Keyed Known Nobody Somebody', 'and of no other record');
+$stage->sql('DELETE FROM crm.part WHERE id = 60');
+is(left(), '0 0', 'gone, it fails no more');
+
 $stage->done;

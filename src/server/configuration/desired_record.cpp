@@ -43,6 +43,9 @@ DesiredRecord desired_record(const Configuration& configuration, const LinkConfi
     desired->values.resize(layout.size());
     desired->rules = link.kept_rules;
     OwnTexts texts;
+    if (key.empty()) {  // no stamp would tell whose item it is
+        return {std::move(desired), {}, "KEY", "the record's key is empty"};
+    }
     if (key.size() > longest_key) {
         return {std::move(desired),
                 {},

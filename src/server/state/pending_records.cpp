@@ -46,10 +46,12 @@ PendingRecords read_pending(int link, const sync::WorkInFlight& in_flight,
             position.took = true;
             return records;
         }
+        // A key may be the empty text, which is after nothing.
         const pg::Rows rows = pg::query(
-            "SELECT record, version FROM crmsync.pending "
-            "WHERE link = $1 AND tier = $2 AND record > $3 ORDER BY record LIMIT $4",
-            link, tier, std::string_view(position.after[tier]), wanted);
+            "SELECT record, version FROM crmsync.pending WHERE link = $1 AND tier = $2 AND "
+            "record " +
+                std::string(position.after[tier] ? ">" : ">=") + " $3 ORDER BY record LIMIT $4",
+            link, tier, std::string_view(position.after[tier].value_or(std::string())), wanted);
         for (std::uint64_t row = 0; row < rows.size(); ++row) {
             sync::PendingRow pending{link, tier, rows.string(row, 0), rows.integer(row, 1)};
             if (!in_flight.covers(pending)) {
@@ -57,7 +59,8 @@ PendingRecords read_pending(int link, const sync::WorkInFlight& in_flight,
             }
         }
         const bool whole = rows.size() == static_cast<std::uint64_t>(wanted);
-        position.after[tier] = whole ? rows.string(rows.size() - 1, 0) : std::string();
+        position.after[tier] =
+            whole ? std::optional(rows.string(rows.size() - 1, 0)) : std::nullopt;
     }
     position.took |= !records.empty();
     more = !position.at_start() || (!from_start && position.took);

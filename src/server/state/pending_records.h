@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,12 +16,12 @@ namespace crmsync {
 // Where in `pending` the worker is: it goes round, so that records in flight at the head are not
 // read again and again.
 struct PendingPosition {
-    std::string after[2];  // by tier
-    bool took = false;     // something, in this round
+    std::optional<std::string> after[2];  // by tier; absent: at the start
+    bool took = false;                    // something, in this round
     double pairs_per_record = 20;
     int divisor = 1;  // of how many are read at once, since more took too long
 
-    bool at_start() const { return after[0].empty() && after[1].empty(); }
+    bool at_start() const { return !after[0] && !after[1]; }
 
     // How many records to read at once.
     int limit() const;
