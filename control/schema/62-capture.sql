@@ -155,9 +155,6 @@ BEGIN
         FROM (VALUES (to_regclass(this.source)::oid, this.key, 'source'),
                      (to_regclass(this.audience)::oid, 'record', 'audience')) AS k (relation, column_name, how)
         JOIN pg_class c ON c.oid = k.relation AND c.relkind IN ('r', 'p')
-        WHERE k.how = 'source' OR NOT EXISTS (
-            SELECT FROM crmsync.watched w
-            WHERE w.link = this.id AND to_regclass(w.relation) = k.relation)
     ), wanted AS (
         SELECT f.relid, n.column_name, n.lookup,
                CASE WHEN r.object IS NULL AND n.columns IS NULL THEN '{*}' ELSE n.columns || n.column_name || r.columns END AS columns,
@@ -176,7 +173,7 @@ BEGIN
         CROSS JOIN crmsync.with_children(r.object) f (relid)
         WHERE r.mailbox_columns <> '{}' AND r.object IN (SELECT n.relation FROM named n)
     )
-    -- The key of source or child rows may be watched with a lookup, too, and a table with its parent: then all count.
+    -- The key of source, audience or child rows may be watched with a lookup, too, and a table with its parent: then all count.
     SELECT w.relid, w.column_name,
            CASE WHEN count(DISTINCT w.lookup) + max((w.lookup IS NULL)::integer) = 1 THEN max(w.lookup)
                 ELSE string_agg(DISTINCT coalesce('SELECT k::text FROM (' || w.lookup || E'\n) AS q (k)', 'SELECT $1'), ' UNION ALL ') END,

@@ -171,6 +171,22 @@ is($stage->sql("SELECT confirmed FROM crmsync.item WHERE record = '165'"), 'f', 
 $exchange->calm;
 $stage->settles('all stay');
 
+# ---- an audience that is a table, and watched for something else: a lookup does not lead to a row that is gone
+$stage->sql(<<"SQL");
+SET ROLE crm_owner;
+CREATE TABLE crm.listed (record bigint, mailbox text, list integer);
+INSERT INTO crm.listed VALUES (1, '$two', 1), (2, '$two', 1);
+RESET ROLE;
+SET client_min_messages = error;
+SELECT crmsync.create_link('listed', 'exchange', 'contact', 'crm.person', audience => 'crm.listed', folder => 'Listed');
+SELECT crmsync.map('listed', 'last_name', 'surname');
+SELECT crmsync.watch('listed', 'crm.listed', 'list', lookup => 'SELECT a.record FROM crm.listed a WHERE a.list = \$1::integer');
+SELECT crmsync.enable_link('listed');
+SQL
+$stage->settles('another link', 'listed');
+$stage->change('DELETE FROM crm.listed WHERE record = 2', 'listed');
+is(join(' ', keys %{ $exchange->records($two, 'Listed') }), '1', 'a row of it goes, and with it the item');
+
 # ---- another name for the source: the items stay what they are
 my $records = sub { return join(' ', sort keys %{ $exchange->records($one, 'CRM') }) };
 my $there = $records->();
