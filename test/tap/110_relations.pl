@@ -92,6 +92,29 @@ $stage->settles('filled anew');
 is(scalar(grep { $_->{operation} eq 'DeleteItem' } $exchange->journal), 0, 'nothing is deleted');
 gives("UPDATE crm.person SET first_name = 'First2' WHERE id = 2", '2:First2 / 1:First1 3:First3', 'and all are where they were');
 
+# ---- written anew without a word to us, while a comparison or a lookup waits for it: nobody would be found
+sub rewritten
+{
+	my ($process, $statements) = @_;
+	my $migration = $stage->node->background_psql('postgres');
+	$migration->query_safe("BEGIN; ALTER TABLE crm.membership ADD COLUMN added_$process timestamptz DEFAULT clock_timestamp()");
+	$stage->sql($statements);
+	$stage->until_true(sub { $stage->sql("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'crmsync $process' AND wait_event_type = 'Lock')") eq 't' }, "a $process waits for a relation that is written anew");
+	$migration->query_safe('COMMIT');
+	$migration->quit;
+	return;
+}
+$stage->change("INSERT INTO crm.person (id, first_name) VALUES (4, 'First4')");
+my $trigger = $stage->sql("SELECT tgname FROM pg_trigger WHERE tgrelid = 'crm.membership'::regclass AND tgname ~ '^crmsync_[0-9]+\$'");
+$stage->sql("BEGIN; ALTER TABLE crm.membership DISABLE TRIGGER $trigger; INSERT INTO crm.membership VALUES (4, 2); ALTER TABLE crm.membership ENABLE ALWAYS TRIGGER $trigger; COMMIT");
+rewritten('comparison', "SELECT crmsync.request_comparison(id, 'everything'), crmsync.wake() FROM crmsync.link");
+$stage->settles('it is read again');
+is($exchange->show($two, undef, 'CRM'), '1:First1 3:First3 4:First4', 'and finds what nobody has noticed');
+rewritten('worker', "UPDATE crm.team SET mailbox = '$one' WHERE id = 2");
+$stage->settles('it is looked up again');
+is(join(' / ', map { $exchange->show($_, undef, 'CRM') } $one, $two), '1:First1 2:First2 3:First3 4:First4 / ', 'and leads to all');
+gives("UPDATE crm.team SET mailbox = '$two' WHERE id = 2; DELETE FROM crm.person WHERE id = 4; DELETE FROM crm.membership WHERE person = 4", '2:First2 / 1:First1 3:First3', 'they go back');
+
 # ---- mailboxes that take part
 gives("UPDATE crm.participant SET enabled = false WHERE mailbox = '$two'", '2:First2 / 1:First1 3:First3', 'a mailbox that does not take part any more keeps its items');
 gives("UPDATE crm.person SET first_name = 'New' || id; DELETE FROM crm.membership WHERE person = 3", '2:New2 / 1:First1 3:First3', 'untouched');

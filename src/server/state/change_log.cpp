@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ extern "C" {
 #include "server/configuration/record_key.h"
 #include "server/postgres/preload.h"
 #include "server/postgres/query.h"
+#include "server/postgres/rewritten_relation.h"
 #include "server/postgres/subtransaction.h"
 #include "server/postgres/table.h"
 #include "server/postgres/transaction.h"
@@ -210,8 +212,9 @@ std::int64_t log_bytes(int which) {
     });
 }
 
-// In a transaction. Returns true when something was consumed.
-bool consume_here() {
+// In a transaction. Returns whether something was consumed; nullopt: what was looked up was not
+// there yet for this transaction, and would be missed.
+std::optional<bool> consume_here() {
     const std::string since = position();
     if (since.empty()) {
         // The first time, or restored: what changed meanwhile is not in the log.
@@ -221,7 +224,11 @@ bool consume_here() {
     }
     const pg::Rows news = pg::query(take_new_markers, std::string_view(since), largest_fresh_change,
                                     static_cast<std::int64_t>(most_lookups) + 1);
-    mark_looked_up_records(lookups_of(news));
+    const std::vector<Lookup> lookups = lookups_of(news);
+    mark_looked_up_records(lookups);
+    if (!lookups.empty() && pg::has_read_rewritten_relation()) {
+        return std::nullopt;
+    }
     return news.boolean(0, 0);
 }
 
@@ -237,14 +244,20 @@ bool is_consumed(int which) {
 }  // namespace
 
 bool ChangeLog::consume(bool always) {
-    pg::Transaction transaction("consuming the change log");
-    const bool consumed = consume_here();
-    if (consumed || always) {
-        store_position();
-        // Lost in a crash, it is consumed once more.
-        transaction.commit_lazily();
+    for (;;) {
+        pg::Transaction transaction("consuming the change log");
+        const std::optional<bool> consumed = consume_here();
+        if (!consumed) {
+            pg::check_interrupts();
+            continue;
+        }
+        if (*consumed || always) {
+            store_position();
+            // Lost in a crash, it is consumed once more.
+            transaction.commit_lazily();
+        }
+        return *consumed;
     }
-    return consumed;
 }
 
 void ChangeLog::rotate() {

@@ -17,6 +17,7 @@
 #include "server/postgres/log.h"
 #include "server/postgres/preload.h"
 #include "server/postgres/query.h"
+#include "server/postgres/rewritten_relation.h"
 #include "server/postgres/run_schedule.h"
 #include "server/postgres/session.h"
 #include "server/postgres/transaction.h"
@@ -167,6 +168,9 @@ class Comparison {
         whole_audience_ = kind != "mailboxes";
         reads_mailboxes_ = !link->second.mailboxes_query.empty();
         name_records(link->second, kind);
+        if (pg::has_read_rewritten_relation()) {
+            return false;  // it stays due
+        }
         blocks_ = blocks_in("pg_temp.crmsync_named");
         transaction.commit();
         return true;

@@ -217,13 +217,13 @@ void Worker::work_on(const LinkConfiguration& link) {
             }
         }
         Work work = next_work(configuration_, link, in_flight_, runtime.position);
+        RepairWork repairs = repairs_of(link, work);
         if (relations_changed()) {
             // What was asked for in the words of before may be wrong: nothing of it counts.
             runtime.more = true;
             again_ = true;
             return;
         }
-        RepairWork repairs = repairs_of(link, work);
         commit_for(work, transaction);
         begin_repairs(link, std::move(repairs));
         runtime.more = work.more;
