@@ -8,6 +8,7 @@ CREATE TABLE crmsync.failure (
     next_attempt    timestamptz,
     code            text NOT NULL,
     message         text NOT NULL,
+    refused         bigint NOT NULL DEFAULT 0,
     since           timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (mailbox, record, link)
 );
@@ -20,6 +21,7 @@ COMMENT ON COLUMN crmsync.failure.attempts IS 'failures in a row';
 COMMENT ON COLUMN crmsync.failure.next_attempt IS 'when it is tried again; NULL: parked';
 COMMENT ON COLUMN crmsync.failure.code IS 'the response code or SQLSTATE';
 COMMENT ON COLUMN crmsync.failure.message IS 'the reason, in the words of whoever refused';
+COMMENT ON COLUMN crmsync.failure.refused IS 'hash of the values that were refused: with others it is tried at once; 0: none were sent';
 COMMENT ON COLUMN crmsync.failure.since IS 'when the failures began';
 
 -- What somebody has to decide, or a policy has decided where both sides changed the same. The rows of an

@@ -157,4 +157,34 @@ $stage->sql('UPDATE crm.rate SET divisor = 7');
 $stage->settles('mended there, the record is parked no more');
 is($exchange->records($one)->{7}{'contacts:Department'}, '1', 'and arrives');
 
+# What the server refused is mended there: nothing but the comparison leads to it.
+$stage->sql(<<'SQL');
+ALTER TABLE crm.rate ADD COLUMN word text;
+SET client_min_messages = error;
+SELECT crmsync.map('people', '((SELECT CASE WHEN r.id = 7 THEN t.word END FROM crm.rate t))', 'profession');
+SELECT crmsync.enable_link('people');
+SQL
+$stage->settles('another one');
+$exchange->inject('item', operation => 'UpdateItem', match => 'Toxic', code => 'ErrorItemSave', count => 0);
+$stage->sql("UPDATE crm.rate SET word = 'Toxic'");
+$stage->until_true(sub { $stage->failures eq '7 ErrorItemSave' }, 'its value is refused');
+$stage->sql('UPDATE crmsync.failure SET next_attempt = NULL');
+$stage->sql("SELECT crmsync.request_comparison(id, 'everything'), crmsync.wake() FROM crmsync.link");
+is(join(' ', $stage->sync) . $stage->sql('SELECT attempts FROM crmsync.failures'), '0 11', 'parked, it is not tried again by a comparison');
+$stage->sql("UPDATE crm.rate SET word = 'Wholesome'");
+$stage->settles('but with another value it is');
+is($exchange->records($one)->{7}{'contacts:Profession'}, 'Wholesome', 'and arrives');
+
+# It is mended together with very many others, while its last attempt is under way.
+$stage->sql("UPDATE crm.person SET first_name = 'Toxic' WHERE id = 8");
+$stage->until_true(sub { $stage->failures eq '8 ErrorItemSave' }, 'another one is refused');
+$exchange->post('server', request_ms => 3000);
+$stage->sql('UPDATE crmsync.failure SET attempts = 2, next_attempt = now()');
+$stage->until_true(sub { $stage->sql("SELECT count(*) FROM crmsync.pending WHERE record = '8'") eq '1' }, 'its last attempt');
+$stage->sql("BEGIN; INSERT INTO crm.person (id) SELECT i FROM generate_series(2001, 3100) i; UPDATE crm.person SET first_name = 'Harmless' WHERE id = 8; COMMIT");
+$stage->until_true(sub { $stage->sql("SELECT max(attempts) FROM crmsync.failure WHERE record = '8'") eq '3' }, 'is refused, too');
+$exchange->post('server', request_ms => 0);
+$stage->settles('and not the last');
+is($exchange->records($one)->{8}{'contacts:GivenName'}, 'Harmless', 'since it has other values');
+
 $stage->done;

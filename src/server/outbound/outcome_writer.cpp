@@ -18,6 +18,7 @@
 #include "server/state/loops.h"
 #include "server/state/outcome_pairs.h"
 #include "server/state/pending_records.h"
+#include "server/state/refused_values.h"
 #include "server/state/retry_pauses.h"
 
 namespace crmsync {
@@ -230,25 +231,27 @@ void write_failures(const std::vector<const Outcome*>& failed) {
     const Pairs pairs(failed);
     pg::TextArray codes;
     pg::TextArray messages;
+    pg::BigintArray refused;
     for (const Outcome* outcome : failed) {
         codes.push_back(outcome->result == Result::postponed ? "POSTPONED" : outcome->failure.code);
         messages.push_back(outcome->failure.message);
+        refused.push_back(hash_of_values(outcome->desired.get()));
     }
     pg::query(
         "INSERT INTO crmsync.failure AS f "
-        "(link, mailbox, record, attempts, code, message, next_attempt) "
+        "(link, mailbox, record, attempts, code, message, refused, next_attempt) "
         "SELECT DISTINCT ON (m.id, u.record) m.link, m.id, u.record, "
-        "(u.code <> 'POSTPONED')::integer, u.code, u.message, "
+        "(u.code <> 'POSTPONED')::integer, u.code, u.message, u.refused, "
         "CASE WHEN u.code <> 'POSTPONED' THEN pg_catalog.now() + " +
             retry_pauses("u.code") +
             "[1] END "
-            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) WITH ORDINALITY "
-            "AS u(record, mailbox, code, message, place) "
+            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[]) "
+            "WITH ORDINALITY AS u(record, mailbox, code, message, refused, place) "
             "JOIN crmsync.mailbox m ON m.id = u.mailbox "
             // Of several the last that says what is wrong with the record itself.
             "ORDER BY m.id, u.record, u.code = 'POSTPONED', u.place DESC" +
             or_once_more(),
-        &pairs.records, &pairs.mailboxes, &codes, &messages);
+        &pairs.records, &pairs.mailboxes, &codes, &messages, &refused);
 }
 
 void write_results(const Results& results) {

@@ -12,6 +12,7 @@
 #include "server/postgres/query.h"
 #include "server/state/loops.h"
 #include "server/state/may_be_asked.h"
+#include "server/state/refused_values.h"
 
 namespace crmsync {
 
@@ -265,14 +266,18 @@ void FactReader::read_failures() {
     const pg::Rows rows = pg::query(
         "SELECT i.record, i.mailbox, "
         "(i.next_attempt IS NULL OR i.next_attempt > pg_catalog.now()) "
-        "AND i.code <> 'POSTPONED', i.code, i.message FROM " +
+        "AND i.code <> 'POSTPONED', i.code, i.message, i.refused FROM " +
             for_each_record("crmsync.failure"),
         link_.id, &keys_);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         RecordFacts& record = facts_.records.at(rows.string(row, 0));
-        // What the CRM has changed since is tried again at once, unless that is what goes round.
+        // What the CRM has changed since, wherever nobody saw it, is tried again at once, unless
+        // that is what goes round.
+        const std::int64_t refused = rows.integer(row, 5);
+        const bool changed = record.fresh || (refused != 0 && record.problem.empty() &&
+                                              hash_of_values(record.desired.get()) != refused);
         const bool holds_back =
-            rows.boolean(row, 2) && (!record.fresh || rows.text(row, 3) == loop_code);
+            rows.boolean(row, 2) && (!changed || rows.text(row, 3) == loop_code);
         const std::string code = rows.string(row, 3);
         record.failures[static_cast<int>(rows.integer(row, 1))] = {
             holds_back, code == "VALUE" || code == "KEY" || concerns_values(code), code,

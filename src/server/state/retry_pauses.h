@@ -19,7 +19,7 @@ inline std::string retry_pauses(const std::string& code) {
 inline std::string or_once_more() {
     return " ON CONFLICT (link, mailbox, record) DO UPDATE "
            "SET attempts = f.attempts + excluded.attempts, code = excluded.code, "
-           "message = excluded.message, "
+           "message = excluded.message, refused = excluded.refused, "
            "next_attempt = CASE WHEN excluded.code <> 'POSTPONED' THEN pg_catalog.now() + " +
            retry_pauses("excluded.code") + "[f.attempts + 1] END";
 }
