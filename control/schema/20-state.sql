@@ -1,5 +1,5 @@
 -- What the worker knows, here and in 22-mailbox.sql and 24-outcome.sql. Dumped and restored: mailbox, item, repair.
--- Not: the logs, pending, waiting, crowded, failure, states, history: a restored database compares everything anew.
+-- Not: the logs, pending, waiting, failure, states, history: a restored database compares everything anew.
 
 -- Appended to by the trigger in C++ at PRE_COMMIT, and by nobody else. Two logs, so that one can be
 -- truncated while writers append to the other. No index and no TOAST, or the writers refuse.
@@ -56,20 +56,6 @@ COMMENT ON TABLE crmsync.waiting IS 'records that are to be created in a mailbox
 COMMENT ON COLUMN crmsync.waiting.link IS 'the link';
 COMMENT ON COLUMN crmsync.waiting.record IS 'key of the record as text';
 COMMENT ON COLUMN crmsync.waiting.since IS 'since when it waits';
-
--- Not pending either: one mailbox may hang for long while a million records wait for it.
-CREATE TABLE crmsync.crowded (
-    link        integer NOT NULL REFERENCES crmsync.link ON DELETE CASCADE,
-    mailbox     integer NOT NULL,
-    record      text NOT NULL COLLATE "C",
-    since       timestamptz NOT NULL,
-    PRIMARY KEY (link, mailbox, record)
-) WITH (autovacuum_vacuum_scale_factor = 0.02);
-COMMENT ON TABLE crmsync.crowded IS 'records to look at when less is under way to a mailbox';
-COMMENT ON COLUMN crmsync.crowded.link IS 'the link';
-COMMENT ON COLUMN crmsync.crowded.mailbox IS 'the mailbox';
-COMMENT ON COLUMN crmsync.crowded.record IS 'key of the record as text';
-COMMENT ON COLUMN crmsync.crowded.since IS 'when it became pending';
 
 CREATE TABLE crmsync.link_state (
     link            integer PRIMARY KEY REFERENCES crmsync.link ON DELETE CASCADE,

@@ -112,11 +112,10 @@ BEGIN
     DELETE FROM crmsync.item i USING gone WHERE i.mailbox = gone.id;
     DELETE FROM crmsync.arrival a USING gone WHERE a.mailbox = gone.id;
     DELETE FROM crmsync.failure f USING gone WHERE f.mailbox = gone.id;
-    DELETE FROM crmsync.crowded c USING gone WHERE c.mailbox = gone.id;
     RETURN NULL;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.forget_items() IS 'trigger of crmsync.mailbox: the items of a mailbox go with it, what has arrived there, what has failed, and what waits for it';
+COMMENT ON FUNCTION crmsync.forget_items() IS 'trigger of crmsync.mailbox: the items of a mailbox go with it, what has arrived there, and what has failed';
 CREATE TRIGGER forget_items AFTER DELETE ON crmsync.mailbox
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION crmsync.forget_items();
 

@@ -125,10 +125,7 @@ DECLARE
                             UNION
                             SELECT w.record FROM crmsync.waiting w
                             WHERE w.link = this.id AND w.since <= pending_in.since
-                              AND EXISTS (SELECT FROM crmsync.unread n WHERE n.link = this.id AND n.address = pending_in.address)
-                            UNION
-                            SELECT c.record FROM crmsync.crowded c JOIN crmsync.mailbox m ON m.id = c.mailbox
-                            WHERE c.link = this.id AND c.since <= pending_in.since AND m.address = pending_in.address);
+                              AND EXISTS (SELECT FROM crmsync.unread n WHERE n.link = this.id AND n.address = pending_in.address));
     audience_query text := crmsync.audience_query(this.id);
 BEGIN
     IF records = '{}' OR audience_query IS NULL THEN
@@ -167,9 +164,6 @@ BEGIN ATOMIC
     SELECT NOT EXISTS (SELECT FROM crmsync.pending p
                        WHERE p.link = is_settled.link AND p.since <= is_settled.named
                          AND (address IS NULL OR p.record = ANY (records)))
-       AND NOT EXISTS (SELECT FROM crmsync.crowded c JOIN crmsync.mailbox m ON m.id = c.mailbox
-                       WHERE c.link = is_settled.link AND c.since <= is_settled.named
-                         AND m.address = coalesce(is_settled.address, m.address))
        AND NOT EXISTS (SELECT FROM crmsync.mailbox m
                        WHERE m.link = is_settled.link AND m.address = is_settled.address AND m.started <= is_settled.since AND m.code IS NULL)
        AND NOT EXISTS (SELECT FROM crmsync.undoing u JOIN crmsync.mailbox m ON m.id = u.mailbox

@@ -44,7 +44,6 @@ BEGIN ATOMIC
               AND (l.direction = 'outbound' OR m.started_read)
               AND (l.match_on = '{}' OR l.direction = 'inbound' OR s.compared >= m.met)
               AND NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = m.link AND p.since <= s.compared)
-              AND NOT EXISTS (SELECT FROM crmsync.crowded c WHERE c.link = m.link AND c.mailbox = m.id AND c.since <= s.compared)
               AND NOT EXISTS (SELECT FROM crmsync.arrival a WHERE a.mailbox = m.id AND a.code IS NULL)
               AND (s.held IS NOT NULL OR NOT EXISTS (SELECT FROM crmsync.item i WHERE i.link = m.link AND i.mailbox = m.id AND i.state = 'leaving')));
 END;
@@ -277,8 +276,6 @@ BEGIN
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND p.link = l.id;
     DELETE FROM crmsync.waiting w USING unnest(requests) r, crmsync.link l
     WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND w.link = l.id;
-    DELETE FROM crmsync.crowded c USING unnest(requests) r, crmsync.link l
-    WHERE r.action = 'clear' AND l.id = r.link AND NOT l.enabled AND c.link = l.id;
     PERFORM crmsync.forget_moves(l.id) FROM unnest(requests) r JOIN crmsync.link l ON l.id = r.link AND NOT l.enabled WHERE r.action = 'clear';
     UPDATE crmsync.target_state s SET attempts = 0, next_attempt = NULL, code = NULL, message = NULL, since = NULL,
         accepted = CASE WHEN EXISTS (SELECT FROM unnest(requests) n WHERE n.action = 'renew' AND n.target = s.target) THEN NULL ELSE s.accepted END
@@ -369,7 +366,6 @@ BEGIN
     DELETE FROM crmsync.request r WHERE r.link = this.id AND r.record = forget.record;
     DELETE FROM crmsync.pending p WHERE p.link = this.id AND p.record = forget.record;
     DELETE FROM crmsync.waiting w WHERE w.link = this.id AND w.record = forget.record;
-    DELETE FROM crmsync.crowded c WHERE c.link = this.id AND c.record = forget.record;
     UPDATE crmsync.history_0 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;
     UPDATE crmsync.history_1 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;
     UPDATE crmsync.history_2 h SET record = NULL, message = NULL, old = NULL, new = NULL WHERE h.link = this.id AND h.record = forget.record;

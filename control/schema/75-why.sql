@@ -108,10 +108,6 @@ BEGIN ATOMIC
     SELECT 'pending', false, format('it waits to be looked at since %s', min(p.since)::timestamptz(0)), NULL
     FROM crmsync.pending p WHERE p.link = this.id AND p.record = why_known.record HAVING count(*) > 0
     UNION ALL
-    SELECT 'pending', false, format('it waits since %s: much is under way to the mailbox already', c.since::timestamptz(0)), NULL
-    FROM crmsync.crowded c JOIN crmsync.mailbox m ON m.id = c.mailbox
-    WHERE c.link = this.id AND c.record = why_known.record AND m.address = why_known.mailbox
-    UNION ALL
     SELECT 'matching', false, 'what its user has there already is not known yet', 'Nothing is created before the mailbox has been read (match_on).'
     FROM crmsync.mailbox m
     WHERE m.link = this.id AND m.address = why_known.mailbox AND m.met IS NULL AND this.match_on <> '{}'

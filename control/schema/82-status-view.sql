@@ -61,11 +61,6 @@ SELECT p.link, CASE p.tier WHEN 0 THEN 'changed' ELSE 'compared' END AS kind,
 FROM crmsync.pending p
 GROUP BY p.link, p.tier
 UNION ALL
-SELECT c.link, 'crowded', pg_catalog.count(*), pg_catalog.min(c.since)
-FROM crmsync.crowded c
-WHERE NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = c.link AND p.record = c.record)
-GROUP BY c.link
-UNION ALL
 SELECT w.link, 'unread', pg_catalog.count(*), pg_catalog.min(w.since)
 FROM crmsync.waiting w
 WHERE NOT EXISTS (SELECT FROM crmsync.pending p WHERE p.link = w.link AND p.record = w.record)
@@ -80,7 +75,7 @@ WHERE a.code IS NULL AND m.took_part IS NOT FALSE AND crmsync.reads_mailboxes(l)
 GROUP BY m.link;
 COMMENT ON VIEW crmsync.unsettled IS 'records that are not yet in all mailboxes as they should be, and items that have yet to come in';
 COMMENT ON COLUMN crmsync.unsettled.link IS 'the link';
-COMMENT ON COLUMN crmsync.unsettled.kind IS 'changed: records changed in the CRM; compared: found by a comparison; crowded: records that wait for a mailbox to which much is under way already, counted by mailbox; unread: to be created in mailboxes that have yet to be read; arrived: items that somebody has made, changed or deleted in mailboxes';
+COMMENT ON COLUMN crmsync.unsettled.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read; arrived: items that somebody has made, changed or deleted in mailboxes';
 COMMENT ON COLUMN crmsync.unsettled.records IS 'how many';
 COMMENT ON COLUMN crmsync.unsettled.oldest IS 'since when the oldest waits';
 
@@ -96,7 +91,7 @@ JOIN (SELECT n.link, n.kind, n.records, n.oldest FROM crmsync.unsettled n
 JOIN crmsync.visible_link v ON v.link = l.id;
 COMMENT ON VIEW crmsync.backlog IS 'what is still to be done';
 COMMENT ON COLUMN crmsync.backlog.link IS 'name of the link';
-COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; crowded: records that wait for a mailbox to which much is under way already, counted by mailbox; unread: to be created in mailboxes that have yet to be read (match_on); arrived: items that users have made, changed or deleted in mailboxes, and that have yet to come in; delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; left alone: likewise to be deleted, once the mailbox takes part again or is withdrawn, and not pending until then; withdraw: items of mailboxes under withdraw that are to be unlinked, or that nobody has looked at yet; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
+COMMENT ON COLUMN crmsync.backlog.kind IS 'changed: records changed in the CRM; compared: found by a comparison; unread: to be created in mailboxes that have yet to be read (match_on); arrived: items that users have made, changed or deleted in mailboxes, and that have yet to come in; delete: items to be deleted, and records whose items their users have deleted; delete held: waiting for confirm_deletes; left alone: likewise to be deleted, once the mailbox takes part again or is withdrawn, and not pending until then; withdraw: items of mailboxes under withdraw that are to be unlinked, or that nobody has looked at yet; repair: mailboxes that resync reads; undo: items and rows whose old values undo brings back; grace: missing in the directory, and left alone for the time of the option grace';
 COMMENT ON COLUMN crmsync.backlog.records IS 'how many records, or items';
 COMMENT ON COLUMN crmsync.backlog.oldest IS 'since when the oldest waits';
 

@@ -2,9 +2,6 @@
 // begun twice, and which pending rows are settled when the last of it has ended. A record that
 // changes again meanwhile is decided again at once for the mailboxes where nothing goes on for it:
 // none waits for a slow one. Where something did, it is decided once more when that has ended.
-//
-// A mailbox in which much goes on has enough: what else there is for it waits elsewhere, so that
-// one that hangs neither fills the memory nor keeps others from getting theirs.
 #pragma once
 
 #include <algorithm>
@@ -78,34 +75,28 @@ class WorkInFlight {
         }
         for (const int mailbox : mailboxes) {
             entry.busy.push_back({mailbox, entry.decision});
-            count(link, mailbox, 1, entry.decision);
         }
     }
 
     // Something begins that does not follow from a decision.
     void begin(int link, const std::string& record, int mailbox) {
         links_[link][record].busy.push_back({mailbox, no_decision});
-        count(link, mailbox, 1, no_decision);
+        count(link, mailbox, 1);
     }
 
-    // How much goes on.
-    struct Amount {
-        std::size_t all = 0;
-        std::size_t begun = 0;  // of that, what does not follow from a decision
-
-        void add(const Amount& other) { all += other.all, begun += other.begun; }
-        void subtract(const Amount& other) { all -= other.all, begun -= other.begun; }
-    };
-    Amount in_mailbox(int mailbox) const { return amount(in_mailboxes_, mailbox); }
-
-    // Whether a mailbox has no need of more: as much as goes out while somebody looks for more.
-    // What goes first has room beside that.
-    bool has_enough(int mailbox, bool fresh = false) const {
-        return in_mailbox(mailbox).all >= (fresh ? enough_fresh : enough);
+    // How much of that goes on in the mailbox, and whether it is so much that it has no need of
+    // more: as much as goes out while somebody looks for more.
+    std::size_t begun(int mailbox) const {
+        const auto here = begun_.find(mailbox);
+        return here == begun_.end() ? 0 : here->second;
     }
+    bool has_enough(int mailbox) const { return begun(mailbox) >= enough; }
 
-    // Of a link, but for mailboxes that have enough: they may be slow.
-    Amount elsewhere(int link) const { return amount(elsewhere_, link); }
+    // The same of a link, but for mailboxes that have enough: they may be slow.
+    std::size_t begun_elsewhere(int link) const {
+        const auto elsewhere = begun_elsewhere_.find(link);
+        return elsewhere == begun_elsewhere_.end() ? 0 : elsewhere->second;
+    }
 
     struct Ended {
         std::vector<PendingRow> settled;
@@ -124,7 +115,9 @@ class WorkInFlight {
         if (busy->decision == entry->decision && !released) {
             entry->ended.push_back(mailbox);
         }
-        count(link, mailbox, -1, busy->decision);
+        if (busy->decision == no_decision) {
+            count(link, mailbox, -1);
+        }
         entry->busy.erase(busy);
         if (entry->busy.empty()) {
             if (!entry->incomplete) {
@@ -143,23 +136,16 @@ class WorkInFlight {
   private:
     static constexpr int no_decision = 0;
     static constexpr std::size_t enough = 500;
-    static constexpr std::size_t enough_fresh = 2000;
 
-    static Amount amount(const std::unordered_map<int, Amount>& amounts, int of) {
-        const auto found = amounts.find(of);
-        return found == amounts.end() ? Amount{} : found->second;
-    }
-
-    void count(int link, int mailbox, int change, int decision) {
-        const auto counted = [](const Amount& a) { return a.all < enough ? a : Amount{}; };
-        Amount& here = in_mailboxes_[mailbox];
-        Amount& elsewhere = elsewhere_[link];
-        elsewhere.subtract(counted(here));
-        here.all += static_cast<std::size_t>(change);
-        here.begun += decision == no_decision ? static_cast<std::size_t>(change) : 0;
-        elsewhere.add(counted(here));
-        if (here.all == 0) {
-            in_mailboxes_.erase(mailbox);
+    void count(int link, int mailbox, int change) {
+        const auto counted = [](std::size_t here) { return here < enough ? here : 0; };
+        std::size_t& here = begun_[mailbox];
+        std::size_t& elsewhere = begun_elsewhere_[link];
+        elsewhere -= counted(here);
+        here += static_cast<std::size_t>(change);
+        elsewhere += counted(here);
+        if (here == 0) {
+            begun_.erase(mailbox);
         }
     }
 
@@ -220,8 +206,8 @@ class WorkInFlight {
     }
 
     std::unordered_map<int, std::unordered_map<std::string, Entry>> links_;
-    std::unordered_map<int, Amount> in_mailboxes_;
-    std::unordered_map<int, Amount> elsewhere_;  // by link
+    std::unordered_map<int, std::size_t> begun_;            // by mailbox
+    std::unordered_map<int, std::size_t> begun_elsewhere_;  // by link
 };
 
 }  // namespace crmsync::sync

@@ -272,7 +272,7 @@ DeletableItems deletable_items(const LinkConfiguration& link, sync::WorkInFlight
             result.crowded.push_back(mailbox);
             return true;
         }
-        limit += in_flight.in_mailbox(mailbox).begun;
+        limit += in_flight.begun(mailbox);
         return false;
     });
     result.items = read_passing(link, passing, limit, "AND i.kind <> 'record' AND " + may_be_asked);

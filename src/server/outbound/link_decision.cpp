@@ -60,8 +60,7 @@ class Decider {
     sync::WorkInFlight* in_flight_;
     Outlook* outlook_;
     LinkDecision decision_;
-    bool waits_ = false;    // the record, for a mailbox to be read
-    bool crowded_ = false;  // one that it belongs in has enough
+    bool waits_ = false;  // the record, for a mailbox to be read
 };
 
 LinkDecision Decider::decide(const Facts& facts) {
@@ -70,7 +69,7 @@ LinkDecision Decider::decide(const Facts& facts) {
         std::vector<int> begun;
         work.pairs += record.copies.size();
         std::vector<int> failing;
-        waits_ = crowded_ = false;
+        waits_ = false;
         for (const auto& [mailbox, copy] : record.copies) {
             if (decide_copy(key, record, *mailbox, copy, begun)) {
                 failing.push_back(mailbox->id);
@@ -97,7 +96,7 @@ LinkDecision Decider::decide(const Facts& facts) {
         if (!begun.empty() || is_occupied(key)) {
             work.begun.push_back({key, record.rows, std::move(begun)});
         } else {
-            work.unchanged += crowded_ ? 0 : 1;
+            ++work.unchanged;
             decision_.settled.insert(decision_.settled.end(), record.rows.begin(),
                                      record.rows.end());
         }
@@ -161,13 +160,6 @@ bool Decider::decide_copy(const std::string& key, const RecordFacts& record,
                 sync::Result::postponed, mailbox, key,
                 {exchange::Disposition::item_failed, failure->code, failure->message}));
         }
-        return true;
-    }
-    if (mailbox.available && in_flight_ != nullptr &&
-        in_flight_->has_enough(mailbox.id, record.fresh)) {
-        decision_.verdicts.crowd(key, mailbox.id);
-        work.crowded.push_back(mailbox.id);
-        crowded_ = true;
         return true;
     }
     begun.push_back(mailbox.id);

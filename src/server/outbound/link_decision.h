@@ -32,7 +32,7 @@ struct Work {
     std::vector<Begun> begun;
     bool more = false;          // there is more pending than was read
     bool more_deletes = false;  // there are more deletes than were taken
-    pg::IntegerArray crowded;   // mailboxes that something waits for until less goes on there
+    pg::IntegerArray crowded;   // mailboxes whose deletes wait until less goes on there
     bool unmet = false;         // something waits for a mailbox to be read
     std::size_t pairs = 0;
     std::int64_t unchanged = 0;  // records that needed nothing

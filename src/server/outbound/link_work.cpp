@@ -1,7 +1,6 @@
 #include "server/outbound/link_work.h"
 
 #include <algorithm>
-#include <iterator>
 #include <map>
 #include <utility>
 
@@ -11,7 +10,6 @@
 #include "server/outbound/undo.h"
 #include "server/outbound/withdrawal.h"
 #include "server/postgres/query.h"
-#include "server/state/crowded_records.h"
 
 namespace crmsync {
 
@@ -46,12 +44,7 @@ void add_deletes(const LinkConfiguration& link, sync::WorkInFlight& in_flight, W
     }
     work.begin_also(begun);
     work.more_deletes = deletable.more;
-    work.crowded.insert(work.crowded.end(), deletable.crowded.begin(), deletable.crowded.end());
-}
-
-void make_unique(pg::IntegerArray& ids) {
-    std::sort(ids.begin(), ids.end());
-    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    work.crowded = std::move(deletable.crowded);
 }
 
 // Of the mailboxes that the tasks go to.
@@ -63,7 +56,8 @@ void describe(const Configuration& configuration, const LinkConfiguration& link,
     for (const auto& [mailbox, task] : work.tasks) {
         ids.push_back(mailbox);
     }
-    make_unique(ids);
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     work.mailboxes = describe_mailboxes(configuration, link, ids);
 }
 
@@ -72,18 +66,13 @@ void describe(const Configuration& configuration, const LinkConfiguration& link,
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
                sync::WorkInFlight& in_flight, PendingPosition& position) {
     bool more = false;
-    CrowdedRecords crowded = take_back(link.id, in_flight, std::max(1, position.limit() / 2));
     PendingRecords records = read_pending(link.id, in_flight, position, more);
-    for (auto& [record, rows] : crowded.records) {
-        std::move(rows.begin(), rows.end(), std::back_inserter(records[record]));
-    }
     Work work;
     if (!records.empty()) {
         const std::size_t count = records.size();
         work = work_on_records(configuration, link, std::move(records), in_flight);
         position.learn(count, work.pairs);
     }
-    work.crowded.insert(work.crowded.end(), crowded.mailboxes.begin(), crowded.mailboxes.end());
     const bool repairs = anything_under_repair();
     work.more = (repairs && mark_withdrawn(link)) || more;
     if (!work.more) {
@@ -92,7 +81,6 @@ Work next_work(const Configuration& configuration, const LinkConfiguration& link
         work.more = repairs && add_unlinks(link, in_flight, work);
         work.more |= add_undos(configuration, link, in_flight, work);
     }
-    make_unique(work.crowded);
     describe(configuration, link, work);
     return work;
 }

@@ -25,8 +25,7 @@ using sync::UndoStep;
 
 constexpr int most_steps = 500;
 
-// What is under way is read again: no more than that many are, so that a slow mailbox leaves room
-// for others.
+// Of one mailbox: others are to get their turn beside it.
 constexpr int most_in_mailbox = 100;
 
 // The rules of a link, but that what somebody has changed in the mailbox stays.
@@ -261,6 +260,10 @@ bool decide_fields(const LinkConfiguration& link, const pg::Rows& rows,
 
 bool add_undos(const Configuration& configuration, const LinkConfiguration& link,
                sync::WorkInFlight& in_flight, Work& work) {
+    // Asked each time that something is decided: the mailboxes of the link may be many.
+    if (pg::query("SELECT FROM crmsync.undoing WHERE link = $1 LIMIT 1", link.id).empty()) {
+        return false;
+    }
     const pg::Rows rows = pg::query(
         "SELECT u.step, u.mailbox, u.record, u.old, u.new, coalesce(i.remote_id, ''), "
         "coalesce(i.change_key, ''), i.shadow, coalesce(i.state, '') "

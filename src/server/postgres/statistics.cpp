@@ -18,7 +18,7 @@ constexpr int small_table = 8;
 const std::string outgrown =
     "SELECT c.oid::regclass::text FROM pg_catalog.pg_class c "
     "WHERE c.relnamespace = 'crmsync'::regnamespace AND c.relname = ANY ("
-    "'{item,pending,crowded,waiting,undoing,failure,mailbox,arrival,listed,sighting}') "
+    "'{item,pending,waiting,undoing,failure,mailbox,arrival,listed,sighting}') "
     "AND pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint "
     "> $1 * greatest(c.relpages, $2)";
 

@@ -1,7 +1,6 @@
 #include "server/state/item_verdicts.h"
 
 #include "server/state/arrivals.h"
-#include "server/state/crowded_records.h"
 #include "server/state/retry_pauses.h"
 
 namespace crmsync {
@@ -75,9 +74,6 @@ void ItemVerdicts::write(int link) const {
             "JOIN crmsync.mailbox m ON m.link = $1 AND m.id = u.mailbox "
             "WHERE a.mailbox = m.id AND u.record = ANY (a.records) AND a.code <> $4",
             link, &come_in_.records, &come_in_.mailboxes, std::string_view(ambiguous_code));
-    }
-    if (!crowd_.records.empty()) {
-        add_crowded(link, crowd_.records, crowd_.mailboxes);
     }
     if (!forget_.records.empty()) {
         pg::query(

@@ -22,8 +22,6 @@ class ItemVerdicts {
     // An item of its user's that is to be the record's, and could not come in, may do so now; not
     // at once each time, since its own attempt may be what changed the record.
     void come_in(const std::string& record, int mailbox) { come_in_.add(record, mailbox); }
-    // It is looked at again when less goes on in the mailbox.
-    void crowd(const std::string& record, int mailbox) { crowd_.add(record, mailbox); }
     // What has failed before needs nothing any more.
     void well(const std::string& record, int mailbox) { well_.add(record, mailbox); }
 
@@ -55,7 +53,6 @@ class ItemVerdicts {
     Pairs forget_;
     Pairs read_;
     Pairs come_in_;
-    Pairs crowd_;
     Pairs well_;
     Pairs nowhere_;
     pg::TextArray codes_;  // of those, and why

@@ -82,10 +82,7 @@ void make_pending(int link, const pg::TextArray& records) {
 }
 
 std::int64_t count_pending(int link) {
-    return pg::query(
-               "SELECT (SELECT pg_catalog.count(*) FROM crmsync.pending WHERE link = $1) "
-               "+ (SELECT pg_catalog.count(*) FROM crmsync.crowded WHERE link = $1)",
-               link)
+    return pg::query("SELECT pg_catalog.count(*) FROM crmsync.pending WHERE link = $1", link)
         .integer(0, 0);
 }
 

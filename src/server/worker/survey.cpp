@@ -20,8 +20,6 @@ void put_back_due_failures() {
         "CASE WHEN f.code = 'POSTPONED' THEN " +
         may_be_asked +
         "ELSE f.next_attempt <= pg_catalog.now() END "
-        "AND NOT EXISTS (SELECT FROM crmsync.crowded c WHERE c.link = f.link "
-        "AND c.mailbox = f.mailbox AND c.record = f.record) "
         "ON CONFLICT (link, tier, record) DO NOTHING");
 }
 
@@ -153,7 +151,6 @@ Survey take_survey(bool retries) {
                  // whole tables.
                  "OR (SELECT true FROM crmsync.pending p WHERE p.link = l.id "
                  "ORDER BY p.tier, p.record LIMIT 1) "
-                 "OR EXISTS (SELECT FROM crmsync.crowded c WHERE c.link = l.id) "
                  "OR (SELECT true FROM crmsync.item i WHERE i.link = l.id AND i.state = 'leaving' "
                  "ORDER BY i.mailbox LIMIT 1) "
                  "OR (SELECT true FROM crmsync.item i WHERE i.link = l.id AND i.state = 'removed' "

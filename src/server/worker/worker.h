@@ -58,7 +58,7 @@ class Worker {
         PendingPosition position;
         bool more = false;
         bool more_deletes = false;
-        pg::IntegerArray crowded;  // mailboxes that something waits for until less goes on there
+        pg::IntegerArray crowded;                    // mailboxes that may have more of them
         std::optional<std::int64_t> comparison_due;  // by which request
         bool in_trouble = false;
         bool trouble_known = false;  // whether what another process noted of it is still true
@@ -140,7 +140,6 @@ class Worker {
     bool wants_work(const LinkConfiguration& link) const;
     bool has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const;
     bool wants_deletes(const LinkConfiguration& link, const LinkRuntime& runtime) const;
-    bool has_room(const LinkRuntime& runtime) const;
     const LinkConfiguration* next_link() const;
     void log_targets(const std::vector<sync::TargetChange>& changes);
     std::optional<std::chrono::milliseconds> next_wait(Clock::time_point next_poll) const;

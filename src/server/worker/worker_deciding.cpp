@@ -31,8 +31,7 @@ constexpr auto in_a_row = 1s;
 constexpr std::chrono::seconds longest_pause = 5min;
 constexpr int most_doublings = 5;
 
-// New work is read when fewer tasks of a link than this wait, but for those in mailboxes that have
-// enough.
+// New work is read when fewer tasks than this wait for a target.
 constexpr std::size_t low_water = 10000;
 
 // More records pending than this are a pass whose progress somebody may want to see.
@@ -43,14 +42,11 @@ constexpr std::int64_t long_pass = 100;
 // What is to go to a target that pauses by itself waits in the engine; one that is paused or
 // stopped by somebody would give it back at once, and it would be decided about again and again.
 bool Worker::wants_work(const LinkConfiguration& link) const {
-    if (in_flight_.elsewhere(link.id).all >= low_water) {
-        return false;
-    }
     bool any_available = false;
     for (const std::string& name : link.targets) {
         const auto target = configuration_.targets.find(name);
         if (target == configuration_.targets.end() || target->second.paused ||
-            engine_.stopped(name)) {
+            engine_.stopped(name) || engine_.queued(name) >= low_water) {
             return false;
         }
         any_available |= engine_.available(name, Clock::now());
@@ -79,20 +75,17 @@ const LinkConfiguration* Worker::next_link() const {
 
 bool Worker::has_more(const LinkConfiguration& link, const LinkRuntime& runtime) const {
     return runtime.more || (runtime.more_arrivals && may_fetch(fetching_)) ||
-           wants_deletes(link, runtime) || has_room(runtime);
+           wants_deletes(link, runtime);
 }
 
 // Deletes are few at a time, since they go before what is not fresh. A mailbox whose deletes take
 // long does not keep those of others waiting, but together they leave room for what else there is.
 bool Worker::wants_deletes(const LinkConfiguration& link, const LinkRuntime& runtime) const {
-    const auto elsewhere = in_flight_.elsewhere(link.id);
-    return runtime.more_deletes && elsewhere.all < low_water / 2 &&
-           elsewhere.begun < most_deletes_at_once;
-}
-
-// For something that waits for it.
-bool Worker::has_room(const LinkRuntime& runtime) const {
-    return std::any_of(runtime.crowded.begin(), runtime.crowded.end(),
+    if (engine_.queued(link.target) >= low_water / 2) {
+        return false;
+    }
+    return (runtime.more_deletes && in_flight_.begun_elsewhere(link.id) < most_deletes_at_once) ||
+           std::any_of(runtime.crowded.begin(), runtime.crowded.end(),
                        [&](int mailbox) { return !in_flight_.has_enough(mailbox); });
 }
 
@@ -111,7 +104,7 @@ void Worker::work() {
     if (runtime.more_arrivals && may_fetch(fetching_)) {
         read_inbound(*link);
     }
-    if (runtime.more || wants_deletes(*link, runtime) || has_room(runtime)) {
+    if (runtime.more || wants_deletes(*link, runtime)) {
         work_on(*link);
     }
 }
