@@ -105,12 +105,9 @@ void read_into(const LinkConfiguration& link, const AudienceTable& table, const 
     read_by_keys(link, table);
 }
 
-const AudienceTable& audience_table() {
-    static const AudienceTable table{"crmsync_audience",
-                                     "record text COLLATE \"C\", mailbox text COLLATE \"C\"",
-                                     "SELECT DISTINCT a.record, a.mailbox FROM (", ") AS a"};
-    return table;
-}
+const AudienceTable audience_table{"crmsync_audience",
+                                   "record text COLLATE \"C\", mailbox text COLLATE \"C\"",
+                                   "SELECT DISTINCT a.record, a.mailbox FROM (", ") AS a"};
 
 LeftOut read_counts(const pg::Rows& rows) {
     return {rows.integer(0, 0), rows.integer(0, 1)};
@@ -188,14 +185,14 @@ LeftOut read_records(const LinkConfiguration& link) {
 }
 
 LeftOut read_audience(const LinkConfiguration& link) {
-    read_into(link, audience_table(), link.audience_all_query);
+    read_into(link, audience_table, link.audience_all_query);
     return leave_out(link);
 }
 
 void read_returned_audience(const LinkConfiguration& link) {
     const pg::TextArray addresses = returned_mailboxes();
     const pg::Parameter parameters[] = {&addresses};
-    read_into(link, audience_table(),
+    read_into(link, audience_table,
               pg::query("SELECT crmsync.audience_in_query($1)", link.id).string(0, 0), parameters);
     leave_out(link);
 }
