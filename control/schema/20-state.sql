@@ -22,11 +22,13 @@ COMMENT ON COLUMN crmsync.change_log_1.value IS 'the captured column as text; NU
 -- Up to where the log has been consumed: everything visible in this snapshot.
 CREATE TABLE crmsync.log_position (
     only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    snapshot    pg_snapshot NOT NULL
+    snapshot    pg_snapshot NOT NULL,
+    missed      integer[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE crmsync.log_position IS 'the snapshot up to which the change log has been consumed';
 COMMENT ON COLUMN crmsync.log_position.only_row IS 'there is one row';
 COMMENT ON COLUMN crmsync.log_position.snapshot IS 'what was visible in it has been consumed';
+COMMENT ON COLUMN crmsync.log_position.missed IS 'links that somebody was removing when something of theirs was consumed: where it came to nothing they are compared';
 
 -- Records to look at. Tier 0: changed just now; tier 1: from a comparison.
 CREATE TABLE crmsync.pending (

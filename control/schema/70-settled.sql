@@ -281,6 +281,7 @@ BEGIN
         ELSE
             IF looked_at IS NULL AND crmsync.is_consumed(goal)
                AND (NOT this.enabled OR EXISTS (SELECT FROM crmsync.link_state s WHERE s.link = this.id AND s.comparison IS NULL))
+               AND NOT EXISTS (SELECT FROM crmsync.log_position p WHERE this.id = ANY (p.missed))
                AND NOT EXISTS (SELECT FROM crmsync.request r WHERE r.link = this.id AND r.action IN ('compare', 'repair', 'replace'))
                -- What it finds becomes pending only then.
                AND NOT crmsync.is_under_repair(this.id, called, address)

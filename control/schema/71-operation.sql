@@ -39,6 +39,7 @@ BEGIN ATOMIC
     UPDATE crmsync.mailbox m SET started = NULL, started_read = false
     FROM crmsync.link l LEFT JOIN crmsync.link_state s ON s.link = l.id
     WHERE m.started IS NOT NULL AND l.id = m.link
+      AND l.id IN (SELECT h.id FROM crmsync.link h FOR KEY SHARE SKIP LOCKED)
       AND (NOT l.enabled
            OR s.comparison IS NULL AND s.compared >= m.started AND m.moved IS NULL AND m.code IS DISTINCT FROM 'MOVING'
               AND (l.direction = 'outbound' OR m.started_read)
@@ -260,7 +261,9 @@ AS $$
 DECLARE
     requests crmsync.request[];
 BEGIN
-    WITH taken AS (DELETE FROM crmsync.request r RETURNING r)
+    -- Not where the link is being removed: links_at_hand.h.
+    WITH taken AS (DELETE FROM crmsync.request r
+                   WHERE r.link IS NULL OR r.link IN (SELECT l.id FROM crmsync.link l FOR KEY SHARE SKIP LOCKED) RETURNING r)
     SELECT array_agg(t.r ORDER BY (t.r).id) INTO requests FROM taken t;
     PERFORM crmsync.carry_out_retries(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'retry' HAVING count(*) > 0;
     PERFORM crmsync.carry_out_confirmations(array_agg(r)) FROM unnest(requests) r WHERE r.action = 'confirm_deletes' HAVING count(*) > 0;
@@ -357,6 +360,8 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Delete it in the CRM, or take it out of the audience, and wait until it is gone.';
     END IF;
+    -- What the worker does for other links must not wait for our commit: links_at_hand.h.
+    PERFORM FROM crmsync.link l WHERE l.id = this.id FOR UPDATE;
     DELETE FROM crmsync.item i WHERE i.link = this.id AND i.record = forget.record;
     DELETE FROM crmsync.failure f WHERE f.link = this.id AND f.record = forget.record;
     DELETE FROM crmsync.conflict c WHERE c.link = this.id AND c.record = forget.record;

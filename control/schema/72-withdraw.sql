@@ -117,7 +117,8 @@ AS $$
 DECLARE
     captures integer[];
 BEGIN
-    -- What the worker has decided, and is about to write there, is committed before.
+    -- What the worker has decided, and is about to write there, is committed before; what it does for other
+    -- links leaves these out from now on: links_at_hand.h.
     PERFORM FROM crmsync.link l WHERE l.id = ANY (links) ORDER BY l.id FOR UPDATE;
     captures := ARRAY(SELECT DISTINCT cl.capture FROM crmsync.capture_link cl WHERE cl.link = ANY (links));
     PERFORM crmsync.forget_link(l) FROM unnest(links) l;

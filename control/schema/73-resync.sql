@@ -53,6 +53,7 @@ BEGIN ATOMIC
         INSERT INTO crmsync.repair (mailbox, mode, since)
         SELECT m.id, 'late', now() FROM crmsync.mailbox m JOIN crmsync.link l ON l.id = m.link AND l.enabled
         WHERE m.look_again <= now() AND (m.code IS NULL OR m.next_attempt <= now())
+          AND l.id IN (SELECT h.id FROM crmsync.link h FOR KEY SHARE SKIP LOCKED)
         ON CONFLICT ON CONSTRAINT repair_pkey DO NOTHING RETURNING mailbox)
     UPDATE crmsync.mailbox m SET look_again = NULL FROM due d WHERE m.id = d.mailbox;
 END;

@@ -15,6 +15,7 @@
 #include "server/state/folder_pages.h"
 #include "server/state/history.h"
 #include "server/state/late_creates.h"
+#include "server/state/links_at_hand.h"
 #include "server/state/loops.h"
 #include "server/state/outcome_pairs.h"
 #include "server/state/pending_records.h"
@@ -254,8 +255,11 @@ void write_failures(const std::vector<const Outcome*>& failed) {
         &pairs.records, &pairs.mailboxes, &codes, &messages, &refused);
 }
 
-void write_results(const Results& results) {
+std::set<int> write_results(const Results& results, const std::set<int>& links) {
     pg::Transaction transaction("recording results", pg::Transaction::read_committed);
+    if (auto removed = links_being_removed(links); !removed.empty()) {
+        return removed;
+    }
     look_again_later(results.look_again);     // before what may have to be looked at again
     write_stamp_pages(results.stamp_pages);   // before what has gone since it was listed
     note_deleted_folders(results.mailboxes);  // before what was made in the next one
@@ -268,6 +272,7 @@ void write_results(const Results& results) {
     write_targets(results.targets);
     settle_pending(results.settled);
     transaction.commit_lazily();
+    return {};
 }
 
 }  // namespace crmsync

@@ -2,6 +2,7 @@
 // rows of `pending`. One transaction, a handful of set-based statements, whatever the number.
 #pragma once
 
+#include <set>
 #include <vector>
 
 #include "sync/task.h"
@@ -30,6 +31,9 @@ void write_failures(const std::vector<const sync::Outcome*>& failed);
 
 // Commits lazily: after a crash the stamps are listed again, an
 // update is repeated and a delete finds nothing, so what is lost is found out again.
-void write_results(const Results& results);
+//
+// links: those that the results are of. Where somebody is removing some of them nothing is written,
+// and these are returned.
+std::set<int> write_results(const Results& results, const std::set<int>& links);
 
 }  // namespace crmsync

@@ -27,6 +27,7 @@ extern "C" {
 #include "server/postgres/subtransaction.h"
 #include "server/postgres/table.h"
 #include "server/postgres/transaction.h"
+#include "server/state/links_at_hand.h"
 
 namespace crmsync {
 
@@ -78,16 +79,24 @@ std::string try_again(const std::string& records) {
 // One scan of the log for all that follows from what is new in it ($1: the position). What a marker
 // names becomes pending; what was given up of it is given up no more; a marker without a value
 // asks for a comparison. Values that lead to records by a lookup are returned, each capture's first
-// $3; the first column says whether anything was new at all.
+// $3; the first column says whether anything was new at all. A link that somebody is removing waits
+// until that is over, and is compared where it came to nothing.
 const std::string take_new_markers =
     "WITH marker AS MATERIALIZED ("
     "SELECT capture, value FROM crmsync.change_log_0 "
     "WHERE NOT pg_catalog.pg_visible_in_snapshot(transaction, $1::pg_catalog.pg_snapshot) "
     "UNION SELECT capture, value FROM crmsync.change_log_1 "
     "WHERE NOT pg_catalog.pg_visible_in_snapshot(transaction, $1::pg_catalog.pg_snapshot)), "
-    "captured AS (SELECT c.link, c.capture, c.lookup, c.comparison, l.owner, m.value FROM marker m "
+    "named_in AS (SELECT c.link, c.capture, c.lookup, c.comparison, l.owner, m.value FROM marker m "
     "JOIN crmsync.capture_link c USING (capture) JOIN crmsync.link l ON l.id = c.link AND "
     "l.enabled), "
+    "concerned AS (SELECT link FROM named_in UNION SELECT l.id FROM crmsync.log_position p "
+    "JOIN crmsync.link l ON l.id = ANY (p.missed)), " +
+    links_at_hand("concerned") +
+    ", captured AS (SELECT n.* FROM named_in n JOIN at_hand h ON h.id = n.link), "
+    "now_missed AS (UPDATE crmsync.log_position p SET missed = n.missed FROM (SELECT ARRAY("
+    "SELECT link FROM concerned WHERE link NOT IN (SELECT id FROM at_hand) ORDER BY link) AS missed"
+    ") AS n WHERE p.missed <> n.missed RETURNING 1), "
     "named AS (SELECT DISTINCT link, value FROM captured "
     "WHERE lookup IS NULL AND value IS NOT NULL), "
     "now_pending AS (INSERT INTO crmsync.pending AS p (link, tier, record) "
@@ -98,13 +107,15 @@ const std::string take_new_markers =
     try_again("named") +
     "), "
     "compared AS (SELECT crmsync.request_comparison(link, "
-    "crmsync.largest_comparison(pg_catalog.array_agg(comparison))) FROM captured "
-    "WHERE value IS NULL GROUP BY link), "
+    "crmsync.largest_comparison(pg_catalog.array_agg(comparison))) FROM ("
+    "SELECT link, comparison FROM captured WHERE value IS NULL UNION ALL "
+    "SELECT h.id, 'everything' FROM crmsync.log_position p JOIN at_hand h ON h.id = ANY (p.missed)"
+    ") AS c GROUP BY link), "
     "found AS (SELECT link, capture, lookup, pg_catalog.to_regrole(owner)::oid AS owner, value, "
     "pg_catalog.row_number() OVER (PARTITION BY link, capture) AS number FROM captured "
     "WHERE lookup IS NOT NULL AND value IS NOT NULL) "
     "SELECT new.seen, f.link, f.lookup, f.owner, f.value, new.compared "
-    "FROM (SELECT EXISTS (SELECT FROM marker) AS seen, "
+    "FROM (SELECT EXISTS (SELECT FROM marker) OR EXISTS (SELECT FROM now_missed) AS seen, "
     // What nobody reads would not be run.
     "(SELECT pg_catalog.count(*) FROM compared) AS compared) AS new "
     "LEFT JOIN (SELECT * FROM found WHERE number <= $3) AS f ON true "

@@ -4,6 +4,7 @@
 
 #include "server/import/directory_link.h"
 #include "server/postgres/transaction.h"
+#include "server/state/links_at_hand.h"
 #include "server/state/may_be_asked.h"
 
 namespace crmsync {
@@ -13,25 +14,30 @@ namespace {
 // Records whose own pause is over, and those that waited for a mailbox that is well again.
 void put_back_due_failures() {
     pg::query(
-        "INSERT INTO crmsync.pending (link, tier, record) "
-        "SELECT DISTINCT f.link, 1, f.record FROM crmsync.failure f "
+        "WITH due AS MATERIALIZED (SELECT DISTINCT f.link, f.record FROM crmsync.failure f "
         "LEFT JOIN crmsync.mailbox m ON m.id = f.mailbox "
         "JOIN crmsync.link l ON l.id = f.link AND l.enabled WHERE "
         "CASE WHEN f.code = 'POSTPONED' THEN " +
-        may_be_asked +
-        "ELSE f.next_attempt <= pg_catalog.now() END "
+        may_be_asked + "ELSE f.next_attempt <= pg_catalog.now() END), " + links_at_hand("due") +
+        "INSERT INTO crmsync.pending (link, tier, record) "
+        "SELECT d.link, 1, d.record FROM due d JOIN at_hand h ON h.id = d.link "
         "ON CONFLICT (link, tier, record) DO NOTHING");
 }
 
 // The option compare_interval: a full comparison now and then, for links that ask for it.
 void request_periodic_comparisons() {
     pg::query(
-        "SELECT crmsync.request_comparison(s.link, 'everything') FROM crmsync.link_state s "
+        "WITH due AS MATERIALIZED (SELECT s.link FROM crmsync.link_state s "
         "JOIN crmsync.link l ON l.id = s.link WHERE l.enabled AND s.comparison IS NULL "
         "AND coalesce((l.options->>'compare_interval')::interval, '1 day') > '0' "
         "AND s.compared + coalesce((l.options->>'compare_interval')::interval, '1 day') "
-        "<= pg_catalog.now()");
+        "<= pg_catalog.now()), " +
+        links_at_hand("due") +
+        "SELECT crmsync.request_comparison(h.id, 'everything') FROM at_hand h");
 }
+
+// At the end of a query of links l: not those that somebody is removing.
+const std::string if_at_hand = " FOR KEY SHARE OF l SKIP LOCKED";
 
 // Links with mailboxes to be repaired, or whose items are taken back, enabled or not.
 const std::string repairing_links =
@@ -39,7 +45,8 @@ const std::string repairing_links =
     "LEFT JOIN crmsync.link_state s ON s.link = l.id WHERE NOT t.paused "
     "AND (s.next_attempt IS NULL OR s.next_attempt <= pg_catalog.now()) "
     "AND (l.retired OR EXISTS (SELECT FROM crmsync.repair p JOIN crmsync.mailbox m "
-    "ON m.id = p.mailbox WHERE m.link = l.id))";
+    "ON m.id = p.mailbox WHERE m.link = l.id))" +
+    if_at_hand;
 
 // LDAP links whose run was killed, or crashed: they have begun, and neither ended nor are under
 // way.
@@ -84,6 +91,9 @@ constexpr const char* of_comparison = "comparison_";
 
 bool note_error(int link, const pg::Error& error, bool compare, const std::string& of) {
     pg::Transaction transaction("recording an error", pg::Transaction::read_committed);
+    if (!links_being_removed({link}).empty()) {
+        return false;  // nor is anything done for it before that is over
+    }
     const bool is_known = pg::query(
                               "SELECT EXISTS (SELECT FROM crmsync.link_state WHERE link = $1 "
                               "AND " +
@@ -161,7 +171,7 @@ Survey take_survey(bool retries) {
                  "OR EXISTS (SELECT FROM crmsync.sighting s JOIN crmsync.mailbox m "
                  "ON m.id = s.mailbox WHERE m.link = l.id AND s.kind IN ('surplus', 'stray'))" +
                  // Changes of a link without its triggers would otherwise be missed without a word.
-                 (retries ? " OR crmsync.capture_problem(l.id) IS NOT NULL)" : ")"));
+                 (retries ? " OR crmsync.capture_problem(l.id) IS NOT NULL)" : ")") + if_at_hand);
     for (const int link : link_ids(repairing_links)) {
         if (std::find(survey.busy_links.begin(), survey.busy_links.end(), link) ==
             survey.busy_links.end()) {
@@ -172,7 +182,8 @@ Survey take_survey(bool retries) {
         pg::query("SELECT l.id, coalesce(s.comparison_asked, -1) " + of_enabled_links +
                   "AND t.kind <> 'ldap' AND (s.link IS NULL OR s.comparison IS NOT NULL) "
                   "AND (s.comparison_next_attempt IS NULL "
-                  "OR s.comparison_next_attempt <= pg_catalog.now())");
+                  "OR s.comparison_next_attempt <= pg_catalog.now())" +
+                  if_at_hand);
     for (std::uint64_t row = 0; row < comparisons.size(); ++row) {
         survey.due_comparisons.emplace(static_cast<int>(comparisons.integer(row, 0)),
                                        comparisons.integer(row, 1));
@@ -185,7 +196,8 @@ Survey take_survey(bool retries) {
         "AND (EXISTS (SELECT FROM crmsync.mailbox m WHERE m.link = l.id AND m.code = 'MOVING') "
         "OR (s.link IS NULL OR s.comparison IS NOT NULL) "
         "AND (EXISTS (SELECT FROM crmsync.link_target o WHERE o.link = l.id) "
-        "OR crmsync.column_type(to_regclass(l.mailboxes), 'target') IS NOT NULL))");
+        "OR crmsync.column_type(to_regclass(l.mailboxes), 'target') IS NOT NULL))" +
+        if_at_hand);
     survey.due_runs =
         link_ids(enabled_links_of +
                  "AND t.kind = 'ldap' AND NOT EXISTS (SELECT FROM crmsync.target_state ts "

@@ -77,6 +77,8 @@ class Worker {
         bool more_arrivals = false;       // inbound: there are more than were fetched
         std::int64_t done = 0;            // records of the pass under way
         std::int64_t total = 0;           // 0: no long pass is under way
+
+        void rest();
     };
 
     void receive();
@@ -95,6 +97,10 @@ class Worker {
     bool nothing_to_record() const;
     void record_results();
     void count_outcomes();
+    void write_results_at_hand();
+    void withhold(const std::set<int>& links);
+    void put_back_withheld();
+    std::set<int> links_of(Results& results) const;
     void pass(bool everything);
     void take_requests();
     std::optional<std::int64_t> asked_for(int link) const;
@@ -183,6 +189,8 @@ class Worker {
     std::map<int, Clock::time_point> mailbox_doubtful_until_;
     Outcomes outcomes_;                          // that are not counted yet
     Results results_;                            // that are not recorded yet
+    Results withheld_;                           // the same, of links that somebody is removing
+    std::set<int> withheld_links_;               // these
     Outcomes read_;                              // that has not come in yet
     std::map<ItemName, std::string> overtaken_;  // of that: met by writes, of these records
     Outcomes repaired_;                          // the same, read for a repair

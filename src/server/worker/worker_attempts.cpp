@@ -20,7 +20,7 @@ void Worker::doubt_all_creates() {
 
 // Nothing is forgotten of which the result is not recorded.
 void Worker::forget_creates() {
-    if (nothing_to_record()) {
+    if (nothing_to_record() && withheld_links_.empty()) {
         creates_.end([&](int mailbox) { return engine_.busy(mailbox); });
     }
 }

@@ -116,12 +116,24 @@ bool Worker::may_retry(LinkRuntime& runtime) {
     return runtime.retries <= most_retries;
 }
 
+// Until something new is found for it.
+void Worker::LinkRuntime::rest() {
+    more = false;
+    more_deletes = false;
+    crowded.clear();
+    more_arrivals = false;
+}
+
 // Does something for a link; an error of its own keeps it from working, and no other. What only
 // reading meets a comparison does not mend, nor is it over when one has met nothing: the errors of
 // a reading are counted apart.
 void Worker::guard_link(const LinkConfiguration& link, const std::function<void()>& something,
                         int LinkRuntime::*errors) {
     LinkRuntime& runtime = runtimes_[link.id];
+    if (withheld_links_.contains(link.id)) {
+        runtime.rest();
+        return;
+    }
     try {
         something();
         if (errors != nullptr) {
@@ -138,10 +150,7 @@ void Worker::guard_link(const LinkConfiguration& link, const std::function<void(
             again_ = true;
             return;
         }
-        runtime.more = false;
-        runtime.more_deletes = false;
-        runtime.crowded.clear();
-        runtime.more_arrivals = false;
+        runtime.rest();
         const int before = errors == nullptr ? 0 : (runtime.*errors)++;
         runtime.not_before = std::max(
             runtime.not_before,

@@ -84,10 +84,12 @@ std::set<int> Worker::mailboxes_in_use() const {
     add(outcomes_);
     add(read_);
     add(repaired_);
-    add(results_.outcomes);
-    add(results_.mailboxes);
-    add(results_.pages);
-    add(results_.stamp_pages);
+    for (const Results* results : {&results_, &withheld_}) {
+        add(results->outcomes);
+        add(results->mailboxes);
+        add(results->pages);
+        add(results->stamp_pages);
+    }
     for (const std::set<ItemName>* items : {&fetching_, &repairing_}) {
         for (const ItemName& item : *items) {
             mailboxes.insert(item.first);

@@ -59,11 +59,12 @@ void Worker::take_results() {
 // recorded, is out of the way by that time.
 void Worker::record_results() {
     take_results();
-    if (nothing_to_record()) {
+    if (nothing_to_record() && withheld_links_.empty()) {
         return;
     }
     count_outcomes();
-    write_results(results_);
+    put_back_withheld();
+    write_results_at_hand();
     const Results recorded = std::exchange(results_, {});
     others_depend_ = false;
     content_in_results_ = 0;
@@ -88,7 +89,7 @@ void Worker::record_results() {
     take_in();
     // With what did not come in something may have ended, too.
     if (!results_.settled.empty()) {
-        write_results(results_);
+        write_results_at_hand();
         results_ = {};
     }
 }
