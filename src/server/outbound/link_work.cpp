@@ -15,15 +15,41 @@ namespace crmsync {
 
 namespace {
 
+// So much is read, decided and handed out in one step, unless it is of a single record: a copy
+// takes a kilobyte or two until it is written.
+constexpr std::uint64_t most_pairs = 10'000;
+
 // Decides for the records, and notes what only our own tables have to know.
 Work work_on_records(const Configuration& configuration, const LinkConfiguration& link,
                      PendingRecords records, sync::WorkInFlight& in_flight) {
     LinkDecision decision = decide_work(
-        link, read_facts(configuration, link, std::move(records), NewMailboxes::stored), in_flight);
+        link, read_facts(configuration, link, std::move(records), NewMailboxes::stored, most_pairs),
+        in_flight);
     decision.verdicts.write(link.id);
     settle_pending(decision.settled);
     note_waiting(link.id, decision.looked_at, decision.waiting);
     return std::move(decision.work);
+}
+
+// Where the next records are in more mailboxes than those before, less of them are read.
+Work work_on_pending(const Configuration& configuration, const LinkConfiguration& link,
+                     sync::WorkInFlight& in_flight, PendingPosition& position, bool& more) {
+    for (;;) {
+        const PendingPosition before = position;
+        PendingRecords records = read_pending(link.id, in_flight, position, more);
+        if (records.empty()) {
+            return {};
+        }
+        const std::size_t count = records.size();
+        try {
+            Work work = work_on_records(configuration, link, std::move(records), in_flight);
+            position.learn(count, work.pairs);
+            return work;
+        } catch (const TooManyPairs&) {
+            position = before;
+            position.learn(count, most_pairs);
+        }
+    }
 }
 
 // Deletes that the guard lets pass, of items that nothing else is going on for.
@@ -66,13 +92,7 @@ void describe(const Configuration& configuration, const LinkConfiguration& link,
 Work next_work(const Configuration& configuration, const LinkConfiguration& link,
                sync::WorkInFlight& in_flight, PendingPosition& position) {
     bool more = false;
-    PendingRecords records = read_pending(link.id, in_flight, position, more);
-    Work work;
-    if (!records.empty()) {
-        const std::size_t count = records.size();
-        work = work_on_records(configuration, link, std::move(records), in_flight);
-        position.learn(count, work.pairs);
-    }
+    Work work = work_on_pending(configuration, link, in_flight, position, more);
     const bool repairs = anything_under_repair();
     work.more = (repairs && mark_withdrawn(link)) || more;
     if (!work.more) {

@@ -1,6 +1,7 @@
 #include "server/outbound/record_facts.h"
 
 #include <functional>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -21,12 +22,17 @@ namespace {
 class FactReader {
   public:
     FactReader(const Configuration& configuration, const LinkConfiguration& link,
-               NewMailboxes new_mailboxes)
-        : configuration_(configuration), link_(link), new_mailboxes_(new_mailboxes) {}
+               NewMailboxes new_mailboxes, std::uint64_t most_pairs)
+        : configuration_(configuration),
+          link_(link),
+          new_mailboxes_(new_mailboxes),
+          most_pairs_(most_pairs) {}
 
     Facts read(PendingRecords&& records);
 
   private:
+    pg::Rows read_pairs(std::string_view sql, std::span<const pg::Parameter> parameters,
+                        Oid owner) const;
     void divide(bool RecordFacts::*unknown, const std::function<void(const pg::TextArray&)>& read);
     void read_audience();
     void read_audience(const pg::TextArray& keys, pg::TextArray& addresses);
@@ -43,6 +49,7 @@ class FactReader {
     const Configuration& configuration_;
     const LinkConfiguration& link_;
     NewMailboxes new_mailboxes_;
+    std::uint64_t most_pairs_;
     Facts facts_;
     pg::TextArray keys_;
     std::vector<Participant> participants_;
@@ -58,6 +65,9 @@ Facts FactReader::read(PendingRecords&& records) {
         }
         record.rows = std::move(rows);
         keys_.push_back(key);
+    }
+    if (keys_.size() == 1) {
+        most_pairs_ = 0;
     }
     if (!link_.mailboxes_query.empty()) {  // first: a mailbox may have another address by now
         participants_ = participants(
@@ -83,6 +93,16 @@ MailboxFacts* FactReader::mailbox_by_address(const std::string& address) {
     return &mailbox;
 }
 
+pg::Rows FactReader::read_pairs(std::string_view sql, std::span<const pg::Parameter> parameters,
+                                Oid owner) const {
+    const std::uint64_t most_rows = most_pairs_ == 0 ? 0 : most_pairs_ + 1;
+    pg::Rows rows = pg::query(sql, parameters, {.owner = owner, .most_rows = most_rows});
+    if (most_pairs_ > 0 && rows.size() > most_pairs_) {
+        throw TooManyPairs();
+    }
+    return rows;
+}
+
 void FactReader::divide(bool RecordFacts::*unknown,
                         const std::function<void(const pg::TextArray&)>& read) {
     read_divided(keys_, read, [&](const std::string& key, const pg::Error& error) {
@@ -102,7 +122,8 @@ void FactReader::read_audience() {
 }
 
 void FactReader::read_audience(const pg::TextArray& keys, pg::TextArray& addresses) {
-    const pg::Rows rows = pg::query_as(link_.owner, link_.audience_query, &keys);
+    const pg::Parameter parameters[] = {&keys};
+    const pg::Rows rows = read_pairs(link_.audience_query, parameters, link_.owner);
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const auto record = facts_.records.find(rows.string(row, 0));
         if (record == facts_.records.end()) {
@@ -141,11 +162,12 @@ void FactReader::read_mailboxes(const pg::TextArray& addresses, const pg::Intege
 }
 
 void FactReader::read_items() {
-    const pg::Rows rows = pg::query(
+    const pg::Parameter parameters[] = {link_.id, &keys_};
+    const pg::Rows rows = read_pairs(
         "SELECT i.record, i.mailbox, coalesce(i.remote_id, ''), coalesce(i.change_key, ''), "
         "i.shadow, i.origin, i.state, i.confirmed, i.stamped, i.renew, i.doubtful FROM " +
             for_each_record("crmsync.item"),
-        link_.id, &keys_);
+        parameters, InvalidOid);
     pg::IntegerArray unknown;
     for (std::uint64_t row = 0; row < rows.size(); ++row) {
         const int id = static_cast<int>(rows.integer(row, 1));
@@ -309,8 +331,8 @@ std::string for_each_record(const std::string& table) {
 }
 
 Facts read_facts(const Configuration& configuration, const LinkConfiguration& link,
-                 PendingRecords records, NewMailboxes new_mailboxes) {
-    return FactReader(configuration, link, new_mailboxes).read(std::move(records));
+                 PendingRecords records, NewMailboxes new_mailboxes, std::uint64_t most_pairs) {
+    return FactReader(configuration, link, new_mailboxes, most_pairs).read(std::move(records));
 }
 
 }  // namespace crmsync

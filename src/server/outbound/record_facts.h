@@ -2,6 +2,7 @@
 // link's owner, and what our own tables say.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -73,9 +74,13 @@ std::string for_each_record(const std::string& table);
 // Mailboxes that have no row yet get one, or only a number that nobody else knows.
 enum class NewMailboxes { stored, numbered };
 
+// The records are in more mailboxes than may be read at once: some of them go together.
+struct TooManyPairs {};
+
 // Reads in the current transaction. The records point into the mailboxes: the result may be moved,
-// and not copied.
+// and not copied. most_pairs: throws TooManyPairs where several records are, or belong, in more
+// mailboxes than that; 0: never.
 Facts read_facts(const Configuration& configuration, const LinkConfiguration& link,
-                 PendingRecords records, NewMailboxes new_mailboxes);
+                 PendingRecords records, NewMailboxes new_mailboxes, std::uint64_t most_pairs = 0);
 
 }  // namespace crmsync

@@ -195,7 +195,8 @@ void run(Unit* unit) {
             unit->plan = plan;
         }
     }
-    const int result = SPI_execute_plan(plan, parameters.values, parameters.nulls, false, 0);
+    const int result = SPI_execute_plan(plan, parameters.values, parameters.nulls, false,
+                                        static_cast<long>(unit->options.most_rows));
     if (result < 0) {
         ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
                         errmsg("could not run a statement: %s", SPI_result_code_string(result))));

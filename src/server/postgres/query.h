@@ -75,6 +75,8 @@ struct QueryOptions {
     bool once = false;
     // As an owner, in a worker: no longer than this. Zero: what the settings say.
     std::chrono::milliseconds longest{0};
+    // Stop after so many rows. 0: all.
+    std::uint64_t most_rows = 0;
 };
 
 // From now on, in a process that nobody else waits for: an owner's query may take as long as the
