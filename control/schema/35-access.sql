@@ -40,11 +40,7 @@ CREATE FUNCTION crmsync.require(level text, link integer DEFAULT NULL) RETURNS v
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- A trigger may run in the session of whoever caused it: cascading deletes do, as the owner of the table that has it.
-    IF level = 'admin' AND pg_trigger_depth() > 0 THEN
-        RAISE EXCEPTION 'permission denied: a trigger cannot administer crmsync'
-            USING ERRCODE = 'insufficient_privilege';
-    ELSIF coalesce(link, 0) NOT IN (SELECT crmsync.allowed_links(level)) THEN
+    IF coalesce(link, 0) NOT IN (SELECT crmsync.allowed_links(level)) THEN
         RAISE EXCEPTION 'permission denied: this needs the level % of crmsync', level
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('An administrator can call crmsync.grant_role(%L, %L%s).',
@@ -54,7 +50,7 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION crmsync.require(text, integer) IS 'refuses a caller who has not this level, for a link or (NULL) for all, and triggers that administer';
+COMMENT ON FUNCTION crmsync.require(text, integer) IS 'refuses a caller who has not this level, for a link or (NULL) for all';
 
 -- Whoever changes the configuration has it to himself, and decides by what others have left. Targets are locked
 -- before links, links before crmsync.role_grant, crmsync.capture and the CRM's relations, in this order; workers lock no

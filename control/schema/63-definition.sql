@@ -39,12 +39,17 @@ BEGIN ATOMIC
           FROM crmsync.relations_read(definition.link) r
           JOIN pg_rewrite w ON w.ev_class = r AND w.rulename = '_RETURN'
           UNION
+          SELECT format('%s.%s %s', a.attrelid, a.attnum, a.attname)
+          FROM crmsync.relations_read(definition.link) r
+          JOIN pg_class c ON c.oid = r AND c.relkind = 'v'
+          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+          UNION
           SELECT format('%s.%s %s', a.attrelid, a.attnum, a.xmin)
           FROM crmsync.capture_link cl JOIN crmsync.capture c ON c.id = cl.capture
           JOIN pg_attribute a ON a.attrelid = to_regclass(c.relation) AND a.attnum > 0 AND NOT a.attisdropped
           WHERE cl.link = definition.link AND (cl.columns = '{*}' OR a.attname = ANY (cl.columns))) AS v (version);
 END;
-COMMENT ON FUNCTION crmsync.definition(integer) IS 'hash of the definitions of the views that a link reads, and of its relevant columns: another one may mean other values';
+COMMENT ON FUNCTION crmsync.definition(integer) IS 'hash of the definitions of the views that a link reads, and of their columns, and of its relevant columns: another one may mean other values';
 
 -- What is as it was is not touched: somebody may have locked it.
 CREATE FUNCTION crmsync.compare_redefined() RETURNS boolean

@@ -58,6 +58,12 @@ PGDLLEXPORT Datum crmsync_caller(PG_FUNCTION_ARGS) {
                         errmsg("crmsync cannot be called by code that runs for somebody else"),
                         errdetail("A link's queries, materialized views and index expressions "
                                   "run with restricted rights.")));
+    // A cascading delete runs the triggers of somebody else's table in the session of whoever
+    // deletes.
+    if (DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, Datum(0))) > 0)
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("crmsync cannot be called by a trigger"),
+                        errdetail("It may run in the session of somebody who has other rights.")));
     PG_RETURN_OID(GetOuterUserId());
 }
 

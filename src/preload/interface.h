@@ -72,7 +72,7 @@ typedef struct CrmsyncPreload {
     // started may not have been told to end.
     bool (*is_held)(Oid database);
 
-    // Since version 4. The resident worker of this database waits until the extension is updated:
-    // until attach_worker no commit wakes it.
+    // Since version 4. This process, the resident worker or a run, does nothing until the extension
+    // is updated; the resident worker is woken by no commit before attach_worker.
     void (*await_update)(void);
 } CrmsyncPreload;

@@ -160,9 +160,9 @@ void await_update() {
     {
         SharedStateLock lock(LW_EXCLUSIVE);
         DatabaseSlot* slot = find_slot(MyDatabaseId);
-        if (slot == nullptr || slot->worker != MyProcPid)
+        if (slot == nullptr)
             return;
-        slot->attached = true;
+        slot->attached |= slot->worker == MyProcPid;
         slot->outdated = true;
     }
     wake_launcher();

@@ -11,7 +11,7 @@ namespace crmsync {
 // it exits. False when another process is.
 bool attach_worker();
 
-// Says that this process found it, but of a version that it does not serve.
+// Says that this process, or a run, found it of a version that it does not serve.
 void await_update();
 
 // Is there still a process that holds the slot? Needs the lock, shared at least.

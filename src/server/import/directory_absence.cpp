@@ -242,10 +242,17 @@ pg::TextArray DirectoryMerge::find_due(Passage& passage) {
     const OtherImports others = OtherImports::read(link_);
     check_still_runs(link_);
     const PlannedWithout planning(PlanStep::nested_loop);
+    const std::string was_disabled =
+        of_columns(enabled_columns_, " OR ", [](const EnabledColumn& column) {
+            return "pg_catalog.strpos(i.change_key, " + literal(column.left) + ") > 0";
+        });
     pg::query(
-        "UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now() "
-        "FROM pg_temp.crmsync_entry e WHERE i.link = $1 AND i.mailbox = $2 "
-        "AND i.state = 'leaving' AND e.key = i.remote_id",
+        "UPDATE crmsync.item i SET state = 'linked', since = pg_catalog.now(), change_key = "
+        "CASE WHEN " +
+            (was_disabled.empty() ? "false" : was_disabled) +
+            " THEN '' ELSE i.change_key END "
+            "FROM pg_temp.crmsync_entry e WHERE i.link = $1 AND i.mailbox = $2 "
+            "AND i.state = 'leaving' AND e.key = i.remote_id",
         link_.id, link_.mailbox);
     if (vanished_ > 0) {
         pg::query(

@@ -372,6 +372,7 @@ void run_import() {
         DirectoryRun(run_link()).run();
     } catch (const pg::ExtensionBusy&) {
         // The extension is being dropped or updated: the next run does what this one did not.
+        note_version();
     }
 }
 

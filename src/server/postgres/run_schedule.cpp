@@ -3,6 +3,9 @@
 #include <cstdio>
 #include <cstring>
 
+#include "server/postgres/preload.h"
+#include "server/postgres/transaction.h"
+
 extern "C" {
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -78,6 +81,13 @@ int run_link() noexcept {
     int32 link = 0;
     std::memcpy(&link, MyBgworkerEntry->bgw_extra, sizeof link);
     return link;
+}
+
+void note_version() {
+    const auto version = pg::extension_version();
+    if (version && !pg::serves(*version) && preload().version >= 4) {
+        preload().await_update();
+    }
 }
 
 bool take_run_lock(std::int32_t kind) {

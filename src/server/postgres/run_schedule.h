@@ -46,6 +46,10 @@ class RunSchedule {
 // In such a worker: the link that it runs for.
 int run_link() noexcept;
 
+// In such a worker, which gave way to whoever drops or updates the extension: if it is of a version
+// that this engine does not serve, the worker's state says so.
+void note_version();
+
 // In such a worker: whether no other of this kind is at work for its link, and none will be until
 // this one ends. Who has started the others may be gone. It is a lock that SQL cannot take, as it
 // could an advisory one: who may connect cannot keep runs away.

@@ -255,6 +255,7 @@ void run_comparison() {
         Comparison(run_link()).run();
     } catch (const pg::ExtensionBusy&) {
         // It is being dropped or updated: what is asked for stays asked for.
+        note_version();
     }
 }
 

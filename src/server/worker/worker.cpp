@@ -203,6 +203,7 @@ void Worker::reconfigure(const std::string& fingerprint) {
     if (fingerprint == fingerprint_ && !reread_ && !relations_changed()) {
         return;
     }
+    reread_ = true;  // until all of this has been done
     begin_watching_relations();
     pg::Transaction transaction("reading the configuration");
     Configuration configuration = read_configuration();
