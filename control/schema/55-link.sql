@@ -64,9 +64,8 @@ CREATE FUNCTION crmsync.is_renamed(old crmsync.link, new crmsync.link) RETURNS b
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    records text[] := ARRAY(SELECT DISTINCT k.record
-                           FROM (SELECT i.record FROM crmsync.item i
-                                 WHERE i.link = old.id AND i.record IS NOT NULL AND i.state = 'linked' LIMIT 1000) k);
+    records text[] := ARRAY(SELECT DISTINCT i.record FROM crmsync.item i
+                           WHERE i.link = old.id AND i.record IS NOT NULL AND i.state = 'linked' LIMIT 1000);
 BEGIN
     IF records = '{}' OR new.source <> old.source AND to_regclass(old.source) IS NOT NULL
        OR new.key <> old.key AND crmsync.column_type(to_regclass(new.source), old.key) IS NOT NULL THEN

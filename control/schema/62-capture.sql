@@ -337,6 +337,10 @@ DECLARE
 BEGIN
     LOCK TABLE crmsync.capture IN SHARE ROW EXCLUSIVE MODE NOWAIT;
     FOR capture IN SELECT crmsync.left_captures() LOOP
+        -- A lock that is got goes to standbys, too, where somebody may be in its way: it is not tried in vain.
+        CONTINUE WHEN EXISTS (SELECT FROM crmsync.trigger_changes(ARRAY[capture]) t CROSS JOIN LATERAL crmsync.partitions(t.relation) p
+                              JOIN pg_locks k ON k.relation = p AND k.pid <> pg_backend_pid()
+                                AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
         BEGIN
             FOR place IN SELECT t.relation FROM crmsync.trigger_changes(ARRAY[capture]) t LOOP
                 EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', place);

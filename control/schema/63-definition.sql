@@ -51,7 +51,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION crmsync.definition(integer) IS 'hash of the definitions of the views that a link reads, and of their columns, and of its relevant columns: another one may mean other values';
 
--- What is as it was is not touched: somebody may have locked it.
+-- What is as it was is not touched, nor a link that is just being removed: somebody may have it to himself for long.
 CREATE FUNCTION crmsync.compare_redefined() RETURNS boolean
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -60,6 +60,7 @@ BEGIN ATOMIC
         FROM crmsync.link l CROSS JOIN LATERAL (SELECT crmsync.definition(l.id)) AS d (definition)
         LEFT JOIN crmsync.link_state s ON s.link = l.id
         WHERE l.enabled AND NOT crmsync.is_import(l) AND s.definition IS DISTINCT FROM d.definition
+          AND l.id IN (SELECT h.id FROM crmsync.link h FOR KEY SHARE SKIP LOCKED)
     ), due AS (
         INSERT INTO crmsync.link_state AS s (link, comparison, definition)
         SELECT r.link, 'everything', r.definition FROM redefined r ORDER BY r.link

@@ -355,6 +355,11 @@ FROM (
     FROM crmsync.link l JOIN crmsync.link_state s ON s.link = l.id
     WHERE l.enabled AND s.broken IS NOT NULL
     UNION ALL
+    SELECT l.id, 'link', l.name, pg_catalog.concat_ws(' ', 'cannot be compared', s.code), s.last_error, s.last_error_at,
+           'Deletes and first loads wait for that. It is tried again by itself.'
+    FROM crmsync.link l JOIN crmsync.link_state s ON s.link = l.id
+    WHERE l.enabled AND s.comparison_attempts > 2 AND s.broken IS NULL
+    UNION ALL
     SELECT l.id, 'link', l.name, pg_catalog.concat_ws(' ', 'failing', s.code), s.last_error, s.last_error_at, 'It is tried again by itself.'
     FROM crmsync.link l
     JOIN crmsync.link_state s ON s.link = l.id

@@ -62,10 +62,16 @@ TaskQueue& Conversation::queue_of(Action action) {
     return removes_;
 }
 
+// What a user changes in a mailbox that is read comes in.
+bool Conversation::fills_unseen_gap(const Task& task) const {
+    return !mailbox_.inbound && fills_gap(task);
+}
+
 TaskQueue& Conversation::first_queue_of(const Task& task) {
-    const bool is_read_first = task.unknown || (task.action == Action::update &&
-                                                (photo_of(task) != nullptr || !knows_before(task) ||
-                                                 fills_gap(task) || task.item.change_key.empty()));
+    const bool is_read_first =
+        task.unknown ||
+        (task.action == Action::update && (photo_of(task) != nullptr || !knows_before(task) ||
+                                           fills_unseen_gap(task) || task.item.change_key.empty()));
     return is_read_first ? rereads_ : queue_of(task.action);
 }
 

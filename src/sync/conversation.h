@@ -121,6 +121,7 @@ class Conversation {
     static constexpr std::size_t most_given_up = 3;
 
     TaskQueue& queue_of(Action action);
+    bool fills_unseen_gap(const Task& task) const;
     TaskQueue& first_queue_of(const Task& task);
     TaskQueue& origin_of(const Task& sent);
     void take_up_put_off();

@@ -162,7 +162,7 @@ void Conversation::item_read(Task&& task, const exchange::ItemAnswer& answer) {
     const bool has_same_key =
         !answer.item.change_key.empty() && answer.item.change_key == task.item.change_key;
     // What was read only for its photo, before it is written, is as it was agreed on.
-    const bool is_as_known = has_same_key && knows_before(task) && !fills_gap(task);
+    const bool is_as_known = has_same_key && knows_before(task) && !fills_unseen_gap(task);
     const bool is_known = photo_of(task) != nullptr && is_as_known;
     // Nothing has to come in that has not come in when this was decided, or that both have agreed
     // on.

@@ -112,24 +112,14 @@ TEST_F(OneMailbox, WhatOnlyFillsAGapIsNotWrittenOverWhatIsFoundThere) {
 }
 
 TEST_F(OneMailbox, WhatFillsAGapMeetsWhatNobodyHasSeenThere) {
-    for (const bool inbound : {false, true}) {
-        const auto item = stored("a", "Own");
-        MailboxDescription described = description();
-        described.inbound = inbound;
-        conversation = Conversation(described);
-        Task task = update_task(prefix, "a", item, "Acme");
-        task.before = {std::nullopt};
-        conversation.add(std::move(task));
-        run();
-        const auto all = outcomes();
-        ASSERT_EQ(all.size(), 1u);
-        if (inbound) {
-            EXPECT_EQ(all[0].result, Result::overtaken) << "it comes in first";
-            continue;
-        }
-        EXPECT_EQ(all[0].before.at(0), "Own");
-        EXPECT_EQ(all[0].conflicts.size(), 1u);
-    }
+    Task task = update_task(prefix, "a", stored("a", "Own"), "Acme");
+    task.before = {std::nullopt};
+    conversation.add(std::move(task));
+    run();
+    const auto all = outcomes();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].before.at(0), "Own");
+    EXPECT_EQ(all[0].conflicts.size(), 1u);
 }
 
 TEST_F(OneMailbox, WhatAUserMadeKeepsWhatTheCrmHasNoValueForUnlessItHasClearedIt) {

@@ -22,6 +22,9 @@ void read_divided(const pg::TextArray& keys, const std::function<void(const pg::
     if (!concerns_values(error->code())) {
         throw pg::Error(*error);
     }
+    if (keys.empty()) {
+        throw pg::Error(*error);  // it is not for a key
+    }
     if (keys.size() == 1) {
         unreadable(keys.front(), *error);
         return;

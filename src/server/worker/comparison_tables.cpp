@@ -61,6 +61,10 @@ void read_by_keys(const LinkConfiguration& link, const AudienceTable& table) {
     const std::string of_keys = table.before + link.audience_all_query +
                                 " AND a.record = ANY ($1::text[]::" + known.string(0, 1) + "[])" +
                                 table.after;
+    // Where it fails without a key, no key is to blame, and to look for one would take for ever.
+    const pg::TextArray none;
+    const pg::Parameter no_keys[] = {&none};
+    fill_table(link, table.name, of_keys, no_keys);
     std::optional<pg::Error> last;
     std::size_t unreadable = 0;
     const std::int64_t blocks = blocks_in("pg_temp.crmsync_keys");

@@ -20,6 +20,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto trigger_check_interval = 5s;
+
+// A link that somebody is removing is looked at again after so long.
+constexpr auto while_withheld = 1s;
 constexpr auto statistics_interval = 500ms;
 
 // Transactions that meet others are done again at once so often in a row: what meets one every time
@@ -132,6 +135,7 @@ void Worker::guard_link(const LinkConfiguration& link, const std::function<void(
     LinkRuntime& runtime = runtimes_[link.id];
     if (withheld_links_.contains(link.id)) {
         runtime.rest();
+        runtime.not_before = std::max(runtime.not_before, Clock::now() + while_withheld);
         return;
     }
     try {
