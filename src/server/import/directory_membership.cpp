@@ -10,6 +10,7 @@
 #include "server/import/planned_without.h"
 #include "server/postgres/error_text.h"
 #include "server/postgres/query.h"
+#include "server/postgres/table.h"
 #include "server/postgres/transaction.h"
 
 namespace crmsync {
@@ -149,7 +150,7 @@ void DirectoryMembership::run_over(const std::string& table,
     std::int64_t blocks = 0;
     {
         pg::Transaction transaction(activity(), pg::Transaction::read_committed);
-        blocks = blocks_of(table);
+        blocks = pg::blocks_of(table);
         transaction.commit_lazily();
     }
     std::int64_t failed = 0;

@@ -10,6 +10,7 @@
 #include "server/postgres/preload.h"
 #include "server/postgres/query.h"
 #include "server/postgres/session.h"
+#include "server/postgres/table.h"
 #include "server/postgres/transaction.h"
 
 namespace crmsync {
@@ -134,7 +135,7 @@ void DirectoryMerge::merge() {
     {
         pg::Transaction transaction("merging entries of link " + link_.name,
                                     pg::Transaction::read_committed);
-        blocks = blocks_of("pg_temp.crmsync_change");
+        blocks = pg::blocks_of("pg_temp.crmsync_change");
         total_ = pg::query("SELECT pg_catalog.count(*) FROM pg_temp.crmsync_change").integer(0, 0);
         transaction.commit_lazily();
     }

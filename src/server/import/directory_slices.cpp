@@ -6,7 +6,6 @@
 #include <optional>
 #include <string_view>
 
-#include "server/postgres/query.h"
 #include "server/postgres/session.h"
 
 namespace crmsync {
@@ -132,14 +131,6 @@ void for_each_slice(std::int64_t blocks, const std::function<void(Slice)>& work)
         pg::check_interrupts();
         work({block * lines_per_block, std::min(block + slice_blocks, blocks) * lines_per_block});
     }
-}
-
-std::int64_t blocks_of(const std::string& table) {
-    return pg::query(
-               "SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass) / "
-               "pg_catalog.current_setting('block_size')::bigint",
-               std::string_view(table))
-        .integer(0, 0);
 }
 
 std::string lies_within(const std::string& alias, Slice slice) {

@@ -39,9 +39,6 @@ bool may_be_about_one_row(const pg::Error& error);
 // that PostgreSQL queues up for a statement's foreign keys. In no transaction.
 void for_each_slice(std::int64_t blocks, const std::function<void(Slice)>& work);
 
-// Blocks of a table, in the current transaction.
-std::int64_t blocks_of(const std::string& table);
-
 // " AND alias.ctid >= ... AND ..." as constants: planned for what it is, a slice is joined at the
 // cost of what it holds.
 std::string lies_within(const std::string& alias, Slice slice);

@@ -1,6 +1,9 @@
 #include "server/postgres/table.h"
 
+#include <string_view>
+
 #include "server/postgres/compatibility.h"
+#include "server/postgres/query.h"
 
 extern "C" {
 #include "access/table.h"
@@ -20,6 +23,14 @@ void empty_table(Oid table) {
         PopActiveSnapshot();
         table_close(relation, NoLock);
     });
+}
+
+std::int64_t blocks_of(const std::string& table) {
+    return query(
+               "SELECT pg_catalog.pg_relation_size($1::text::pg_catalog.regclass) "
+               "/ pg_catalog.current_setting('block_size')::bigint",
+               std::string_view(table))
+        .integer(0, 0);
 }
 
 }  // namespace crmsync::pg

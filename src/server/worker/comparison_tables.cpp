@@ -6,6 +6,7 @@
 #include "server/configuration/record_key.h"
 #include "server/postgres/divided_reading.h"
 #include "server/postgres/subtransaction.h"
+#include "server/postgres/table.h"
 
 namespace crmsync {
 
@@ -67,7 +68,7 @@ void read_by_keys(const LinkConfiguration& link, const AudienceTable& table) {
     fill_table(link, table.name, of_keys, no_keys);
     std::optional<pg::Error> last;
     std::size_t unreadable = 0;
-    const std::int64_t blocks = blocks_in("pg_temp.crmsync_keys");
+    const std::int64_t blocks = pg::blocks_of("pg_temp.crmsync_keys");
     for (std::int64_t block = 0; block < blocks; block += blocks_of_keys) {
         read_divided(
             keys_between(block, block + blocks_of_keys),
@@ -199,14 +200,6 @@ void read_returned_audience(const LinkConfiguration& link) {
     read_into(link, audience_table,
               pg::query("SELECT crmsync.audience_in_query($1)", link.id).string(0, 0), parameters);
     leave_out(link);
-}
-
-std::int64_t blocks_in(const std::string& table) {
-    return pg::query(
-               "SELECT pg_catalog.pg_relation_size($1::text::pg_catalog.regclass) "
-               "/ pg_catalog.current_setting('block_size')::bigint",
-               std::string_view(table))
-        .integer(0, 0);
 }
 
 }  // namespace crmsync

@@ -33,7 +33,4 @@ LeftOut read_records(const LinkConfiguration& link);
 LeftOut read_audience(const LinkConfiguration& link);
 void read_returned_audience(const LinkConfiguration& link);
 
-// How many blocks a table takes.
-std::int64_t blocks_in(const std::string& table);
-
 }  // namespace crmsync

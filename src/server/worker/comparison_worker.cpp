@@ -20,6 +20,7 @@
 #include "server/postgres/rewritten_relation.h"
 #include "server/postgres/run_schedule.h"
 #include "server/postgres/session.h"
+#include "server/postgres/table.h"
 #include "server/postgres/transaction.h"
 #include "server/worker/comparison_tables.h"
 #include "server/worker/survey.h"
@@ -171,7 +172,7 @@ class Comparison {
         if (pg::has_read_rewritten_relation()) {
             return false;  // it stays due
         }
-        blocks_ = blocks_in("pg_temp.crmsync_named");
+        blocks_ = pg::blocks_of("pg_temp.crmsync_named");
         transaction.commit();
         return true;
     }
